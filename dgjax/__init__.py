@@ -1,0 +1,61 @@
+"""Discriminative and generative models side by side, exact on missing cells, on one set of compiled kernels.
+
+Nouns are frozen pytrees that hold parameters and nothing else; verbs are functions of a model and data:
+
+>>> import dgjax as dg, jax, jax.numpy as jnp
+>>> x = jnp.array([[0.0, 1.0], [0.2, 0.8], [2.0, jnp.nan], [2.2, 3.1]])
+>>> model = dg.naive_bayes(x, [0, 0, 1, 1], prior="weak")
+>>> dg.predict(model, x).tolist()
+[0, 0, 1, 1]
+"""
+
+from dgjax import priors as priors
+from dgjax._fit import Fit as Fit, fit as fit
+from dgjax._pytree import noun as noun, static as static
+from dgjax._select import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
+from dgjax._serialize import load as load, save as save
+from dgjax._starters import (
+    discriminant_analysis as discriminant_analysis,
+    gaussian_mixture as gaussian_mixture,
+    logistic_regression as logistic_regression,
+    mixture_discriminant_analysis as mixture_discriminant_analysis,
+    naive_bayes as naive_bayes,
+    weak_prior as weak_prior,
+)
+from dgjax._types import Density as Density, Discriminative as Discriminative, Generative as Generative, Scorer as Scorer
+from dgjax._verbs import (
+    discriminative as discriminative,
+    impute as impute,
+    log_conditional as log_conditional,
+    log_joint as log_joint,
+    log_prob as log_prob,
+    marginal as marginal,
+    marginalize as marginalize,
+    num_parameters as num_parameters,
+    predict as predict,
+    predict_log_proba as predict_log_proba,
+    sample as sample,
+    sample_labels as sample_labels,
+    sample_missing as sample_missing,
+)
+from dgjax.densities import (
+    Bernoulli as Bernoulli,
+    Categorical as Categorical,
+    Columns as Columns,
+    DiagonalGaussian as DiagonalGaussian,
+    Gaussian as Gaussian,
+    Mixture as Mixture,
+    Multinomial as Multinomial,
+    Poisson as Poisson,
+)
+from dgjax.models import Logistic as Logistic, Marginalized as Marginalized
+from dgjax.scorers import (
+    ColumnScorers as ColumnScorers,
+    DiagonalQuadratic as DiagonalQuadratic,
+    LatentScorer as LatentScorer,
+    Linear as Linear,
+    LogLinear as LogLinear,
+    Quadratic as Quadratic,
+    Shifted as Shifted,
+    Table as Table,
+)

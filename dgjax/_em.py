@@ -1,0 +1,68 @@
+"""Expectation-maximisation: closed form where every label and cell is known, for then its second step changes nothing."""
+
+from typing import Any, NamedTuple
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class State(NamedTuple):
+    """A model, the statistics and the objective at it, and the objective after each step so far."""
+
+    model: Any
+    statistics: Any
+    value: Array
+    trace: Array
+    step: Array
+    converged: Array
+
+
+def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+    """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
+
+    def block(x, y, weights):
+        value, counts = kernels.partition(model.potentials(x).scores, y)
+        weighted = jnp.where(weights > 0, weights * value, 0)
+        return model.joint_statistics(x, weights[:, None] * counts), kernels.pairwise_sum(weighted)
+
+    fill = (jnp.nan, -1, 0)
+    statistics, value = kernels.sum_rows(block, x, y, weights, fill=fill, row_cost=model.row_cost)
+    return statistics, value + model.log_prior(prior)
+
+
+@jax.jit
+def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array) -> State:
+    """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row."""
+
+    def body(state):
+        model = state.model.maximum(state.statistics, prior)
+        statistics, value = expectation(model, x, y, weights, prior)
+        # Below a few units in the last place of the objective, a gain cannot be told from rounding.
+        noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise)
+        trace = state.trace.at[state.step].set(value)
+        return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))
+
+    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
+
+
+@jax.jit
+def _start(model, x, y, weights, prior, trace):
+    statistics, value = expectation(model, x, y, weights, prior)
+    return State(model, statistics, value, trace, jnp.zeros((), int), jnp.zeros((), bool))
+
+
+def start_all(models: Any, x: Array, y: Array, weights: Array, prior: Any, max_steps: int) -> State:
+    """The same for several models on a leading axis."""
+    trace = jnp.full(max_steps, jnp.nan, x.dtype)
+    return jax.vmap(lambda model: _start(model, x, y, weights, prior, trace))(models)
+
+
+advance_all = jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None, None)))
+
+
+def start(model: Any, x: Array, y: Array, weights: Array, prior: Any, max_steps: int) -> State:
+    """The state before the first step."""
+    return _start(model, x, y, weights, prior, jnp.full(max_steps, jnp.nan, x.dtype))

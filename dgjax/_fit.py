@@ -1,0 +1,231 @@
+"""How a model learns: one verb."""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from dgjax import _checks, _em, _gradient
+from dgjax._kmeans import SMOOTHING, soft_assignments
+from dgjax.priors import MixturePrior
+
+M = TypeVar("M")
+
+
+class Fit(NamedTuple, Generic[M]):
+    """What `fit` returns. `objective` has one entry for each step, in nats, summed over rows; its last is the model's."""
+
+    model: M
+    objective: Array
+    converged: bool
+    num_steps: int
+
+
+def fit(
+    model: M,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    prior: Any = None,
+    l2: float = 0.0,
+    blend: float | None = None,
+    method: str | None = None,
+    tol: float = 1e-6,
+    max_steps: int = 500,
+    num_restarts: int = 1,
+    key: Array | None = None,
+    progress: bool = False,
+) -> Fit[M]:
+    """The model that maximises an objective, started at `model`.
+
+    Generative: sum_n w_n log p(x_n, y_n) + log prior, by EM. Cells may be missing (NaN) and so may labels (-1, or no `y`
+    at all): both are summed out exactly. With every label and cell known the second step finds nothing to change, and
+    that is the closed form. With `blend`: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
+
+    `x` (n, d); `y` (n,) ints; `weights` (n,); `prior` from `dgjax.weak_prior` or `dgjax.priors`, none is maximum
+    likelihood; `method` "em", "newton" or "lbfgs"; `tol` nats for each row that a step must gain to go on (0: never
+    stop early); `num_restarts` starts, the further ones from k-means++ with `key`, all in one vmap, the best kept;
+    `progress` shows a bar.
+
+    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, or a
+    solution that has collapsed onto too few rows to have a density there.
+    Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
+    """
+    lifted, rows = _checks.model_and_rows(model, x, lengths)
+    labels = _labels(lifted, y, len(rows))
+    amounts = _checks.as_weights(weights, rows)
+    _check_data(lifted, rows, labels, amounts)
+    method = _method(lifted, method, blend, prior, l2)
+    if lifted is not model and prior is not None:
+        prior = MixturePrior(None, prior)
+    if method == "em":
+        final, fitted = _fit_em(lifted, rows, labels, amounts, prior, tol, max_steps, num_restarts, key, progress)
+    else:
+        problem = _gradient.Problem(rows, labels, amounts, prior, jnp.asarray(l2, rows.dtype), _blend(blend, rows))
+        starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
+        final, fitted = _fit_gradient(starts, problem, method, tol, max_steps, progress)
+    _check_result(fitted, final)
+    fitted = fitted if lifted is model else fitted.density
+    if not _checks.is_concrete(final.step):
+        return Fit(fitted, final.trace, final.converged, final.step)
+    steps = int(final.step)
+    return Fit(fitted, final.trace[:steps], bool(final.converged), steps)
+
+
+def _labels(model, y, n):
+    if y is None:
+        if not model.generative:
+            raise ValueError(
+                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit a "
+                "generative model: dgjax.gaussian_mixture."
+            )
+        return jnp.full(n, -1)
+    return _checks.as_labels(y, n, model.num_labels)
+
+
+def _method(model, method, blend, prior, l2):
+    """The method to use, after checking that the arguments go together."""
+    if blend is not None and not (model.generative and 0 <= blend <= 1):
+        raise ValueError(
+            f"blend must be from 0 (conditional) to 1 (joint), and is for generative models; got {blend!r} for "
+            f"{type(model).__name__}."
+        )
+    if prior is not None and not model.generative:
+        raise ValueError(f"prior is for generative models; {type(model).__name__} takes l2.")
+    if l2 and model.generative:
+        raise ValueError(f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x).")
+    if l2 < 0:
+        raise ValueError(f"l2 must be 0 or more; got {l2}.")
+    small = sum(leaf.size for leaf in jax.tree.leaves(model)) <= _gradient.NEWTON_LIMIT
+    usual = "newton" if not model.generative and small else "lbfgs"
+    usual = "em" if model.generative and blend is None else usual
+    method = usual if method is None else method
+    allowed = ("em", "lbfgs", "newton") if model.generative and blend is None else ("lbfgs", "newton")
+    if method not in allowed:
+        raise ValueError(f"method must be one of {allowed} here; got {method!r}. Leave it out for {usual!r}.")
+    return method
+
+
+def _blend(blend, x):
+    return None if blend is None else jnp.asarray(blend, x.dtype)
+
+
+def _check_data(model, x, y, weights):
+    """Raises if nothing, or not enough, can be learnt from these rows."""
+    if not _checks.is_concrete(x, y, weights):
+        return
+    counted = np.asarray(weights) > 0
+    if not counted.any():
+        raise ValueError("x must have at least one row with a positive weight; got none.")
+    _checks.check_observed(x, weights)
+    known = np.unique(np.asarray(y)[counted & (np.asarray(y) >= 0)])
+    unlabelled = bool((np.asarray(y)[counted] < 0).any())
+    if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
+        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")
+    if not len(known) and not model.generative:
+        raise ValueError("y must hold at least two classes; every label is -1, unknown.")
+    if not len(known) and counted.sum() < model.num_labels:
+        raise ValueError(
+            f"x must have at least as many rows as the model has components; got {int(counted.sum())} rows for "
+            f"{model.num_labels} components. Type a smaller num_components."
+        )
+
+
+def _starts(model, x, y, weights, num_restarts, key):
+    """Models to start from, on a leading axis: the one given, then k-means++ starts with the labels that are known."""
+    if num_restarts < 1:
+        raise ValueError(f"num_restarts must be 1 or more; got {num_restarts}.")
+    first = jax.tree.map(lambda leaf: leaf[None], model)
+    if num_restarts == 1:
+        return first
+    if key is None or not model.generative:
+        raise ValueError(
+            "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
+            f"has one maximum); got key={key!r} for {type(model).__name__}."
+        )
+    others = jax.vmap(lambda k: restarted(model, k, x, y, weights))(jax.random.split(key, num_restarts - 1))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
+
+
+@jax.jit
+def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any:
+    """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
+    known = (y >= 0)[:, None]
+    hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
+    key_here, key_below = jax.random.split(key)
+    clusters = soft_assignments(key_here, x, weights, model.num_labels)
+    loose = jnp.where(known.any(), SMOOTHING / model.num_labels, clusters)
+    return model.started_at(key_below, x, weights[:, None] * jnp.where(known, hard, loose))
+
+
+def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, progress):
+    starts = _starts(model, x, y, weights, num_restarts, key)
+    tol = jnp.asarray(tol, x.dtype)
+    if num_restarts == 1:
+        state = _em.start(model, x, y, weights, prior, max_steps)
+        state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
+        return state, state.model
+    states = _em.start_all(starts, x, y, weights, prior, max_steps)
+    states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
+    best = _best(states, states.value)
+    return best, best.model
+
+
+def _fit_gradient(starts, problem, method, tol, max_steps, progress):
+    tol = jnp.asarray(tol, problem.x.dtype)
+    fits = []
+    for i in range(len(jax.tree.leaves(starts)[0])):
+        model = jax.tree.map(lambda leaf, i=i: leaf[i], starts)
+        state, advance, unravel = _gradient.start(model, problem, method, tol, max_steps)
+        state = run(advance, state, max_steps, progress)
+        fits.append((state, unravel(state.vector)))
+    return min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
+
+
+def _best(states, value):
+    index = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
+    return jax.tree.map(lambda leaf: leaf[index], states)
+
+
+def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
+    """Advances to `max_steps`, in one call, or in several with a bar between them."""
+    if not progress:
+        return advance(state, jnp.asarray(max_steps))
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("fit", total=max_steps)
+        chunk = max(1, max_steps // 100)
+        for until in range(chunk, max_steps + chunk, chunk):
+            state = advance(state, jnp.asarray(min(until, max_steps)))
+            value = jnp.max(jnp.abs(state.value))
+            bar.update(task, completed=int(state.step.max()), description=f"fit, objective {float(value):.6g}")
+            if bool(state.converged.all()):
+                break
+        bar.update(task, total=int(state.step.max()))
+    return state
+
+
+def _check_result(model, state):
+    """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
+    if not _checks.is_concrete(state):
+        return
+    value, broken = float(state.value), any(bool(jnp.isnan(leaf).any()) for leaf in jax.tree.leaves(model))
+    if broken or np.isnan(value) or value == np.inf:
+        raise ValueError(
+            f"fit collapsed after {int(state.step)} step(s): a class or component has no spread in some direction, as when "
+            "it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
+            "prior=dgjax.weak_prior(model, x), or remove the column."
+        )
+    if value == -np.inf:
+        raise ValueError(
+            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start from "
+            "other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
+        )

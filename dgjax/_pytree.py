@@ -1,0 +1,67 @@
+"""Nouns: frozen dataclasses that are pytrees."""
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+T = TypeVar("T")
+
+NOUNS: dict[str, type] = {}
+"""Every noun by its name: what `dgjax.load` may build, and nothing else."""
+
+
+def static(**kwargs: Any) -> Any:
+    """A field that is a plain Python value and part of the pytree's structure, not one of its leaves."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def noun(cls: type[T]) -> type[T]:
+    """A frozen dataclass that is a pytree of its fields.
+
+    NumPy arrays, lists and numbers given to the constructor become JAX arrays. JAX itself rebuilds nouns without the
+    constructor, so that a transformation may put anything in place of a leaf.
+    """
+    check = cls.__dict__.get("__post_init__")
+
+    def settle(self: Any) -> None:
+        for name in _field_names(cls, static=False):
+            object.__setattr__(self, name, _as_arrays(getattr(self, name)))
+        if check is not None:
+            check(self)
+
+    cls.__post_init__ = settle  # type: ignore[attr-defined]
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
+
+    def flatten(self):
+        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in data)
+        return children, tuple(getattr(self, name) for name in meta)
+
+    def unflatten(aux, children):
+        self = object.__new__(cls)
+        for name, value in (*zip(data, children, strict=True), *zip(meta, aux, strict=True)):
+            object.__setattr__(self, name, value)
+        return self
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    NOUNS[cls.__name__] = cls
+    return cls
+
+
+def _field_names(cls: type, static: bool) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(cls):
+        return tuple(f.name for f in dataclasses.fields(cls) if f.metadata.get("static", False) is static)
+    return ()
+
+
+def _as_arrays(value: Any) -> Any:
+    if isinstance(value, tuple | list) and any(dataclasses.is_dataclass(part) for part in value):
+        return tuple(value)
+    if isinstance(value, np.ndarray | np.generic | list | tuple | float | int):
+        array = jnp.asarray(value)
+        return array.astype(float) if not jnp.issubdtype(array.dtype, jnp.floating) else array
+    return value

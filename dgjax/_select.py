@@ -1,0 +1,36 @@
+"""Choosing between fitted models, and flagging rows that do not belong."""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from dgjax._types import Generative
+from dgjax._verbs import log_prob, num_parameters
+
+
+def bic(model: Generative, x: ArrayLike) -> Array:
+    """Bayesian information criterion, -2 sum_n log p(x_n) + p log n, in nats: lower is better.
+
+    `x` (n, d); p is `num_parameters(model)`. Source: Schwarz (1978).
+    """
+    values = log_prob(model, x)
+    return -2 * values.sum() + num_parameters(model) * math.log(len(values))
+
+
+def aic(model: Generative, x: ArrayLike) -> Array:
+    """Akaike's information criterion, -2 sum_n log p(x_n) + 2 p, in nats: lower is better. Source: Akaike (1974)."""
+    return -2 * log_prob(model, x).sum() + 2 * num_parameters(model)
+
+
+def anomaly_threshold(model: Generative, x: ArrayLike, false_alarm: float = 0.01) -> Array:
+    """The log-probability under which a row is called unusual: a share `false_alarm` of the normal rows `x` lies below.
+
+    `x` (n, d), best not the rows that the model was fitted to. Flag rows with `log_prob(model, new) < threshold`.
+
+    Raises ValueError if `false_alarm` is not between 0 and 1.
+    """
+    if not 0 < false_alarm < 1:
+        raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
+    return jnp.quantile(log_prob(model, x), false_alarm)

@@ -1,0 +1,213 @@
+"""Models started or solved from data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from dgjax import _checks
+from dgjax._fit import fit, restarted
+from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.densities._shared import column_moments
+from dgjax.models import Logistic
+from dgjax.scorers import Linear, Quadratic
+
+KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
+
+
+def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
+    """A Gaussian mixture started at k-means++ clusters of `x` (n, d); cells may be missing. `dgjax.fit` does the rest.
+
+    `covariance` is "full", "tied" (one for all components), "diagonal" or "spherical".
+
+    Raises ValueError for bad rows, more components than rows, or another covariance.
+    Source: Arthur and Vassilvitskii (2007), k-means++.
+    """
+    rows = _rows(x)
+    if not 1 <= num_components <= len(rows):
+        raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {num_components}.")
+    broad = _uniform(_gaussian(rows, (num_components,), covariance))
+    return restarted(broad, key, rows, jnp.full(len(rows), -1), jnp.ones(len(rows), rows.dtype))
+
+
+def naive_bayes(
+    x: ArrayLike,
+    y: ArrayLike,
+    kinds: str | Sequence[str] = "gaussian",
+    num_classes: int | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    prior: Any = None,
+) -> Mixture:
+    """Naive Bayes fitted to `x` (n, d) and `y` (n,): p(y) prod_j p(x_j | y).
+
+    `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
+    all columns together. Cells may be NaN and labels -1. `prior="weak"` adds one pseudo-row for each class, and so keeps
+    a column that is constant in a class from having no spread.
+
+    Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
+    """
+    rows, labels, k = _rows_and_labels(x, y, num_classes)
+    named = [kinds] * rows.shape[1] if isinstance(kinds, str) else list(kinds)
+    if len(named) != rows.shape[1] or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
+        raise ValueError(
+            f"kinds must be one of {KINDS}, or a list of the first four with one for each of the {rows.shape[1]} "
+            f"columns; got {kinds!r}."
+        )
+    return _solved(_uniform(_columns(rows, named, k)), rows, labels, weights, prior)
+
+
+def discriminant_analysis(
+    x: ArrayLike,
+    y: ArrayLike,
+    covariance: str = "tied",
+    num_classes: int | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    prior: Any = None,
+) -> Mixture:
+    """Discriminant analysis fitted to `x` (n, d) and `y` (n,): one Gaussian for each class.
+
+    `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be NaN
+    and labels -1. `prior="weak"` adds one pseudo-row for each class.
+
+    Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
+    Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
+    """
+    rows, labels, k = _rows_and_labels(x, y, num_classes)
+    return _solved(_uniform(_gaussian(rows, (k,), covariance)), rows, labels, weights, prior)
+
+
+def mixture_discriminant_analysis(
+    key: Array,
+    x: ArrayLike,
+    y: ArrayLike,
+    num_components: int = 2,
+    covariance: str = "full",
+    num_classes: int | None = None,
+) -> Mixture:
+    """A Gaussian mixture for each class, started at k-means++ clusters of its rows. `dgjax.fit(model, x, y)` does the rest.
+
+    `x` (n, d) may have NaN, `y` (n,) -1. `covariance` as for `gaussian_mixture`; "tied" is one for all classes.
+
+    Raises ValueError for bad cells or labels, or a single class.
+    Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
+    """
+    rows, labels, k = _rows_and_labels(x, y, num_classes)
+    if num_components < 1:
+        raise ValueError(f"num_components must be 1 or more; got {num_components}.")
+    within = _uniform(_gaussian(rows, (k, num_components), covariance))
+    return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
+
+
+def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
+    """Logistic regression with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
+
+    `features` "linear" is w . x, "quadratic" adds every product x_i x_j. Two classes take one row of weights, the
+    log-odds of class 1; k classes take k rows.
+
+    Raises ValueError for fewer than one feature or two classes, or other features.
+    """
+    if num_features < 1 or num_classes < 2:
+        raise ValueError(
+            f"logistic_regression expects 1 or more features and 2 or more classes; got {num_features} and {num_classes}."
+        )
+    k = 1 if num_classes == 2 else num_classes
+    weight = jnp.zeros((k, num_features))
+    if features == "linear":
+        return Logistic(jnp.zeros(k), Linear(weight))
+    if features == "quadratic":
+        return Logistic(jnp.zeros(k), Quadratic(weight, jnp.zeros((k, num_features * (num_features + 1) // 2))))
+    raise ValueError(f'features must be "linear" or "quadratic"; got {features!r}.')
+
+
+def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
+    """The conjugate prior that acts as `strength` more rows for each label, spread as the columns of `x` are.
+
+    For a Gaussian those rows have the columns' means and variances, uncorrelated; for discrete columns they are
+    `strength` pseudo-counts shared by the values. Works for any generative model; pass it as `prior=` to `dgjax.fit`.
+
+    Raises ValueError for bad rows or a strength that is not positive.
+    """
+    if not strength > 0:
+        raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    rows = _checks.as_rows(x, model.num_features)
+    return model.weak_prior(rows, strength)
+
+
+def _rows(x):
+    rows = _checks.as_rows(x)
+    if not rows.size:
+        raise ValueError(f"x must have at least one row and one column; got shape {rows.shape}.")
+    _checks.check_cells(rows, jnp.isinf(rows), lambda column: "a finite number, or NaN where missing")
+    _checks.check_observed(rows, jnp.ones(len(rows)))
+    return rows
+
+
+def _rows_and_labels(x, y, num_classes):
+    rows = _rows(x)
+    if num_classes is None:
+        given = jnp.asarray(y)
+        num_classes = int(given.max()) + 1 if given.size and given.ndim == 1 and given.dtype.kind in "ifub" else 1
+    labels = _checks.as_labels(y, len(rows), max(num_classes, 1))
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise ValueError(f"y must hold at least two classes; got {np.unique(labels).tolist()}.")
+    return rows, labels, num_classes
+
+
+def _uniform(density):
+    """A mixture of equal weights over the last label axis of a density."""
+    k = density.label_shape[-1]
+    dtype = jax.tree.leaves(density)[0].dtype
+    return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
+
+
+def _gaussian(x, label_shape, covariance):
+    """Every label at the columns' means and variances."""
+    mean, variance = column_moments(x)
+    means = jnp.broadcast_to(mean, (*label_shape, x.shape[1]))
+    log_scale = 0.5 * jnp.log(variance)
+    match covariance:
+        case "full":
+            return Gaussian(means, jnp.broadcast_to(jnp.diag(jnp.sqrt(variance)), (*means.shape, x.shape[1])))
+        case "tied":
+            return Gaussian(means, jnp.diag(jnp.sqrt(variance)))
+        case "diagonal":
+            return DiagonalGaussian(means, jnp.broadcast_to(log_scale, means.shape))
+        case "spherical":
+            return DiagonalGaussian(means, jnp.broadcast_to(log_scale.mean(), (*label_shape, 1)))
+    raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {covariance!r}.')
+
+
+def _columns(x, kinds, k):
+    """A density for the columns of each kind, all in one if there is one kind."""
+    groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
+    blocks = tuple(_block(x[:, np.array(columns)], kind, k) for kind, columns in groups.items())
+    return blocks[0] if len(blocks) == 1 else Columns(blocks, tuple(groups.values()))
+
+
+def _block(x, kind, k):
+    d, dtype = x.shape[1], x.dtype
+    match kind:
+        case "gaussian":
+            return _gaussian(x, (k,), "diagonal")
+        case "bernoulli":
+            return Bernoulli(jnp.zeros((k, d), dtype))
+        case "poisson":
+            mean, _ = column_moments(x)
+            return Poisson(jnp.broadcast_to(jnp.log(jnp.maximum(mean, 1e-6)), (k, d)))
+        case "multinomial":
+            total = int(np.nanmedian(np.nansum(np.asarray(x), axis=1)))
+            return Multinomial(jnp.zeros((k, d), dtype), max(total, 1))
+    sizes = np.nanmax(np.asarray(x), axis=0).astype(int) + 1
+    possible = np.arange(sizes.max()) < sizes[:, None]
+    return Categorical(jnp.broadcast_to(jnp.where(possible, 0, -jnp.inf).astype(dtype), (k, *possible.shape)))
+
+
+def _solved(model, x, y, weights, prior):
+    prior = weak_prior(model, x) if isinstance(prior, str) and prior == "weak" else prior
+    return fit(model, x, y, weights=weights, prior=prior).model

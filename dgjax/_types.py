@@ -1,0 +1,149 @@
+"""The protocols: what a density, a scorer and a model are. Everything concrete satisfies one of them.
+
+A density or scorer has labels of some shape `*L`, mostly `(k,)`, and answers for all of them at once.
+"""
+
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+from jax import Array
+
+from dgjax.structures import Classes
+
+Statistics = TypeVar("Statistics")
+At = tuple[Array, ...]
+"""One index array for each label axis: the label of each row."""
+
+
+class Scorer(Protocol):
+    """s(x, label): any function of a row for every label."""
+
+    @property
+    def label_shape(self) -> tuple[int, ...]: ...
+    @property
+    def num_features(self) -> int: ...
+    @property
+    def row_cost(self) -> int:
+        """Floats that one row needs for all labels: sets the size of blocks."""
+        ...
+
+    def scores(self, x: Array) -> Array:
+        """(n, d) -> (n, *L)."""
+        ...
+
+    def penalty(self) -> Array:
+        """Sum of squared weights, what `l2` multiplies."""
+        ...
+
+    @property
+    def num_parameters(self) -> int: ...
+
+    def invalid(self, x: Array) -> Array:
+        """Which cells lie outside their column's support (n, d)."""
+        ...
+
+    def support(self, column: int) -> str:
+        """What a column expects, in words."""
+        ...
+
+
+class Density(Protocol):
+    """log p(x | label), and what follows from it. NaN cells are marginalised exactly, everywhere."""
+
+    @property
+    def label_shape(self) -> tuple[int, ...]: ...
+    @property
+    def num_features(self) -> int: ...
+    @property
+    def row_cost(self) -> int: ...
+    @property
+    def num_parameters(self) -> int:
+        """Free parameters, all labels together."""
+        ...
+
+    def scores(self, x: Array) -> Array:
+        """log p(x_observed | label): (n, d) -> (n, *L)."""
+        ...
+
+    def sample(self, key: Array, at: At) -> Array:
+        """A row for each label in `at` (..., d)."""
+        ...
+
+    def sample_missing(self, key: Array, x: Array, at: At) -> Array:
+        """`x` with its missing cells drawn from p(x_missing | x_observed, label)."""
+        ...
+
+    def impute(self, x: Array, posterior: Array) -> Array:
+        """`x` with its missing cells at their conditional mean, or mode, averaged over labels (n, *L)."""
+        ...
+
+    def marginal(self, columns: tuple[int, ...]) -> Self: ...
+
+    def discriminative(self) -> tuple[Array, Scorer]:
+        """A bias (*L,) and a scorer that differ from the scores by the same amount for every label."""
+        ...
+
+    def statistics(self, x: Array, counts: Array) -> Any:
+        """Expected sufficient statistics under counts (n, *L): a pytree that adds over rows."""
+        ...
+
+    def maximum(self, statistics: Any, prior: Any = None) -> Self:
+        """The parameters that maximise the expected log-likelihood plus the log prior."""
+        ...
+
+    def log_prior(self, prior: Any) -> Array:
+        """The log prior density at these parameters, up to a constant."""
+        ...
+
+    def weak_prior(self, x: Array, strength: float) -> Any:
+        """The conjugate prior worth `strength` rows that look like the columns of x."""
+        ...
+
+    def started(self, key: Array, x: Array, counts: Array) -> Self:
+        """A start for EM from counts (n, *L)."""
+        ...
+
+    def invalid(self, x: Array) -> Array:
+        """Which cells lie outside their column's support (n, d)."""
+        ...
+
+    def support(self, column: int) -> str:
+        """What a column expects, in words."""
+        ...
+
+    def as_model(self) -> Any:
+        """The model of which this is the density: itself, or a mixture of one."""
+        ...
+
+
+class Model(Protocol):
+    """p(y | x) for rows, and whether p(x, y) too."""
+
+    @property
+    def num_features(self) -> int: ...
+    @property
+    def row_cost(self) -> int: ...
+    @property
+    def num_parameters(self) -> int: ...
+    @property
+    def num_labels(self) -> int: ...
+
+    def potentials(self, x: Array) -> Classes: ...
+    def invalid(self, x: Array) -> Array: ...
+    def support(self, column: int) -> str: ...
+    def as_model(self) -> Any: ...
+
+
+class Generative(Protocol):
+    """A model that knows p(x, y), so log p(x), samples and missing cells too."""
+
+    generative: ClassVar[Literal[True]]
+
+    def as_model(self) -> Any: ...
+
+
+class Discriminative(Protocol):
+    """A model that knows p(y | x) only."""
+
+    generative: ClassVar[Literal[False]]
+
+    def as_model(self) -> Any: ...

@@ -1,0 +1,235 @@
+"""What can be asked of a model. Each verb is one line over potentials, after one check of its arrays."""
+
+import functools
+from typing import Any, TypeVar
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from dgjax import _checks
+from dgjax._types import Density, Discriminative, Generative
+from dgjax.densities import Mixture
+from dgjax.models import Logistic, Marginalized
+
+G = TypeVar("G", bound=Density)
+
+
+def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """log p(x_observed) = log sum_y p(x_observed, y), in nats.
+
+    `x` (n, d), NaN where missing; returns (n,). A row of NaN has log-probability 0.
+
+    Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
+    """
+    return _log_prob(*_generative(model, x, lengths))
+
+
+def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """log p(x_observed, y); where y is -1, unknown, log p(x_observed).
+
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,).
+
+    Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
+    """
+    lifted, rows = _generative(model, x, lengths)
+    return _log_joint(lifted, rows, _checks.as_labels(y, len(rows), lifted.num_labels))
+
+
+def log_conditional(
+    model: Generative | Discriminative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None
+) -> Array:
+    """log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y'); where y is -1, unknown, 0.
+
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,).
+
+    Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
+    """
+    lifted, rows = _checks.model_and_rows(model, x, lengths)
+    return _log_conditional(lifted, rows, _checks.as_labels(y, len(rows), lifted.num_labels))
+
+
+def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """log p(y | x_observed) for every label: (n, d) -> (n, k).
+
+    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    """
+    return _predict_log_proba(*_checks.model_and_rows(model, x, lengths))
+
+
+def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """The most probable label, argmax_y p(y | x_observed): (n, d) -> (n,) ints.
+
+    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    """
+    return _predict(*_checks.model_and_rows(model, x, lengths))
+
+
+def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
+    """Draws (x, y) from p(x, y): x (*shape, d), y (*shape,) ints.
+
+    `key` is a typed key, `jax.random.key(seed)`.
+
+    Raises ValueError for a discriminative model.
+    """
+    return _sample(_require_generative(model), key, (shape,) if isinstance(shape, int) else tuple(shape))
+
+
+def sample_labels(
+    model: Generative | Discriminative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None
+) -> Array:
+    """Draws y from p(y | x_observed): (n, d) -> (n,) ints.
+
+    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    """
+    lifted, rows = _checks.model_and_rows(model, x, lengths)
+    return _sample_labels(lifted, key, rows)
+
+
+def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """`x` with its missing cells filled by E[x_missing | x_observed], or the mode where a column is discrete.
+
+    `x` (n, d); returns (n, d), observed cells untouched. With labels or components, the average over p(y | x_observed).
+
+    Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
+    """
+    return _impute(*_generative(model, x, lengths))
+
+
+def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """`x` with its missing cells drawn from p(x_missing | x_observed): (n, d) -> (n, d), observed cells untouched.
+
+    Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
+    """
+    lifted, rows = _generative(model, x, lengths)
+    return _sample_missing(lifted, key, rows)
+
+
+def marginal(model: G, columns: ArrayLike) -> G:
+    """The model of some columns, in the order given; its log p(x) is that of the whole with NaN in the others.
+
+    `columns` are distinct column numbers.
+
+    Raises ValueError for a column out of range or given twice.
+    """
+    return model.marginal(_checks.as_columns(columns, model.num_features))
+
+
+def discriminative(model: Generative) -> Logistic:
+    """The exact twin: the logistic model with the same p(y | x), by Bayes' rule.
+
+    s(x, y) = log w_y + log p(x | y) up to a function of x. Linear in x for LDA, quadratic for QDA and Gaussian naive
+    Bayes, a table or linear for discrete columns, a log-sum-exp for mixtures within classes. On complete rows.
+
+    Raises ValueError for a model with a single label, whose p(y | x) is 1.
+    """
+    mixture = _require_generative(model)
+    if mixture.num_labels < 2:
+        raise ValueError("discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1.")
+    bias, scorer = mixture.density.discriminative()
+    return Logistic(jax.nn.log_softmax(mixture.log_weights) + bias, scorer)
+
+
+def marginalize(
+    classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0
+) -> Marginalized:
+    """A discriminative model that takes NaN: p(y | x_observed) averaged over `density`'s p(x_missing | x_observed).
+
+    By `num_samples` draws, with a standard error of at most 0.5 / sqrt(num_samples) in each probability. `density` is
+    any generative model of the same columns, for instance the generative twin. Rows without NaN are unchanged.
+
+    Raises ValueError if the two have different columns.
+    """
+    model, mixture = classifier.as_model(), _require_generative(density)
+    if model.num_features != mixture.num_features:
+        raise ValueError(
+            f"marginalize expects a classifier and a density of the same columns; got {model.num_features} and "
+            f"{mixture.num_features}."
+        )
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be 1 or more; got {num_samples}.")
+    return Marginalized(model, mixture, num_samples, seed)
+
+
+def num_parameters(model: Any) -> int:
+    """Free parameters: what `bic` and `aic` count."""
+    return int(model.as_model().num_parameters)
+
+
+def _require_generative(model: Any) -> Mixture:
+    lifted = model.as_model()
+    if not lifted.generative:
+        raise ValueError(
+            f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from. "
+            "Ask log_conditional or predict_log_proba of it, or fit a generative model: dgjax.naive_bayes, "
+            "dgjax.discriminant_analysis, dgjax.gaussian_mixture."
+        )
+    return lifted
+
+
+def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Array]:
+    return _checks.model_and_rows(_require_generative(model), x, lengths)
+
+
+def _by_rows(fn):
+    """Compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat."""
+
+    @jax.jit
+    @functools.wraps(fn)
+    def run(model, *arrays):
+        return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=model.row_cost)
+
+    return run
+
+
+@_by_rows
+def _log_prob(model, x):
+    return model.potentials(x).log_partition()
+
+
+@_by_rows
+def _log_joint(model, x, y):
+    return model.potentials(x).score(y)
+
+
+@_by_rows
+def _log_conditional(model, x, y):
+    potentials = model.potentials(x)
+    return potentials.score(y) - potentials.log_partition()
+
+
+@_by_rows
+def _predict_log_proba(model, x):
+    return model.potentials(x).log_marginals()
+
+
+@_by_rows
+def _predict(model, x):
+    return model.potentials(x).mode()
+
+
+@_by_rows
+def _impute(model, x):
+    return model.impute(x, jnp.ones(len(x), x.dtype))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _sample(model, key, shape):
+    key_y, key_x = jax.random.split(key)
+    y = model.sample_labels(key_y, shape)
+    return model.density.sample(key_x, (y,)), y
+
+
+@jax.jit
+def _sample_labels(model, key, x):
+    scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.row_cost)
+    return jax.random.categorical(key, scores, axis=-1)
+
+
+@jax.jit
+def _sample_missing(model, key, x):
+    keys = jax.random.split(key, len(x))
+    one = jax.vmap(lambda key, row: model.sample_missing(key, row[None], ())[0])
+    return kernels.map_rows(one, keys, x, row_cost=model.row_cost)

@@ -1,0 +1,10 @@
+"""log p(x | label), one family in each file."""
+
+from dgjax.densities._bernoulli import Bernoulli as Bernoulli
+from dgjax.densities._categorical import Categorical as Categorical
+from dgjax.densities._columns import Columns as Columns
+from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
+from dgjax.densities._gaussian import Gaussian as Gaussian
+from dgjax.densities._mixture import Mixture as Mixture
+from dgjax.densities._multinomial import Multinomial as Multinomial
+from dgjax.densities._poisson import Poisson as Poisson

@@ -1,0 +1,111 @@
+"""Independent binary columns."""
+
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun
+from dgjax._types import At
+from dgjax.densities import _shared
+from dgjax.priors import Beta, expect_prior
+from dgjax.scorers import Table
+
+
+class BernoulliStatistics(NamedTuple):
+    """Counts of observed zeros and ones."""
+
+    zeros: Float[Array, "*labels d"]
+    ones: Float[Array, "*labels d"]
+
+
+@noun
+class Bernoulli:
+    """Binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
+
+    `logits` (*labels, d), infinite where p is 0 or 1. Cells are 0, 1 or NaN, which counts for nothing.
+    """
+
+    logits: Float[Array, "*labels d"]
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[:-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return 2 * self.num_features + self.logits.size // self.num_features
+
+    @property
+    def num_parameters(self) -> int:
+        return self.logits.size
+
+    def _log_p(self) -> Array:
+        """log p of 0 and of 1, (*labels, 2 d): both logs kept, for their difference would cancel near 0 and 1."""
+        return jnp.concatenate([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        log_p = _shared.flat(self._log_p(), self.label_shape)
+        return kernels.log_linear(_zeros_and_ones(x), log_p).reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        p = jax.nn.sigmoid(self.logits[at])
+        return jax.random.bernoulli(key, p).astype(p.dtype)
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, self.sample(key, at))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        p = posterior.reshape(len(x), -1) @ jax.nn.sigmoid(_shared.flat(self.logits, self.label_shape))
+        return _shared.fill(x, (p > 0.5).astype(x.dtype))
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        return type(self)(self.logits[..., jnp.array(columns)])
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
+        """A table of both log-probabilities: the linear form logits . x is their difference, and fails at p = 1."""
+        log_p = jnp.stack([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
+        return jnp.zeros(self.label_shape, self.logits.dtype), Table(log_p)
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> BernoulliStatistics:
+        sums = kernels.weighted_sums(_zeros_and_ones(x), counts.reshape(len(x), -1))
+        zeros, ones = jnp.split(sums.reshape(*self.label_shape, -1), 2, axis=-1)
+        return BernoulliStatistics(zeros, ones)
+
+    def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> Self:
+        expect_prior(prior, Beta, self)
+        a, b = (1, 1) if prior is None else (prior.a, prior.b)
+        ones, zeros = statistics.ones + (a - 1), statistics.zeros + (b - 1)
+        return type(self)(jnp.where(ones + zeros == 0, self.logits, jnp.log(ones) - jnp.log(zeros)))
+
+    def log_prior(self, prior: Beta | None) -> Float[Array, ""]:
+        expect_prior(prior, Beta, self)
+        if prior is None:
+            return jnp.zeros((), self.logits.dtype)
+        log_q, log_p = jnp.split(self._log_p(), 2, axis=-1)
+        terms = jnp.where(prior.a == 1, 0, (prior.a - 1) * log_p) + jnp.where(prior.b == 1, 0, (prior.b - 1) * log_q)
+        return terms.sum()
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Beta:
+        half = jnp.full(self.num_features, 1 + strength / 2, x.dtype)
+        return Beta(half, half)
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return ~(jnp.isnan(x) | (x == 0) | (x == 1))
+
+    def support(self, column: int) -> str:
+        return "0 or 1"
+
+
+def _zeros_and_ones(x):
+    return jnp.concatenate([x == 0, x == 1], -1).astype(x.dtype)

@@ -1,0 +1,104 @@
+"""Independent columns of categories."""
+
+from typing import ClassVar, Literal, Self
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun
+from dgjax._types import At
+from dgjax.densities import _shared
+from dgjax.priors import Dirichlet, expect_prior
+from dgjax.scorers import Table, indicators
+
+
+@noun
+class Categorical:
+    """Rows of categories: log p(x) = sum_j log softmax(logits_j)[x_j].
+
+    `logits` (*labels, d, c): d columns of categories 0 to c - 1; a column with fewer has minus infinity at the rest.
+    Cells are whole numbers, held as floats, or NaN, which counts for nothing.
+    """
+
+    logits: Float[Array, "*labels d c"]
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim < 2:
+            raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[:-2]
+
+    @property
+    def num_features(self) -> int:
+        return self.logits.shape[-2]
+
+    @property
+    def num_categories(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return self.num_features * self.num_categories + self.logits.size // self.num_features
+
+    @property
+    def num_parameters(self) -> int:
+        return self.logits.size // self.num_categories * (self.num_categories - 1)
+
+    def _log_p(self) -> Array:
+        return jax.nn.log_softmax(self.logits, axis=-1)
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        log_p = _shared.flat(self._log_p(), self.label_shape).reshape(-1, self.num_features * self.num_categories)
+        return kernels.log_linear(indicators(x, self.num_categories), log_p).reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        return jax.random.categorical(key, self.logits[at], axis=-1).astype(self.logits.dtype)
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, self.sample(key, at))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        p = _shared.flat(jnp.exp(self._log_p()), self.label_shape).reshape(-1, self.num_features * self.num_categories)
+        mixed = (posterior.reshape(len(x), -1) @ p).reshape(len(x), self.num_features, self.num_categories)
+        return _shared.fill(x, mixed.argmax(-1).astype(x.dtype))
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        return type(self)(self.logits[..., jnp.array(columns), :])
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
+        """A table of log-probabilities."""
+        return jnp.zeros(self.label_shape, self.logits.dtype), Table(self._log_p())
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d c"]:
+        """How often each category was observed."""
+        sums = kernels.weighted_sums(indicators(x, self.num_categories), counts.reshape(len(x), -1))
+        return sums.reshape(self.logits.shape)
+
+    def maximum(self, statistics: Float[Array, "*labels d c"], prior: Dirichlet | None = None) -> Self:
+        expect_prior(prior, Dirichlet, self)
+        if prior is not None:
+            statistics = statistics + jnp.where(jnp.isneginf(self.logits), 0, prior.concentration - 1)
+        total = statistics.sum(-1, keepdims=True)
+        return type(self)(jnp.where(total == 0, self.logits, jnp.log(statistics) - jnp.log(total)))
+
+    def log_prior(self, prior: Dirichlet | None) -> Float[Array, ""]:
+        expect_prior(prior, Dirichlet, self)
+        return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Dirichlet:
+        return Dirichlet(jnp.full(self.num_categories, 1 + strength / self.num_categories, x.dtype))
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        inside = (x >= 0) & (x < self.num_categories) & (x == jnp.floor(x))
+        return ~(jnp.isnan(x) | inside)
+
+    def support(self, column: int) -> str:
+        return f"a category, a whole number from 0 to {self.num_categories - 1}"

@@ -1,0 +1,129 @@
+"""Rows whose columns have different kinds."""
+
+from typing import Any, ClassVar, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun, static
+from dgjax._types import At, Density
+from dgjax.densities import _shared
+from dgjax.priors import ColumnsPrior, expect_prior
+from dgjax.scorers import ColumnScorers
+
+
+@noun
+class Columns:
+    """Blocks of columns, independent given the label: log p(x) = sum of the blocks' log p.
+
+    `blocks`: densities with the same labels. `columns`: the column numbers of each block, by default side by side.
+
+    Raises ValueError if the labels differ, or the columns are not each number once.
+    """
+
+    blocks: tuple[Density, ...]
+    columns: tuple[tuple[int, ...], ...] | None = static(default=None)
+
+    def __post_init__(self) -> None:
+        sizes = [block.num_features for block in self.blocks]
+        edges = np.cumsum([0, *sizes]).tolist()
+        columns = self.columns
+        if columns is None:
+            columns = tuple(tuple(range(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+        columns = tuple(tuple(int(c) for c in group) for group in columns)
+        object.__setattr__(self, "columns", columns)
+        if [len(group) for group in columns] != sizes or sorted(sum(columns, ())) != list(range(edges[-1])):
+            raise ValueError(
+                f"Columns expects each of the columns 0 to {edges[-1] - 1} in one block, with {sizes} columns in the "
+                f"blocks; got columns={columns}."
+            )
+        if len({block.label_shape for block in self.blocks}) != 1:
+            raise ValueError(
+                f"Columns expects blocks with the same labels; got {[block.label_shape for block in self.blocks]}."
+            )
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    def _parts(self, x: Array) -> list[tuple[Density, Array]]:
+        return [(b, x[:, jnp.array(c)]) for b, c in zip(self.blocks, self.columns or (), strict=True)]
+
+    def _joined(self, parts: list[Array]) -> Array:
+        """Columns of the blocks back in their places."""
+        back = np.argsort(sum(self.columns or (), ()))
+        return jnp.concatenate(parts, axis=-1)[..., back]
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.blocks[0].label_shape
+
+    @property
+    def num_features(self) -> int:
+        return sum(block.num_features for block in self.blocks)
+
+    @property
+    def row_cost(self) -> int:
+        return sum(block.row_cost for block in self.blocks)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(block.num_parameters for block in self.blocks)
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return sum((block.scores(part) for block, part in self._parts(x)), start=jnp.zeros((), x.dtype))
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        keys = jax.random.split(key, len(self.blocks))
+        return self._joined([block.sample(k, at) for block, k in zip(self.blocks, keys, strict=True)])
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        keys = jax.random.split(key, len(self.blocks))
+        parts = zip(self._parts(x), keys, strict=True)
+        return self._joined([block.sample_missing(k, part, at) for (block, part), k in parts])
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        return self._joined([block.impute(part, posterior) for block, part in self._parts(x)])
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        blocks, places = [], []
+        for block, own in zip(self.blocks, self.columns or (), strict=True):
+            kept = [(own.index(c), i) for i, c in enumerate(columns) if c in own]
+            if kept:
+                blocks.append(block.marginal(tuple(j for j, _ in kept)))
+                places.append(tuple(i for _, i in kept))
+        return type(self)(tuple(blocks), tuple(places))
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], ColumnScorers]:
+        """The sum of the blocks' twins."""
+        biases, scorers = zip(*(block.discriminative() for block in self.blocks), strict=True)
+        return sum(biases[1:], start=biases[0]), ColumnScorers(scorers, self.columns)
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> tuple[Any, ...]:
+        return tuple(block.statistics(part, counts) for block, part in self._parts(x))
+
+    def maximum(self, statistics: tuple[Any, ...], prior: ColumnsPrior | None = None) -> Self:
+        parts = zip(self.blocks, statistics, self._priors(prior), strict=True)
+        return type(self)(tuple(block.maximum(s, p) for block, s, p in parts), self.columns)
+
+    def _priors(self, prior: ColumnsPrior | None) -> tuple[Any, ...]:
+        expect_prior(prior, ColumnsPrior, self)
+        return (None,) * len(self.blocks) if prior is None else prior.blocks
+
+    def log_prior(self, prior: ColumnsPrior | None) -> Float[Array, ""]:
+        terms = [block.log_prior(p) for block, p in zip(self.blocks, self._priors(prior), strict=True)]
+        return sum(terms[1:], start=terms[0])
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> ColumnsPrior:
+        return ColumnsPrior(tuple(block.weak_prior(part, strength) for block, part in self._parts(x)))
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return self._joined([block.invalid(part) for block, part in self._parts(x)])
+
+    def support(self, column: int) -> str:
+        for block, own in zip(self.blocks, self.columns or (), strict=True):
+            if column in own:
+                return block.support(own.index(column))
+        raise IndexError(column)

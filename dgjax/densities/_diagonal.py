@@ -1,0 +1,156 @@
+"""Normal densities with independent columns: diagonal and spherical."""
+
+import math
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun
+from dgjax._types import At
+from dgjax.densities import _shared
+from dgjax.priors import NormalInverseGamma, expect_prior
+from dgjax.scorers import DiagonalQuadratic, Shifted
+
+
+class DiagonalStatistics(NamedTuple):
+    """Sums over observed cells, centred at the current mean: counts, counts times residual, times its square."""
+
+    total: Float[Array, "*labels d"]
+    first: Float[Array, "*labels d"]
+    second: Float[Array, "*labels d"]
+
+
+@noun
+class DiagonalGaussian:
+    r"""Normal rows with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
+
+    `mean` (*labels, d); `log_scale` (*labels, d), the log standard deviation, or (*labels, 1) for one that all columns
+    share (spherical). Label axes left out of `log_scale` share it. NaN cells count for nothing.
+
+    Raises ValueError if the shapes do not fit together.
+    """
+
+    mean: Float[Array, "*labels d"]
+    log_scale: Float[Array, "*_ c"]
+
+    def __post_init__(self) -> None:
+        d = self.mean.shape[-1] if self.mean.ndim else 0
+        if not self.mean.ndim or not self.log_scale.ndim or self.log_scale.shape[-1] not in (d, 1):
+            raise ValueError(
+                f"DiagonalGaussian expects mean (*labels, d) and log_scale (*labels, d), or (*labels, 1) for spherical; "
+                f"got shapes {self.mean.shape} and {self.log_scale.shape}."
+            )
+        _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.mean.shape[:-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.mean.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return self.mean.size
+
+    @property
+    def num_parameters(self) -> int:
+        return self.mean.size + self.log_scale.size
+
+    def _log_scale(self) -> Array:
+        """log_scale for every label and column."""
+        own = self.log_scale.ndim - 1
+        spread = jnp.expand_dims(self.log_scale, tuple(range(own, self.mean.ndim - 1)))
+        return jnp.broadcast_to(spread, self.mean.shape)
+
+    def _shared_sum(self, cells: Array) -> Array:
+        """Cells summed over the labels and columns that share a scale, in the shape of log_scale."""
+        own = self.log_scale.ndim - 1
+        summed = cells.sum(axis=tuple(range(own, self.mean.ndim - 1)))
+        return summed.sum(-1, keepdims=True) if self.log_scale.shape[-1] == 1 else summed
+
+    @property
+    def _cells_per_scale(self) -> int:
+        return self.mean.size // self.log_scale.size
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        mean, log_scale = (_shared.flat(p, self.label_shape) for p in (self.mean, self._log_scale()))
+        return kernels.diagonal(x, mean, log_scale).reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
+        return mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, self.sample(key, at))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        return _shared.fill(x, posterior.reshape(len(x), -1) @ _shared.flat(self.mean, self.label_shape))
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        picked = jnp.array(columns)
+        log_scale = self.log_scale if self.log_scale.shape[-1] == 1 else self.log_scale[..., picked]
+        return type(self)(self.mean[..., picked], log_scale)
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted]:
+        """Quadratic in each column."""
+        log_scale = self._log_scale()
+        precision = jnp.exp(-2 * log_scale)
+        offset = self.mean.reshape(-1, self.num_features).mean(0)
+        mean = self.mean - offset
+        bias = -(0.5 * precision * mean**2 + log_scale).sum(-1)
+        return bias, Shifted(offset, DiagonalQuadratic(precision * mean, -0.5 * precision))
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> DiagonalStatistics:
+        sums = kernels.diagonal_statistics(x, counts.reshape(len(x), -1), _shared.flat(self.mean, self.label_shape))
+        return DiagonalStatistics(*(s.reshape(self.mean.shape) for s in sums))
+
+    def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> Self:
+        expect_prior(prior, NormalInverseGamma, self)
+        total, first, second = statistics
+        count, pull = (0, 0) if prior is None else (prior.mean_count, prior.mean - self.mean)
+        shift = _shared.ratio(first + count * pull, total + count, 0)
+        scatter = self._shared_sum(second - 2 * shift * first + total * shift**2 + count * (shift - pull) ** 2)
+        cells = self._shared_sum(total)
+        if prior is not None:
+            scatter = scatter + 2 * prior.rate
+            cells = cells + 2 * prior.shape + 2 + self._cells_per_scale
+        variance = _shared.ratio(scatter, cells, jnp.exp(2 * self.log_scale))
+        # As for Gaussian: a mean that moved very far keeps its scale for one step, rather than lose it to rounding.
+        moved = self._shared_sum(shift**2)
+        far = (moved > jnp.exp(2 * self.log_scale)) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
+        log_scale = jnp.where(far, self.log_scale, 0.5 * jnp.log(jnp.where(far, 1, variance)))
+        return type(self)(self.mean + shift, log_scale)
+
+    def log_prior(self, prior: NormalInverseGamma | None) -> Float[Array, ""]:
+        expect_prior(prior, NormalInverseGamma, self)
+        if prior is None:
+            return jnp.zeros((), self.mean.dtype)
+        z = (self.mean - prior.mean) * jnp.exp(-self._log_scale())
+        exponent = 2 * prior.shape + 2 + self._cells_per_scale
+        return (
+            -0.5 * prior.mean_count * (z**2).sum()
+            - (exponent * self.log_scale + prior.rate * jnp.exp(-2 * self.log_scale)).sum()
+        )
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> NormalInverseGamma:
+        mean, variance = _shared.column_moments(x)
+        spherical = self.log_scale.shape[-1] == 1
+        cells = strength * (math.prod(self.mean.shape[-1:]) if spherical else 1)
+        variance = variance.mean(keepdims=True) if spherical else variance
+        shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, x.dtype)
+        return NormalInverseGamma(mean, jnp.asarray(strength, x.dtype), shape, cells * variance / 2)
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return jnp.isinf(x)
+
+    def support(self, column: int) -> str:
+        return "a finite number"

@@ -1,0 +1,195 @@
+"""Multivariate normal densities, full or tied."""
+
+import math
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun
+from dgjax._types import At
+from dgjax.densities import _shared
+from dgjax.priors import NormalInverseWishart, expect_prior
+from dgjax.scorers import Linear, Quadratic, Shifted
+
+
+class GaussianStatistics(NamedTuple):
+    """Sums in whitened coordinates u, where x = mean + L u: counts, counts times u, counts times u u^T."""
+
+    total: Float[Array, "g m"]
+    first: Float[Array, "g m d"]
+    second: Float[Array, "g d d"]
+
+
+@noun
+class Gaussian:
+    r"""Normal rows: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
+
+    `mean` (*labels, d), `scale_tril` (*labels, d, d), the lower Cholesky factor L of each covariance, or (d, d) for one
+    covariance that all labels share; with nested labels (k, m), (k, d, d) is shared within each of the k. Only the
+    lower triangle is read. Missing cells (NaN) are marginalised exactly, whatever the pattern.
+
+    Raises ValueError if the shapes do not fit together.
+    """
+
+    mean: Float[Array, "*labels d"]
+    scale_tril: Float[Array, "*_ d d"]
+
+    def __post_init__(self) -> None:
+        d = self.mean.shape[-1] if self.mean.ndim else 0
+        if self.mean.ndim < 1 or self.scale_tril.shape[-2:] != (d, d):
+            raise ValueError(
+                f"Gaussian expects mean (*labels, d) and scale_tril (*labels, d, d) or (d, d); got shapes "
+                f"{self.mean.shape} and {self.scale_tril.shape}."
+            )
+        _shared.check_label_axes(self, "scale_tril", self.scale_tril.shape[:-2], self.label_shape)
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.mean.shape[:-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.mean.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return self.mean.size + self.scale_tril.size
+
+    @property
+    def num_parameters(self) -> int:
+        d = self.num_features
+        return self.mean.size + math.prod(self.scale_tril.shape[:-2]) * d * (d + 1) // 2
+
+    def _grouped(self) -> tuple[Array, Array]:
+        """mean (g, m, d) and L (g, d, d): m labels share each of g factors."""
+        d = self.num_features
+        L = self.scale_tril.reshape(-1, d, d)
+        return self.mean.reshape(len(L), -1, d), L
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return kernels.gaussian(x, *self._grouped()).reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        mean = self.mean[at]
+        u = jax.random.normal(key, mean.shape, mean.dtype)
+        return mean + jnp.einsum("...ij,...j->...i", self._factor(at), u)
+
+    def _factor(self, at: At) -> Array:
+        own = at[: self.scale_tril.ndim - 2]
+        L = jnp.tril(self.scale_tril)
+        return L[own] if own else L
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        mean = self.mean[at]
+        L = jnp.broadcast_to(self._factor(at), (*mean.shape, mean.shape[-1]))
+        one = jax.vmap(lambda x, mean, L: kernels.gaussian_conditional(x[None], mean[None, None], L[None]))
+        filled, factor = one(x, mean, L)
+        noise = jnp.einsum("nij,nj->ni", factor[:, 0, 0], jax.random.normal(key, x.shape, x.dtype))
+        return _shared.fill(x, filled[:, 0, 0, 0] + noise)
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        mean, L = self._grouped()
+        filled, _ = kernels.gaussian_conditional(x, mean, L)
+        return _shared.fill(x, jnp.einsum("ngm,ngmd->nd", posterior.reshape(filled.shape[:-1]), filled))
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        picked = jnp.array(columns)
+        rows = jnp.swapaxes(jnp.tril(self.scale_tril)[..., picked, :], -1, -2)
+        return type(self)(self.mean[..., picked], _positive(jnp.linalg.qr(rows, mode="r")))
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted]:
+        """Quadratic in x, and linear where one covariance is shared by all labels, for then x P x cancels."""
+        d = self.num_features
+        mean, L = self._grouped()
+        W = solve_triangular(jnp.tril(L), jnp.broadcast_to(jnp.eye(d, dtype=L.dtype), L.shape), lower=True)
+        offset = self.mean.reshape(-1, d).mean(0)
+        whitened = jnp.einsum("gde,gme->gmd", W, mean - offset)
+        weight = jnp.einsum("gde,gmd->gme", W, whitened).reshape(self.mean.shape)
+        log_det = jnp.log(jnp.abs(jnp.diagonal(L, axis1=1, axis2=2))).sum(-1)
+        bias = (-0.5 * (whitened**2).sum(-1) - log_det[:, None]).reshape(self.label_shape)
+        if self.scale_tril.ndim == 2:
+            return bias, Shifted(offset, Linear(weight))
+        precision = jnp.einsum("gde,gdf->gef", W, W)[:, None]
+        products = jnp.broadcast_to(precision, (*mean.shape, d)).reshape(*self.mean.shape, d)
+        return bias, Shifted(offset, Quadratic.from_matrix(weight, -0.5 * products))
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> GaussianStatistics:
+        mean, L = self._grouped()
+        return GaussianStatistics(*kernels.gaussian_statistics(x, counts.reshape(len(x), *mean.shape[:2]), mean, L))
+
+    def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> Self:
+        """mean + L shift, and L times the factor of the whitened scatter: near a fixed point, of almost the identity."""
+        expect_prior(prior, NormalInverseWishart, self)
+        mean, L = self._grouped()
+        total, first, second = statistics
+        count, pull, scale, extra = self._whitened_prior(prior)
+        shift = _shared.ratio(first + count * pull, (total + count)[..., None], 0)
+        cross = jnp.einsum("gmd,gme->gde", shift, first)
+        left = shift - pull
+        scatter = second - cross - jnp.swapaxes(cross, 1, 2) + jnp.einsum("gm,gmd,gme->gde", total, shift, shift)
+        scatter = scatter + scale + count * jnp.einsum("gmd,gme->gde", left, left)
+        rows = total.sum(-1)[:, None, None] + extra
+        factor = jnp.linalg.cholesky(_shared.ratio(scatter, rows, jnp.eye(self.num_features, dtype=L.dtype)))
+        keep = _digits_lost(shift, factor)[:, None, None] | (rows == 0)
+        new_mean = mean + jnp.einsum("gde,gme->gmd", jnp.tril(L), shift)
+        new_L = jnp.where(keep, jnp.tril(L), jnp.tril(L) @ factor)
+        return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
+
+    def _whitened_prior(self, prior):
+        """The prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count."""
+        mean, L = self._grouped()
+        if prior is None:
+            return 0, jnp.zeros_like(mean), 0, 0
+        d = self.num_features
+        scale = jnp.broadcast_to(prior.scale, self.scale_tril.shape).reshape(L.shape)
+        pull = (jnp.broadcast_to(prior.mean, self.mean.shape).reshape(mean.shape) - mean).swapaxes(1, 2)
+        half = solve_triangular(jnp.tril(L), scale, lower=True)
+        whole = solve_triangular(jnp.tril(L), jnp.swapaxes(half, 1, 2), lower=True)
+        pull = solve_triangular(jnp.tril(L), pull, lower=True).swapaxes(1, 2)
+        return prior.mean_count, pull, whole, prior.degrees + d + 1 + mean.shape[1]
+
+    def log_prior(self, prior: NormalInverseWishart | None) -> Float[Array, ""]:
+        expect_prior(prior, NormalInverseWishart, self)
+        if prior is None:
+            return jnp.zeros((), self.mean.dtype)
+        count, pull, scale, extra = self._whitened_prior(prior)
+        log_det = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1))).sum()
+        return -0.5 * (count * (pull**2).sum() + jnp.einsum("gdd->", scale)) - extra * log_det
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> NormalInverseWishart:
+        mean, variance = _shared.column_moments(x)
+        labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
+        degrees = strength - self.num_features - 1 - labels
+        return NormalInverseWishart(mean, jnp.asarray(strength, x.dtype), strength * jnp.diag(variance),
+                                    jnp.asarray(degrees, x.dtype))
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return jnp.isinf(x)
+
+    def support(self, column: int) -> str:
+        return "a finite number"
+
+
+def _positive(upper: Array) -> Array:
+    """The lower Cholesky factor, diagonal positive, of R^T R."""
+    sign = jnp.where(jnp.diagonal(upper, axis1=-2, axis2=-1) < 0, -1, 1).astype(upper.dtype)
+    return jnp.swapaxes(upper * sign[..., None], -1, -2)
+
+
+def _digits_lost(shift, factor):
+    """Whether a mean moved so far that its own square swamps the new covariance (g,).
+
+    The covariance is then kept for one step, an expectation-conditional-maximisation step that still climbs; the next
+    one is centred right. Without it, float32 would subtract two numbers that agree to every digit.
+    """
+    moved = (shift**2).max(axis=(1, 2))
+    pivot = (jnp.diagonal(factor, axis1=1, axis2=2) ** 2).min(-1)
+    return (moved > 1) & ~(moved <= _shared.kept_digits(shift.dtype) * pivot)

@@ -1,0 +1,166 @@
+"""Mixtures: of any density, mixtures included. With labels given, the same thing is a generative classifier."""
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_softmax, softmax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from dgjax import _kmeans
+from dgjax._pytree import noun
+from dgjax._types import At, Density
+from dgjax.densities import _shared
+from dgjax.priors import Dirichlet, MixturePrior, expect_prior
+from dgjax.scorers import LatentScorer
+from dgjax.structures import Classes
+
+
+class MixtureStatistics(NamedTuple):
+    """Expected number of rows of each component, and the statistics of its density."""
+
+    counts: Float[Array, "*labels k"]
+    density: Any
+
+
+@noun
+class Mixture:
+    """p(x, y) = w_y p(x | y): log p(x, y) = log softmax(log_weights)_y + density's score.
+
+    `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y seen it is a
+    classifier (naive Bayes, discriminant analysis), with y unseen a mixture, with some seen semi-supervised. As a density
+    itself, `log_weights` is (*labels, k) over a density with labels (*labels, k).
+
+    Raises ValueError if the labels of weights and density differ.
+    """
+
+    log_weights: Float[Array, "*labels k"]
+    density: Density
+
+    generative: ClassVar[Literal[True]] = True
+
+    def __post_init__(self) -> None:
+        if not self.log_weights.ndim or self.log_weights.shape != self.density.label_shape:
+            raise ValueError(
+                f"Mixture expects a density with one label for each weight; log_weights have shape "
+                f"{self.log_weights.shape} and {type(self.density).__name__} has labels {self.density.label_shape}."
+            )
+
+    @classmethod
+    def of_one(cls, density: Density) -> Self:
+        """A density with one label, as a model."""
+        dtype = jnp.result_type(*jax.tree.leaves(density))
+        return cls(jnp.zeros(1, dtype), density)
+
+    def as_model(self) -> "Mixture":
+        """Itself; with one label to condition on, the mixture of that one."""
+        return self if not self.label_shape else _shared.as_model(self)
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.log_weights.shape[:-1]
+
+    @property
+    def num_labels(self) -> int:
+        return self.log_weights.shape[-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.density.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return self.density.row_cost
+
+    @property
+    def num_parameters(self) -> int:
+        return math.prod(self.label_shape) * (self.num_labels - 1) + self.density.num_parameters
+
+    def _joint(self, x: Array) -> Array:
+        """log p(x, z | label), (n, *labels, k)."""
+        return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
+
+    def potentials(self, x: Float[Array, "n d"]) -> Classes:
+        return Classes(self._joint(x))
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return jax.nn.logsumexp(self._joint(x), axis=-1)
+
+    def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
+        """Components drawn by their weights."""
+        return jax.random.categorical(key, self.log_weights, shape=shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        key_z, key_x = jax.random.split(key)
+        z = jax.random.categorical(key_z, self.log_weights[at], axis=-1)
+        return self.density.sample(key_x, (*at, z))
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        key_z, key_x = jax.random.split(key)
+        z = jax.random.categorical(key_z, self._joint(x)[(jnp.arange(len(x)), *at)], axis=-1)
+        return self.density.sample_missing(key_x, x, (*at, z))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        return self.density.impute(x, self._expected_counts(x, posterior))
+
+    def _expected_counts(self, x: Array, counts: Array) -> Array:
+        """Counts shared out among components by their posterior, (n, *labels, k)."""
+        joint = self._joint(x)
+        possible = jnp.isfinite(joint.max(-1, keepdims=True))
+        return jnp.where(possible, counts[..., None] * softmax(jnp.where(possible, joint, 0), axis=-1), 0)
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        return type(self)(self.log_weights, self.density.marginal(columns))
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], LatentScorer]:
+        """The same mixture inside the scorer."""
+        bias, scorer = self.density.discriminative()
+        log_weights = log_softmax(self.log_weights, axis=-1)
+        return jnp.zeros(self.label_shape, log_weights.dtype), LatentScorer(log_weights + bias, scorer)
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> MixtureStatistics:
+        return self.joint_statistics(x, self._expected_counts(x, counts))
+
+    def joint_statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
+        """Statistics given counts of the components themselves."""
+        return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
+
+    def maximum(self, statistics: MixtureStatistics, prior: MixturePrior | None = None) -> Self:
+        expect_prior(prior, MixturePrior, self)
+        density = self.density.maximum(statistics.density, None if prior is None else prior.density)
+        weights = None if prior is None else prior.weights
+        return type(self)(self._weights_maximum(statistics.counts, weights), density)
+
+    def _weights_maximum(self, counts: Array, prior: Dirichlet | None) -> Array:
+        if prior is not None:
+            counts = counts + jnp.where(jnp.isneginf(self.log_weights), 0, prior.concentration - 1)
+        total = counts.sum(-1, keepdims=True)
+        return jnp.where(total == 0, self.log_weights, jnp.log(counts) - jnp.log(total))
+
+    def log_prior(self, prior: MixturePrior | None) -> Float[Array, ""]:
+        expect_prior(prior, MixturePrior, self)
+        if prior is None:
+            return jnp.zeros((), self.log_weights.dtype)
+        density = self.density.log_prior(prior.density)
+        return density if prior.weights is None else density + prior.weights.log_density(log_softmax(self.log_weights))
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> MixturePrior:
+        weights = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
+        return MixturePrior(weights, self.density.weak_prior(x, strength))
+
+    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Self:
+        """Components at k-means++ clusters of each label's rows."""
+        key_here, key_below = jax.random.split(key)
+        shared = _kmeans.soft_assignments(key_here, x, counts, self.num_labels)
+        return self.started_at(key_below, x, counts[..., None] * shared)
+
+    def started_at(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> Self:
+        """The same from given counts of the components."""
+        return type(self)(self._weights_maximum(counts.sum(0), None), self.density.started(key, x, counts))
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return self.density.invalid(x)
+
+    def support(self, column: int) -> str:
+        return self.density.support(column)

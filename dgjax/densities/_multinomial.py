@@ -1,0 +1,111 @@
+"""Rows of counts with a given total."""
+
+from typing import ClassVar, Literal, Self
+
+import dgjax_kernels as kernels
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from dgjax._pytree import noun, static
+from dgjax._types import At
+from dgjax.densities import _shared
+from dgjax.densities._poisson import not_counts
+from dgjax.priors import Dirichlet, expect_prior
+from dgjax.scorers import LogLinear
+
+
+@noun
+class Multinomial:
+    """Rows of counts given their total: log p(x | N) = log N! + sum_j x_j log p_j - log x_j!, p = softmax(logits).
+
+    `logits` (*labels, d); `total_count` is the total of the rows that `sample` draws (a row that is scored brings its
+    own). With missing cells N is unknown: the observed counts are scored given their own total, as Multinomial(p
+    observed / sum p observed). Equivalently counts are Poisson with rate lambda p_j and lambda, the row's unknown
+    exposure, has density 1 / lambda; that also gives the missing cells' distribution.
+    """
+
+    logits: Float[Array, "*labels d"]
+    total_count: int = static(default=1)
+
+    generative: ClassVar[Literal[True]] = True
+    started = _shared.started
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[:-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return self.logits.size
+
+    @property
+    def num_parameters(self) -> int:
+        return self.logits.size // self.num_features * (self.num_features - 1)
+
+    def _log_p(self) -> Array:
+        return jax.nn.log_softmax(self.logits, axis=-1)
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return kernels.multinomial(x, _shared.flat(self._log_p(), self.label_shape)).reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        p = jnp.exp(self._log_p()[at])
+        return jax.random.multinomial(key, jnp.asarray(self.total_count, p.dtype), p)
+
+    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        """lambda from its gamma posterior given the observed total, then Poisson counts; 0 where nothing was counted."""
+        p = jnp.exp(self._log_p()[at])
+        observed = ~jnp.isnan(x)
+        total = jnp.where(observed, x, 0).sum(-1)
+        mass = jnp.where(observed, p, 0).sum(-1)
+        key_exposure, key_counts = jax.random.split(key)
+        draw = jax.random.gamma(key_exposure, jnp.where(total > 0, total, 1))
+        exposure = jnp.where(total > 0, draw / jnp.where(mass > 0, mass, 1), 0)
+        return _shared.fill(x, jax.random.poisson(key_counts, exposure[:, None] * p).astype(x.dtype))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        """The mode of a missing count is floor((N - 1) p_j / p_observed), N the observed total; averaged over labels."""
+        filled = kernels.multinomial_filled(x, _shared.flat(self._log_p(), self.label_shape))
+        mean = jnp.einsum("nk,nkd->nd", posterior.reshape(len(x), -1), filled)
+        total = jnp.where(jnp.isnan(x), 0, x).sum(-1, keepdims=True)
+        mode = jnp.floor(mean * jnp.maximum(total - 1, 0) / jnp.maximum(total, 1))
+        return _shared.fill(x, mode)
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
+        """Linear in the counts; the multinomial coefficient is the same for every label."""
+        return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(self._log_p())
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
+        """Expected counts of each category."""
+        filled = kernels.multinomial_filled(x, _shared.flat(self._log_p(), self.label_shape))
+        return jnp.einsum("nk,nkd->kd", counts.reshape(len(x), -1), filled).reshape(self.logits.shape)
+
+    def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> Self:
+        expect_prior(prior, Dirichlet, self)
+        if prior is not None:
+            statistics = statistics + jnp.where(jnp.isneginf(self.logits), 0, prior.concentration - 1)
+        total = statistics.sum(-1, keepdims=True)
+        logits = jnp.where(total == 0, self.logits, jnp.log(statistics) - jnp.log(total))
+        return type(self)(logits, self.total_count)
+
+    def log_prior(self, prior: Dirichlet | None) -> Float[Array, ""]:
+        expect_prior(prior, Dirichlet, self)
+        return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Dirichlet:
+        return Dirichlet(jnp.full(self.num_features, 1 + strength / self.num_features, x.dtype))
+
+    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
+        return not_counts(x)
+
+    def support(self, column: int) -> str:
+        return "a count, a whole number from 0"

@@ -1,0 +1,67 @@
+"""What the densities share: labels flattened for the kernels, and the three methods that are the same for every leaf."""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
+    """(*L, ...) -> (k, ...)."""
+    return parameter.reshape(math.prod(label_shape), *parameter.shape[len(label_shape) :])
+
+
+def ratio(numerator: Array, denominator: Array, otherwise: Any) -> Array:
+    """numerator / denominator, and `otherwise` where the denominator is 0: a label that no row belongs to."""
+    empty = denominator == 0
+    return jnp.where(empty, otherwise, numerator / jnp.where(empty, 1, denominator))
+
+
+def kept_digits(dtype: Any) -> float:
+    """How many times over a squared shift may exceed a variance before subtracting it costs five digits."""
+    return 1e-5 / float(jnp.finfo(dtype).eps)
+
+
+def fill(x: Array, value: Array) -> Array:
+    """`value` where x is missing."""
+    return jnp.where(jnp.isnan(x), value, x)
+
+
+def column_moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of the observed cells of each column; a column without spread gets the mean variance, or 1."""
+    observed = ~jnp.isnan(x)
+    n = observed.sum(0).astype(x.dtype)
+    mean = ratio(jnp.where(observed, x, 0).sum(0), n, 0)
+    # A second pass over the residuals corrects the mean's own rounding.
+    residual = jnp.where(observed, x - mean, 0)
+    mean = mean + ratio(residual.sum(0), n, 0)
+    variance = ratio((jnp.where(observed, x - mean, 0) ** 2).sum(0), n, 0)
+    spare = jnp.where(variance.max() > 0, variance.mean(), 1)
+    return mean, jnp.where(variance > 0, variance, spare)
+
+
+def started(self: Any, key: Array, x: Array, counts: Array) -> Any:
+    """A leaf density starts from counts at their maximum."""
+    return self.maximum(self.statistics(x, counts))
+
+
+def as_model(self: Any) -> Any:
+    """A density with one label is a mixture of one."""
+    from dgjax.densities._mixture import Mixture
+
+    if self.label_shape != (1,):
+        raise ValueError(
+            f"a bare density is a model with one label, so its parameters must lead with an axis of size 1; this "
+            f"{type(self).__name__} has labels of shape {self.label_shape}. Type dgjax.Mixture(log_weights, density)."
+        )
+    return Mixture.of_one(self)
+
+
+def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: tuple[int, ...]) -> None:
+    """Raises unless the label axes of a field are those of the mean, or lead them."""
+    if shape != leading[: len(shape)]:
+        raise ValueError(
+            f"{type(density).__name__}: the label axes of {name}, {shape}, must be those of mean, {leading}, or the "
+            "first of them (the labels of the others then share it)."
+        )

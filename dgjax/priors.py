@@ -1,0 +1,115 @@
+"""Conjugate priors: what `fit(prior=...)` adds to the log-likelihood, for maximum a posteriori estimates.
+
+Each broadcasts over the labels of a density: every label has the same prior, independently. Densities are in the
+parameters named here, up to a constant, and may be improper; their modes with the data are the formulas below.
+`dgjax.weak_prior` builds the one that fits a model and its data.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dgjax._pytree import noun
+
+
+@noun
+class NormalInverseWishart:
+    """Prior of a mean and a covariance (d, d): N(mean; m, S / c) IW(S; scale, degrees).
+
+    Mode for one label with n rows, row mean x and scatter A about the new mean u:
+    u = (c m + n x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n).
+    Murphy (2012), Machine Learning, section 4.6.3.
+    """
+
+    mean: Float[Array, "*#labels d"]
+    mean_count: Float[Array, ""]
+    scale: Float[Array, "*#labels d d"]
+    degrees: Float[Array, ""]
+
+
+@noun
+class NormalInverseGamma:
+    """Prior of a mean and a variance in each column: N(mean; m, v / c) IG(v; shape, rate).
+
+    Mode for one column with n cells, cell mean x and scatter A about the new mean u:
+    u = (c m + n x) / (c + n),  v = (2 rate + A + c (u - m)^2) / (2 shape + 3 + n).
+    """
+
+    mean: Float[Array, "*#labels d"]
+    mean_count: Float[Array, ""]
+    shape: Float[Array, ""]
+    rate: Float[Array, "*#labels #d"]
+
+
+@noun
+class Beta:
+    """Prior p^(a - 1) (1 - p)^(b - 1) of a probability. Mode: p = (a - 1 + ones) / (a + b - 2 + n)."""
+
+    a: Float[Array, "*#d"]
+    b: Float[Array, "*#d"]
+
+    def __post_init__(self) -> None:
+        at_least_one(self, a=self.a, b=self.b)
+
+
+@noun
+class Dirichlet:
+    """Prior prod_j p_j^(concentration_j - 1) of probabilities. Mode: p_j proportional to concentration_j - 1 + n_j.
+
+    Impossible categories (p = 0) stay impossible.
+    """
+
+    concentration: Float[Array, "*#c"]
+
+    def __post_init__(self) -> None:
+        at_least_one(self, concentration=self.concentration)
+
+    def log_density(self, log_p: Float[Array, "*c"]) -> Float[Array, ""]:
+        """Summed over everything but the constant."""
+        return jnp.sum(jnp.where(jnp.isneginf(log_p), 0, (self.concentration - 1) * log_p))
+
+
+@noun
+class Gamma:
+    """Prior r^(shape - 1) exp(-rate r) of a Poisson rate r. Mode: r = (shape - 1 + counts) / (rate + n)."""
+
+    shape: Float[Array, "*#d"]
+    rate: Float[Array, "*#d"]
+
+    def __post_init__(self) -> None:
+        at_least_one(self, shape=self.shape)
+
+
+@noun
+class MixturePrior:
+    """Prior of a mixture: of its weights, and of its density. `None` is a flat prior."""
+
+    weights: Dirichlet | None = None
+    density: Any = None
+
+
+@noun
+class ColumnsPrior:
+    """Prior of a density of columns: one for each block, `None` where flat."""
+
+    blocks: tuple[Any, ...]
+
+
+def at_least_one(prior: Any, **fields: Array) -> None:
+    """Raises if a parameter is under 1: the prior's mode would lie at a probability of 0."""
+    for name, value in fields.items():
+        if bool((value < 1).any()):
+            raise ValueError(
+                f"{type(prior).__name__}({name}=...) must be at least 1 for the mode to exist; got {float(value.min())}. "
+                "1 is a flat prior, 2 adds one pseudo-count."
+            )
+
+
+def expect_prior(prior: Any, kind: type, density: Any) -> None:
+    """Raises if `prior` is not of the kind that is conjugate to `density`."""
+    if prior is not None and type(prior) is not kind:
+        raise ValueError(
+            f"prior of {type(density).__name__} must be dgjax.{kind.__name__}; got {type(prior).__name__}. "
+            "dgjax.weak_prior(model, x) builds one."
+        )

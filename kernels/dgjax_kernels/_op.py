@@ -1,0 +1,38 @@
+"""An operation: one reference that defines it, and any number of faster forms."""
+
+from collections.abc import Callable
+from typing import Generic, ParamSpec, TypeVar
+
+import jax
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Op(Generic[P, T]):
+    """Runs `fast[platform]` where there is one and `reference` elsewhere.
+
+    The platform is chosen when the program is lowered, never by Python asking for the backend. The derivative is
+    always the reference's, so a fast form is forward-only code.
+    """
+
+    def __init__(self, reference: Callable[P, T], **fast: Callable[P, T]) -> None:
+        self.reference = reference
+        self.fast = fast
+        self.__doc__ = reference.__doc__
+        self._call = _with_derivative_of(reference, fast) if fast else reference
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._call(*args, **kwargs)
+
+
+def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T]]) -> Callable[P, T]:
+    @jax.custom_jvp
+    def call(*args):
+        return jax.lax.platform_dependent(*args, default=reference, **fast)
+
+    @call.defjvp
+    def _(primals, tangents):
+        return call(*primals), jax.jvp(reference, primals, tangents)[1]
+
+    return call

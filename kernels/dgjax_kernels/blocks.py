@@ -1,0 +1,74 @@
+"""Loops over blocks of rows, so that memory stays flat however many rows there are."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+T = TypeVar("T")
+
+# Floats that one block may hold for its largest array: 16 MB in float32, small enough for the last-level cache of a
+# server, large enough that the loop's own cost is below 1% of the work.
+BUDGET = 1 << 22
+LARGEST = 8192
+
+
+def block_size(row_cost: int) -> int:
+    """Rows in a block, when one row needs `row_cost` floats: a power of two from 16 to 8,192."""
+    return min(LARGEST, max(16, 1 << max(0, (BUDGET // max(row_cost, 1)).bit_length() - 1)))
+
+
+def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
+    """`fn` on blocks of rows of the arrays, its results joined along their first axis."""
+    (n, *_), size = arrays[0].shape, block_size(row_cost)
+    if n <= size:
+        return fn(*arrays)
+    blocks = _split(arrays, size, [0] * len(arrays))
+    joined = jax.lax.map(lambda block: fn(*block), blocks)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
+
+
+def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[float, ...], row_cost: int) -> T:
+    """The sum of `fn` over blocks of rows, with compensation; `fill` is what a row that counts for nothing holds."""
+    (n, *_), size = arrays[0].shape, block_size(row_cost)
+    if n <= size:
+        return fn(*arrays)
+    blocks = _split(arrays, size, fill)
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *(b[0] for b in blocks)))
+
+    def step(carry, block):
+        return jax.tree.transpose(
+            jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(_two_sum, *carry, fn(*block))
+        ), None
+
+    swap = jax.tree.transpose(jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero))
+    (total, error), _ = jax.lax.scan(step, swap, blocks)
+    return jax.tree.map(jnp.add, total, error)
+
+
+def _split(arrays, size, fill):
+    padding = -len(arrays[0]) % size
+
+    def split(array, value):
+        widths = [(0, padding)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, widths, constant_values=value).reshape(-1, size, *array.shape[1:])
+
+    return tuple(map(split, arrays, fill))
+
+
+def _two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:
+    """Knuth's exact sum: what rounding takes from `total` is kept in `error`."""
+    new = total + value
+    virtual = new - total
+    lost = (total - (new - virtual)) + (value - virtual)
+    return new, error + jnp.where(jnp.isfinite(new), lost, 0)
+
+
+def pairwise_sum(values: Array) -> Array:
+    """The sum over the first axis as a balanced tree: its rounding error grows with log n, not with n."""
+    while len(values) > 1:
+        half = (len(values) + 1) // 2
+        values = values[:half] + jnp.pad(values[half:], [(0, 2 * half - len(values))] + [(0, 0)] * (values.ndim - 1))
+    return values.sum(0)

@@ -1,0 +1,127 @@
+"""Exponential families on rows times labels: scores, log-partitions and summed statistics. NaN cells count for nothing.
+
+Letters: x rows (n, d), k labels, c counts (n, k), the weight with which row n belongs to label k.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+from jaxtyping import Array, Float, Int
+
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Array, "n k"]:
+    """sum_f phi_f log p_f for nonnegative phi, with 0 log 0 = 0 and minus infinity where phi meets p = 0."""
+    zero = jnp.isneginf(log_p)
+    score = phi @ jnp.where(zero, 0, log_p).T
+    return jnp.where(phi @ zero.T.astype(phi.dtype) > 0, -jnp.inf, score)
+
+
+def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Array, "k f"]:
+    """sum_n c_nk phi_nf."""
+    return c.T @ phi
+
+
+def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """log N(x_observed; mean, diag(scale^2)).
+
+    Residuals are whitened one by one: the expanded quadratic would lose every digit of float32 on tight clusters.
+    """
+    observed = ~jnp.isnan(x)[:, None]
+    z = jnp.where(observed, x[:, None] - mean, 0) * jnp.exp(-log_scale)
+    return jnp.where(observed, -0.5 * z**2 - log_scale - 0.5 * LOG_TWO_PI, 0).sum(-1)
+
+
+def diagonal_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"]
+) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]:
+    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2."""
+    observed = ~jnp.isnan(x)
+    r = jnp.where(observed[:, None], x[:, None] - mean, 0)
+    weighted = c[:, :, None] * r
+    return c.T @ observed.astype(c.dtype), weighted.sum(0), (weighted * r).sum(0)
+
+
+def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """log Poisson(x_observed; rate)."""
+    observed = ~jnp.isnan(x)[:, None]
+    cell = log_poisson(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate))
+    return jnp.where(observed, cell, 0).sum(-1)
+
+
+def log_poisson(x: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log Poisson(x; rate) by the deviance, x log(x / rate) - x + rate, and Stirling's remainder.
+
+    x log(rate) - rate - log x! cancels: at a rate of 1e4 float32 would keep two digits of it. Loader (2000), Fast and
+    accurate computation of binomial probabilities.
+    """
+    x, rate = jnp.broadcast_arrays(x, rate)
+    positive = (x > 0) & (rate > 0)
+    safe_x, safe_rate = jnp.where(positive, x, 1), jnp.where(positive, rate, 1)
+    excess = safe_x - safe_rate
+    # Near the mode log1p keeps the digits of x / rate - 1; far above it the quotient may overflow, and log does not.
+    near = jnp.abs(excess) < 0.5 * safe_rate
+    log_ratio = jnp.where(
+        near, jnp.log1p(jnp.where(near, excess / safe_rate, 0)), jnp.log(safe_x) - jnp.log(safe_rate)
+    )
+    value = excess - safe_x * log_ratio - 0.5 * (LOG_TWO_PI + jnp.log(safe_x)) - _stirling_remainder(safe_x)
+    return jnp.where(positive, value, jnp.where(x > 0, -jnp.inf, -rate))
+
+
+def _stirling_remainder(x):
+    """log x! - (x + 1/2) log x + x - log(2 pi) / 2."""
+    small, big = jnp.minimum(x, 16), jnp.maximum(x, 16)
+    direct = gammaln(small + 1) - (small + 0.5) * jnp.log(small) + small - 0.5 * LOG_TWO_PI
+    u = 1 / big**2
+    series = (1 / 12 - u * (1 / 360 - u * (1 / 1260 - u * (1 / 1680 - u / 1188)))) / big
+    return jnp.where(x < 16, direct, series)
+
+
+def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """log Multinomial(x_observed; its own total, p_observed / sum p_observed).
+
+    Written as independent Poissons conditioned on their sum, which does not cancel for large totals.
+    """
+    filled, total, share = _observed_share(x, log_p)
+    cell = log_poisson(filled[:, None], total[..., None, None] * share)
+    both = jnp.where(jnp.isnan(x)[:, None], 0, cell).sum(-1) - log_poisson(total, total)[..., None]
+    return jnp.where(total[:, None] > 0, both, 0)
+
+
+def _observed_share(x, log_p):
+    """Observed counts with 0 elsewhere, their total (n,), and p_j / sum p_observed (n, k, d)."""
+    observed = ~jnp.isnan(x)
+    filled = jnp.where(observed, x, 0)
+    top = jnp.max(jnp.where(observed[:, None], log_p, -jnp.inf), axis=-1, keepdims=True)
+    p = jnp.exp(log_p - jnp.where(jnp.isfinite(top), top, 0))
+    mass = jnp.where(observed[:, None], p, 0).sum(-1, keepdims=True)
+    return filled, filled.sum(-1), p / jnp.where(mass > 0, mass, 1)
+
+
+def multinomial_filled(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k d"]:
+    """Counts with each missing cell at its mean given the observed ones, total_observed p_j / sum p_observed.
+
+    The row's unknown exposure has the scale-free density 1 / lambda, the only one under which the observed counts say
+    nothing about p but their shares.
+    """
+    filled, total, share = _observed_share(x, log_p)
+    return jnp.where(jnp.isnan(x)[:, None], total[:, None, None] * share, filled[:, None])
+
+
+def partition(
+    scores: Float[Array, "n k"], labels: Int[Array, " n"]
+) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
+    """log sum_k exp score and p(k | row); where a label is given (>= 0), its score and a one-hot row instead.
+
+    The counts are the gradient of the value. A row that no label explains has value minus infinity and counts 0.
+    """
+    known = labels >= 0
+    hard = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
+    clamped = jnp.where(known[:, None] & (hard == 0), -jnp.inf, scores)
+    value = jax.nn.logsumexp(clamped, axis=-1)
+    explained = jnp.isfinite(value)
+    counts = jnp.exp(clamped - jnp.where(explained, value, 0)[:, None])
+    return value, jnp.where(explained[:, None], counts, 0)
