@@ -1,0 +1,33 @@
+"""Runs the examples of a Markdown page as a reader would: from top to bottom, in one fresh namespace.
+
+A ```text block right under a ```python block is what the example prints, and is checked.
+"""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+
+
+def examples(page: Path) -> list[tuple[int, str, str | None]]:
+    """The line, the code and the expected output (None where the page shows none) of each example."""
+    text = page.read_text(encoding="utf-8")
+    return [(text.count("\n", 0, match.start(1)), *match.groups()) for match in BLOCK.finditer(text)]
+
+
+def run(page: Path) -> None:
+    """Runs all examples of the page, and raises where one fails or prints something else than the page shows."""
+    namespace = {"__name__": "__main__"}
+    for line, code, expected in examples(page):
+        printed = io.StringIO()
+        # Blank lines in front make a traceback name the page's own line.
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * line + code, str(page), "exec"), namespace)
+        if expected is not None and printed.getvalue().strip() != expected.strip():
+            raise AssertionError(
+                f"{page.relative_to(ROOT)}, the example at line {line + 1} prints\n\n{printed.getvalue()}"
+                f"\nwhere the page shows\n\n{expected}"
+            )

@@ -1,0 +1,57 @@
+"""What is installed: two import packages, typed, one version, and nothing that happens on import."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import dgjax
+import dgjax_kernels
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_both_packages_are_typed():
+    for package in (dgjax, dgjax_kernels):
+        assert (Path(package.__file__).parent / "py.typed").exists()
+
+
+def test_the_installed_version_is_that_of_the_project():
+    try:
+        installed = metadata.version("dgjax")
+    except metadata.PackageNotFoundError:
+        pytest.skip("run from a checkout that is not installed")
+    assert installed == PROJECT["version"]
+
+
+def test_the_changelog_knows_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{PROJECT['version']}]" in changelog or "## [Unreleased]" in changelog
+
+
+def test_import_changes_no_setting_and_loads_no_extra():
+    script = (
+        "import jax, logging, sys\n"
+        "before = dict(jax.config.values), list(logging.getLogger().filters)\n"
+        "import dgjax, dgjax_kernels\n"
+        "assert before == (dict(jax.config.values), list(logging.getLogger().filters))\n"
+        "extras = {'pandas', 'sklearn', 'matplotlib', 'jinja2', 'pyarrow', 'typer'} & set(sys.modules)\n"
+        "assert not extras, extras\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_has_both_packages_and_nothing_else(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"dgjax", "dgjax_kernels"}
+    for source in [*ROOT.glob("dgjax/**/*.py"), *ROOT.glob("kernels/dgjax_kernels/**/*.py")]:
+        assert str(source.relative_to(ROOT)).removeprefix("kernels/") in names
