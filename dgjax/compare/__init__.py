@@ -1,0 +1,1 @@
+"""Which model for my data? `dgjax compare` fits pairs of generative and discriminative models and measures them."""

@@ -1,0 +1,229 @@
+"""What is compared: the pairs, on dgjax, and the outside references."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dgjax as dg
+from dgjax.compare import _references
+from dgjax.compare._encode import Encoder, View
+from dgjax.compare._plan import Plan
+from dgjax.compare._training import Fitted, Predict, Training, in_blocks
+
+Side = Literal["generative", "discriminative", "reference"]
+NUM_COMPONENTS = 2
+FEATURES = {"logistic": "linear", "quadratic": "quadratic"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of the comparison; `fit` takes what `Training` gives, missing cells and missing labels included."""
+
+    key: str
+    name: str
+    short: str
+    side: Side
+    fit: Callable[[Training, Plan], Fitted]
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Generative models and the discriminative twin that they are set against."""
+
+    key: str
+    name: str
+    generative: tuple[str, ...]
+    discriminative: str
+
+
+PAIRS = (
+    Pair("bayes", "Naive Bayes and logistic regression", ("naive_bayes",), "logistic"),
+    Pair("discriminant", "Discriminant analysis and logistic regression", ("lda", "qda"), "logistic"),
+    Pair("mixture", "Mixtures and quadratic logistic regression", ("mda",), "quadratic"),
+)
+
+
+def contestants(plan: Plan) -> dict[str, Contestant]:
+    """All that the plan affords, by key, pairs first."""
+    everyone = (
+        Contestant("naive_bayes", "Gaussian naive Bayes", "naive Bayes", "generative", _fit_naive_bayes),
+        Contestant("lda", "Linear discriminant analysis", "LDA", "generative", _fit_lda, full=True),
+        Contestant("qda", "Quadratic discriminant analysis", "QDA", "generative", _fit_qda, full=True),
+        Contestant("mda", "Mixture discriminant analysis", "MDA", "generative", _fit_mda, full=True),
+        Contestant("logistic", "Logistic regression", "logistic", "discriminative", _fit_linear),
+        Contestant("quadratic", "Quadratic logistic regression", "quadratic logistic", "discriminative", _fit_quadratic, full=True),
+        Contestant("forest", "Random forest", "random forest", "reference", lambda t, _: _references.fit_forest(t)),
+        Contestant("boosting", "Gradient boosting", "gradient boosting", "reference", _fit_boosting),
+        Contestant("svm", "RBF SVM", "RBF SVM", "reference", lambda t, _: _references.fit_svm(t)),
+    )
+    return {c.key: c for c in everyone if plan.full_covariance or not c.full}
+
+
+def pairs(plan: Plan) -> list[Pair]:
+    """The pairs whose models the plan affords."""
+    return [pair for pair in PAIRS if {*pair.generative, pair.discriminative} <= contestants(plan).keys()]
+
+
+def average_over(classifier: Fitted, twin: Fitted, plan: Plan) -> Predict:
+    """log p(y | x_observed) of a discriminative contestant, averaged over its twin's p(x_missing | x_observed)."""
+    assert classifier.encoder is not None
+    model = dg.marginalize(classifier.model, twin.model, num_samples=plan.twin_draws)
+    return _prediction(dg.predict_log_proba, model, classifier.encoder, "features", plan)
+
+
+def complete(fitted: Fitted, x: np.ndarray, seed: int) -> np.ndarray:
+    """Features of rows x (n, d), each missing cell drawn by a generative contestant."""
+    assert fitted.encoder is not None
+    return np.asarray(dg.sample_missing(fitted.model, jax.random.key(seed), fitted.encoder.view(x, fitted.view)))
+
+
+def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
+    """A discriminative contestant on rows completed by its twin several times, each with its part of the weight."""
+    draws = [complete(twin, training.padded(training.x), training.seed + i) for i in range(plan.twin_completions)]
+    labels = np.tile(training.labels, len(draws))
+    weights = np.tile(training.weights / len(draws), len(draws))
+    return _fit_logistic(training, plan, FEATURES[key], (np.concatenate(draws), labels, weights))
+
+
+def draw(fitted: Fitted, label: int, count: int, seed: int) -> np.ndarray:
+    """Rows drawn from a generative contestant's p(x | y = label), as features (count, f)."""
+    assert fitted.encoder is not None
+    weights = fitted.model.log_weights
+    only = jnp.where(jnp.arange(len(weights)) == label, 0.0, -jnp.inf).astype(weights.dtype)
+    rows, _ = dg.sample(dg.Mixture(only, fitted.model.density), jax.random.key(seed), count)
+    return fitted.encoder.features(np.asarray(rows, float), fitted.view)
+
+
+def fill(fitted: Fitted, x: np.ndarray) -> np.ndarray:
+    """Raw rows (n, d) with missing cells at their conditional mean, or mode, as features (n, f)."""
+    assert fitted.encoder is not None
+    rows = dg.impute(fitted.model, fitted.encoder.view(x, fitted.view))
+    return fitted.encoder.features(np.asarray(rows, float), fitted.view)
+
+
+def without_class(model: Any, label: int) -> Any:
+    """The same generative model with that label's weight at zero."""
+    return dg.Mixture(model.log_weights.at[label].set(-jnp.inf), model.density)
+
+
+def strangeness(fitted: Fitted, label: int, plan: Plan) -> Predict:
+    """-log p(x) (m,) of a generative contestant whose class `label` had no training rows."""
+    assert fitted.encoder is not None
+    density = _prediction(dg.log_prob, without_class(fitted.model, label), fitted.encoder, fitted.view, plan)
+    return lambda x: -density(x)
+
+
+def _fit_naive_bayes(training: Training, plan: Plan) -> Fitted:
+    levels = np.array([len(names) for names in training.dataset.levels])
+    if not levels.any():
+        return _fit_generative(training, plan, _diagonal(training.num_classes, len(levels)), "features")
+    blocks: list[Any] = [_diagonal(training.num_classes, int((levels == 0).sum()))]
+    columns = [tuple(np.flatnonzero(levels == 0).tolist())]
+    for size in np.unique(levels[levels > 0]):
+        own = np.flatnonzero(levels == size)
+        blocks.append(dg.Categorical(jnp.zeros((training.num_classes, len(own), int(size)), jnp.float32)))
+        columns.append(tuple(own.tolist()))
+    return _fit_generative(training, plan, dg.Columns(tuple(blocks), tuple(columns)), "columns")
+
+
+def _diagonal(num_classes: int, num_features: int) -> Any:
+    zeros = jnp.zeros((num_classes, num_features), jnp.float32)
+    return dg.DiagonalGaussian(zeros, zeros)
+
+
+def _fit_lda(training: Training, plan: Plan) -> Fitted:
+    d = training.view("features", True).shape[1]
+    return _fit_generative(training, plan, dg.Gaussian(jnp.zeros((training.num_classes, d)), jnp.eye(d)), "features")
+
+
+def _fit_qda(training: Training, plan: Plan) -> Fitted:
+    d, k = training.view("features", True).shape[1], training.num_classes
+    density = dg.Gaussian(jnp.zeros((k, d)), jnp.tile(jnp.eye(d), (k, 1, 1)))
+    return _fit_generative(training, plan, density, "features")
+
+
+def _fit_mda(training: Training, plan: Plan) -> Fitted:
+    # The start needs complete rows and labels; EM then sees the rows as they are.
+    x, known = training.view("features", True), np.resize(training.y[training.y >= 0], training.size)
+    rows = np.resize(np.flatnonzero(training.y >= 0), training.size)
+    model = dg.mixture_discriminant_analysis(
+        jax.random.key(training.seed), x[rows], known.astype(np.int32), NUM_COMPONENTS, num_classes=training.num_classes
+    )
+    return _fit_generative(training, plan, model.density, "features", plan.mixture_steps)
+
+
+def _fit_generative(training: Training, plan: Plan, density: Any, view: View, steps: int | None = None) -> Fitted:
+    """Standard normal start in standardised units; then EM, which is closed form when every cell and label is there."""
+    x, y = training.view(view, False), training.labels
+    missing = bool(np.isnan(x).any())
+    start = dg.Mixture(jnp.zeros(training.num_classes), density)
+    prior = dg.weak_prior(start, _unit_rows(training, view))
+    steps = plan.missing_steps if missing else steps or plan.mixture_steps
+    if (y < 0).any():
+        labelled = training.weights * (y >= 0)
+        start = dg.fit(start, x, np.maximum(y, 0), weights=labelled, prior=prior, max_steps=steps).model
+    begin = time.perf_counter()
+    model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps).model
+    jax.block_until_ready(model)
+    return _wrapped(model, training, plan, view, time.perf_counter() - begin)
+
+
+def _unit_rows(training: Training, view: View) -> np.ndarray:
+    """Rows of mean 0 and variance 1 in every number, as standardised columns have: what a weak prior is made of."""
+    width = training.view(view, True).shape[1]
+    rows = np.ones((2, width), np.float32)
+    rows[0] = -1
+    if view == "columns":
+        rows[0, ~training.dataset.numeric] = 0
+    return rows
+
+
+def _fit_linear(training: Training, plan: Plan) -> Fitted:
+    return _fit_logistic(training, plan, "linear")
+
+
+def _fit_quadratic(training: Training, plan: Plan) -> Fitted:
+    return _fit_logistic(training, plan, "quadratic")
+
+
+def _fit_logistic(
+    training: Training, plan: Plan, features: Any, rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+) -> Fitted:
+    x, y, weights = rows or (training.view("features", True), training.labels, training.weights)
+    weights = weights * (y >= 0)
+    start = dg.logistic_regression(x.shape[1], training.num_classes, features=features)
+    begin = time.perf_counter()
+    model = dg.fit(start, x, np.maximum(y, 0), weights=weights, l2=1.0).model
+    jax.block_until_ready(model)
+    return replace(_wrapped(model, training, plan, "features", time.perf_counter() - begin), log_prob=None)
+
+
+def _wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: float) -> Fitted:
+    encoder = training.encoder
+    filled = _prediction(dg.predict_log_proba, model, encoder, view, plan, filled=True)
+    exact = _prediction(dg.predict_log_proba, model, encoder, view, plan)
+    return Fitted(
+        log_proba=exact if model.generative else filled,
+        filled=filled,
+        parameters=dg.num_parameters(model),
+        seconds=seconds,
+        log_prob=_prediction(dg.log_prob, model, encoder, view, plan),
+        model=model,
+        view=view,
+        encoder=encoder,
+    )
+
+
+def _prediction(verb: Callable, model: Any, encoder: Encoder, view: View, plan: Plan, filled: bool = False) -> Predict:
+    sizes = (plan.missing_test_rows, plan.test_rows)
+    return in_blocks(lambda x: np.asarray(verb(model, encoder.view(x, view, filled))), sizes)
+
+
+def _fit_boosting(training: Training, plan: Plan) -> Fitted:
+    return _references.fit_boosting(training, plan.boosting_steps)

@@ -1,0 +1,208 @@
+"""The data set that is compared on: features with missing cells, labels, names; checked before anything is fitted."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dgjax.compare._columns import MOST_LEVELS, Column
+from dgjax.compare._errors import InputError
+from dgjax.compare._table import Table, listed, read_table
+
+TARGET_NAMES = ("target", "label", "class", "y")
+FEWEST_ROWS = 8
+EMBEDDED = ("digits", "breast-cancer", "wine", "iris")
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where the columns are the pixels of a picture: its size, the pixels kept, and the value of those left out."""
+
+    height: int
+    width: int
+    kept: np.ndarray
+    rest: np.ndarray
+    low: float
+    high: float
+
+    def pixels(self, x: np.ndarray) -> np.ndarray:
+        """Rows (n, d) of kept columns as pictures (n, height, width)."""
+        flat = np.tile(self.rest, (len(x), 1))
+        flat[:, self.kept] = x
+        return flat.reshape(-1, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows x (n, d), NaN missing, and labels y (n,), -1 unknown."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    columns: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    classes: tuple[str, ...]
+    target: str
+    notes: tuple[str, ...] = ()
+    image: Image | None = None
+
+    @property
+    def numeric(self) -> np.ndarray:
+        """Which columns are numbers (d,)."""
+        return np.array([not levels for levels in self.levels])
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """The rows whose label is known."""
+        return np.flatnonzero(self.y >= 0)
+
+
+def load(data: str, target: str | None = None, drop: tuple[str, ...] = ()) -> Dataset:
+    """A file, or an embedded data set by its name."""
+    path = Path(data)
+    if data in EMBEDDED and not path.is_file():
+        if target is not None or drop:
+            option = "--target" if target is not None else "--drop"
+            raise InputError(f"{option}: expected only with a file, got it with the embedded data set '{data}'; leave it out")
+        return _embedded(data)
+    if path.is_dir():
+        raise InputError(f"DATA {data}: expected a file, got a folder; name the file in it, as {path / 'data.csv'}")
+    if not path.exists():
+        raise InputError(
+            f"DATA {data}: expected a file or one of {', '.join(EMBEDDED)}, got neither; check the path, "
+            "or type: dgjax compare digits"
+        )
+    if target is not None and target in drop:
+        raise InputError(f"--drop {target}: expected a column other than the target, got the target; leave out one of the two")
+    return from_table(read_table(path, drop), path.name, target)
+
+
+def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
+    """Split a table into the target and the features, and refuse what cannot be compared on."""
+    chosen, note = _target(table, target)
+    labels, classes, missing = _labels(table.column(chosen))
+    features = table.without((chosen,)).columns
+    _check_features(features, chosen)
+    notes = [*table.notes, *note]
+    if missing:
+        notes.append(
+            f"{missing} of {len(labels)} rows have no {chosen}: they count as unlabelled, "
+            "and only the question of unlabelled rows uses them."
+        )
+    counters = [c.name for c in features if _counts_rows(c)]
+    notes += [f"Column '{c}' numbers the rows: if it is an identifier, leave it out (--drop '{c}')." for c in counters]
+    return Dataset(
+        name=name,
+        x=np.column_stack([c.values for c in features]),
+        y=labels,
+        columns=tuple(c.name for c in features),
+        levels=tuple(c.levels for c in features),
+        classes=classes,
+        target=chosen,
+        notes=tuple(notes),
+    )
+
+
+def _target(table: Table, target: str | None) -> tuple[str, list[str]]:
+    names = table.names
+    if len(names) < 2:
+        raise InputError(f"DATA: expected a target and at least one more column, got {len(names)} ({listed(names)}); add columns")
+    if target is not None and target not in names:
+        raise InputError(f"--target {target}: expected a column of the data, got none of that name; it has {listed(names)}")
+    if target is not None:
+        return target, []
+    usual = [name for name in names if name.lower() in TARGET_NAMES]
+    chosen = usual[0] if usual else names[-1]
+    why = "by its name" if usual else "as the last column"
+    return chosen, [f"The target is '{chosen}', {why}; --target names another."]
+
+
+def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...], int]:
+    known = ~np.isnan(column.values)
+    values, codes = np.unique(column.values[known], return_inverse=True)
+    if len(values) == 0:
+        raise InputError(f"--target {column.name}: expected class labels, got only empty cells; --target names another column")
+    if len(values) > MOST_LEVELS:
+        raise InputError(
+            f"--target {column.name}: expected at most {MOST_LEVELS} classes, got {len(values)} different values; "
+            "--target names another column"
+        )
+    classes = tuple(column.levels[int(v)] if column.levels else f"{v:g}" for v in values)
+    if len(values) == 1:
+        raise InputError(
+            f"--target {column.name}: expected at least two classes, got one ('{classes[0]}' in all rows); "
+            "--target names another column"
+        )
+    counts = np.bincount(codes)
+    if counts.min() < FEWEST_ROWS:
+        raise InputError(
+            f"--target {column.name}: expected at least {FEWEST_ROWS} rows in each class, got {counts.min()} of "
+            f"'{classes[int(counts.argmin())]}'; add rows, merge that class with another, or leave its rows out"
+        )
+    labels = np.full(len(known), -1)
+    labels[known] = codes
+    return labels, classes, int((~known).sum())
+
+
+def _check_features(features: tuple[Column, ...], target: str) -> None:
+    for column in features:
+        given = column.values[~np.isnan(column.values)]
+        if len(given) == 0:
+            raise InputError(f"column '{column.name}': expected numbers or text, got only empty cells; leave it out: --drop '{column.name}'")
+        if (given == given[0]).all():
+            value = column.levels[0] if column.levels else f"{given[0]:g}"
+            raise InputError(
+                f"column '{column.name}': expected at least two different values, got {value} in every row; "
+                f"leave it out: --drop '{column.name}'"
+            )
+    if all(column.levels for column in features):
+        names = [column.name for column in features]
+        raise InputError(
+            f"DATA: expected at least one column of numbers beside the target '{target}', "
+            f"got only text ({listed(names)}); store what can be counted or measured as numbers"
+        )
+
+
+def _counts_rows(column: Column) -> bool:
+    return not column.levels and len(column.values) > 2 and bool((np.diff(column.values) == 1).all())
+
+
+def _embedded(name: str) -> Dataset:
+    from sklearn import datasets
+
+    loaders = {
+        "digits": datasets.load_digits,
+        "breast-cancer": datasets.load_breast_cancer,
+        "wine": datasets.load_wine,
+        "iris": datasets.load_iris,
+    }
+    bunch = loaders[name]()
+    x = np.asarray(bunch.data, float)
+    dataset = Dataset(
+        name=name,
+        x=x,
+        y=np.asarray(bunch.target, int),
+        columns=tuple(str(column) for column in bunch.feature_names),
+        levels=((),) * x.shape[1],
+        classes=tuple(str(label) for label in bunch.target_names),
+        target="target",
+        notes=(f"The embedded data set '{name}' of scikit-learn.",),
+    )
+    return _digits(dataset) if name == "digits" else dataset
+
+
+def _digits(dataset: Dataset) -> Dataset:
+    varies = np.ptp(dataset.x, axis=0) > 0
+    kept, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
+    note = (
+        f"{len(constant)} of {len(varies)} pixels never change (columns {', '.join(map(str, constant))}): "
+        "left out of the models, drawn in the pictures."
+    )
+    return replace(
+        dataset,
+        x=dataset.x[:, kept],
+        columns=tuple(dataset.columns[i] for i in kept),
+        levels=((),) * len(kept),
+        notes=(*dataset.notes, note),
+        image=Image(8, 8, kept, dataset.x[0], 0.0, 16.0),
+    )

@@ -1,0 +1,80 @@
+"""From raw columns to what models take: numbers standardised, categories as codes or as one column for each level."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dgjax.compare._dataset import Dataset
+
+View = Literal["columns", "features"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Two views of a row, both with NaN where a cell is missing.
+
+    "columns": one for each column, numbers standardised and categories as codes.
+    "features": numbers standardised, a category as one column of 0 and 1 for each level but the first.
+    """
+
+    num_levels: tuple[int, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    shares: tuple[np.ndarray, ...]
+
+    def view(self, x: np.ndarray, view: View, filled: bool = False) -> np.ndarray:
+        """Rows x (n, d) in that view (n, f), missing cells filled by the training rows' mean if asked."""
+        columns = (x - self.mean) / self.scale
+        parts = [self._part(columns[:, j], j, view) for j in range(x.shape[1])]
+        encoded = np.concatenate(parts, axis=1)
+        return (np.where(np.isnan(encoded), self._means(view), encoded) if filled else encoded).astype(np.float32)
+
+    def features(self, encoded: np.ndarray, view: View) -> np.ndarray:
+        """Rows of any view as features."""
+        return encoded if view == "features" else self.view(encoded * self.scale + self.mean, "features")
+
+    def numbers(self, features: np.ndarray) -> np.ndarray:
+        """The columns of numbers, back in their units (n, numeric columns)."""
+        number = np.array([not size for size in self.num_levels])
+        return features[:, self.places] * self.scale[number] + self.mean[number]
+
+    @property
+    def places(self) -> np.ndarray:
+        """Where the columns of numbers stand among the features."""
+        widths = np.array([max(1, size - 1) for size in self.num_levels])
+        return (np.cumsum(widths) - widths)[[not size for size in self.num_levels]]
+
+    def _part(self, column: np.ndarray, j: int, view: View) -> np.ndarray:
+        if view == "columns" or not self.num_levels[j]:
+            return column[:, None]
+        levels = np.arange(1, self.num_levels[j])
+        return np.where(np.isnan(column)[:, None], np.nan, column[:, None] == levels)
+
+    def _means(self, view: View) -> np.ndarray:
+        if view == "columns":
+            return np.array([float(s.argmax()) if len(s) else 0.0 for s in self.shares])
+        return np.concatenate([s[1:] if len(s) else np.zeros(1) for s in self.shares])
+
+
+def fit_encoder(x: np.ndarray, dataset: Dataset) -> Encoder:
+    """Means and scales of the training rows x (n, d); categories keep their codes."""
+    seen = ~np.isnan(x)
+    count = np.maximum(seen.sum(0), 1)
+    mean = np.where(seen, x, 0.0).sum(0) / count
+    scale = np.sqrt((np.where(seen, x - mean, 0.0) ** 2).sum(0) / count)
+    number = dataset.numeric
+    shares = [_shares(x[:, j], len(levels)) for j, levels in enumerate(dataset.levels)]
+    return Encoder(
+        num_levels=tuple(len(levels) for levels in dataset.levels),
+        mean=np.where(number, mean, 0.0),
+        scale=np.where(number & (scale > 0), scale, 1.0),
+        shares=tuple(shares),
+    )
+
+
+def _shares(column: np.ndarray, num_levels: int) -> np.ndarray:
+    if not num_levels:
+        return np.zeros(0)
+    counts = np.bincount(column[~np.isnan(column)].astype(int), minlength=num_levels)
+    return counts / max(1, counts.sum())

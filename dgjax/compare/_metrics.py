@@ -1,0 +1,54 @@
+"""Numbers from predictions: log_proba (m, k) in natural logarithms, y (m,) the true labels."""
+
+import numpy as np
+
+NUM_BINS = 10
+
+
+def accuracy(log_proba: np.ndarray, y: np.ndarray) -> float:
+    """Share of rows whose most probable class is right."""
+    return float((log_proba.argmax(1) == y).mean())
+
+
+def log_loss(log_proba: np.ndarray, y: np.ndarray) -> float:
+    """Mean of -log p(y | x), in nats."""
+    return float(-log_proba[np.arange(len(y)), y].mean())
+
+
+def brier(log_proba: np.ndarray, y: np.ndarray) -> float:
+    """Mean over rows of sum_k (p(k | x) - [y = k])^2: 0 is perfect, 2 the worst (Brier 1950)."""
+    wrong = np.exp(log_proba) - np.eye(log_proba.shape[1])[y]
+    return float((wrong**2).sum(1).mean())
+
+
+def confidence(log_proba: np.ndarray) -> np.ndarray:
+    """The largest class probability of each row (m,)."""
+    return np.exp(log_proba.max(1))
+
+
+def reliability(log_proba: np.ndarray, y: np.ndarray) -> list[list[float]]:
+    """For ten equal bins of the largest class probability: rows, mean probability, share right; empty bins left out."""
+    sure, right = confidence(log_proba), log_proba.argmax(1) == y
+    bins = np.minimum((sure * NUM_BINS).astype(int), NUM_BINS - 1)
+    return [
+        [float((bins == b).sum()), float(sure[bins == b].mean()), float(right[bins == b].mean())]
+        for b in np.unique(bins)
+    ]
+
+
+def calibration_error(bins: list[list[float]]) -> float:
+    """Mean over rows of |mean probability - share right| of the row's bin (expected calibration error)."""
+    rows, sure, right = np.array(bins).T
+    return float((rows * np.abs(sure - right)).sum() / rows.sum())
+
+
+def auroc(strange: np.ndarray, usual: np.ndarray) -> float:
+    """Probability that a strange row scores above a usual one, ties counting half (area under the ROC curve)."""
+    order = np.sort(usual)
+    below, upto = np.searchsorted(order, strange, "left"), np.searchsorted(order, strange, "right")
+    return float((below + upto).mean() / (2 * len(usual)))
+
+
+def root_mean_square(error: np.ndarray) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt((error**2).mean()))

@@ -1,0 +1,171 @@
+"""The questions of missing cells, and of what a generative model knows beside the label."""
+
+from functools import partial
+
+import numpy as np
+
+from dgjax.compare import _metrics
+from dgjax.compare._bench import Bench
+from dgjax.compare._contestants import Pair, average_over, draw, fill, fit_drawn
+from dgjax.compare._questions import Task, each
+from dgjax.compare._results import Answer, Record
+from dgjax.compare._splits import hide
+from dgjax.compare._training import Fitted
+
+EXACT, MEAN, TWIN, OWN = "exact marginal", "mean imputation", "averaged over the twin", "its own way"
+NUM_DRAWN = 40
+NUM_SHOWN = 8
+
+
+def at_prediction(bench: Bench, answer: Answer) -> list[Task]:
+    """Accuracy against the share of missing cells of the rows to predict; the training rows are complete."""
+    plan = bench.plan
+
+    def accuracies(repeat: int, key: str, how: dict, shares: tuple[float, ...] = plan.missing_shares) -> list[Record]:
+        x, y = (rows[: plan.missing_test_rows] for rows in bench.test(repeat))
+        return [
+            Record("accuracy", key, repeat, _metrics.accuracy(predict(hide(x, share, repeat)), y), share, method)
+            for share in shares
+            for method, predict in how.items()
+        ]
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        fitted, side = bench.full(key, repeat), bench.contestants[key].side
+        how = {
+            "generative": {EXACT: fitted.log_proba, MEAN: fitted.filled},
+            "discriminative": {MEAN: fitted.filled},
+            "reference": {OWN: fitted.log_proba},
+        }[side]
+        return accuracies(repeat, key, how)
+
+    def averaged(repeat: int, pair: Pair) -> list[Record]:
+        classifier, twin = bench.full(pair.discriminative, repeat), bench.full(pair.generative[0], repeat)
+        shares = tuple(share for share in plan.missing_shares if share)
+        return accuracies(repeat, pair.discriminative, {twin_method(pair): average_over(classifier, twin, plan)}, shares)
+
+    return _with_twins(bench, plan.missing_repeats, measure, averaged)
+
+
+def at_training(bench: Bench, answer: Answer) -> list[Task]:
+    """Accuracy against the share of missing cells of the training rows; the rows to predict are complete."""
+    plan = bench.plan
+
+    def rows(repeat: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+        own = bench.split(repeat).train[: plan.missing_train_rows]
+        return hide(bench.dataset.x[own], share, repeat), bench.dataset.y[own]
+
+    def score(key: str, repeat: int, share: float, method: str, fitted: Fitted) -> Record:
+        x, y = bench.test(repeat)
+        return Record("accuracy", key, repeat, _metrics.accuracy(fitted.log_proba(x), y), share, method)
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        side, records = bench.contestants[key].side, []
+        for share in plan.missing_train_shares:
+            x, y = rows(repeat, share)
+            how = {"generative": {EXACT: x, MEAN: mean_filled(x, bench)}, "discriminative": {MEAN: x}, "reference": {OWN: x}}
+            for method, given in how[side].items():
+                fitted = bench.fit(key, bench.given(given, y, repeat, plan.missing_train_rows))
+                records.append(score(key, repeat, share, method, fitted))
+        return records
+
+    def averaged(repeat: int, pair: Pair) -> list[Record]:
+        records = []
+        for share in plan.missing_train_shares:
+            if share:
+                training = bench.given(*rows(repeat, share), repeat, plan.missing_train_rows)
+                twin = bench.fit(pair.generative[0], training)
+                fitted = fit_drawn(training, twin, pair.discriminative, plan)
+                records.append(score(pair.discriminative, repeat, share, twin_method(pair), fitted))
+        return records
+
+    return _with_twins(bench, plan.missing_repeats, measure, averaged)
+
+
+def twin_method(pair: Pair) -> str:
+    """The method's name, which tells apart the twins of one classifier."""
+    return f"{TWIN} {pair.generative[0]}"
+
+
+def mean_filled(x: np.ndarray, bench: Bench) -> np.ndarray:
+    """Raw rows with missing numbers at the mean of their column, and categories at the most frequent."""
+    seen = ~np.isnan(x)
+    means = np.where(seen, x, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    for j, levels in enumerate(bench.dataset.levels):
+        if levels:
+            means[j] = np.bincount(x[seen[:, j], j].astype(int), minlength=1).argmax()
+    return np.where(seen, x, means)
+
+
+def _with_twins(bench: Bench, repeats: int, measure, averaged) -> list[Task]:
+    tasks = each(bench, repeats, list(bench.contestants), measure)
+    # A twin of mixed columns has no p(x) over the features that logistic regression takes.
+    pairs = [pair for pair in bench.pairs if bench.dataset.numeric.all() or pair.key != "bayes"]
+    size = len(tasks) // repeats
+    rounds = []
+    for repeat in range(repeats):
+        rounds += tasks[repeat * size : (repeat + 1) * size]
+        rounds += [
+            Task(f"{bench.contestants[p.discriminative].short} over {bench.contestants[p.generative[0]].short}, "
+                 f"{repeat + 1} of {repeats}", partial(averaged, repeat, p))
+            for p in pairs
+        ]
+    return rounds
+
+
+def knowledge(bench: Bench, answer: Answer) -> list[Task]:
+    """Samples of each class and occluded rows filled in: how near they are to the truth, and pictures of them."""
+    forest, plan = "forest", bench.plan
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        fitted = bench.full(key, repeat)
+        return [*drawn(repeat, key, fitted), *filled(repeat, key, fitted)]
+
+    def drawn(repeat: int, key: str, fitted: Fitted) -> list[Record]:
+        labels = range(len(bench.dataset.classes))
+        rows = [draw(fitted, label, NUM_DRAWN, 1000 * repeat + label) for label in labels]
+        if repeat == 0:
+            assert fitted.encoder is not None
+            answer.pictures.setdefault("samples", {})[key] = np.stack([fitted.encoder.numbers(r) for r in rows])
+        judge = bench.full(forest, repeat).model
+        right = [(judge.predict(r.astype(np.float32)) == label).mean() for label, r in zip(labels, rows, strict=True)]
+        return [Record("samples recognised", key, repeat, float(np.mean(right)))]
+
+    def filled(repeat: int, key: str, fitted: Fitted) -> list[Record]:
+        assert fitted.encoder is not None
+        x = bench.test(repeat)[0][: plan.missing_test_rows]
+        covered = cover(x, bench, repeat)
+        encoder, places = fitted.encoder, fitted.encoder.places
+        truth, blank = encoder.view(x, "features"), encoder.view(covered, "features")
+        hidden = np.isnan(blank[:, places]) & ~np.isnan(truth[:, places])
+        guesses = {EXACT: fill(fitted, covered), MEAN: encoder.view(covered, "features", filled=True)}
+        if repeat == 0:
+            _keep(answer, key, bench, x, covered, {m: encoder.numbers(g) for m, g in guesses.items()})
+        errors = {m: (g[:, places] - truth[:, places])[hidden] for m, g in guesses.items()}
+        return [Record("fill error", key, repeat, _metrics.root_mean_square(e), method=m) for m, e in errors.items()]
+
+    def real(repeat: int, key: str) -> list[Record]:
+        x, y = bench.test(repeat)
+        return [Record("samples recognised", "real rows", repeat, _metrics.accuracy(bench.full(key, repeat).log_proba(x), y))]
+
+    tasks = each(bench, plan.missing_repeats, [forest], real)
+    return tasks + each(bench, plan.missing_repeats, bench.generative, measure)
+
+
+def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
+    """The rows that the report shows: one of each class, in turn."""
+    y = bench.test(0)[1][: len(x)]
+    first = [np.flatnonzero(y == label)[:1] for label in range(len(bench.dataset.classes))]
+    shown = np.concatenate(first)[:10]
+    numeric = bench.dataset.numeric
+    occluded = answer.pictures.setdefault("occluded", {"truth": x[shown][:, numeric], "covered": covered[shown][:, numeric]})
+    occluded[MEAN] = guesses[MEAN][shown]
+    occluded[key] = guesses[EXACT][shown]
+
+
+def cover(x: np.ndarray, bench: Bench, seed: int) -> np.ndarray:
+    """Rows with the lower half of the picture hidden, or half of the cells where the columns are no picture."""
+    image = bench.dataset.image
+    if image is None:
+        return hide(x, 0.5, seed)
+    lower = image.kept // image.width >= image.height // 2
+    return np.where(lower, np.nan, x)

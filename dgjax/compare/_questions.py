@@ -1,0 +1,144 @@
+"""One function for each question: the tasks that measure it, each of which returns records."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from dgjax.compare import _metrics
+from dgjax.compare._bench import Bench
+from dgjax.compare._contestants import strangeness
+from dgjax.compare._results import Answer, Record
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of a question, with the words shown while it runs."""
+
+    doing: str
+    run: Callable[[], list[Record]]
+
+
+def training_rows(bench: Bench, answer: Answer) -> list[Task]:
+    """Accuracy and log-loss against the number of training rows."""
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        x, y = bench.test(repeat)
+        train = bench.split(repeat).train
+        records = []
+        for size in bench.plan.sizes:
+            whole = size == len(train)
+            fitted = bench.full(key, repeat) if whole else bench.fit(key, bench.training(train[:size], repeat))
+            log_proba = fitted.log_proba(x)
+            records.append(Record("accuracy", key, repeat, _metrics.accuracy(log_proba, y), size))
+            records.append(Record("log-loss", key, repeat, _metrics.log_loss(log_proba, y), size))
+        return records
+
+    return each(bench, bench.plan.repeats, list(bench.contestants), measure)
+
+
+def held_out(bench: Bench, answer: Answer) -> list[Task]:
+    """How well the rows of a class that nobody trained on are told from the others."""
+    counts = np.bincount(bench.dataset.y[bench.dataset.labelled])
+    shown = np.argsort(-counts, kind="stable")[: bench.plan.held_out_runs]
+    answer.extra["classes"] = [bench.dataset.classes[label] for label in shown]
+
+    def measure(run: int, key: str) -> list[Record]:
+        label, repeat = int(shown[run % len(shown)]), run % bench.plan.repeats
+        side = bench.contestants[key].side
+        if side == "reference" and len(counts) == 2:
+            return []
+        dataset, split = bench.dataset, bench.split(repeat)
+        fitted = bench.fit(key, bench.training(split.train[dataset.y[split.train] != label], repeat))
+        usual = dataset.x[split.test[dataset.y[split.test] != label]]
+        strange = dataset.x[dataset.y == label][: bench.plan.test_rows]
+        scores = {"largest probability": lambda x: -_without(fitted.log_proba(x), label).max(1)}
+        if side == "generative":
+            scores["log p(x)"] = strangeness(fitted, label, bench.plan)
+        return [
+            Record("auroc", key, run, _metrics.auroc(score(strange), score(usual)), method=method)
+            for method, score in scores.items()
+        ]
+
+    return each(bench, bench.plan.held_out_runs, list(bench.contestants), measure)
+
+
+def _without(log_proba: np.ndarray, label: int) -> np.ndarray:
+    """Log-probabilities of the other classes, that label being impossible."""
+    rest = np.delete(log_proba, label, axis=1)
+    return rest - np.logaddexp.reduce(rest, axis=1, keepdims=True)
+
+
+def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
+    """Accuracy against the share of labelled rows, with and without the rows that have no label."""
+    unlabelled = np.flatnonzero(bench.dataset.y < 0)
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        x, y = bench.test(repeat)
+        train = bench.split(repeat).train
+        records = []
+        for share in bench.plan.labelled_shares:
+            labelled, rest = np.split(train, [round(share * len(train))])
+            fits = {"labelled rows only": bench.training(labelled, repeat)}
+            spare = np.concatenate([rest, unlabelled])[: bench.plan.train_rows - len(labelled)]
+            if bench.contestants[key].side == "generative" and len(spare):
+                everyone = np.concatenate([labelled, spare])
+                known = np.where(np.arange(len(everyone)) < len(labelled), bench.dataset.y[everyone], -1)
+                fits["all rows"] = bench.given(bench.dataset.x[everyone], known, repeat)
+            for method, training in fits.items():
+                value = _metrics.accuracy(bench.fit(key, training).log_proba(x), y)
+                records.append(Record("accuracy", key, repeat, value, share, method))
+        return records
+
+    keys = [*bench.generative, *dict.fromkeys(pair.discriminative for pair in bench.pairs)]
+    return each(bench, bench.plan.label_repeats, keys, measure)
+
+
+def calibration(bench: Bench, answer: Answer) -> list[Task]:
+    """Brier score, reliability, and how sure a model is of itself."""
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        x, y = bench.test(repeat)
+        log_proba = bench.full(key, repeat).log_proba(x)
+        pooled = answer.extra.setdefault("reliability", {}).setdefault(key, [])
+        pooled.append(_metrics.reliability(log_proba, y))
+        values = {
+            "brier": _metrics.brier(log_proba, y),
+            "accuracy": _metrics.accuracy(log_proba, y),
+            "log-loss": _metrics.log_loss(log_proba, y),
+            "confidence": float(_metrics.confidence(log_proba).mean()),
+            "calibration error": _metrics.calibration_error(_metrics.reliability(log_proba, y)),
+        }
+        return [Record(metric, key, repeat, value) for metric, value in values.items()]
+
+    return each(bench, bench.plan.repeats, list(bench.contestants), measure)
+
+
+def cost(bench: Bench, answer: Answer) -> list[Task]:
+    """Training time on all training rows, prediction throughput, number of parameters: compiled beforehand."""
+
+    def measure(repeat: int, key: str) -> list[Record]:
+        x, _ = bench.test(repeat)
+        again = bench.fit(key, bench.training(bench.split(repeat).train, repeat))
+        again.log_proba(x)
+        start = time.perf_counter()
+        again.log_proba(x)
+        seconds = time.perf_counter() - start
+        return [
+            Record("training seconds", key, repeat, again.seconds),
+            Record("rows per second", key, repeat, len(x) / seconds),
+            Record("parameters", key, repeat, float(again.parameters)),
+        ]
+
+    return each(bench, min(3, bench.plan.repeats), list(bench.contestants), measure)
+
+
+def each(bench: Bench, repeats: int, keys: list[str], measure: Callable[[int, str], list[Record]]) -> list[Task]:
+    """One task for each repeat and contestant, repeats outermost: an interrupted question still compares like with like."""
+    return [
+        Task(f"{bench.contestants[key].short}, {repeat + 1} of {repeats}", partial(measure, repeat, key))
+        for repeat in range(repeats)
+        for key in keys
+    ]

@@ -1,0 +1,107 @@
+"""What was measured: plain records, from which tables, plots and verdicts are drawn."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Status = Literal["not reached", "partial", "done", "skipped"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number, measured once: `repeat` tells which split, so that differences can be paired."""
+
+    metric: str
+    model: str
+    repeat: int
+    value: float
+    setting: float = 0.0
+    method: str = "exact"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over repeats with its standard error; NaN where nothing, or only one value, was measured."""
+
+    mean: float
+    error: float
+    count: int
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return self.count > 0
+
+
+def estimate(values: Iterable[float]) -> Estimate:
+    """Mean and standard error."""
+    array = np.array(list(values), float)
+    if len(array) == 0:
+        return Estimate(float("nan"), float("nan"), 0)
+    error = float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else float("nan")
+    return Estimate(float(array.mean()), error, len(array))
+
+
+@dataclass
+class Answer:
+    """The records of one question, and how far it came."""
+
+    key: str
+    status: Status = "not reached"
+    reason: str = ""
+    records: list[Record] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Any] = field(default_factory=dict)
+
+    def values(self, metric: str, model: str, setting: float = 0.0, method: str = "exact") -> dict[int, float]:
+        """Value by repeat."""
+        wanted = (metric, model, setting, method)
+        return {r.repeat: r.value for r in self.records if (r.metric, r.model, r.setting, r.method) == wanted}
+
+    def estimate(self, metric: str, model: str, setting: float = 0.0, method: str = "exact") -> Estimate:
+        """Mean over repeats."""
+        return estimate(self.values(metric, model, setting, method).values())
+
+    def difference(self, metric: str, one: tuple[str, str], other: tuple[str, str], setting: float = 0.0) -> Estimate:
+        """One (model, method) less another, paired by repeat: what splits share cancels."""
+        a, b = (self.values(metric, model, setting, method) for model, method in (one, other))
+        return estimate(a[r] - b[r] for r in sorted(a.keys() & b.keys()))
+
+    def settings(self, metric: str, model: str | None = None, method: str | None = None) -> list[float]:
+        """Settings that have a value, sorted."""
+        return sorted(
+            {
+                r.setting
+                for r in self.records
+                if r.metric == metric and model in (None, r.model) and method in (None, r.method)
+            }
+        )
+
+    def lines(self, metric: str) -> list[tuple[str, str]]:
+        """Which (model, method) have that metric, in the order of measuring."""
+        return list(dict.fromkeys((r.model, r.method) for r in self.records if r.metric == metric))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain dictionaries, one for each estimate."""
+        keys = list(dict.fromkeys((r.metric, r.model, r.method, r.setting) for r in self.records))
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "estimates": [self._as_json(*key) for key in keys],
+            **self.extra,
+        }
+
+    def _as_json(self, metric: str, model: str, method: str, setting: float) -> dict[str, Any]:
+        values = self.values(metric, model, setting, method)
+        mean = estimate(values.values())
+        return {
+            "metric": metric,
+            "model": model,
+            "method": method,
+            "setting": setting,
+            "mean": mean.mean,
+            "standard_error": None if np.isnan(mean.error) else mean.error,
+            "values": list(values.values()),
+        }

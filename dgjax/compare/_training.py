@@ -1,0 +1,83 @@
+"""What a contestant is given to learn from, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dgjax.compare._dataset import Dataset
+from dgjax.compare._encode import Encoder, View, fit_encoder
+
+
+@dataclass(frozen=True)
+class Training:
+    """Raw rows x (n, d), labels y (n,), -1 unknown; padded to `size` rows where a model is compiled for a shape."""
+
+    dataset: Dataset
+    x: np.ndarray
+    y: np.ndarray
+    size: int
+    seed: int
+    encoder: Encoder
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are to tell apart."""
+        return len(self.dataset.classes)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """1 for each row and 0 for the padding (size,)."""
+        return (np.arange(self.size) < len(self.x)).astype(np.float32)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, padded (size,)."""
+        return self.padded(self.y).astype(np.int32)
+
+    def padded(self, rows: np.ndarray) -> np.ndarray:
+        """Rows repeated from the start up to `size`; their weight is 0."""
+        return rows[np.arange(self.size) % len(rows)]
+
+    def view(self, view: View, filled: bool) -> np.ndarray:
+        """The rows as a model takes them, padded (size, f)."""
+        return self.padded(self.encoder.view(self.x, view, filled))
+
+
+def make_training(dataset: Dataset, x: np.ndarray, y: np.ndarray, size: int, seed: int) -> Training:
+    """Training rows with the encoder that they, and no other rows, give."""
+    return Training(dataset, x, y, size, seed, fit_encoder(x, dataset))
+
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted contestant: raw rows (m, d) in, log-probabilities (m, k) out.
+
+    `log_proba` takes missing cells as the contestant does by itself, `filled` after mean imputation, and `log_prob`
+    is log p(x) (m,) where there is one.
+    """
+
+    log_proba: Predict
+    filled: Predict
+    parameters: int
+    seconds: float
+    log_prob: Predict | None = None
+    model: Any = None
+    view: View = "features"
+    encoder: Encoder | None = None
+
+
+def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
+    """The same function, called on blocks of exactly one of these sizes, so that it is compiled for no others."""
+
+    def blocked(x: np.ndarray) -> np.ndarray:
+        size = next((size for size in sorted(sizes) if size >= len(x)), max(sizes))
+        padded = x[np.minimum(np.arange(-(-len(x) // size) * size), len(x) - 1)]
+        blocks = [predict(block).astype(float) for block in padded.reshape(-1, size, x.shape[1])]
+        return np.concatenate(blocks)[: len(x)]
+
+    return blocked
