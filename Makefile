@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 REPORT ?= dgjax-report
-RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) -q
+RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint types layers docs format benchmark lines clean

@@ -22,7 +22,12 @@ from dgjax._starters import (
     naive_bayes as naive_bayes,
     weak_prior as weak_prior,
 )
-from dgjax._types import Density as Density, Discriminative as Discriminative, Generative as Generative, Scorer as Scorer
+from dgjax._types import (
+    Density as Density,
+    Discriminative as Discriminative,
+    Generative as Generative,
+    Scorer as Scorer,
+)
 from dgjax._verbs import (
     discriminative as discriminative,
     impute as impute,

@@ -1,38 +1,61 @@
 """The checks that every verb makes once, before anything is compiled."""
 
+import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.core import Tracer
+from numpy.typing import ArrayLike
 
 
 def is_concrete(*arrays: Any) -> bool:
     """Whether values can be looked at; inside jit, vmap and grad only shapes can."""
-    return not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(arrays))
+    return not any(isinstance(a, Tracer) for a in jax.tree.leaves(arrays))
 
 
 def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> Array:
     """`x` as floats of shape (n, d)."""
-    x = as_floats(x, name)
-    if x.ndim != 2:
-        hint = " For a single row type x[None]." if x.ndim == 1 else ""
-        raise ValueError(f"{name} must be rows of shape (n, d); got shape {x.shape}.{hint}")
-    if num_features is not None and x.shape[1] != num_features:
-        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {x.shape}.")
-    return x
+    array = as_floats(x, name)
+    if array.ndim != 2:
+        hint = " For a single row type x[None]." if array.ndim == 1 else ""
+        raise ValueError(f"{name} must be rows of shape (n, d); got shape {array.shape}.{hint}")
+    if num_features is not None and array.shape[1] != num_features:
+        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
+    return array
+
+
+def as_array(value: Any, name: str, expected: str) -> Any:
+    """`value` as an array of numbers; text, objects, dates and ragged lists are refused by name."""
+    if isinstance(value, Array):
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} must be {expected}; got a masked array. Type {name}.astype(float).filled(np.nan).")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be {expected}; got a {type(value).__name__} of unequal rows.") from None
+    if array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(value)
+    raise ValueError(f"{name} must be {expected}; got {given}." + _remedy(array, name))
+
+
+def _remedy(array: np.ndarray, name: str) -> str:
+    if array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str)):
+        number = f"np.unique({name}, return_inverse=True)[1]" if array.ndim == 1 else "pandas.factorize on each column"
+        return f" Number the values with {number}."
+    return f" Type np.asarray({name}, float)." if array.dtype == object and array.ndim else ""
 
 
 def as_floats(x: ArrayLike, name: str) -> Array:
-    """`x` as an array of floats; text and objects are refused by name."""
-    try:
-        array = jnp.asarray(x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be an array of numbers, NaN where a cell is missing; got {type(x).__name__} ({error})."
-        ) from None
+    """`x` as an array of floats, in float32 or float64."""
+    array = as_array(x, name, "an array of real numbers, NaN where a cell is missing")
+    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
+        raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
+    array = jnp.asarray(array)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
@@ -51,8 +74,8 @@ def check_cells(x: Array, invalid: Array, describe: Any, name: str = "x") -> Non
 
 def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
     """`y` as int labels of shape (n,), from -1 (unknown) to num_labels - 1."""
-    array = jnp.asarray(y)
-    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and bool((array == jnp.round(array)).all()):
+    array = as_array(y, name, "whole-number labels, -1 where unknown")
+    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and bool((array == np.round(array)).all()):
         array = array.astype(int)
     if not jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != bool:
         raise ValueError(
@@ -66,7 +89,7 @@ def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
             f"{int(array.min())} to {int(array.max())}."
         )
-    return array.astype(int)
+    return jnp.asarray(array).astype(int)
 
 
 def as_weights(weights: ArrayLike | None, x: Array) -> Array:
@@ -76,17 +99,24 @@ def as_weights(weights: ArrayLike | None, x: Array) -> Array:
     array = as_floats(weights, "weights").astype(x.dtype)
     if array.shape != (len(x),):
         raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {array.shape}.")
-    if is_concrete(array) and not bool((jnp.isfinite(array) & (array >= 0)).all()):
-        raise ValueError("weights must be finite and nonnegative; a row counts for nothing at weight 0.")
+    if is_concrete(array):
+        wrong = np.flatnonzero(~np.asarray(jnp.isfinite(array) & (array >= 0)))
+        if len(wrong):
+            raise ValueError(
+                f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got weights[{wrong[0]}] = "
+                f"{float(array[wrong[0]])}."
+            )
     return array
 
 
 def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
     """`columns` as distinct ints from 0 to num_features - 1."""
-    picked = tuple(int(c) for c in np.atleast_1d(np.asarray(columns)).tolist())
-    inside = all(-num_features <= c < num_features for c in picked)
-    picked = tuple(c % num_features for c in picked) if inside else picked
-    if not picked or not inside or len(set(picked)) < len(picked):
+    array = np.atleast_1d(np.asarray(columns))
+    if array.dtype == bool:
+        raise ValueError("columns must be column numbers; got booleans. Type np.flatnonzero(columns).")
+    inside = array.dtype.kind in "iu" and ((array >= -num_features) & (array < num_features)).all()
+    picked = tuple(int(c) % num_features for c in array.ravel()) if inside else ()
+    if not picked or array.ndim != 1 or len(set(picked)) < len(picked):
         raise ValueError(
             f"columns must be distinct column numbers from 0 to {num_features - 1}, at least one; got {columns!r}."
         )
@@ -106,16 +136,68 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
         )
 
 
+def as_key(key: Any, name: str = "key") -> Array:
+    """One typed random key."""
+    typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not typed or key.shape != ():
+        given = f"keys of shape {key.shape}" if typed else f"{type(key).__name__}"
+        raise ValueError(f"{name} must be one typed random key; got {given}. Type jax.random.key(0).")
+    return key
+
+
+def as_count(value: Any, name: str, least: int = 1) -> int:
+    """A whole number from `least`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}.")
+    return int(value)
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """A tuple of sizes from an int or a sequence of ints."""
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    return tuple(as_count(size, "shape", 0) for size in sizes)
+
+
+def check_number(value: Any, name: str, least: float, most: float = np.inf) -> None:
+    """Raises unless `value` is a finite number from `least` to `most`; inside jit its value is taken on trust."""
+    if not is_concrete(value):
+        return
+    number = isinstance(value, numbers.Real) or (isinstance(value, Array | np.ndarray) and value.shape == ())
+    if not number or not (np.isfinite(float(value)) and least <= float(value) <= most):
+        limits = f"{least} or more" if most == np.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a number, {limits}; got {value!r}.")
+
+
+def as_model(model: Any) -> Any:
+    """The model, lifted from a bare density if it is one."""
+    if isinstance(model, type) or not hasattr(type(model), "as_model"):
+        given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise TypeError(
+            f"model must be a dgjax model, such as dgjax.naive_bayes(x, y) or dgjax.Mixture(log_weights, density); got "
+            f"{given}. The model comes first, then the data."
+        )
+    return model.as_model()
+
+
 def model_and_rows(model: Any, x: ArrayLike, lengths: Any = None) -> tuple[Any, Array]:
     """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling."""
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
-    lifted = model.as_model()
+    lifted = as_model(model)
     rows = as_rows(x, lifted.num_features)
+    lifted, rows = _one_precision(lifted, rows)
     if is_concrete(rows, lifted):
         or_nan = ", or NaN where missing" if lifted.generative else ""
         check_cells(rows, _invalid(lifted, rows), lambda column: lifted.support(column) + or_nan)
     return lifted, rows
+
+
+def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:
+    """Both in the wider of their two precisions, as jax.numpy would have it."""
+    dtype = jnp.result_type(rows, *jax.tree.leaves(model))
+    if all(leaf.dtype == dtype for leaf in (rows, *jax.tree.leaves(model))):
+        return model, rows
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), model), rows.astype(dtype)
 
 
 _invalid = jax.jit(lambda model, x: model.invalid(x))

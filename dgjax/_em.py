@@ -1,11 +1,12 @@
-"""Expectation-maximisation: closed form where every label and cell is known, for then its second step changes nothing."""
+"""Expectation-maximisation: the closed form where every label and cell is known, for then one step is all."""
 
 from typing import Any, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+import dgjax_kernels as kernels
 
 
 class State(NamedTuple):
@@ -23,13 +24,22 @@ def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
     """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
 
     def block(x, y, weights):
-        value, counts = kernels.partition(model.potentials(x).scores, y)
+        value, counts = model.potentials(x).clamped(y)
         weighted = jnp.where(weights > 0, weights * value, 0)
         return model.joint_statistics(x, weights[:, None] * counts), kernels.pairwise_sum(weighted)
 
     fill = (jnp.nan, -1, 0)
     statistics, value = kernels.sum_rows(block, x, y, weights, fill=fill, row_cost=model.row_cost)
     return statistics, value + model.log_prior(prior)
+
+
+@jax.jit
+def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
+    """The model of the next step, and whether it has a density; all NaN if not."""
+    model = state.model.maximum(state.statistics, prior)
+    scores = model.potentials(jnp.zeros((1, model.num_features), state.value.dtype)).scores
+    sound = ~(jnp.isnan(scores) | jnp.isposinf(scores)).any()
+    return jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), model), sound
 
 
 @jax.jit

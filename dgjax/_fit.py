@@ -1,12 +1,13 @@
 """How a model learns: one verb."""
 
-from typing import Any, Generic, NamedTuple, TypeVar
+import dataclasses
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from dgjax import _checks, _em, _gradient
 from dgjax._kmeans import SMOOTHING, soft_assignments
@@ -15,8 +16,10 @@ from dgjax.priors import MixturePrior
 M = TypeVar("M")
 
 
-class Fit(NamedTuple, Generic[M]):
-    """What `fit` returns. `objective` has one entry for each step, in nats, summed over rows; its last is the model's."""
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fit(Generic[M]):
+    """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`."""
 
     model: M
     objective: Array
@@ -43,9 +46,9 @@ def fit(
 ) -> Fit[M]:
     """The model that maximises an objective, started at `model`.
 
-    Generative: sum_n w_n log p(x_n, y_n) + log prior, by EM. Cells may be missing (NaN) and so may labels (-1, or no `y`
-    at all): both are summed out exactly. With every label and cell known the second step finds nothing to change, and
-    that is the closed form. With `blend`: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    Generative: sum_n w_n log p(x_n, y_n) + log prior, by EM. Cells may be missing (NaN) and so may labels (-1, or no
+    `y` at all): both are summed out exactly. With every label and cell known the second step finds nothing to change,
+    and that is the closed form. With `blend`: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
 
     `x` (n, d); `y` (n,) ints; `weights` (n,); `prior` from `dgjax.weak_prior` or `dgjax.priors`, none is maximum
@@ -53,17 +56,18 @@ def fit(
     stop early); `num_restarts` starts, the further ones from k-means++ with `key`, all in one vmap, the best kept;
     `progress` shows a bar.
 
-    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, or a
-    solution that has collapsed onto too few rows to have a density there.
+    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, or
+    a solution that has collapsed onto too few rows to have a density there.
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
+    bare = _checks.as_model(model) is not model
     labels = _labels(lifted, y, len(rows))
     amounts = _checks.as_weights(weights, rows)
+    _check_numbers(l2, tol, max_steps, num_restarts)
     _check_data(lifted, rows, labels, amounts)
     method = _method(lifted, method, blend, prior, l2)
-    if lifted is not model and prior is not None:
-        prior = MixturePrior(None, prior)
+    prior = _prior(lifted, rows, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
     if method == "em":
         final, fitted = _fit_em(lifted, rows, labels, amounts, prior, tol, max_steps, num_restarts, key, progress)
     else:
@@ -71,7 +75,7 @@ def fit(
         starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
         final, fitted = _fit_gradient(starts, problem, method, tol, max_steps, progress)
     _check_result(fitted, final)
-    fitted = fitted if lifted is model else fitted.density
+    fitted = fitted.density if bare else fitted
     if not _checks.is_concrete(final.step):
         return Fit(fitted, final.trace, final.converged, final.step)
     steps = int(final.step)
@@ -82,26 +86,55 @@ def _labels(model, y, n):
     if y is None:
         if not model.generative:
             raise ValueError(
-                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit a "
-                "generative model: dgjax.gaussian_mixture."
+                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit "
+                "a generative model: dgjax.gaussian_mixture."
             )
         return jnp.full(n, -1)
     return _checks.as_labels(y, n, model.num_labels)
 
 
+def _check_numbers(l2, tol, max_steps, num_restarts):
+    _checks.check_number(l2, "l2", 0)
+    _checks.check_number(tol, "tol", 0)
+    _checks.as_count(max_steps, "max_steps")
+    _checks.as_count(num_restarts, "num_restarts")
+
+
+def _is_noun(prior):
+    return prior is not None and not isinstance(prior, str)
+
+
+def _prior(model, x, prior):
+    """The prior, "weak" made into one, after checking that it fits the model."""
+    if isinstance(prior, str):
+        if prior != "weak":
+            raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
+        return model.weak_prior(x, 1.0)
+    if prior is not None:
+        try:
+            jax.eval_shape(lambda: model.log_prior(prior))
+        except TypeError as error:
+            raise ValueError(
+                f"prior does not fit the model: its parameters must broadcast over the model's labels and columns "
+                f"({error}). dgjax.weak_prior(model, x) makes one that does."
+            ) from None
+    return prior
+
+
 def _method(model, method, blend, prior, l2):
     """The method to use, after checking that the arguments go together."""
-    if blend is not None and not (model.generative and 0 <= blend <= 1):
-        raise ValueError(
-            f"blend must be from 0 (conditional) to 1 (joint), and is for generative models; got {blend!r} for "
-            f"{type(model).__name__}."
-        )
+    if blend is not None:
+        _checks.check_number(blend, "blend", 0, 1)
+        if not model.generative:
+            raise ValueError(
+                f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
+            )
     if prior is not None and not model.generative:
         raise ValueError(f"prior is for generative models; {type(model).__name__} takes l2.")
     if l2 and model.generative:
-        raise ValueError(f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x).")
-    if l2 < 0:
-        raise ValueError(f"l2 must be 0 or more; got {l2}.")
+        raise ValueError(
+            f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x)."
+        )
     small = sum(leaf.size for leaf in jax.tree.leaves(model)) <= _gradient.NEWTON_LIMIT
     usual = "newton" if not model.generative and small else "lbfgs"
     usual = "em" if model.generative and blend is None else usual
@@ -139,8 +172,6 @@ def _check_data(model, x, y, weights):
 
 def _starts(model, x, y, weights, num_restarts, key):
     """Models to start from, on a leading axis: the one given, then k-means++ starts with the labels that are known."""
-    if num_restarts < 1:
-        raise ValueError(f"num_restarts must be 1 or more; got {num_restarts}.")
     first = jax.tree.map(lambda leaf: leaf[None], model)
     if num_restarts == 1:
         return first
@@ -149,6 +180,7 @@ def _starts(model, x, y, weights, num_restarts, key):
             "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
             f"has one maximum); got key={key!r} for {type(model).__name__}."
         )
+    key = _checks.as_key(key)
     others = jax.vmap(lambda k: restarted(model, k, x, y, weights))(jax.random.split(key, num_restarts - 1))
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
 
@@ -170,11 +202,19 @@ def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, prog
     if num_restarts == 1:
         state = _em.start(model, x, y, weights, prior, max_steps)
         state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
-        return state, state.model
+        return state, _sound(state, prior)
     states = _em.start_all(starts, x, y, weights, prior, max_steps)
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
     best = _best(states, states.value)
-    return best, best.model
+    return best, _sound(best, prior)
+
+
+def _sound(state, prior):
+    """The model, or where max_steps ended the fit just before its collapse, what the next step makes of it: NaN."""
+    if not _checks.is_concrete(state) or bool(state.converged):
+        return state.model
+    upcoming, sound = _em.upcoming(state, prior)
+    return state.model if bool(sound) else upcoming
 
 
 def _fit_gradient(starts, problem, method, tol, max_steps, progress):
@@ -220,12 +260,12 @@ def _check_result(model, state):
     value, broken = float(state.value), any(bool(jnp.isnan(leaf).any()) for leaf in jax.tree.leaves(model))
     if broken or np.isnan(value) or value == np.inf:
         raise ValueError(
-            f"fit collapsed after {int(state.step)} step(s): a class or component has no spread in some direction, as when "
-            "it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
+            f"fit collapsed after {int(state.step)} step(s): a class or component has no spread in some direction, as "
+            "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
             "prior=dgjax.weak_prior(model, x), or remove the column."
         )
     if value == -np.inf:
         raise ValueError(
-            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start from "
-            "other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
+            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start "
+            "from other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
         )

@@ -3,13 +3,14 @@
 import functools
 from typing import Any, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-# Newton holds and factors a matrix of this many parameters squared; above it L-BFGS takes less time on every shape tried.
+import dgjax_kernels as kernels
+
+# Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape.
 NEWTON_LIMIT = 256
 HALVINGS = 30
 
@@ -113,7 +114,7 @@ def _advance_lbfgs(model: Any, problem: Problem, tol: float, state: State, until
         vector = optax.apply_updates(state.vector, updates)
         new = optax.tree.get(memory, "value")
         # Twice the gain that the quadratic model promises: unlike the gain itself, not small merely for a short step.
-        promised = jnp.abs(jnp.vdot(grad, updates))
+        promised = jnp.abs(optax.tree.vdot(grad, updates))
         return _stepped(state, vector, memory, new, promised, problem, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)

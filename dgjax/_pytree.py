@@ -29,12 +29,14 @@ def noun(cls: type[T]) -> type[T]:
 
     def settle(self: Any) -> None:
         for name in _field_names(cls, static=False):
-            object.__setattr__(self, name, _as_arrays(getattr(self, name)))
+            object.__setattr__(self, name, _as_arrays(getattr(self, name), f"{cls.__name__}({name}=...)"))
         if check is not None:
             check(self)
 
     cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True)(cls)
+    # The annotations are those of the fields; the constructor takes anything that becomes such an array.
+    cls.__no_type_check__ = True  # type: ignore[attr-defined]
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
 
     def flatten(self):
@@ -52,16 +54,27 @@ def noun(cls: type[T]) -> type[T]:
     return cls
 
 
+def expect_part(owner: Any, name: str, method: str, kind: str) -> None:
+    """Raises unless a field holds a part of a model that has `method`."""
+    part = getattr(owner, name)
+    if not hasattr(type(part), method):
+        raise ValueError(f"{type(owner).__name__}({name}=...) must be {kind}; got a {type(part).__name__}.")
+
+
 def _field_names(cls: type, static: bool) -> tuple[str, ...]:
     if dataclasses.is_dataclass(cls):
         return tuple(f.name for f in dataclasses.fields(cls) if f.metadata.get("static", False) is static)
     return ()
 
 
-def _as_arrays(value: Any) -> Any:
+def _as_arrays(value: Any, place: str) -> Any:
     if isinstance(value, tuple | list) and any(dataclasses.is_dataclass(part) for part in value):
         return tuple(value)
     if isinstance(value, np.ndarray | np.generic | list | tuple | float | int):
+        if np.asarray(value).dtype.kind not in "biuf":
+            raise ValueError(f"{place} must be numbers; got dtype {np.asarray(value).dtype}.")
         array = jnp.asarray(value)
         return array.astype(float) if not jnp.issubdtype(array.dtype, jnp.floating) else array
-    return value
+    if value is None or hasattr(value, "dtype") or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return value
+    raise ValueError(f"{place} must be an array or another part of a model; got {value!r}.")

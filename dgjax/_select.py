@@ -4,8 +4,9 @@ import math
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
+from dgjax._checks import check_number
 from dgjax._types import Generative
 from dgjax._verbs import log_prob, num_parameters
 
@@ -15,13 +16,13 @@ def bic(model: Generative, x: ArrayLike) -> Array:
 
     `x` (n, d); p is `num_parameters(model)`. Source: Schwarz (1978).
     """
-    values = log_prob(model, x)
+    values = _log_prob_of_some(model, x)
     return -2 * values.sum() + num_parameters(model) * math.log(len(values))
 
 
 def aic(model: Generative, x: ArrayLike) -> Array:
     """Akaike's information criterion, -2 sum_n log p(x_n) + 2 p, in nats: lower is better. Source: Akaike (1974)."""
-    return -2 * log_prob(model, x).sum() + 2 * num_parameters(model)
+    return -2 * _log_prob_of_some(model, x).sum() + 2 * num_parameters(model)
 
 
 def anomaly_threshold(model: Generative, x: ArrayLike, false_alarm: float = 0.01) -> Array:
@@ -31,6 +32,12 @@ def anomaly_threshold(model: Generative, x: ArrayLike, false_alarm: float = 0.01
 
     Raises ValueError if `false_alarm` is not between 0 and 1.
     """
-    if not 0 < false_alarm < 1:
-        raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
-    return jnp.quantile(log_prob(model, x), false_alarm)
+    check_number(false_alarm, "false_alarm", 0, 1)
+    return jnp.quantile(_log_prob_of_some(model, x), false_alarm)
+
+
+def _log_prob_of_some(model, x):
+    values = log_prob(model, x)
+    if not len(values):
+        raise ValueError("x must have at least one row; got none.")
+    return values

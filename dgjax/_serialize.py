@@ -28,11 +28,13 @@ def save(path: str | os.PathLike, model: Any) -> None:
     header = {"format_version": FORMAT_VERSION, "model": _describe(model, "model", arrays)}
     data = to_bytes(arrays, metadata={"dgjax": json.dumps(header)})
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path is {target}, and there is no folder {target.parent}. Make it first.")
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as part:
         try:
             part.write(data)
             part.close()
-            os.replace(part.name, target)
+            Path(part.name).replace(target)
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
             raise
@@ -45,14 +47,20 @@ def load(path: str | os.PathLike) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"path must be a file that dgjax.save wrote; {os.fspath(path)} is a folder.")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             text = (file.metadata() or {}).get("dgjax")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is not a whole safetensors file: truncated, or another kind ({error}).") from None
+        raise ValueError(
+            f"{os.fspath(path)} is not a whole safetensors file: truncated, or another kind ({error})."
+        ) from None
     if text is None:
-        raise ValueError(f"{os.fspath(path)} is a safetensors file that dgjax.save did not write: it has no dgjax header.")
+        raise ValueError(
+            f"{os.fspath(path)} is a safetensors file that dgjax.save did not write: it has no dgjax header."
+        )
     try:
         header = json.loads(text)
         version = header["format_version"]
@@ -90,7 +98,9 @@ def _build(node: Any, arrays: dict[str, np.ndarray]) -> Any:
     match node:
         case {"noun": name, "fields": fields}:
             if name not in NOUNS:
-                raise ValueError(f"the file holds {name!r}, which this dgjax does not know. Import the package that defines it.")
+                raise ValueError(
+                    f"the file holds {name!r}, which this dgjax does not know. Import the package that defines it."
+                )
             return NOUNS[name](**{key: _build(child, arrays) for key, child in fields.items()})
         case {"tuple": parts}:
             return tuple(_build(part, arrays) for part in parts)

@@ -1,17 +1,18 @@
 """Models started or solved from data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from dgjax import _checks
 from dgjax._fit import fit, restarted
 from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.densities._poisson import not_counts
 from dgjax.densities._shared import column_moments
 from dgjax.models import Logistic
 from dgjax.scorers import Linear, Quadratic
@@ -28,8 +29,9 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     Source: Arthur and Vassilvitskii (2007), k-means++.
     """
     rows = _rows(x)
-    if not 1 <= num_components <= len(rows):
+    if _checks.as_count(num_components, "num_components") > len(rows):
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {num_components}.")
+    key = _checks.as_key(key)
     broad = _uniform(_gaussian(rows, (num_components,), covariance))
     return restarted(broad, key, rows, jnp.full(len(rows), -1), jnp.ones(len(rows), rows.dtype))
 
@@ -46,13 +48,13 @@ def naive_bayes(
     """Naive Bayes fitted to `x` (n, d) and `y` (n,): p(y) prod_j p(x_j | y).
 
     `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
-    all columns together. Cells may be NaN and labels -1. `prior="weak"` adds one pseudo-row for each class, and so keeps
-    a column that is constant in a class from having no spread.
+    all columns together. Cells may be NaN and labels -1. `prior="weak"` adds one pseudo-row for each class, and so
+    keeps a column that is constant in a class from having no spread.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     rows, labels, k = _rows_and_labels(x, y, num_classes)
-    named = [kinds] * rows.shape[1] if isinstance(kinds, str) else list(kinds)
+    named = [kinds] * rows.shape[1] if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
     if len(named) != rows.shape[1] or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
         raise ValueError(
             f"kinds must be one of {KINDS}, or a list of the first four with one for each of the {rows.shape[1]} "
@@ -90,7 +92,7 @@ def mixture_discriminant_analysis(
     covariance: str = "full",
     num_classes: int | None = None,
 ) -> Mixture:
-    """A Gaussian mixture for each class, started at k-means++ clusters of its rows. `dgjax.fit(model, x, y)` does the rest.
+    """A Gaussian mixture for each class, started at k-means++ clusters of its rows; `dgjax.fit(model, x, y)` goes on.
 
     `x` (n, d) may have NaN, `y` (n,) -1. `covariance` as for `gaussian_mixture`; "tied" is one for all classes.
 
@@ -98,8 +100,14 @@ def mixture_discriminant_analysis(
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     rows, labels, k = _rows_and_labels(x, y, num_classes)
-    if num_components < 1:
-        raise ValueError(f"num_components must be 1 or more; got {num_components}.")
+    loose = int((labels < 0).sum())
+    smallest = min(int((labels == c).sum()) for c in range(k)) + loose
+    if _checks.as_count(num_components, "num_components") > smallest:
+        raise ValueError(
+            f"num_components must be at most the number of rows of each class; got {num_components}, and a class has "
+            f"{smallest} rows."
+        )
+    key = _checks.as_key(key)
     within = _uniform(_gaussian(rows, (k, num_components), covariance))
     return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
 
@@ -112,10 +120,8 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
-    if num_features < 1 or num_classes < 2:
-        raise ValueError(
-            f"logistic_regression expects 1 or more features and 2 or more classes; got {num_features} and {num_classes}."
-        )
+    _checks.as_count(num_features, "num_features")
+    _checks.as_count(num_classes, "num_classes", 2)
     k = 1 if num_classes == 2 else num_classes
     weight = jnp.zeros((k, num_features))
     if features == "linear":
@@ -133,10 +139,14 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
 
     Raises ValueError for bad rows or a strength that is not positive.
     """
-    if not strength > 0:
-        raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    if not hasattr(model, "weak_prior"):
+        _checks.as_model(model)
+        raise ValueError(f"weak_prior is for generative models; {type(model).__name__} takes l2 in dgjax.fit.")
+    _checks.check_number(strength, "strength", 1e-12)
     rows = _checks.as_rows(x, model.num_features)
-    return model.weak_prior(rows, strength)
+    _checks.check_cells(rows, model.invalid(rows), lambda column: model.support(column) + ", or NaN where missing")
+    _checks.check_observed(rows, jnp.ones(len(rows)))
+    return model.weak_prior(rows, float(strength))
 
 
 def _rows(x):
@@ -151,9 +161,9 @@ def _rows(x):
 def _rows_and_labels(x, y, num_classes):
     rows = _rows(x)
     if num_classes is None:
-        given = jnp.asarray(y)
-        num_classes = int(given.max()) + 1 if given.size and given.ndim == 1 and given.dtype.kind in "ifub" else 1
-    labels = _checks.as_labels(y, len(rows), max(num_classes, 1))
+        given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
+        num_classes = max(1, int(given.max()) + 1) if given.size else 1
+    labels = _checks.as_labels(y, len(rows), _checks.as_count(num_classes, "num_classes"))
     if len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"y must hold at least two classes; got {np.unique(labels).tolist()}.")
     return rows, labels, num_classes
@@ -192,6 +202,8 @@ def _columns(x, kinds, k):
 
 def _block(x, kind, k):
     d, dtype = x.shape[1], x.dtype
+    if kind in ("categorical", "poisson", "multinomial"):
+        _checks.check_cells(x, not_counts(x), lambda column: f"a whole number from 0, its kind being {kind}, or NaN")
     match kind:
         case "gaussian":
             return _gaussian(x, (k,), "diagonal")
@@ -209,5 +221,4 @@ def _block(x, kind, k):
 
 
 def _solved(model, x, y, weights, prior):
-    prior = weak_prior(model, x) if isinstance(prior, str) and prior == "weak" else prior
     return fit(model, x, y, weights=weights, prior=prior).model

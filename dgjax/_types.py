@@ -3,7 +3,7 @@
 A density or scorer has labels of some shape `*L`, mostly `(k,)`, and answers for all of them at once.
 """
 
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from jax import Array
 
@@ -14,6 +14,7 @@ At = tuple[Array, ...]
 """One index array for each label axis: the label of each row."""
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """s(x, label): any function of a row for every label."""
 
@@ -46,6 +47,7 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
 class Density(Protocol):
     """log p(x | label), and what follows from it. NaN cells are marginalised exactly, everywhere."""
 
@@ -76,7 +78,9 @@ class Density(Protocol):
         """`x` with its missing cells at their conditional mean, or mode, averaged over labels (n, *L)."""
         ...
 
-    def marginal(self, columns: tuple[int, ...]) -> Self: ...
+    def marginal(self, columns: tuple[int, ...]) -> Any:
+        """The same density of some columns."""
+        ...
 
     def discriminative(self) -> tuple[Array, Scorer]:
         """A bias (*L,) and a scorer that differ from the scores by the same amount for every label."""
@@ -86,7 +90,7 @@ class Density(Protocol):
         """Expected sufficient statistics under counts (n, *L): a pytree that adds over rows."""
         ...
 
-    def maximum(self, statistics: Any, prior: Any = None) -> Self:
+    def maximum(self, statistics: Any, prior: Any = None) -> "Density":
         """The parameters that maximise the expected log-likelihood plus the log prior."""
         ...
 
@@ -98,7 +102,7 @@ class Density(Protocol):
         """The conjugate prior worth `strength` rows that look like the columns of x."""
         ...
 
-    def started(self, key: Array, x: Array, counts: Array) -> Self:
+    def started(self, key: Array, x: Array, counts: Array) -> "Density":
         """A start for EM from counts (n, *L)."""
         ...
 
@@ -115,6 +119,7 @@ class Density(Protocol):
         ...
 
 
+@runtime_checkable
 class Model(Protocol):
     """p(y | x) for rows, and whether p(x, y) too."""
 
@@ -133,6 +138,7 @@ class Model(Protocol):
     def as_model(self) -> Any: ...
 
 
+@runtime_checkable
 class Generative(Protocol):
     """A model that knows p(x, y), so log p(x), samples and missing cells too."""
 
@@ -141,6 +147,7 @@ class Generative(Protocol):
     def as_model(self) -> Any: ...
 
 
+@runtime_checkable
 class Discriminative(Protocol):
     """A model that knows p(y | x) only."""
 

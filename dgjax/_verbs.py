@@ -3,12 +3,12 @@
 import functools
 from typing import Any, TypeVar
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
+import dgjax_kernels as kernels
 from dgjax import _checks
 from dgjax._types import Density, Discriminative, Generative
 from dgjax.densities import Mixture
@@ -74,7 +74,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     Raises ValueError for a discriminative model.
     """
-    return _sample(_require_generative(model), key, (shape,) if isinstance(shape, int) else tuple(shape))
+    return _sample(_require_generative(model), _checks.as_key(key), _checks.as_shape(shape))
 
 
 def sample_labels(
@@ -85,7 +85,7 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    return _sample_labels(lifted, key, rows)
+    return _sample_labels(lifted, _checks.as_key(key), rows)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -104,7 +104,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     lifted, rows = _generative(model, x, lengths)
-    return _sample_missing(lifted, key, rows)
+    return _sample_missing(lifted, _checks.as_key(key), rows)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -114,6 +114,8 @@ def marginal(model: G, columns: ArrayLike) -> G:
 
     Raises ValueError for a column out of range or given twice.
     """
+    if not hasattr(model, "marginal"):
+        _require_generative(model)
     return model.marginal(_checks.as_columns(columns, model.num_features))
 
 
@@ -132,9 +134,7 @@ def discriminative(model: Generative) -> Logistic:
     return Logistic(jax.nn.log_softmax(mixture.log_weights) + bias, scorer)
 
 
-def marginalize(
-    classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0
-) -> Marginalized:
+def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
     """A discriminative model that takes NaN: p(y | x_observed) averaged over `density`'s p(x_missing | x_observed).
 
     By `num_samples` draws, with a standard error of at most 0.5 / sqrt(num_samples) in each probability. `density` is
@@ -142,28 +142,26 @@ def marginalize(
 
     Raises ValueError if the two have different columns.
     """
-    model, mixture = classifier.as_model(), _require_generative(density)
+    model, mixture = _checks.as_model(classifier), _require_generative(density)
     if model.num_features != mixture.num_features:
         raise ValueError(
             f"marginalize expects a classifier and a density of the same columns; got {model.num_features} and "
             f"{mixture.num_features}."
         )
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be 1 or more; got {num_samples}.")
-    return Marginalized(model, mixture, num_samples, seed)
+    return Marginalized(model, mixture, _checks.as_count(num_samples, "num_samples"), _checks.as_count(seed, "seed", 0))
 
 
 def num_parameters(model: Any) -> int:
     """Free parameters: what `bic` and `aic` count."""
-    return int(model.as_model().num_parameters)
+    return int(_checks.as_model(model).num_parameters)
 
 
 def _require_generative(model: Any) -> Mixture:
-    lifted = model.as_model()
+    lifted = _checks.as_model(model)
     if not lifted.generative:
         raise ValueError(
-            f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from. "
-            "Ask log_conditional or predict_log_proba of it, or fit a generative model: dgjax.naive_bayes, "
+            f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from."
+            " Ask log_conditional or predict_log_proba of it, or fit a generative model: dgjax.naive_bayes, "
             "dgjax.discriminant_analysis, dgjax.gaussian_mixture."
         )
     return lifted
@@ -230,6 +228,5 @@ def _sample_labels(model, key, x):
 
 @jax.jit
 def _sample_missing(model, key, x):
-    keys = jax.random.split(key, len(x))
-    one = jax.vmap(lambda key, row: model.sample_missing(key, row[None], ())[0])
-    return kernels.map_rows(one, keys, x, row_cost=model.row_cost)
+    one = jax.vmap(lambda i, row: model.sample_missing(jax.random.fold_in(key, i), row[None], ())[0])
+    return kernels.map_rows(one, jnp.arange(len(x)), x, row_cost=model.row_cost)

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dgjax._checks import is_concrete
 from dgjax._pytree import noun
 
 
@@ -27,6 +28,9 @@ class NormalInverseWishart:
     scale: Float[Array, "*#labels d d"]
     degrees: Float[Array, ""]
 
+    def __post_init__(self) -> None:
+        not_negative(self, mean_count=self.mean_count, scale=jnp.diagonal(self.scale, axis1=-2, axis2=-1))
+
 
 @noun
 class NormalInverseGamma:
@@ -40,6 +44,9 @@ class NormalInverseGamma:
     mean_count: Float[Array, ""]
     shape: Float[Array, ""]
     rate: Float[Array, "*#labels #d"]
+
+    def __post_init__(self) -> None:
+        not_negative(self, mean_count=self.mean_count, rate=self.rate)
 
 
 @noun
@@ -79,6 +86,7 @@ class Gamma:
 
     def __post_init__(self) -> None:
         at_least_one(self, shape=self.shape)
+        not_negative(self, rate=self.rate)
 
 
 @noun
@@ -99,17 +107,24 @@ class ColumnsPrior:
 def at_least_one(prior: Any, **fields: Array) -> None:
     """Raises if a parameter is under 1: the prior's mode would lie at a probability of 0."""
     for name, value in fields.items():
-        if bool((value < 1).any()):
+        if is_concrete(value) and not bool((value >= 1).all()):
             raise ValueError(
-                f"{type(prior).__name__}({name}=...) must be at least 1 for the mode to exist; got {float(value.min())}. "
-                "1 is a flat prior, 2 adds one pseudo-count."
+                f"{type(prior).__name__}({name}=...) must be at least 1 for the mode to exist; got "
+                f"{float(value.min())}. 1 is a flat prior, 2 adds one pseudo-count."
             )
+
+
+def not_negative(prior: Any, **fields: Array) -> None:
+    """Raises if a parameter is under 0 or not a number."""
+    for name, value in fields.items():
+        if is_concrete(value) and not bool((value >= 0).all()):
+            raise ValueError(f"{type(prior).__name__}({name}=...) must be 0 or more; got {float(value.min())}.")
 
 
 def expect_prior(prior: Any, kind: type, density: Any) -> None:
     """Raises if `prior` is not of the kind that is conjugate to `density`."""
     if prior is not None and type(prior) is not kind:
         raise ValueError(
-            f"prior of {type(density).__name__} must be dgjax.{kind.__name__}; got {type(prior).__name__}. "
+            f"prior of {type(density).__name__} must be a dgjax.priors.{kind.__name__}; got {type(prior).__name__}. "
             "dgjax.weak_prior(model, x) builds one."
         )

@@ -1,14 +1,14 @@
 """Scorers: a function of a row for every label, linear in its parameters. What a logistic model is made of."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
 from dgjax._types import Scorer
 
@@ -109,7 +109,7 @@ class Quadratic:
             )
 
     @classmethod
-    def from_matrix(cls, weight: Float[Array, "*labels d"], matrix: Float[Array, "*labels d d"]) -> Self:
+    def from_matrix(cls, weight: Float[Array, "*labels d"], matrix: Float[Array, "*labels d d"]) -> "Quadratic":
         """w . x + x^T M x for symmetric M."""
         i, j = np.triu_indices(weight.shape[-1])
         return cls(weight, matrix[..., i, j] * jnp.where(i == j, 1, 2).astype(matrix.dtype))
@@ -220,7 +220,7 @@ def indicators(x: Float[Array, "n d"], num_categories: int) -> Float[Array, "n f
 
 @noun
 class Shifted:
-    """s(x, y) = scorer(x - offset, y); the offset (d,) is where the scorer's numbers are small, and is never trained."""
+    """s(x, y) = scorer(x - offset, y); the offset (d,), where the scorer's numbers are small, is never trained."""
 
     offset: Float[Array, " d"]
     scorer: Scorer

@@ -1,26 +1,36 @@
 """Label spaces: what a label is, held as log-potentials over it."""
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 
 
 @noun
 class Classes:
-    """y is one of k classes: scores s(x, y) for n rows (n, k)."""
+    """y is one of k classes: scores s(x, y) for n rows (n, k).
+
+    `empty` (n,) marks the rows of which nothing was observed, if the model is generative: p(x_observed) is 1 there, and
+    the sum over y gives that only to rounding.
+    """
 
     scores: Float[Array, "n k"]
+    empty: Bool[Array, " n"] | None = None
+
+    def clamped(self, y: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
+        """log sum exp s(x, y') over the y' that y allows, -1 allowing all, and their share in the sum."""
+        value, counts = kernels.partition(self.scores, y)
+        return value if self.empty is None else jnp.where(self.empty & (y < 0), 0, value), counts
 
     def score(self, y: Int[Array, " n"]) -> Float[Array, " n"]:
         """s(x, y); where y is unknown (-1), the log-partition, as a label summed out."""
-        return kernels.partition(self.scores, y)[0]
+        return self.clamped(y)[0]
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""
-        return kernels.partition(self.scores, self._unknown())[0]
+        return self.clamped(self._unknown())[0]
 
     def log_marginals(self) -> Float[Array, "n k"]:
         """log p(y | x)."""
@@ -28,7 +38,7 @@ class Classes:
 
     def marginals(self) -> Float[Array, "n k"]:
         """p(y | x): the gradient of the log-partition."""
-        return kernels.partition(self.scores, self._unknown())[1]
+        return self.clamped(self._unknown())[1]
 
     def mode(self) -> Int[Array, " n"]:
         """The most probable y."""

@@ -5,12 +5,13 @@ Run it from the root of the repository: python docs/picture.py
 
 from pathlib import Path
 
-import dgjax as dg
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from sklearn.datasets import load_digits, load_iris
+
+import dgjax as dg
 
 COLOURS = np.array([[0.12, 0.47, 0.71], [0.90, 0.45, 0.10], [0.20, 0.60, 0.30]])
 GREY = "#555555"
@@ -93,7 +94,9 @@ def draw_digits(axis):
     test = jnp.stack([x[1500:][np.flatnonzero(np.asarray(y[1500:]) == k)[0]] for k in range(10)])
     holes = test.at[:, 32:].set(jnp.nan)
     rows = [test, holes, dg.impute(model, holes)]
-    tiles = np.stack([np.pad(np.asarray(r).reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)), constant_values=-1) for r in rows])
+    tiles = np.stack(
+        [np.pad(np.asarray(r).reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)), constant_values=-1) for r in rows]
+    )
     picture = np.concatenate([np.concatenate(list(r[:10:2]), 1) for r in tiles])
     colours = plt.get_cmap("gray_r").copy()
     colours.set_bad("#f2d7c4")

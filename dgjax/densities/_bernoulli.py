@@ -1,12 +1,12 @@
 """Independent binary columns."""
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import At
 from dgjax.densities import _shared
@@ -29,6 +29,9 @@ class Bernoulli:
     """
 
     logits: Float[Array, "*labels d"]
+
+    def __post_init__(self) -> None:
+        _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
     started = _shared.started
@@ -69,7 +72,7 @@ class Bernoulli:
         p = posterior.reshape(len(x), -1) @ jax.nn.sigmoid(_shared.flat(self.logits, self.label_shape))
         return _shared.fill(x, (p > 0.5).astype(x.dtype))
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Bernoulli":
         return type(self)(self.logits[..., jnp.array(columns)])
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
@@ -82,7 +85,7 @@ class Bernoulli:
         zeros, ones = jnp.split(sums.reshape(*self.label_shape, -1), 2, axis=-1)
         return BernoulliStatistics(zeros, ones)
 
-    def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> Self:
+    def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> "Bernoulli":
         expect_prior(prior, Beta, self)
         a, b = (1, 1) if prior is None else (prior.a, prior.b)
         ones, zeros = statistics.ones + (a - 1), statistics.zeros + (b - 1)

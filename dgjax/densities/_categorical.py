@@ -1,12 +1,12 @@
 """Independent columns of categories."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import At
 from dgjax.densities import _shared
@@ -70,7 +70,7 @@ class Categorical:
         mixed = (posterior.reshape(len(x), -1) @ p).reshape(len(x), self.num_features, self.num_categories)
         return _shared.fill(x, mixed.argmax(-1).astype(x.dtype))
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Categorical":
         return type(self)(self.logits[..., jnp.array(columns), :])
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
@@ -82,7 +82,7 @@ class Categorical:
         sums = kernels.weighted_sums(indicators(x, self.num_categories), counts.reshape(len(x), -1))
         return sums.reshape(self.logits.shape)
 
-    def maximum(self, statistics: Float[Array, "*labels d c"], prior: Dirichlet | None = None) -> Self:
+    def maximum(self, statistics: Float[Array, "*labels d c"], prior: Dirichlet | None = None) -> "Categorical":
         expect_prior(prior, Dirichlet, self)
         if prior is not None:
             statistics = statistics + jnp.where(jnp.isneginf(self.logits), 0, prior.concentration - 1)

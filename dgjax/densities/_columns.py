@@ -1,6 +1,8 @@
 """Rows whose columns have different kinds."""
 
-from typing import Any, ClassVar, Literal, Self
+import functools
+import itertools
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +29,13 @@ class Columns:
     columns: tuple[tuple[int, ...], ...] | None = static(default=None)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.blocks, tuple) or not all(hasattr(type(b), "statistics") for b in self.blocks):
+            raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {self.blocks!r}.")
         sizes = [block.num_features for block in self.blocks]
         edges = np.cumsum([0, *sizes]).tolist()
         columns = self.columns
         if columns is None:
-            columns = tuple(tuple(range(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+            columns = tuple(tuple(range(a, b)) for a, b in itertools.pairwise(edges))
         columns = tuple(tuple(int(c) for c in group) for group in columns)
         object.__setattr__(self, "columns", columns)
         if [len(group) for group in columns] != sizes or sorted(sum(columns, ())) != list(range(edges[-1])):
@@ -73,7 +77,7 @@ class Columns:
         return sum(block.num_parameters for block in self.blocks)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return sum((block.scores(part) for block, part in self._parts(x)), start=jnp.zeros((), x.dtype))
+        return functools.reduce(jnp.add, (block.scores(part) for block, part in self._parts(x)))
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         keys = jax.random.split(key, len(self.blocks))
@@ -87,7 +91,7 @@ class Columns:
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         return self._joined([block.impute(part, posterior) for block, part in self._parts(x)])
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Columns":
         blocks, places = [], []
         for block, own in zip(self.blocks, self.columns or (), strict=True):
             kept = [(own.index(c), i) for i, c in enumerate(columns) if c in own]
@@ -98,13 +102,14 @@ class Columns:
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], ColumnScorers]:
         """The sum of the blocks' twins."""
-        biases, scorers = zip(*(block.discriminative() for block in self.blocks), strict=True)
-        return sum(biases[1:], start=biases[0]), ColumnScorers(scorers, self.columns)
+        twins = [block.discriminative() for block in self.blocks]
+        bias = functools.reduce(jnp.add, (bias for bias, _ in twins))
+        return bias, ColumnScorers(tuple(scorer for _, scorer in twins), self.columns or ())
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> tuple[Any, ...]:
         return tuple(block.statistics(part, counts) for block, part in self._parts(x))
 
-    def maximum(self, statistics: tuple[Any, ...], prior: ColumnsPrior | None = None) -> Self:
+    def maximum(self, statistics: tuple[Any, ...], prior: ColumnsPrior | None = None) -> "Columns":
         parts = zip(self.blocks, statistics, self._priors(prior), strict=True)
         return type(self)(tuple(block.maximum(s, p) for block, s, p in parts), self.columns)
 
@@ -114,7 +119,7 @@ class Columns:
 
     def log_prior(self, prior: ColumnsPrior | None) -> Float[Array, ""]:
         terms = [block.log_prior(p) for block, p in zip(self.blocks, self._priors(prior), strict=True)]
-        return sum(terms[1:], start=terms[0])
+        return functools.reduce(jnp.add, terms)
 
     def weak_prior(self, x: Float[Array, "n d"], strength: float) -> ColumnsPrior:
         return ColumnsPrior(tuple(block.weak_prior(part, strength) for block, part in self._parts(x)))

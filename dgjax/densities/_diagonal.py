@@ -1,13 +1,13 @@
 """Normal densities with independent columns: diagonal and spherical."""
 
 import math
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import At
 from dgjax.densities import _shared
@@ -40,8 +40,8 @@ class DiagonalGaussian:
         d = self.mean.shape[-1] if self.mean.ndim else 0
         if not self.mean.ndim or not self.log_scale.ndim or self.log_scale.shape[-1] not in (d, 1):
             raise ValueError(
-                f"DiagonalGaussian expects mean (*labels, d) and log_scale (*labels, d), or (*labels, 1) for spherical; "
-                f"got shapes {self.mean.shape} and {self.log_scale.shape}."
+                f"DiagonalGaussian expects mean (*labels, d) and log_scale (*labels, d), or (*labels, 1) for spherical;"
+                f" got shapes {self.mean.shape} and {self.log_scale.shape}."
             )
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
 
@@ -95,7 +95,7 @@ class DiagonalGaussian:
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         return _shared.fill(x, posterior.reshape(len(x), -1) @ _shared.flat(self.mean, self.label_shape))
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "DiagonalGaussian":
         picked = jnp.array(columns)
         log_scale = self.log_scale if self.log_scale.shape[-1] == 1 else self.log_scale[..., picked]
         return type(self)(self.mean[..., picked], log_scale)
@@ -113,7 +113,7 @@ class DiagonalGaussian:
         sums = kernels.diagonal_statistics(x, counts.reshape(len(x), -1), _shared.flat(self.mean, self.label_shape))
         return DiagonalStatistics(*(s.reshape(self.mean.shape) for s in sums))
 
-    def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> Self:
+    def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":
         expect_prior(prior, NormalInverseGamma, self)
         total, first, second = statistics
         count, pull = (0, 0) if prior is None else (prior.mean_count, prior.mean - self.mean)

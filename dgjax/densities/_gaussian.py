@@ -1,14 +1,14 @@
 """Multivariate normal densities, full or tied."""
 
 import math
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import At
 from dgjax.densities import _shared
@@ -100,7 +100,7 @@ class Gaussian:
         filled, _ = kernels.gaussian_conditional(x, mean, L)
         return _shared.fill(x, jnp.einsum("ngm,ngmd->nd", posterior.reshape(filled.shape[:-1]), filled))
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Gaussian":
         picked = jnp.array(columns)
         rows = jnp.swapaxes(jnp.tril(self.scale_tril)[..., picked, :], -1, -2)
         return type(self)(self.mean[..., picked], _positive(jnp.linalg.qr(rows, mode="r")))
@@ -125,8 +125,8 @@ class Gaussian:
         mean, L = self._grouped()
         return GaussianStatistics(*kernels.gaussian_statistics(x, counts.reshape(len(x), *mean.shape[:2]), mean, L))
 
-    def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> Self:
-        """mean + L shift, and L times the factor of the whitened scatter: near a fixed point, of almost the identity."""
+    def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
+        """mean + L shift, and L times the factor of the whitened scatter, which is the identity at a fixed point."""
         expect_prior(prior, NormalInverseWishart, self)
         mean, L = self._grouped()
         total, first, second = statistics
@@ -168,8 +168,9 @@ class Gaussian:
         mean, variance = _shared.column_moments(x)
         labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
         degrees = strength - self.num_features - 1 - labels
-        return NormalInverseWishart(mean, jnp.asarray(strength, x.dtype), strength * jnp.diag(variance),
-                                    jnp.asarray(degrees, x.dtype))
+        return NormalInverseWishart(
+            mean, jnp.asarray(strength, x.dtype), strength * jnp.diag(variance), jnp.asarray(degrees, x.dtype)
+        )
 
     def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
         return jnp.isinf(x)

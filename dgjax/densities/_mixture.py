@@ -1,7 +1,7 @@
 """Mixtures: of any density, mixtures included. With labels given, the same thing is a generative classifier."""
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax.nn import log_softmax, softmax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax import _kmeans
-from dgjax._pytree import noun
+from dgjax._pytree import expect_part, noun
 from dgjax._types import At, Density
 from dgjax.densities import _shared
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
@@ -29,8 +29,8 @@ class Mixture:
     """p(x, y) = w_y p(x | y): log p(x, y) = log softmax(log_weights)_y + density's score.
 
     `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y seen it is a
-    classifier (naive Bayes, discriminant analysis), with y unseen a mixture, with some seen semi-supervised. As a density
-    itself, `log_weights` is (*labels, k) over a density with labels (*labels, k).
+    classifier (naive Bayes, discriminant analysis), with y unseen a mixture, with some seen semi-supervised. As a
+    density itself, `log_weights` is (*labels, k) over a density with labels (*labels, k).
 
     Raises ValueError if the labels of weights and density differ.
     """
@@ -41,6 +41,7 @@ class Mixture:
     generative: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
+        expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
         if not self.log_weights.ndim or self.log_weights.shape != self.density.label_shape:
             raise ValueError(
                 f"Mixture expects a density with one label for each weight; log_weights have shape "
@@ -48,7 +49,7 @@ class Mixture:
             )
 
     @classmethod
-    def of_one(cls, density: Density) -> Self:
+    def of_one(cls, density: Density) -> "Mixture":
         """A density with one label, as a model."""
         dtype = jnp.result_type(*jax.tree.leaves(density))
         return cls(jnp.zeros(1, dtype), density)
@@ -82,10 +83,11 @@ class Mixture:
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
-        return Classes(self._joint(x))
+        return Classes(self._joint(x), _empty(x))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return jax.nn.logsumexp(self._joint(x), axis=-1)
+        evidence = jax.nn.logsumexp(self._joint(x), axis=-1)
+        return jnp.where(_empty(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Components drawn by their weights."""
@@ -110,7 +112,7 @@ class Mixture:
         possible = jnp.isfinite(joint.max(-1, keepdims=True))
         return jnp.where(possible, counts[..., None] * softmax(jnp.where(possible, joint, 0), axis=-1), 0)
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Mixture":
         return type(self)(self.log_weights, self.density.marginal(columns))
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LatentScorer]:
@@ -126,7 +128,7 @@ class Mixture:
         """Statistics given counts of the components themselves."""
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
 
-    def maximum(self, statistics: MixtureStatistics, prior: MixturePrior | None = None) -> Self:
+    def maximum(self, statistics: MixtureStatistics, prior: MixturePrior | None = None) -> "Mixture":
         expect_prior(prior, MixturePrior, self)
         density = self.density.maximum(statistics.density, None if prior is None else prior.density)
         weights = None if prior is None else prior.weights
@@ -149,13 +151,13 @@ class Mixture:
         weights = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
         return MixturePrior(weights, self.density.weak_prior(x, strength))
 
-    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Self:
+    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> "Mixture":
         """Components at k-means++ clusters of each label's rows."""
         key_here, key_below = jax.random.split(key)
         shared = _kmeans.soft_assignments(key_here, x, counts, self.num_labels)
         return self.started_at(key_below, x, counts[..., None] * shared)
 
-    def started_at(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> Self:
+    def started_at(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> "Mixture":
         """The same from given counts of the components."""
         return type(self)(self._weights_maximum(counts.sum(0), None), self.density.started(key, x, counts))
 
@@ -164,3 +166,7 @@ class Mixture:
 
     def support(self, column: int) -> str:
         return self.density.support(column)
+
+
+def _empty(x):
+    return jnp.isnan(x).all(-1)

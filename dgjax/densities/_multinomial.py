@@ -1,15 +1,16 @@
 """Rows of counts with a given total."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
 from dgjax._types import At
 from dgjax.densities import _shared
+from dgjax.densities._modes import mixture_mode
 from dgjax.densities._poisson import not_counts
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import LogLinear
@@ -27,6 +28,9 @@ class Multinomial:
 
     logits: Float[Array, "*labels d"]
     total_count: int = static(default=1)
+
+    def __post_init__(self) -> None:
+        _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
     started = _shared.started
@@ -56,10 +60,10 @@ class Multinomial:
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         p = jnp.exp(self._log_p()[at])
-        return jax.random.multinomial(key, jnp.asarray(self.total_count, p.dtype), p)
+        return jax.random.multinomial(key, jnp.asarray(self.total_count, p.dtype), p, dtype=p.dtype)
 
     def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        """lambda from its gamma posterior given the observed total, then Poisson counts; 0 where nothing was counted."""
+        """The exposure from its gamma posterior given the observed total, then Poisson counts; 0 if none was seen."""
         p = jnp.exp(self._log_p()[at])
         observed = ~jnp.isnan(x)
         total = jnp.where(observed, x, 0).sum(-1)
@@ -70,14 +74,21 @@ class Multinomial:
         return _shared.fill(x, jax.random.poisson(key_counts, exposure[:, None] * p).astype(x.dtype))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """The mode of a missing count is floor((N - 1) p_j / p_observed), N the observed total; averaged over labels."""
-        filled = kernels.multinomial_filled(x, _shared.flat(self._log_p(), self.label_shape))
-        mean = jnp.einsum("nk,nkd->nd", posterior.reshape(len(x), -1), filled)
-        total = jnp.where(jnp.isnan(x), 0, x).sum(-1, keepdims=True)
-        mode = jnp.floor(mean * jnp.maximum(total - 1, 0) / jnp.maximum(total, 1))
-        return _shared.fill(x, mode)
+        """The mode: given the observed total N, a missing count is negative binomial, of odds p_j / p_observed."""
+        log_p = _shared.flat(self._log_p(), self.label_shape)
+        share, total = kernels.observed_share(x, log_p)
+        chance = share / (1 + share)
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+        def mass(count):
+            return jnp.exp(kernels.log_negative_binomial(count[:, None], total[:, None, None], chance))
+
+        def mode_at(chance):
+            n = total.reshape(-1, *[1] * (chance.ndim - 1))
+            return jnp.floor(jnp.maximum(n - 1, 0) * chance / jnp.maximum(1 - chance, jnp.finfo(x.dtype).eps))
+
+        return _shared.fill(x, mixture_mode(posterior.reshape(len(x), -1), chance, mass, mode_at))
+
+    def marginal(self, columns: tuple[int, ...]) -> "Multinomial":
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
@@ -86,10 +97,10 @@ class Multinomial:
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
         """Expected counts of each category."""
-        filled = kernels.multinomial_filled(x, _shared.flat(self._log_p(), self.label_shape))
-        return jnp.einsum("nk,nkd->kd", counts.reshape(len(x), -1), filled).reshape(self.logits.shape)
+        log_p = _shared.flat(self._log_p(), self.label_shape)
+        return kernels.multinomial_statistics(x, counts.reshape(len(x), -1), log_p).reshape(self.logits.shape)
 
-    def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> Self:
+    def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> "Multinomial":
         expect_prior(prior, Dirichlet, self)
         if prior is not None:
             statistics = statistics + jnp.where(jnp.isneginf(self.logits), 0, prior.concentration - 1)

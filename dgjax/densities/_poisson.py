@@ -1,16 +1,16 @@
 """Independent columns of counts."""
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
-import dgjax_kernels as kernels
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import At
 from dgjax.densities import _shared
+from dgjax.densities._modes import mixture_mode
 from dgjax.priors import Gamma, expect_prior
 from dgjax.scorers import LogLinear
 
@@ -30,6 +30,9 @@ class Poisson:
     """
 
     log_rate: Float[Array, "*labels d"]
+
+    def __post_init__(self) -> None:
+        _shared.check_features(self, "log_rate", self.log_rate)
 
     generative: ClassVar[Literal[True]] = True
     started = _shared.started
@@ -62,24 +65,15 @@ class Poisson:
         return _shared.fill(x, self.sample(key, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """The mode of the mixture of Poissons, which lies at or under its largest rate: every count is tried."""
-        log_rate = _shared.flat(self.log_rate, self.label_shape)
-        rate, weight = jnp.exp(log_rate), posterior.reshape(len(x), -1)
+        """The mode, of the mixture of Poissons."""
+        rate = jnp.exp(_shared.flat(self.log_rate, self.label_shape))
 
         def mass(count):
-            return weight @ jnp.exp(jnp.where(count == 0, 0, count * log_rate) - rate - gammaln(count + 1))
+            return jnp.exp(kernels.log_poisson(count[:, None], rate))
 
-        def step(carry):
-            count, best, mode = carry
-            p = mass(count)
-            return count + 1, jnp.maximum(best, p), jnp.where(p > best, count, mode)
+        return _shared.fill(x, mixture_mode(posterior.reshape(len(x), -1), rate[None], mass, jnp.floor))
 
-        zero = jnp.zeros((), x.dtype)
-        start = (zero + 1, mass(zero), jnp.zeros_like(x))
-        _, _, mode = jax.lax.while_loop(lambda carry: carry[0] <= rate.max(), step, start)
-        return _shared.fill(x, mode)
-
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> "Poisson":
         return type(self)(self.log_rate[..., jnp.array(columns)])
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
@@ -92,7 +86,7 @@ class Poisson:
         sums = kernels.weighted_sums(phi, counts.reshape(len(x), -1)).reshape(*self.label_shape, -1)
         return PoissonStatistics(*jnp.split(sums, 2, axis=-1))
 
-    def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> Self:
+    def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> "Poisson":
         expect_prior(prior, Gamma, self)
         shape, rate = (1, 0) if prior is None else (prior.shape, prior.rate)
         cells = statistics.observed + rate

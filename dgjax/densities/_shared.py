@@ -1,4 +1,4 @@
-"""What the densities share: labels flattened for the kernels, and the three methods that are the same for every leaf."""
+"""What the densities share: labels flattened for the kernels, and the methods that are the same for every leaf."""
 
 import math
 from typing import Any
@@ -56,6 +56,12 @@ def as_model(self: Any) -> Any:
             f"{type(self).__name__} has labels of shape {self.label_shape}. Type dgjax.Mixture(log_weights, density)."
         )
     return Mixture.of_one(self)
+
+
+def check_features(density: Any, name: str, parameter: Array) -> None:
+    """Raises unless a parameter has an axis of columns."""
+    if not parameter.ndim:
+        raise ValueError(f"{type(density).__name__} expects {name} (*labels, d); got shape ().")
 
 
 def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: tuple[int, ...]) -> None:

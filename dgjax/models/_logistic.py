@@ -1,11 +1,11 @@
 """Logistic regression, and any other softmax of scores."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dgjax._pytree import noun
+from dgjax._pytree import expect_part, noun
 from dgjax._types import Scorer
 from dgjax.structures import Classes
 
@@ -26,13 +26,14 @@ class Logistic:
     generative: ClassVar[Literal[False]] = False
 
     def __post_init__(self) -> None:
+        expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
         if self.bias.ndim != 1 or self.bias.shape != self.scorer.label_shape:
             raise ValueError(
                 f"Logistic expects a bias (k,) and a scorer with labels (k,); got {self.bias.shape} and "
                 f"{self.scorer.label_shape}."
             )
 
-    def as_model(self) -> Self:
+    def as_model(self) -> "Logistic":
         return self
 
     @property

@@ -1,6 +1,6 @@
 """A discriminative model that takes missing cells, by averaging over a generative one."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class Marginalized:
 
     generative: ClassVar[Literal[False]] = False
 
-    def as_model(self) -> Self:
+    def as_model(self) -> "Marginalized":
         return self
 
     @property

@@ -7,19 +7,24 @@ there. Models call the names below and never ask which implementation runs.
 from dgjax_kernels import gaussian as _gaussian, rows as _rows
 from dgjax_kernels._op import Op as Op
 from dgjax_kernels.blocks import map_rows as map_rows, pairwise_sum as pairwise_sum, sum_rows as sum_rows
-from dgjax_kernels.rows import LOG_TWO_PI as LOG_TWO_PI
+from dgjax_kernels.rows import (
+    LOG_TWO_PI as LOG_TWO_PI,
+    log_negative_binomial as log_negative_binomial,
+    log_poisson as log_poisson,
+    observed_share as observed_share,
+)
 
 # fmt: off
-#                       definition                      cpu   cuda   tpu
-log_linear            = Op(_rows.log_linear)
-weighted_sums         = Op(_rows.weighted_sums)
-diagonal              = Op(_rows.diagonal)
-diagonal_statistics   = Op(_rows.diagonal_statistics)
-poisson               = Op(_rows.poisson)
-multinomial           = Op(_rows.multinomial)
-multinomial_filled    = Op(_rows.multinomial_filled)
-partition             = Op(_rows.partition)
-gaussian              = Op(_gaussian.scores)
-gaussian_conditional  = Op(_gaussian.conditional)
-gaussian_statistics   = Op(_gaussian.statistics)
+#                        definition                      cpu   cuda   tpu
+log_linear             = Op(_rows.log_linear)
+weighted_sums          = Op(_rows.weighted_sums)
+diagonal               = Op(_rows.diagonal)
+diagonal_statistics    = Op(_rows.diagonal_statistics)
+poisson                = Op(_rows.poisson)
+multinomial            = Op(_rows.multinomial)
+multinomial_statistics = Op(_rows.multinomial_statistics)
+partition              = Op(_rows.partition)
+gaussian               = Op(_gaussian.scores)
+gaussian_conditional   = Op(_gaussian.conditional)
+gaussian_statistics    = Op(_gaussian.statistics)
 # fmt: on

@@ -30,7 +30,7 @@ def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
 
 
-def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[float, ...], row_cost: int) -> T:
+def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[int | float, ...], row_cost: int) -> T:
     """The sum of `fn` over blocks of rows, with compensation; `fill` is what a row that counts for nothing holds."""
     (n, *_), size = arrays[0].shape, block_size(row_cost)
     if n <= size:
@@ -43,7 +43,9 @@ def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[float, ...], row_
             jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(_two_sum, *carry, fn(*block))
         ), None
 
-    swap = jax.tree.transpose(jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero))
+    swap = jax.tree.transpose(
+        jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero)
+    )
     (total, error), _ = jax.lax.scan(step, swap, blocks)
     return jax.tree.map(jnp.add, total, error)
 

@@ -64,9 +64,7 @@ def log_poisson(x: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Arra
     excess = safe_x - safe_rate
     # Near the mode log1p keeps the digits of x / rate - 1; far above it the quotient may overflow, and log does not.
     near = jnp.abs(excess) < 0.5 * safe_rate
-    log_ratio = jnp.where(
-        near, jnp.log1p(jnp.where(near, excess / safe_rate, 0)), jnp.log(safe_x) - jnp.log(safe_rate)
-    )
+    log_ratio = jnp.where(near, jnp.log1p(jnp.where(near, excess / safe_rate, 0)), jnp.log(safe_x) - jnp.log(safe_rate))
     value = excess - safe_x * log_ratio - 0.5 * (LOG_TWO_PI + jnp.log(safe_x)) - _stirling_remainder(safe_x)
     return jnp.where(positive, value, jnp.where(x > 0, -jnp.inf, -rate))
 
@@ -85,35 +83,50 @@ def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Arr
 
     Written as independent Poissons conditioned on their sum, which does not cancel for large totals.
     """
-    filled, total, share = _observed_share(x, log_p)
-    cell = log_poisson(filled[:, None], total[..., None, None] * share)
+    share, total = observed_share(x, log_p)
+    cell = log_poisson(jnp.where(jnp.isnan(x), 0, x)[:, None], total[:, None, None] * share)
     both = jnp.where(jnp.isnan(x)[:, None], 0, cell).sum(-1) - log_poisson(total, total)[..., None]
     return jnp.where(total[:, None] > 0, both, 0)
 
 
-def _observed_share(x, log_p):
-    """Observed counts with 0 elsewhere, their total (n,), and p_j / sum p_observed (n, k, d)."""
+def observed_share(
+    x: Float[Array, "n d"], log_p: Float[Array, "k d"]
+) -> tuple[Float[Array, "n k d"], Float[Array, " n"]]:
+    """p_j / sum p_observed, and the observed total of each row.
+
+    A row's unknown exposure has the scale-free density 1 / lambda, the only one under which the observed counts say
+    nothing about p but their shares; a missing count then has the mean total times share.
+    """
     observed = ~jnp.isnan(x)
-    filled = jnp.where(observed, x, 0)
     top = jnp.max(jnp.where(observed[:, None], log_p, -jnp.inf), axis=-1, keepdims=True)
     p = jnp.exp(log_p - jnp.where(jnp.isfinite(top), top, 0))
     mass = jnp.where(observed[:, None], p, 0).sum(-1, keepdims=True)
-    return filled, filled.sum(-1), p / jnp.where(mass > 0, mass, 1)
+    return p / jnp.where(mass > 0, mass, 1), jnp.where(observed, x, 0).sum(-1)
 
 
-def multinomial_filled(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k d"]:
-    """Counts with each missing cell at its mean given the observed ones, total_observed p_j / sum p_observed.
+def multinomial_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
+) -> Float[Array, "k d"]:
+    """Sums over rows of c times the counts, each missing one at its mean given those observed."""
+    share, total = observed_share(x, log_p)
+    missing = jnp.isnan(x)
+    expected = jnp.where(missing[:, None], share, 0)
+    return c.T @ jnp.where(missing, 0, x) + jnp.einsum("nk,nkd->kd", c * total[:, None], expected)
 
-    The row's unknown exposure has the scale-free density 1 / lambda, the only one under which the observed counts say
-    nothing about p but their shares.
+
+def log_negative_binomial(
+    x: Float[Array, "*#s"], total: Float[Array, "*#s"], chance: Float[Array, "*#s"]
+) -> Float[Array, "*#s"]:
+    """log p(x counts of chance `chance` before the total-th of the others); at a total of 0, no counts for sure.
+
+    That is total / (total + x) times a binomial, written as Poissons conditioned on their sum.
     """
-    filled, total, share = _observed_share(x, log_p)
-    return jnp.where(jnp.isnan(x)[:, None], total[:, None, None] * share, filled[:, None])
+    n = total + x
+    binomial = log_poisson(x, n * chance) + log_poisson(total, n * (1 - chance)) - log_poisson(n, n)
+    return jnp.where(total > 0, binomial + jnp.log(total) - jnp.log(n), jnp.where(x > 0, -jnp.inf, 0))
 
 
-def partition(
-    scores: Float[Array, "n k"], labels: Int[Array, " n"]
-) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
+def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
     """log sum_k exp score and p(k | row); where a label is given (>= 0), its score and a one-hot row instead.
 
     The counts are the gradient of the value. A row that no label explains has value minus infinity and counts 0.

@@ -1,0 +1,51 @@
+"""Modes of mixtures of counts: what `impute` fills a missing count with."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dgjax.densities import _shared
+
+LONGEST_CLIMB = 100
+"""Steps; each goes to the mode of the average component, and a few do unless two modes are about to merge."""
+
+
+def mixture_mode(
+    weight: Float[Array, "n k"],
+    parameter: Float[Array, "#n k d"],
+    mass: Callable[[Array], Array],
+    mode_at: Callable[[Array], Array],
+) -> Float[Array, "n d"]:
+    """The count c that maximises sum_k w_k mass(c)_k: the best of those where a climb from each component's mode ends.
+
+    `mass` (n, d) -> (n, k, d) are the components' probabilities, and `mode_at` (n, d) -> (n, d) is the mode at a
+    parameter in which p(c + 1) / p(c) is linear. In the mixture that ratio is the one at E[parameter | c], which rises
+    with c. So if the mode at E[parameter | c] lies above c, every step up to it climbs; likewise below, with c - 1.
+    """
+
+    def mixed(count):
+        each = weight[..., None] * mass(count)
+        total = each.sum(1)
+        return total, _shared.ratio((each * parameter).sum(1), total, jnp.nan)
+
+    def step(carry):
+        count, _, steps = carry
+        above = mode_at(mixed(count)[1])
+        below = mode_at(mixed(jnp.maximum(count - 1, 0))[1])
+        new = jnp.where(above > count, above, jnp.where((count > 0) & (below < count), below, count))
+        return new, (new != count).any(), steps + 1
+
+    def moving(carry):
+        return carry[1] & (carry[2] < LONGEST_CLIMB)
+
+    def climb(best, start):
+        count, _, _ = jax.lax.while_loop(moving, step, (start, jnp.ones((), bool), 0))
+        total = mixed(count)[0]
+        return (jnp.maximum(best[0], total), jnp.where(total > best[0], count, best[1])), None
+
+    starts = jnp.moveaxis(jnp.broadcast_to(mode_at(parameter), (len(weight), *parameter.shape[1:])), 1, 0)
+    nothing = jnp.full(starts.shape[1:], -1, starts.dtype)
+    (_, mode), _ = jax.lax.scan(climb, (nothing, jnp.zeros_like(nothing)), starts)
+    return mode

@@ -1,0 +1,23 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The same inputs on every run: a failure that nobody can repeat helps nobody.
+settings.register_profile(
+    "laws", max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("laws")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Each precision as its users have it: float64 is there only where they ask for it."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield

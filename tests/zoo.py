@@ -1,0 +1,121 @@
+"""One table of models. Every law runs on every row; a new family is a new row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import dgjax as dg
+
+N, D, K, M = 12, 3, 3, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A generative model with random parameters; `closed_form` where labels leave nothing hidden."""
+
+    name: str
+    make: Callable[[np.random.Generator], Any]
+    closed_form: bool = True
+
+    def model(self, dtype: Any, seed: int = 0) -> Any:
+        model = self.make(np.random.default_rng(seed))
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model)
+
+    def rows(self, dtype: Any, seed: int = 0, n: int = N) -> tuple[Any, Any]:
+        return dg.sample(self.model(dtype), jax.random.key(seed), n)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _factor(rng, *shape):
+    """Cholesky factors of covariances with condition numbers up to some tens."""
+    lower = np.tril(rng.normal(0, 0.5, (*shape, D, D)), -1)
+    return lower + np.eye(D) * np.exp(rng.normal(0, 0.4, (*shape, D)))[..., None]
+
+
+def _full(rng, *labels):
+    return dg.Gaussian(rng.normal(0, 1.5, (*labels, D)), _factor(rng, *labels))
+
+
+def _diagonal(rng, columns):
+    return dg.DiagonalGaussian(rng.normal(0, 1, (K, D)), rng.normal(0, 0.4, (K, columns)))
+
+
+def _mixture(rng, density):
+    return dg.Mixture(rng.normal(0, 0.5, density.label_shape), density)
+
+
+def _categorical(rng, *labels):
+    logits = rng.normal(0, 1, (*labels, D, 4))
+    logits[..., 0, 3] = -np.inf
+    return dg.Categorical(logits)
+
+
+def _columns(rng):
+    blocks = (
+        dg.Gaussian(rng.normal(0, 1, (K, 2)), np.eye(2) + np.tril(rng.normal(0, 0.3, (K, 2, 2)), -1)),
+        dg.Poisson(rng.normal(1, 0.5, (K, 1))),
+        dg.Bernoulli(rng.normal(0, 1, (K, 1))),
+    )
+    return dg.Columns(blocks, ((3, 0), (1,), (2,)))
+
+
+ZOO = [
+    Case("one Gaussian", lambda rng: dg.Gaussian(rng.normal(0, 1, (1, D)), _factor(rng, 1))),
+    Case("full", lambda rng: _mixture(rng, _full(rng, K))),
+    Case("tied", lambda rng: _mixture(rng, dg.Gaussian(rng.normal(0, 1, (K, D)), _factor(rng)))),
+    Case("diagonal", lambda rng: _mixture(rng, _diagonal(rng, D))),
+    Case("spherical", lambda rng: _mixture(rng, _diagonal(rng, 1))),
+    Case("Bernoulli", lambda rng: _mixture(rng, dg.Bernoulli(rng.normal(0, 1.5, (K, D))))),
+    Case("categorical", lambda rng: _mixture(rng, _categorical(rng, K))),
+    Case("Poisson", lambda rng: _mixture(rng, dg.Poisson(rng.normal(1, 0.7, (K, D))))),
+    Case("multinomial", lambda rng: _mixture(rng, dg.Multinomial(rng.normal(0, 1, (K, D)), 20))),
+    Case("columns", lambda rng: _mixture(rng, _columns(rng))),
+    Case(
+        "Gaussian mixture in each class, covariance shared in the class",
+        lambda rng: _mixture(rng, _mixture(rng, dg.Gaussian(rng.normal(0, 1.5, (K, M, D)), _factor(rng, K)))),
+        closed_form=False,
+    ),
+    Case(
+        "Bernoulli mixture in each class",
+        lambda rng: _mixture(rng, _mixture(rng, dg.Bernoulli(rng.normal(0, 1, (K, M, D))))),
+        closed_form=False,
+    ),
+]
+CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
+
+
+def every(cases: list[Case]) -> pytest.MarkDecorator:
+    """A test for each; all tests of a case go to one worker, which compiles its functions once."""
+    marked = [pytest.param(case, marks=pytest.mark.xdist_group(case.name), id=case.name) for case in cases]
+    return pytest.mark.parametrize("case", marked)
+
+
+def masks(d: int):
+    """Which cells are missing, some rows whole and some empty."""
+    return hnp.arrays(bool, (N, d), elements=st.booleans())
+
+
+def labels(k: int):
+    """Labels, some of them unknown."""
+    return hnp.arrays(int, N, elements=st.integers(-1, k - 1))
+
+
+weights = hnp.arrays(float, N, elements=st.sampled_from([0.0, 0.5, 1.0, 3.0]))
+seeds = st.integers(0, 50)
+
+
+def with_missing(x, mask):
+    return jnp.asarray(np.where(mask, np.nan, x), x.dtype)
+
+
+def num_labels(model) -> int:
+    return model.as_model().num_labels
