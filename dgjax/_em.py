@@ -28,12 +28,12 @@ def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
         weighted = jnp.where(weights > 0, weights * value, 0)
         return model.joint_statistics(x, weights[:, None] * counts), kernels.pairwise_sum(weighted)
 
-    fill = (jnp.nan, -1, 0)
+    fill = (0, -1, 0)
     statistics, value = kernels.sum_rows(block, x, y, weights, fill=fill, row_cost=model.row_cost)
     return statistics, value + model.log_prior(prior)
 
 
-@jax.jit
+@kernels.compiled
 def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
     """The model of the next step, and whether it has a density; all NaN if not."""
     model = state.model.maximum(state.statistics, prior)
@@ -42,7 +42,7 @@ def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
     return jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), model), sound
 
 
-@jax.jit
+@kernels.compiled
 def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array) -> State:
     """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row."""
 
@@ -58,7 +58,7 @@ def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: A
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-@jax.jit
+@kernels.compiled
 def _start(model, x, y, weights, prior, trace):
     statistics, value = expectation(model, x, y, weights, prior)
     return State(model, statistics, value, trace, jnp.zeros((), int), jnp.zeros((), bool))

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+import dgjax_kernels as kernels
 from dgjax import _checks, _em, _gradient
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax.priors import MixturePrior
@@ -185,7 +186,7 @@ def _starts(model, x, y, weights, num_restarts, key):
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
 
 
-@jax.jit
+@kernels.compiled
 def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any:
     """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
     known = (y >= 0)[:, None]

@@ -88,7 +88,7 @@ def start(model: Any, problem: Problem, method: str, tol: Array, max_steps: int)
     return state, functools.partial(advance, model, problem, tol), unravel
 
 
-@jax.jit
+@kernels.compiled
 def _loss(model, problem):
     vector, unravel = ravel_pytree(model)
     return make_loss(problem, unravel)(vector)
@@ -100,8 +100,8 @@ def _solver():
     return optax.lbfgs(memory_size=20, linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=HALVINGS))
 
 
-@jax.jit
-def _advance_lbfgs(model: Any, problem: Problem, tol: float, state: State, until: Array) -> State:
+@kernels.compiled
+def _advance_lbfgs(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
     import optax
 
     _, unravel = ravel_pytree(model)
@@ -120,8 +120,8 @@ def _advance_lbfgs(model: Any, problem: Problem, tol: float, state: State, until
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-@jax.jit
-def _advance_newton(model: Any, problem: Problem, tol: float, state: State, until: Array) -> State:
+@kernels.compiled
+def _advance_newton(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
     _, unravel = ravel_pytree(model)
     loss = make_loss(problem, unravel)
     scale = 1 / problem.weights.sum()

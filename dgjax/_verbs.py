@@ -119,6 +119,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     return model.marginal(_checks.as_columns(columns, model.num_features))
 
 
+@kernels.full_precision
 def discriminative(model: Generative) -> Logistic:
     """The exact twin: the logistic model with the same p(y | x), by Bayes' rule.
 
@@ -174,7 +175,7 @@ def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Array]:
 def _by_rows(fn):
     """Compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat."""
 
-    @jax.jit
+    @kernels.compiled
     @functools.wraps(fn)
     def run(model, *arrays):
         return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=model.row_cost)
@@ -213,20 +214,20 @@ def _impute(model, x):
     return model.impute(x, jnp.ones(len(x), x.dtype))
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(kernels.compiled, static_argnums=2)
 def _sample(model, key, shape):
     key_y, key_x = jax.random.split(key)
     y = model.sample_labels(key_y, shape)
     return model.density.sample(key_x, (y,)), y
 
 
-@jax.jit
+@kernels.compiled
 def _sample_labels(model, key, x):
     scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.row_cost)
     return jax.random.categorical(key, scores, axis=-1)
 
 
-@jax.jit
+@kernels.compiled
 def _sample_missing(model, key, x):
     one = jax.vmap(lambda i, row: model.sample_missing(jax.random.fold_in(key, i), row[None], ())[0])
     return kernels.map_rows(one, jnp.arange(len(x)), x, row_cost=model.row_cost)

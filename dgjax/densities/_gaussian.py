@@ -5,7 +5,6 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Key
 
 import dgjax_kernels as kernels
@@ -102,14 +101,14 @@ class Gaussian:
 
     def marginal(self, columns: tuple[int, ...]) -> "Gaussian":
         picked = jnp.array(columns)
-        rows = jnp.swapaxes(jnp.tril(self.scale_tril)[..., picked, :], -1, -2)
-        return type(self)(self.mean[..., picked], _positive(jnp.linalg.qr(rows, mode="r")))
+        factor = kernels.triangularized(jnp.tril(self.scale_tril)[..., picked, :])
+        return type(self)(self.mean[..., picked], factor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted]:
         """Quadratic in x, and linear where one covariance is shared by all labels, for then x P x cancels."""
         d = self.num_features
         mean, L = self._grouped()
-        W = solve_triangular(jnp.tril(L), jnp.broadcast_to(jnp.eye(d, dtype=L.dtype), L.shape), lower=True)
+        W = kernels.inverse(L)
         offset = self.mean.reshape(-1, d).mean(0)
         whitened = jnp.einsum("gde,gme->gmd", W, mean - offset)
         weight = jnp.einsum("gde,gmd->gme", W, whitened).reshape(self.mean.shape)
@@ -137,7 +136,7 @@ class Gaussian:
         scatter = second - cross - jnp.swapaxes(cross, 1, 2) + jnp.einsum("gm,gmd,gme->gde", total, shift, shift)
         scatter = scatter + scale + count * jnp.einsum("gmd,gme->gde", left, left)
         rows = total.sum(-1)[:, None, None] + extra
-        factor = jnp.linalg.cholesky(_shared.ratio(scatter, rows, jnp.eye(self.num_features, dtype=L.dtype)))
+        factor = kernels.cholesky(_shared.ratio(scatter, rows, jnp.eye(self.num_features, dtype=L.dtype)))
         keep = _digits_lost(shift, factor)[:, None, None] | (rows == 0)
         new_mean = mean + jnp.einsum("gde,gme->gmd", jnp.tril(L), shift)
         new_L = jnp.where(keep, jnp.tril(L), jnp.tril(L) @ factor)
@@ -151,9 +150,9 @@ class Gaussian:
         d = self.num_features
         scale = jnp.broadcast_to(prior.scale, self.scale_tril.shape).reshape(L.shape)
         pull = (jnp.broadcast_to(prior.mean, self.mean.shape).reshape(mean.shape) - mean).swapaxes(1, 2)
-        half = solve_triangular(jnp.tril(L), scale, lower=True)
-        whole = solve_triangular(jnp.tril(L), jnp.swapaxes(half, 1, 2), lower=True)
-        pull = solve_triangular(jnp.tril(L), pull, lower=True).swapaxes(1, 2)
+        half = kernels.solve(L, scale)
+        whole = kernels.solve(L, jnp.swapaxes(half, 1, 2))
+        pull = kernels.solve(L, pull).swapaxes(1, 2)
         return prior.mean_count, pull, whole, prior.degrees + d + 1 + mean.shape[1]
 
     def log_prior(self, prior: NormalInverseWishart | None) -> Float[Array, ""]:
@@ -177,12 +176,6 @@ class Gaussian:
 
     def support(self, column: int) -> str:
         return "a finite number"
-
-
-def _positive(upper: Array) -> Array:
-    """The lower Cholesky factor, diagonal positive, of R^T R."""
-    sign = jnp.where(jnp.diagonal(upper, axis1=-2, axis2=-1) < 0, -1, 1).astype(upper.dtype)
-    return jnp.swapaxes(upper * sign[..., None], -1, -2)
 
 
 def _digits_lost(shift, factor):

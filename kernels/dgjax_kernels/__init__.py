@@ -4,8 +4,8 @@ One row for each operation, one column for each platform; the reference in `jax.
 there. Models call the names below and never ask which implementation runs.
 """
 
-from dgjax_kernels import gaussian as _gaussian, rows as _rows
-from dgjax_kernels._op import Op as Op
+from dgjax_kernels import gaussian as _gaussian, rows as _rows, triangular as _triangular
+from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import map_rows as map_rows, pairwise_sum as pairwise_sum, sum_rows as sum_rows
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
@@ -27,4 +27,8 @@ partition              = Op(_rows.partition)
 gaussian               = Op(_gaussian.scores)
 gaussian_conditional   = Op(_gaussian.conditional)
 gaussian_statistics    = Op(_gaussian.statistics)
+solve                  = Op(_triangular.solve)
+inverse                = Op(_triangular.inverse)
+cholesky               = Op(_triangular.cholesky)
+triangularized         = Op(_triangular.triangularized)
 # fmt: on

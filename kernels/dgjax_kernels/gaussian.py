@@ -6,15 +6,16 @@ L the lower Cholesky factor of a covariance (g, d, d), of which only the lower t
 One identity does it all. Put a row's observed cells first and factor the reordered covariance, F F^T. Writing the
 reordered residual as F u with u standard normal: the observed cells fix the leading part of u, so their density is
 that of the leading part; the missing cells' conditional mean has the trailing part of u at 0, a draw of them fills it
-with normals, and their conditional covariance is the trailing block of F, squared. F comes by QR from L's reordered
-rows, so no covariance is ever formed and its condition number never squared; for a complete row F is L, to the bit.
+with normals, and their conditional covariance is the trailing block of F, squared. F comes by orthogonal
+transformation of L's reordered rows, so no covariance is ever formed and its condition number never squared; for a
+complete row F is L.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from dgjax_kernels import triangular
 from dgjax_kernels.rows import LOG_TWO_PI
 
 
@@ -26,7 +27,7 @@ def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, 
 def _complete_scores(x, mean, L):
     u = _whitened(x, mean, L)
     constant = _log_diagonal(L).sum(-1) + 0.5 * x.shape[1] * LOG_TWO_PI
-    return -0.5 * jnp.einsum("gdnm->ngm", u**2) - constant[:, None]
+    return -0.5 * (u**2).sum(-1) - constant[:, None]
 
 
 def _observed_scores(x, mean, L):
@@ -65,7 +66,7 @@ def statistics(
 
 
 def _complete_statistics(x, c, mean, L):
-    return _moments(jnp.einsum("gdnm->ngmd", _whitened(x, mean, L)), c)
+    return _moments(_whitened(x, mean, L), c)
 
 
 def _moments(u, c):
@@ -75,8 +76,7 @@ def _moments(u, c):
 
 def _expected_statistics(x, c, mean, L):
     residual, factor = _conditional_residual(x, mean, L)
-    eye = jnp.broadcast_to(jnp.eye(x.shape[1], dtype=L.dtype), L.shape)
-    W = solve_triangular(jnp.tril(L), eye, lower=True)
+    W = triangular.inverse(L)
     total, first, second = _moments(jnp.einsum("gde,ngme->ngmd", W, residual), c)
     noise = jnp.einsum("gde,ngef->ngdf", W, factor)
     weighted = c.sum(-1)[..., None, None] * noise
@@ -84,17 +84,15 @@ def _expected_statistics(x, c, mean, L):
 
 
 def _whitened(x, mean, L):
-    """L^-1 (x - mean), (g, d, n, m)."""
-    residual = jnp.einsum("ngmd->gdnm", x[:, None, None] - mean)
-    return solve_triangular(jnp.tril(L), residual.reshape(*L.shape[:2], -1), lower=True).reshape(residual.shape)
+    """L^-1 (x - mean), (n, g, m, d)."""
+    return jnp.einsum("gde,ngme->ngmd", triangular.inverse(L), x[:, None, None] - mean)
 
 
 def _reordered(x, L):
     """The factor of each row's covariance with its observed cells first (n, g, d, d), that order, and which lead."""
     missing = jnp.isnan(x)
     order = jnp.argsort(missing, axis=-1, stable=True)
-    rows = jnp.swapaxes(jnp.tril(L)[:, order], 0, 1)
-    F = jnp.swapaxes(jnp.linalg.qr(jnp.swapaxes(rows, -1, -2), mode="r"), -1, -2)
+    F = triangular.triangularized(jnp.swapaxes(jnp.tril(L)[:, order], 0, 1))
     return F, order, jnp.take_along_axis(~missing, order, axis=-1)
 
 
@@ -103,7 +101,7 @@ def _leading(F, x, mean, order, observed):
     residual = jnp.swapaxes(jnp.where(jnp.isnan(x)[:, None, None], 0, x[:, None, None] - mean), -1, -2)
     residual = jnp.take_along_axis(residual, order[:, None, :, None], axis=-2)
     F = jnp.where(observed[:, None, :, None], F, jnp.eye(x.shape[1], dtype=F.dtype))
-    return solve_triangular(F, residual, lower=True), F
+    return triangular.solve(F, residual), F
 
 
 def _log_diagonal(L):

@@ -1,0 +1,158 @@
+"""Factors of many small matrices (*b, d, d).
+
+On a CPU never by a batched LAPACK call: jaxlib 0.10 runs one as tasks on the thread pool of which it occupies a thread,
+so that two such calls at once on two cores wait for each other for ever. There, matrices of up to 16 columns are worked
+on in lanes, one column of all of them after another, and larger ones are given to LAPACK one at a time. Microseconds
+for one matrix by `triangularized`, float32, two cores, in lanes / one at a time / batched: d = 4: 0.05, 0.6, 0.3;
+d = 16: 2.6, 3.1, 2.5; d = 32: 25, 11, 9; d = 64: 188, 35, 37. Derivatives are closed forms.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+LARGEST_IN_LANES = 16
+LANES = 64
+
+
+@jax.custom_jvp
+def solve(L: Float[Array, "*b d d"], B: Float[Array, "*b d m"]) -> Float[Array, "*b d m"]:
+    """L^-1 B; only the lower triangle of L is read."""
+    return _on_each(_solve_one, _solve_lanes, L, B)
+
+
+@solve.defjvp
+def _(primals, tangents):
+    L, B = primals
+    dL, dB = tangents
+    X = solve(L, B)
+    return X, inverse(L) @ (dB - jnp.tril(dL) @ X)
+
+
+@jax.custom_jvp
+def inverse(L: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
+    """L^-1; only the lower triangle of L is read."""
+    return _on_each(_solve_one, _solve_lanes, L, jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape))
+
+
+@inverse.defjvp
+def _(primals, tangents):
+    W = inverse(*primals)
+    return W, -W @ jnp.tril(tangents[0]) @ W
+
+
+@jax.custom_jvp
+def cholesky(S: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
+    """The lower L with L L^T = S; NaN where S is not positive definite."""
+    return _on_each(jnp.linalg.cholesky, _cholesky_lanes, S)
+
+
+@cholesky.defjvp
+def _(primals, tangents):
+    L = cholesky(*primals)
+    W = inverse(L)
+    return L, L @ _half(W @ tangents[0] @ _t(W))
+
+
+@jax.custom_jvp
+def triangularized(A: Float[Array, "*b d e"]) -> Float[Array, "*b d d"]:
+    """The lower F with F F^T = A A^T and a positive diagonal, for d <= e.
+
+    A A^T is never formed, so that its condition number is not squared. Of a triangular A it is A, but for the signs of
+    columns and the last bits.
+    """
+    return _on_each(_triangularize_one, _triangularize_lanes, A)
+
+
+@triangularized.defjvp
+def _(primals, tangents):
+    (A,), (dA,) = primals, tangents
+    F = triangularized(A)
+    W = inverse(F)
+    moved = W @ dA @ _t(W @ A)
+    return F, F @ _half(moved + _t(moved))
+
+
+def _half(M):
+    """The lower triangle, the diagonal halved."""
+    return jnp.tril(M) - 0.5 * M * jnp.eye(M.shape[-1], dtype=M.dtype)
+
+
+def _t(M):
+    return jnp.swapaxes(M, -1, -2)
+
+
+def _on_each(one: Callable[..., Array], lanes: Callable[..., Array], *matrices: Array) -> Array:
+    """`one` on each of a batch of matrices, in the way that suits the platform; `lanes` is the same, batch last."""
+    batch = matrices[0].shape[:-2]
+    flat = tuple(m.reshape(math.prod(batch), *m.shape[-2:]) for m in matrices)
+    on_cpu = _in_lanes(lanes) if matrices[0].shape[-2] <= LARGEST_IN_LANES else _one_at_a_time(one)
+    result = jax.lax.platform_dependent(*flat, cpu=on_cpu, default=jax.vmap(one))
+    return result.reshape(*batch, *result.shape[1:])
+
+
+def _one_at_a_time(one):
+    # Under vmap too: a batched call is what must not happen.
+    @jax.custom_batching.sequential_vmap
+    def run(*matrices):
+        return jax.lax.map(lambda pair: one(*pair), matrices)
+
+    return run
+
+
+def _in_lanes(lanes):
+    def run(*matrices):
+        n, size = len(matrices[0]), min(LANES, len(matrices[0]))
+        ends = [(0, -n % size), (0, 0), (0, 0)]
+
+        def blocks(matrix):
+            padded = jnp.pad(matrix, ends, mode="edge")
+            return jnp.moveaxis(padded.reshape(-1, size, *matrix.shape[1:]), 1, -1)
+
+        result = jax.lax.map(lambda block: lanes(*block), tuple(map(blocks, matrices)))
+        return jnp.moveaxis(result, -1, 1).reshape(-1, *result.shape[1:-1])[:n]
+
+    return run
+
+
+def _solve_one(L, B):
+    return solve_triangular(L, B, lower=True)
+
+
+def _solve_lanes(L, B):
+    """Forward substitution."""
+
+    def step(i, X):
+        known = jnp.where((jnp.arange(len(L)) < i)[:, None], L[i], 0)
+        return X.at[i].set((B[i] - (known[:, None] * X).sum(0)) / L[i, i])
+
+    return jax.lax.fori_loop(0, len(L), step, jnp.zeros_like(B))
+
+
+def _cholesky_lanes(S):
+    def step(j, L):
+        column = S[:, j] - (L * L[j]).sum(1)
+        return L.at[:, j].set(jnp.where((jnp.arange(len(S)) >= j)[:, None], column / jnp.sqrt(column[j]), 0))
+
+    return jax.lax.fori_loop(0, len(S), step, jnp.zeros_like(S))
+
+
+def _triangularize_one(A):
+    R = jnp.linalg.qr(A.T, mode="r")
+    return (R * jnp.where(jnp.diagonal(R) < 0, -1, 1).astype(R.dtype)[:, None]).T
+
+
+def _triangularize_lanes(A):
+    """Modified Gram-Schmidt on the rows, whose triangular factor is as accurate as Householder's: Bjorck (1967)."""
+
+    def step(i, carry):
+        A, F = carry
+        unit = A[i] / jnp.sqrt((A[i] ** 2).sum(0))
+        column = jnp.where((jnp.arange(len(A)) >= i)[:, None], (A * unit).sum(1), 0)
+        return A - column[:, None] * unit, F.at[:, i].set(column)
+
+    return jax.lax.fori_loop(0, len(A), step, (A, jnp.zeros((len(A), len(A), A.shape[-1]), A.dtype)))[1]
