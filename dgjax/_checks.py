@@ -27,32 +27,32 @@ def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> A
     return array
 
 
-def as_array(value: Any, name: str, expected: str) -> Any:
+def as_array(value: Any, name: str, expected: str, missing: str = "np.nan") -> Any:
     """`value` as an array of numbers; text, objects, dates and ragged lists are refused by name."""
     if isinstance(value, Array):
         return value
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name} must be {expected}; got a masked array. Type {name}.astype(float).filled(np.nan).")
+        raise ValueError(f"{name} must be {expected}; got a masked array. Type {name}.filled({missing}).")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be {expected}; got a {type(value).__name__} of unequal rows.") from None
     if array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating):
-        return array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(value)
     raise ValueError(f"{name} must be {expected}; got {given}." + _remedy(array, name))
 
 
 def _remedy(array: np.ndarray, name: str) -> str:
-    if array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str)):
+    if name in ("x", "y") and (array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))):
         number = f"np.unique({name}, return_inverse=True)[1]" if array.ndim == 1 else "pandas.factorize on each column"
         return f" Number the values with {number}."
     return f" Type np.asarray({name}, float)." if array.dtype == object and array.ndim else ""
 
 
-def as_floats(x: ArrayLike, name: str) -> Array:
+def as_floats(x: ArrayLike, name: str, expected: str = "real numbers, NaN where a cell is missing") -> Array:
     """`x` as an array of floats, in float32 or float64."""
-    array = as_array(x, name, "an array of real numbers, NaN where a cell is missing")
+    array = as_array(x, name, expected)
     if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
     array = jnp.asarray(array)
@@ -74,7 +74,7 @@ def check_cells(x: Array, invalid: Array, describe: Any, name: str = "x") -> Non
 
 def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
     """`y` as int labels of shape (n,), from -1 (unknown) to num_labels - 1."""
-    array = as_array(y, name, "whole-number labels, -1 where unknown")
+    array = as_array(y, name, "whole-number labels, -1 where unknown", missing="-1")
     if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and bool((array == np.round(array)).all()):
         array = array.astype(int)
     if not jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != bool:
@@ -96,7 +96,7 @@ def as_weights(weights: ArrayLike | None, x: Array) -> Array:
     """`weights` as floats of shape (n,), all one by default."""
     if weights is None:
         return jnp.ones(len(x), x.dtype)
-    array = as_floats(weights, "weights").astype(x.dtype)
+    array = as_floats(weights, "weights", "a finite number for each row, 0 or more").astype(x.dtype)
     if array.shape != (len(x),):
         raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {array.shape}.")
     if is_concrete(array):
@@ -158,7 +158,7 @@ def as_shape(shape: Any) -> tuple[int, ...]:
     return tuple(as_count(size, "shape", 0) for size in sizes)
 
 
-def check_number(value: Any, name: str, least: float, most: float = np.inf) -> None:
+def check_number(value: Any, name: str, least: int | float, most: int | float = np.inf) -> None:
     """Raises unless `value` is a finite number from `least` to `most`; inside jit its value is taken on trust."""
     if not is_concrete(value):
         return

@@ -59,20 +59,12 @@ def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: A
 
 
 @kernels.compiled
-def _start(model, x, y, weights, prior, trace):
+def start(model: Any, x: Array, y: Array, weights: Array, prior: Any, trace: Array) -> State:
+    """The state before the first step."""
     statistics, value = expectation(model, x, y, weights, prior)
     return State(model, statistics, value, trace, jnp.zeros((), int), jnp.zeros((), bool))
 
 
-def start_all(models: Any, x: Array, y: Array, weights: Array, prior: Any, max_steps: int) -> State:
-    """The same for several models on a leading axis."""
-    trace = jnp.full(max_steps, jnp.nan, x.dtype)
-    return jax.vmap(lambda model: _start(model, x, y, weights, prior, trace))(models)
-
-
+start_all = jax.jit(jax.vmap(start, in_axes=(0, None, None, None, None, None)))
+"""The same for several models on a leading axis."""
 advance_all = jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None, None)))
-
-
-def start(model: Any, x: Array, y: Array, weights: Array, prior: Any, max_steps: int) -> State:
-    """The state before the first step."""
-    return _start(model, x, y, weights, prior, jnp.full(max_steps, jnp.nan, x.dtype))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _checks, _em, _gradient
 from dgjax._kmeans import SMOOTHING, soft_assignments
-from dgjax.priors import MixturePrior
+from dgjax.priors import MixturePrior, WrongPriorError
 
 M = TypeVar("M")
 
@@ -63,10 +63,14 @@ def fit(
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
     bare = _checks.as_model(model) is not model
+    if not (lifted.generative or hasattr(lifted, "penalty")):
+        raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
     labels = _labels(lifted, y, len(rows))
     amounts = _checks.as_weights(weights, rows)
     _check_numbers(l2, tol, max_steps, num_restarts)
     _check_data(lifted, rows, labels, amounts)
+    if prior is None and lifted.generative:
+        _check_observed_in_classes(lifted, rows, labels, amounts)
     method = _method(lifted, method, blend, prior, l2)
     prior = _prior(lifted, rows, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
     if method == "em":
@@ -78,7 +82,7 @@ def fit(
     _check_result(fitted, final)
     fitted = fitted.density if bare else fitted
     if not _checks.is_concrete(final.step):
-        return Fit(fitted, final.trace, final.converged, final.step)
+        return Fit(fitted, final.trace[:max_steps], final.converged, final.step)
     steps = int(final.step)
     return Fit(fitted, final.trace[:steps], bool(final.converged), steps)
 
@@ -114,7 +118,9 @@ def _prior(model, x, prior):
     if prior is not None:
         try:
             jax.eval_shape(lambda: model.log_prior(prior))
-        except TypeError as error:
+        except WrongPriorError:
+            raise
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"prior does not fit the model: its parameters must broadcast over the model's labels and columns "
                 f"({error}). dgjax.weak_prior(model, x) makes one that does."
@@ -171,6 +177,23 @@ def _check_data(model, x, y, weights):
         )
 
 
+def _check_observed_in_classes(model, x, y, weights):
+    """Raises if all labels are known and a class never shows a column: nothing says what it is like there."""
+    if not _checks.is_concrete(x, y, weights):
+        return
+    counted, labels = np.asarray(weights) > 0, np.asarray(y)
+    if model.num_labels == 1 or (labels[counted] < 0).any():
+        return
+    observed = ~np.isnan(np.asarray(x)) & counted[:, None]
+    for label in np.unique(labels[counted]):
+        never = np.flatnonzero(~observed[labels == label].any(0))
+        if len(never):
+            raise ValueError(
+                f"x column {never[0]} is never observed in class {label}, so nothing is known of it there. Type "
+                'prior="weak", which takes it to be as in the other classes, or remove the column.'
+            )
+
+
 def _starts(model, x, y, weights, num_restarts, key):
     """Models to start from, on a leading axis: the one given, then k-means++ starts with the labels that are known."""
     first = jax.tree.map(lambda leaf: leaf[None], model)
@@ -199,15 +222,20 @@ def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any
 
 def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, progress):
     starts = _starts(model, x, y, weights, num_restarts, key)
-    tol = jnp.asarray(tol, x.dtype)
+    tol, trace = jnp.asarray(tol, x.dtype), _empty_trace(max_steps, x.dtype)
     if num_restarts == 1:
-        state = _em.start(model, x, y, weights, prior, max_steps)
+        state = _em.start(model, x, y, weights, prior, trace)
         state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
         return state, _sound(state, prior)
-    states = _em.start_all(starts, x, y, weights, prior, max_steps)
+    states = _em.start_all(starts, x, y, weights, prior, trace)
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
     best = _best(states, states.value)
     return best, _sound(best, prior)
+
+
+def _empty_trace(max_steps, dtype):
+    """Room for the objectives: of few sizes, so that another max_steps is rarely another compilation."""
+    return jnp.full(max(512, 1 << (max_steps - 1).bit_length()), jnp.nan, dtype)
 
 
 def _sound(state, prior):
@@ -219,11 +247,11 @@ def _sound(state, prior):
 
 
 def _fit_gradient(starts, problem, method, tol, max_steps, progress):
-    tol = jnp.asarray(tol, problem.x.dtype)
+    tol, trace = jnp.asarray(tol, problem.x.dtype), _empty_trace(max_steps, problem.x.dtype)
     fits = []
     for i in range(len(jax.tree.leaves(starts)[0])):
         model = jax.tree.map(lambda leaf, i=i: leaf[i], starts)
-        state, advance, unravel = _gradient.start(model, problem, method, tol, max_steps)
+        state, advance, unravel = _gradient.start(model, problem, method, tol, trace)
         state = run(advance, state, max_steps, progress)
         fits.append((state, unravel(state.vector)))
     return min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]

@@ -77,11 +77,10 @@ def make_loss(problem: Problem, unravel: Any) -> Any:
     return loss
 
 
-def start(model: Any, problem: Problem, method: str, tol: Array, max_steps: int) -> tuple[State, Any, Any]:
+def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns its vector into a model."""
     vector, unravel = ravel_pytree(model)
     value = _loss(model, problem)
-    trace = jnp.full(max_steps, jnp.nan, vector.dtype)
     memory = _solver().init(vector) if method == "lbfgs" else None
     state = State(vector, memory, value, trace, jnp.zeros((), int), jnp.zeros((), bool))
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton

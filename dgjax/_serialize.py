@@ -69,7 +69,7 @@ def load(path: str | os.PathLike) -> Any:
                 f"{os.fspath(path)} has format version {version}, and this dgjax reads up to {FORMAT_VERSION}. "
                 "Type pip install --upgrade dgjax."
             )
-        return _build(header["model"], arrays)
+        return _build(header["model"], arrays, os.fspath(path))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{os.fspath(path)} has a dgjax header that makes no sense ({error!r}).") from None
 
@@ -94,16 +94,16 @@ def _describe(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
     return {"array": place}
 
 
-def _build(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _build(node: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
     match node:
         case {"noun": name, "fields": fields}:
             if name not in NOUNS:
                 raise ValueError(
-                    f"the file holds {name!r}, which this dgjax does not know. Import the package that defines it."
+                    f"{path} holds {name!r}, which this dgjax does not know. Import the package that defines it."
                 )
-            return NOUNS[name](**{key: _build(child, arrays) for key, child in fields.items()})
+            return NOUNS[name](**{key: _build(child, arrays, path) for key, child in fields.items()})
         case {"tuple": parts}:
-            return tuple(_build(part, arrays) for part in parts)
+            return tuple(_build(part, arrays, path) for part in parts)
         case {"static": value}:
             return _tuples(value)
         case {"array": place}:

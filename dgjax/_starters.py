@@ -142,7 +142,9 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
     if not hasattr(model, "weak_prior"):
         _checks.as_model(model)
         raise ValueError(f"weak_prior is for generative models; {type(model).__name__} takes l2 in dgjax.fit.")
-    _checks.check_number(strength, "strength", 1e-12)
+    _checks.check_number(strength, "strength", 0)
+    if not strength > 0:
+        raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
     rows = _checks.as_rows(x, model.num_features)
     _checks.check_cells(rows, model.invalid(rows), lambda column: model.support(column) + ", or NaN where missing")
     _checks.check_observed(rows, jnp.ones(len(rows)))
@@ -163,7 +165,9 @@ def _rows_and_labels(x, y, num_classes):
     if num_classes is None:
         given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
         num_classes = max(1, int(given.max()) + 1) if given.size else 1
-    labels = _checks.as_labels(y, len(rows), _checks.as_count(num_classes, "num_classes"))
+    else:
+        _checks.as_count(num_classes, "num_classes", 2)
+    labels = _checks.as_labels(y, len(rows), num_classes)
     if len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"y must hold at least two classes; got {np.unique(labels).tolist()}.")
     return rows, labels, num_classes

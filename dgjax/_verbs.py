@@ -13,6 +13,7 @@ from dgjax import _checks
 from dgjax._types import Density, Discriminative, Generative
 from dgjax.densities import Mixture
 from dgjax.models import Logistic, Marginalized
+from dgjax.structures import Classes
 
 G = TypeVar("G", bound=Density)
 
@@ -60,7 +61,7 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """The most probable label, argmax_y p(y | x_observed): (n, d) -> (n,) ints.
+    """The most probable label, argmax_y p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -80,7 +81,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 def sample_labels(
     model: Generative | Discriminative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
-    """Draws y from p(y | x_observed): (n, d) -> (n,) ints.
+    """Draws y from p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -92,6 +93,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
     """`x` with its missing cells filled by E[x_missing | x_observed], or the mode where a column is discrete.
 
     `x` (n, d); returns (n, d), observed cells untouched. With labels or components, the average over p(y | x_observed).
+    A row that no label could give stays as it is.
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
@@ -224,7 +226,7 @@ def _sample(model, key, shape):
 @kernels.compiled
 def _sample_labels(model, key, x):
     scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.row_cost)
-    return jax.random.categorical(key, scores, axis=-1)
+    return Classes(scores).sample(key)
 
 
 @kernels.compiled

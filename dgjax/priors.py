@@ -121,10 +121,14 @@ def not_negative(prior: Any, **fields: Array) -> None:
             raise ValueError(f"{type(prior).__name__}({name}=...) must be 0 or more; got {float(value.min())}.")
 
 
+class WrongPriorError(ValueError):
+    """A prior of another kind than the density's own."""
+
+
 def expect_prior(prior: Any, kind: type, density: Any) -> None:
     """Raises if `prior` is not of the kind that is conjugate to `density`."""
     if prior is not None and type(prior) is not kind:
-        raise ValueError(
+        raise WrongPriorError(
             f"prior of {type(density).__name__} must be a dgjax.priors.{kind.__name__}; got {type(prior).__name__}. "
             "dgjax.weak_prior(model, x) builds one."
         )

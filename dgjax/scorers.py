@@ -215,7 +215,11 @@ class Table:
 
 def indicators(x: Float[Array, "n d"], num_categories: int) -> Float[Array, "n f"]:
     """One-hot columns (n, d c), all zero for a missing cell."""
-    return (x[..., None] == jnp.arange(num_categories, dtype=x.dtype)).astype(x.dtype).reshape(len(x), -1)
+    return (
+        (x[..., None] == jnp.arange(num_categories, dtype=x.dtype))
+        .astype(x.dtype)
+        .reshape(len(x), x.shape[1] * num_categories)
+    )
 
 
 @noun

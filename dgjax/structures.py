@@ -41,12 +41,15 @@ class Classes:
         return self.clamped(self._unknown())[1]
 
     def mode(self) -> Int[Array, " n"]:
-        """The most probable y."""
-        return self.scores.argmax(-1)
+        """The most probable y; -1, unknown, where none is possible."""
+        return jnp.where(self._possible(), self.scores.argmax(-1), -1)
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, " n"]:
-        """A draw of y for each row."""
-        return jax.random.categorical(key, self.scores, axis=-1)
+        """A draw of y for each row; -1, unknown, where none is possible."""
+        return jnp.where(self._possible(), jax.random.categorical(key, self.scores, axis=-1), -1)
+
+    def _possible(self):
+        return jnp.isfinite(self.scores.max(-1))
 
     def _unknown(self):
         return jnp.full(len(self.scores), -1)

@@ -69,7 +69,7 @@ class Bernoulli:
         return _shared.fill(x, self.sample(key, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        p = posterior.reshape(len(x), -1) @ jax.nn.sigmoid(_shared.flat(self.logits, self.label_shape))
+        p = _shared.rows_by_labels(posterior) @ jax.nn.sigmoid(_shared.flat(self.logits, self.label_shape))
         return _shared.fill(x, (p > 0.5).astype(x.dtype))
 
     def marginal(self, columns: tuple[int, ...]) -> "Bernoulli":
@@ -81,7 +81,7 @@ class Bernoulli:
         return jnp.zeros(self.label_shape, self.logits.dtype), Table(log_p)
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> BernoulliStatistics:
-        sums = kernels.weighted_sums(_zeros_and_ones(x), counts.reshape(len(x), -1))
+        sums = kernels.weighted_sums(_zeros_and_ones(x), _shared.rows_by_labels(counts))
         zeros, ones = jnp.split(sums.reshape(*self.label_shape, -1), 2, axis=-1)
         return BernoulliStatistics(zeros, ones)
 

@@ -67,7 +67,7 @@ class Categorical:
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         p = _shared.flat(jnp.exp(self._log_p()), self.label_shape).reshape(-1, self.num_features * self.num_categories)
-        mixed = (posterior.reshape(len(x), -1) @ p).reshape(len(x), self.num_features, self.num_categories)
+        mixed = (_shared.rows_by_labels(posterior) @ p).reshape(len(x), self.num_features, self.num_categories)
         return _shared.fill(x, mixed.argmax(-1).astype(x.dtype))
 
     def marginal(self, columns: tuple[int, ...]) -> "Categorical":
@@ -79,7 +79,7 @@ class Categorical:
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d c"]:
         """How often each category was observed."""
-        sums = kernels.weighted_sums(indicators(x, self.num_categories), counts.reshape(len(x), -1))
+        sums = kernels.weighted_sums(indicators(x, self.num_categories), _shared.rows_by_labels(counts))
         return sums.reshape(self.logits.shape)
 
     def maximum(self, statistics: Float[Array, "*labels d c"], prior: Dirichlet | None = None) -> "Categorical":

@@ -93,7 +93,7 @@ class DiagonalGaussian:
         return _shared.fill(x, self.sample(key, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        return _shared.fill(x, posterior.reshape(len(x), -1) @ _shared.flat(self.mean, self.label_shape))
+        return _shared.fill(x, _shared.rows_by_labels(posterior) @ _shared.flat(self.mean, self.label_shape))
 
     def marginal(self, columns: tuple[int, ...]) -> "DiagonalGaussian":
         picked = jnp.array(columns)
@@ -110,7 +110,7 @@ class DiagonalGaussian:
         return bias, Shifted(offset, DiagonalQuadratic(precision * mean, -0.5 * precision))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> DiagonalStatistics:
-        sums = kernels.diagonal_statistics(x, counts.reshape(len(x), -1), _shared.flat(self.mean, self.label_shape))
+        sums = kernels.diagonal_statistics(x, _shared.rows_by_labels(counts), _shared.flat(self.mean, self.label_shape))
         return DiagonalStatistics(*(s.reshape(self.mean.shape) for s in sums))
 
     def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":

@@ -100,11 +100,14 @@ class Mixture:
 
     def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         key_z, key_x = jax.random.split(key)
-        z = jax.random.categorical(key_z, self._joint(x)[(jnp.arange(len(x)), *at)], axis=-1)
-        return self.density.sample_missing(key_x, x, (*at, z))
+        joint = self._joint(x)[(jnp.arange(len(x)), *at)]
+        filled = self.density.sample_missing(key_x, x, (*at, jax.random.categorical(key_z, joint, axis=-1)))
+        return jnp.where(jnp.isfinite(joint.max(-1, keepdims=True)), filled, x)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        return self.density.impute(x, self._expected_counts(x, posterior))
+        counts = self._expected_counts(x, posterior)
+        possible = _shared.rows_by_labels(counts).sum(-1, keepdims=True) > 0
+        return jnp.where(possible, self.density.impute(x, counts), x)
 
     def _expected_counts(self, x: Array, counts: Array) -> Array:
         """Counts shared out among components by their posterior, (n, *labels, k)."""

@@ -86,7 +86,7 @@ class Multinomial:
             n = total.reshape(-1, *[1] * (chance.ndim - 1))
             return jnp.floor(jnp.maximum(n - 1, 0) * chance / jnp.maximum(1 - chance, jnp.finfo(x.dtype).eps))
 
-        return _shared.fill(x, mixture_mode(posterior.reshape(len(x), -1), chance, mass, mode_at))
+        return _shared.fill(x, mixture_mode(_shared.rows_by_labels(posterior), chance, mass, mode_at))
 
     def marginal(self, columns: tuple[int, ...]) -> "Multinomial":
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
@@ -98,7 +98,7 @@ class Multinomial:
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
         """Expected counts of each category."""
         log_p = _shared.flat(self._log_p(), self.label_shape)
-        return kernels.multinomial_statistics(x, counts.reshape(len(x), -1), log_p).reshape(self.logits.shape)
+        return kernels.multinomial_statistics(x, _shared.rows_by_labels(counts), log_p).reshape(self.logits.shape)
 
     def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> "Multinomial":
         expect_prior(prior, Dirichlet, self)

@@ -71,7 +71,7 @@ class Poisson:
         def mass(count):
             return jnp.exp(kernels.log_poisson(count[:, None], rate))
 
-        return _shared.fill(x, mixture_mode(posterior.reshape(len(x), -1), rate[None], mass, jnp.floor))
+        return _shared.fill(x, mixture_mode(_shared.rows_by_labels(posterior), rate[None], mass, jnp.floor))
 
     def marginal(self, columns: tuple[int, ...]) -> "Poisson":
         return type(self)(self.log_rate[..., jnp.array(columns)])
@@ -83,7 +83,7 @@ class Poisson:
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> PoissonStatistics:
         observed = ~jnp.isnan(x)
         phi = jnp.concatenate([observed.astype(x.dtype), jnp.where(observed, x, 0)], -1)
-        sums = kernels.weighted_sums(phi, counts.reshape(len(x), -1)).reshape(*self.label_shape, -1)
+        sums = kernels.weighted_sums(phi, _shared.rows_by_labels(counts)).reshape(*self.label_shape, -1)
         return PoissonStatistics(*jnp.split(sums, 2, axis=-1))
 
     def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> "Poisson":

@@ -12,6 +12,11 @@ def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
     return parameter.reshape(math.prod(label_shape), *parameter.shape[len(label_shape) :])
 
 
+def rows_by_labels(counts: Array) -> Array:
+    """(n, *L) -> (n, k), of no rows too."""
+    return counts.reshape(len(counts), math.prod(counts.shape[1:]))
+
+
 def ratio(numerator: Array, denominator: Array, otherwise: Any) -> Array:
     """numerator / denominator, and `otherwise` where the denominator is 0: a label that no row belongs to."""
     empty = denominator == 0

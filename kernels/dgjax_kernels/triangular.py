@@ -106,15 +106,17 @@ def _one_at_a_time(one):
 
 def _in_lanes(lanes):
     def run(*matrices):
-        n, size = len(matrices[0]), min(LANES, len(matrices[0]))
-        ends = [(0, -n % size), (0, 0), (0, 0)]
+        n = len(matrices[0])
+        size = max(1, min(LANES, n))
+        count = -(-n // size)
+        ends = [(0, count * size - n), (0, 0), (0, 0)]
 
         def blocks(matrix):
             padded = jnp.pad(matrix, ends, mode="edge")
-            return jnp.moveaxis(padded.reshape(-1, size, *matrix.shape[1:]), 1, -1)
+            return jnp.moveaxis(padded.reshape(count, size, *matrix.shape[1:]), 1, -1)
 
         result = jax.lax.map(lambda block: lanes(*block), tuple(map(blocks, matrices)))
-        return jnp.moveaxis(result, -1, 1).reshape(-1, *result.shape[1:-1])[:n]
+        return jnp.moveaxis(result, -1, 1).reshape(count * size, *result.shape[1:-1])[:n]
 
     return run
 

@@ -1,0 +1,399 @@
+"""Hostile input: an error that names the argument, what was expected, what came and what to type, or else a result."""
+
+import json
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import config
+from safetensors.numpy import save_file
+
+import dgjax as dg
+from dgjax import priors
+
+X = np.array([[0.1, 1.2], [0.9, -0.3], [1.7, 0.4], [-0.8, 2.1], [0.3, 0.6], [1.1, -1.4], [-0.2, 0.5], [2.0, 1.0]])
+Y = np.array([0, 1] * 4)
+COUNTS = np.array([[0.0, 1], [1, 2], [2, 0], [3, 1], [0, 4], [1, 1], [2, 2], [5, 0]])
+CONSTANT = np.where((Y[:, None] == 0) & [[True, False]], 2.0, X)
+
+
+@pytest.fixture(autouse=True)
+def _without_the_type_checker():
+    """What a user sees: the tests' own run-time type checker would speak first."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)
+
+
+def with_cell(value, x=X):
+    x = x.astype(type(value)) if isinstance(value, complex) else x.copy()
+    x[0, 1] = value
+    return x
+
+
+DENSITIES = {
+    "gaussian": lambda: dg.Gaussian(np.array([[0.0, 1.0], [1.0, 0.0]]), np.stack([np.eye(2)] * 2)),
+    "bernoulli": lambda: dg.Bernoulli(np.zeros((2, 2))),
+    "categorical": lambda: dg.Categorical(np.zeros((2, 2, 3))),
+    "poisson": lambda: dg.Poisson(np.zeros((2, 2))),
+}
+
+
+@cache
+def model(kind="gaussian"):
+    """Two labels, two columns."""
+    if kind == "logistic":
+        return dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
+    return dg.Mixture(np.zeros(2), DENSITIES[kind]())
+
+
+def make(name, *arguments, **options):
+    """A call of `dg.name`; arguments that are functions are called first, when the test runs."""
+
+    def made(value):
+        return value() if isinstance(value, FunctionType) else value
+
+    return lambda: getattr(dg, name)(*map(made, arguments), **{option: made(v) for option, v in options.items()})
+
+
+def ask(verb, *arguments, kind="gaussian", **options):
+    return make(verb, lambda: model(kind), *arguments, **options)
+
+
+def score(x, kind="gaussian"):
+    return ask("log_prob", x, kind=kind)
+
+
+def fit(x=X, y=Y, kind="gaussian", **options):
+    return ask("fit", x, y, kind=kind, **options)
+
+
+def key():
+    return jax.random.key(0)
+
+
+def column(blocks, **options):
+    return lambda: dg.Columns(tuple(dg.Bernoulli(np.zeros(shape)) for shape in blocks), **options)
+
+
+NAN = with_cell(np.nan)
+NEVER = np.where([[False, True]], np.nan, X)
+BOTH_REMEDIES = ("x[0, 1]", "nan", "dgjax.impute", "dgjax.marginalize")
+TYPED_KEY = ("key", "jax.random.key")
+GENERATIVE = ("Logistic", "generative")
+
+ROWS = {
+    "another number of columns": (score(X[:, :1]), ("x", "2 columns", "(8, 1)")),
+    "one dimension": (score(X[0]), ("x", "(n, d)", "(2,)", "x[None]")),
+    "three dimensions": (score(X[None]), ("x", "(n, d)", "(1, 8, 2)")),
+    "infinite": (score(with_cell(np.inf)), ("x[0, 1]", "inf", "finite", "NaN")),
+    "complex": (score(X * 1j), ("x", "real", "complex")),
+    "text": (score(np.array([["a", "b"]])), ("x", "number", "<U1")),
+    "a list of text": (score([["a", "b"]]), ("x", "number", "<U1")),
+    "objects": (score(X.astype(object)), ("x", "number", "object", "np.asarray(x, float)")),
+    "None": (score(None), ("x", "number", "None")),
+    "ragged": (score([[1.0, 2.0], [1.0]]), ("x", "number", "list", "unequal")),
+    "dates": (score(np.array([["2020-01-01", "2020-01-02"]], "datetime64[D]")), ("x", "number", "datetime64")),
+    "masked": (score(np.ma.masked_array(X, np.isnan(NAN))), ("x", "masked", "filled(np.nan)")),
+    "half precision": (score(X.astype(np.float16)), ("x", "float32", "float16", "astype")),
+    "half a count": (score(with_cell(0.5, COUNTS), "poisson"), ("x[0, 1]", "0.5", "whole number", "NaN")),
+    "two, to Bernoulli": (score(with_cell(2.0, Y[:, None] * [1.0, 1.0]), "bernoulli"), ("x[0, 1]", "2.0", "0 or 1")),
+    "a category too many": (score(with_cell(3.0, COUNTS % 3), "categorical"), ("x[0, 1]", "3.0", "0 to 2")),
+    "a negative category": (score(with_cell(-1.0, COUNTS % 3), "categorical"), ("x[0, 1]", "-1.0", "0 to 2")),
+    "Bernoulli of reals": (make("naive_bayes", X, Y, "bernoulli"), ("x[0, 0]", "0 or 1")),
+    "categories of reals": (make("naive_bayes", X, Y, "categorical"), ("x[0, 0]", "whole number")),
+    "no rows, to fit": (fit(X[:0], Y[:0]), ("x", "at least one row")),
+    "no rows, to naive Bayes": (make("naive_bayes", X[:0], Y[:0]), ("x", "at least one row", "(0, 2)")),
+    "no columns, to naive Bayes": (make("naive_bayes", X[:, :0], Y), ("x", "one column", "(8, 0)")),
+    "no rows, to a threshold": (ask("anomaly_threshold", X[:0]), ("x", "at least one row")),
+    "no rows, to BIC": (ask("bic", X[:0]), ("x", "at least one row")),
+    "a column never observed": (fit(NEVER), ("x", "1", "never observed", "np.delete")),
+    "never observed, to naive Bayes": (make("naive_bayes", NEVER, Y), ("x", "1", "never observed", "np.delete")),
+    "never observed, to a prior": (ask("weak_prior", NEVER), ("x", "1", "never observed")),
+    "reals, to a prior of Bernoulli": (ask("weak_prior", X, kind="bernoulli"), ("x[0, 0]", "0 or 1")),
+    "fewer rows than components": (fit(X[:1], None), ("x", "1 row", "2 components", "num_components")),
+    "observed at weight 0 only": (
+        fit(np.where(np.eye(8, 2) > 0, X, [[np.nan, 0.5]]), weights=1.0 - np.eye(8)[0]),
+        ("x", "0", "never observed"),
+    ),
+    **{
+        f"NaN, to {verb} of a classifier": (ask(verb, *arguments, kind="logistic"), BOTH_REMEDIES)
+        for verb, arguments in {"predict": [NAN], "fit": [NAN, Y], "sample_labels": [key, NAN]}.items()
+    },
+}
+
+LABELS_AND_WEIGHTS = {
+    "labels from 1": (fit(y=Y + 1), ("y", "0 to 1", "-1", "1 to 2")),
+    "labels of another model": (ask("log_joint", X, Y + 5), ("y", "0 to 1", "5 to 6")),
+    "more labels than classes": (make("naive_bayes", X, Y + 1, num_classes=2), ("y", "0 to 1", "1 to 2")),
+    "half labels": (fit(y=Y + 0.5), ("y", "whole-number", "-1", "float")),
+    "NaN labels": (fit(y=np.where(Y == 0, np.nan, 1.0)), ("y", "whole-number", "-1", "float")),
+    "too few labels": (fit(y=Y[:3]), ("y", "(8,)", "(3,)")),
+    "one-hot labels": (fit(y=np.eye(2)[Y]), ("y", "(8,)", "(8, 2)")),
+    "text labels": (fit(y=np.array(["a", "b"] * 4)), ("y", "whole-number", "<U1", "np.unique")),
+    "a list of text labels": (make("naive_bayes", X, ["a", "b"] * 4), ("y", "whole-number", "<U1", "np.unique")),
+    "object labels": (fit(y=np.array(["a", None] * 4, object)), ("y", "whole-number", "object")),
+    "masked labels": (fit(y=np.ma.masked_array(Y, Y == 1)), ("y", "masked", "filled(-1)")),
+    "no labels": (ask("log_joint", X, None), ("y", "whole-number", "None")),
+    "no labels for a classifier": (fit(y=None, kind="logistic"), ("y", "discriminative", "None")),
+    "unknown labels for a classifier": (fit(y=Y * 0 - 1, kind="logistic"), ("y", "two classes", "-1")),
+    "a single class": (make("naive_bayes", X, Y * 0), ("y", "two classes", "[0]")),
+    "a single class, to fit": (fit(y=Y * 0), ("y", "two classes", "0")),
+    "one class asked for": (make("naive_bayes", X, Y, num_classes=1), ("num_classes", "2", "1")),
+    "negative weights": (fit(weights=-np.ones(8)), ("weights", "0", "-1.0")),
+    "NaN weights": (fit(weights=np.full(8, np.nan)), ("weights", "finite", "nan")),
+    "weights all 0": (fit(weights=np.zeros(8)), ("weight", "at least one row")),
+    "too few weights": (fit(weights=np.ones(3)), ("weights", "(8,)", "(3,)")),
+    "text weights": (fit(weights="balanced"), ("weights", "number", "<U8")),
+}
+
+NUMBERS = {
+    "blend": (1.5, np.nan, "half"),
+    "l2": (-1.0, np.nan, "1"),
+    "tol": (-1.0, np.nan, "a"),
+    "max_steps": (0, -1, 1.5),
+    "num_restarts": (0, 2.5),
+}
+OPTIONS = {
+    "prior of another density": (
+        fit(prior=lambda: priors.MixturePrior(None, priors.Beta(2.0, 2.0))),
+        ("prior", "Gaussian", "NormalInverseWishart", "Beta", "weak_prior"),
+    ),
+    "prior of a density": (fit(prior=lambda: priors.Beta(2.0, 2.0)), ("prior", "MixturePrior", "Beta", "weak_prior")),
+    "prior that is a number": (fit(prior=1.0), ("prior", "MixturePrior", "float", "weak_prior")),
+    "another prior by name": (make("naive_bayes", X, Y, prior="strong"), ("prior", '"weak"', "strong")),
+    "prior of a classifier": (fit(kind="logistic", prior=lambda: priors.Beta(2.0, 2.0)), ("prior", "Logistic", "l2")),
+    "prior of more labels": (
+        fit(prior=lambda: priors.MixturePrior(priors.Dirichlet(np.full(5, 2.0)))),
+        ("prior", "does not fit", "weak_prior"),
+    ),
+    "prior of more columns": (
+        fit(prior=lambda: priors.MixturePrior(None, priors.NormalInverseWishart(np.zeros(5), 1.0, np.eye(5), 7.0))),
+        ("prior", "does not fit", "weak_prior"),
+    ),
+    "Beta under 1": (lambda: priors.Beta(0.5, 2.0), ("Beta", "a", "at least 1", "0.5")),
+    "Beta of NaN": (lambda: priors.Beta(np.nan, 2.0), ("Beta", "a", "at least 1", "nan")),
+    "Dirichlet under 1": (lambda: priors.Dirichlet([0.5, 2.0]), ("Dirichlet", "concentration", "at least 1", "0.5")),
+    "negative rate": (lambda: priors.Gamma(1.5, -2.0), ("Gamma", "rate", "-2.0")),
+    "negative count": (
+        lambda: priors.NormalInverseGamma(np.zeros(2), -1.0, 2.0, np.ones(2)),
+        ("NormalInverseGamma", "mean_count", "-1.0"),
+    ),
+    "strength 0": (ask("weak_prior", X, 0.0), ("strength", "0.0")),
+    "blend of a classifier": (fit(kind="logistic", blend=0.5), ("blend", "generative", "Logistic")),
+    "blend by EM": (fit(blend=0.5, method="em"), ("method", "lbfgs", "em")),
+    **{
+        f"{name}={value!r}": (fit(kind="logistic" if name == "l2" else "gaussian", **{name: value}), (name, str(value)))
+        for name, values in NUMBERS.items()
+        for value in values
+    },
+    "l2 of a generative model": (fit(l2=1.0), ("l2", "discriminative", "weak_prior")),
+    "another method": (fit(method="adam"), ("method", "em", "lbfgs", "adam")),
+    "EM of a classifier": (fit(kind="logistic", method="em"), ("method", "newton", "em")),
+    "restarts without a key": (fit(y=None, num_restarts=3), ("num_restarts", "key", "jax.random.key", "None")),
+    "no components": (make("gaussian_mixture", key, X, 0), ("num_components", "1", "0")),
+    "more components than rows": (make("gaussian_mixture", key, X, 9), ("num_components", "8", "9")),
+    "half components": (make("gaussian_mixture", key, X, 2.5), ("num_components", "whole number", "2.5")),
+    "no components in a class": (make("mixture_discriminant_analysis", key, X, Y, 0), ("num_components", "1", "0")),
+    "another covariance": (make("gaussian_mixture", key, X, 2, "round"), ("covariance", "full", "spherical", "round")),
+    "another kind": (make("naive_bayes", X, Y, "normal"), ("kinds", "gaussian", "poisson", "normal")),
+    "multinomial of one column": (make("naive_bayes", X, Y, ["gaussian", "multinomial"]), ("kinds", "first four")),
+    "kinds that is a number": (make("naive_bayes", X, Y, 5), ("kinds", "gaussian", "5")),
+    "another features": (make("logistic_regression", 2, 2, "cubic"), ("features", "linear", "quadratic", "cubic")),
+    "no features": (make("logistic_regression", 0, 2), ("num_features", "1 or more", "0")),
+    "half features": (make("logistic_regression", 2.5, 2), ("num_features", "whole number", "2.5")),
+    "one class to tell apart": (make("logistic_regression", 2, 1), ("num_classes", "2 or more", "1")),
+    "lengths": (ask("log_prob", X, lengths=np.ones(8)), ("lengths", "sequences", "leave it out")),
+    "lengths, to fit": (fit(lengths=np.ones(8)), ("lengths", "sequences", "leave it out")),
+    "a column out of range": (ask("marginal", [0, 5]), ("columns", "0 to 1", "[0, 5]")),
+    "a column twice": (ask("marginal", [0, -2]), ("columns", "distinct", "[0, -2]")),
+    "no column": (ask("marginal", []), ("columns", "at least one", "[]")),
+    "half a column": (ask("marginal", [0.5]), ("columns", "[0.5]")),
+    "a column's name": (ask("marginal", ["a"]), ("columns", "0 to 1", "a")),
+    "a mask of columns": (ask("marginal", [True, False]), ("columns", "booleans", "np.flatnonzero")),
+    "false alarm over 1": (ask("anomaly_threshold", X, 1.5), ("false_alarm", "0", "1", "1.5")),
+    "None for a key": (ask("sample", None), TYPED_KEY),
+    "a legacy key": (ask("sample", lambda: jax.random.PRNGKey(0)), TYPED_KEY),
+    **{
+        f"an int for a key, to {verb}": (ask(verb, 0, *arguments), TYPED_KEY)
+        for verb, arguments in {"sample": [3], "sample_labels": [X], "sample_missing": [NAN]}.items()
+    },
+    "an int for a key of a mixture": (make("gaussian_mixture", 0, X, 2), TYPED_KEY),
+    "an int for a key of classes": (make("mixture_discriminant_analysis", 0, X, Y), TYPED_KEY),
+    "an int for a key of restarts": (fit(y=None, num_restarts=2, key=0), TYPED_KEY),
+    "negative shape": (ask("sample", key, (2, -1)), ("shape", "0 or more", "-1")),
+    "half shape": (ask("sample", key, 2.5), ("shape", "whole number", "2.5")),
+    "no draws": (
+        ask("marginalize", lambda: model(), kind="logistic", num_samples=0),
+        ("num_samples", "1 or more", "0"),
+    ),
+    "half a seed": (ask("marginalize", lambda: model(), kind="logistic", seed=1.5), ("seed", "whole number", "1.5")),
+}
+
+
+NOUNS = {
+    "covariance of more columns": (make("Gaussian", np.zeros((2, 2)), np.eye(3)), ("scale_tril", "(2, 2)", "(3, 3)")),
+    "covariance of more labels": (make("Gaussian", np.zeros((2, 2)), np.zeros((3, 2, 2))), ("scale_tril", "(3,)")),
+    "mean in words": (make("Gaussian", "a", np.eye(2)), ("Gaussian", "mean", "a")),
+    "scales of more columns": (make("DiagonalGaussian", np.zeros((2, 2)), np.zeros((2, 3))), ("log_scale", "(2, 3)")),
+    "a number for logits": (make("Bernoulli", 0.5), ("Bernoulli", "logits", "(*labels, d)", "()")),
+    "too few axes": (make("Categorical", np.zeros(3)), ("Categorical", "logits", "(*labels, d, c)", "(3,)")),
+    "weights of other labels": (make("Mixture", np.zeros(3), DENSITIES["poisson"]), ("log_weights", "(3,)", "(2,)")),
+    "an array for a density": (make("Mixture", np.zeros(3), np.zeros(3)), ("Mixture", "density")),
+    "a classifier for a density": (make("Mixture", np.zeros(2), lambda: model("logistic")), ("density", "Logistic")),
+    "bias of other labels": (make("Logistic", np.zeros(3), lambda: dg.Linear(np.eye(2))), ("bias", "(3,)", "(2,)")),
+    "an array for a scorer": (make("Logistic", np.zeros(3), np.zeros((3, 2))), ("Logistic", "scorer")),
+    "blocks of other labels": (column([(2, 1), (3, 1)]), ("Columns", "labels", "(2,)", "(3,)")),
+    "a column in two blocks": (column([(2, 1), (2, 1)], columns=((0,), (0,))), ("Columns", "columns", "((0,), (0,))")),
+    "a column in no block": (column([(2, 1), (2, 1)], columns=((0,), (5,))), ("Columns", "columns", "((0,), (5,))")),
+    "no blocks": (column([]), ("Columns", "blocks")),
+    "a density for blocks": (make("Columns", lambda: dg.Bernoulli(np.zeros((2, 1)))), ("Columns", "blocks")),
+    "a bare density of two labels": (make("log_prob", DENSITIES["poisson"], X), ("one label", "(2,)", "dgjax.Mixture")),
+    "a bare density of no label": (
+        make("log_prob", lambda: dg.Poisson(np.zeros(2)), X),
+        ("Poisson", "one label", "()"),
+    ),
+    "an array for a model": (make("log_prob", X, X), ("model", "ndarray")),
+    "None for a model": (make("fit", None, X, Y), ("model", "None")),
+    "a class for a model": (make("predict", dg.Mixture, X), ("model", "Mixture")),
+    "a scorer for a model": (make("predict", lambda: dg.Linear(np.eye(2)), X), ("model", "Linear")),
+    "other columns to marginalize": (
+        ask("marginalize", lambda: dg.Bernoulli(np.zeros((1, 3))), kind="logistic"),
+        ("marginalize", "columns", "2", "3"),
+    ),
+    "a classifier to marginalize over": (ask("marginalize", lambda: model("logistic"), kind="logistic"), GENERATIVE),
+    "one label to tell apart": (
+        make("discriminative", lambda: dg.Bernoulli(np.zeros((1, 2)))),
+        ("discriminative", "2 or more labels", "1"),
+    ),
+    "training a marginalized classifier": (
+        make("fit", lambda: dg.marginalize(model("logistic"), model()), X, Y),
+        ("Marginalized", "fit"),
+    ),
+    "a class without spread": (make("naive_bayes", CONSTANT, Y), ("spread", "weak_prior")),
+    "a class without spread, in one step": (fit(CONSTANT, max_steps=1), ("spread", "weak_prior")),
+    "a covariance without spread": (make("discriminant_analysis", CONSTANT, Y, "full"), ("spread", "weak_prior")),
+    "log_joint of a classifier": (ask("log_joint", X, Y, kind="logistic"), GENERATIVE),
+    "sample of a classifier": (ask("sample", key, kind="logistic"), GENERATIVE),
+    "sample_missing of a classifier": (ask("sample_missing", key, X, kind="logistic"), GENERATIVE),
+    "marginal of a classifier": (ask("marginal", [0], kind="logistic"), GENERATIVE),
+    **{
+        f"{verb} of a classifier": (ask(verb, X, kind="logistic"), GENERATIVE)
+        for verb in ("log_prob", "impute", "weak_prior", "bic", "aic", "anomaly_threshold")
+    },
+}
+
+CASES = {"x": ROWS, "y and weights": LABELS_AND_WEIGHTS, "options": OPTIONS, "nouns": NOUNS}
+
+
+def assert_our_error(call, fragments):
+    """Ours: raised by a line of this package, in words that no library below it wrote."""
+    with pytest.raises((ValueError, TypeError, OSError)) as caught:
+        call()
+    message = str(caught.value)
+    missing = [fragment for fragment in fragments if fragment not in message]
+    assert not missing, f"{missing} not in: {message}"
+    assert not [word for word in ("Tracer", "JAX", "jnp.", "object at 0x", "interpreting") if word in message], message
+    assert Path(dg.__file__).parent in Path(caught.traceback[-1].path).parents, f"raised by {caught.traceback[-1]}"
+
+
+@pytest.mark.parametrize(
+    ("call", "fragments"),
+    [pytest.param(*case, id=f"{group}: {name}") for group, cases in CASES.items() for name, case in cases.items()],
+)
+def test_hostile_input_is_named(call, fragments):
+    assert_our_error(call, fragments)
+
+
+def foreign(path, header=None):
+    save_file({"a": X}, path, metadata=header and {"dgjax": header})
+
+
+def half(path):
+    dg.save(path, model())
+    path.write_bytes(path.read_bytes()[:100])
+
+
+UNKNOWN = {"format_version": 1, "model": {"noun": "Elsewhere", "fields": {}}}
+FILES = {
+    "missing": (lambda path: None, ("No such file", "model.dg")),
+    "truncated": (half, ("model.dg", "truncated")),
+    "text": (lambda path: path.write_text("a,b\n1,2\n"), ("model.dg", "safetensors")),
+    "empty": (lambda path: path.write_bytes(b""), ("model.dg", "safetensors")),
+    "a folder": (lambda path: path.mkdir(), ("model.dg",)),
+    "of another library": (foreign, ("model.dg", "dgjax.save")),
+    "newer": (lambda path: foreign(path, json.dumps({"format_version": 999})), ("model.dg", "999", "pip install")),
+    "broken header": (lambda path: foreign(path, "{"), ("model.dg", "header")),
+    "an unknown noun": (lambda path: foreign(path, json.dumps(UNKNOWN)), ("model.dg", "Elsewhere")),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_cannot_be_loaded(name, tmp_path):
+    write, fragments = FILES[name]
+    path = tmp_path / "model.dg"
+    write(path)
+    assert_our_error(lambda: dg.load(path), fragments)
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, "text", [1, 2], 3, print], ids=lambda value: type(value).__name__)
+def test_only_models_are_saved(value, tmp_path):
+    assert_our_error(lambda: dg.save(tmp_path / "model.dg", value), ("save", type(value).__name__))
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_into_a_missing_folder_names_the_path(tmp_path):
+    with pytest.raises(OSError, match=r"missing/model\.dg"):
+        dg.save(tmp_path / "missing" / "model.dg", model())
+
+
+CONTAINERS = {
+    "a list": np.ndarray.tolist,
+    "a jax array": jnp.asarray,
+    "strided": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "Fortran order": np.asfortranarray,
+    "big endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "read only": lambda array: np.lib.stride_tricks.as_strided(array, writeable=False),
+    "float64": lambda array: array.astype(np.float64),
+    "float32": lambda array: array.astype(np.float32),
+    "int64": lambda array: array.astype(np.int64),
+    "int8": lambda array: array.astype(np.int8),
+    "uint8": lambda array: array.astype(np.uint8),
+    "pandas": lambda array: getattr(pytest.importorskip("pandas"), ["Series", "DataFrame"][array.ndim - 1])(array),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_numbers_in_any_container_are_the_same_numbers(name):
+    pack = CONTAINERS[name]
+    expected = dg.log_joint(model("poisson"), COUNTS, Y)
+    value = dg.log_joint(model("poisson"), pack(COUNTS), pack(Y))
+    assert value.dtype == expected.dtype
+    assert np.array_equal(value, expected)
+
+
+def test_booleans_are_zero_and_one():
+    assert np.array_equal(dg.log_joint(model(), X > 0, Y > 0), dg.log_joint(model(), (X > 0) * 1.0, Y))
+
+
+def test_rows_of_another_precision_than_the_model(x64):
+    narrow = jax.tree.map(lambda leaf: leaf.astype(np.float32), model())
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), model())
+    exact = dg.log_prob(wide, X)
+    assert exact.dtype == np.float64
+    for value in (dg.log_prob(narrow, X), dg.log_prob(wide, X.astype(np.float32))):
+        assert value.dtype == np.float64
+        np.testing.assert_allclose(value, exact, rtol=1e-5)
+    assert dg.log_prob(narrow, X.astype(np.float32)).dtype == np.float32
+
+
+def test_no_rows_have_no_answers():
+    assert dg.log_prob(model(), X[:0]).shape == (0,)
+    assert dg.predict_log_proba(model(), X[:0]).shape == (0, 2)
+    assert dg.impute(model(), X[:0]).shape == (0, 2)
+    assert dg.sample(model(), key(), 0)[0].shape == (0, 2)

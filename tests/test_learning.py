@@ -1,0 +1,182 @@
+"""What is true of every fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from laws import assert_close, assert_same_tree
+from zoo import CLASSIFIERS, ZOO, N, every, labels, masks, num_labels, seeds, weights, with_missing
+
+import dgjax as dg
+
+every_model = every(ZOO)
+STEPS = 5
+
+
+def fit(model, x, y=None, **options):
+    """A fit of a fixed number of steps, so that one compilation serves all."""
+    return dg.fit(model, x, y, tol=0.0, max_steps=STEPS, **options)
+
+
+def priors(model, x):
+    return dg.weak_prior(model, jnp.asarray(x))
+
+
+@every_model
+def test_a_step_never_loses(case, dtype):
+    """With cells and labels missing, weights and a prior, all together."""
+    start = case.model(dtype, seed=1)
+    prior = priors(start, case.rows(dtype, n=50)[0])
+
+    @given(seeds, masks(start.num_features), labels(num_labels(start)), weights)
+    def law(seed, mask, y, w):
+        x = with_missing(case.rows(dtype, seed)[0], mask)
+        w, x = w.copy(), x.at[0].set(case.rows(dtype, seed)[0][0])
+        w[0] = 1
+        objective = np.asarray(fit(start, x, y, weights=w, prior=prior).objective)
+        rounding = 40 * np.finfo(dtype).eps * np.abs(objective).max()
+        assert (np.diff(objective) >= -rounding).all()
+
+    law()
+
+
+@every([case for case in ZOO if case.closed_form])
+def test_all_labels_given_is_the_closed_form(case, dtype):
+    """Wherever it starts, one step is all, and no parameter has a slope there."""
+    x, y = case.rows(dtype, n=N)
+    y = jnp.arange(N) % num_labels(case.model(dtype))
+    prior = priors(case.model(dtype), x)
+    one, other = (fit(case.model(dtype, seed), x, y, prior=prior) for seed in (0, 1))
+    tolerance = 1e-3 if dtype == "float32" else 1e-9
+    assert_same_tree(one.model, other.model, tolerance)
+    again = dg.fit(one.model, x, y, prior=prior)
+    assert again.converged
+    assert again.num_steps == 1
+    if dtype == "float64":
+        for slope in slopes(one.model, x, y, prior):
+            assert np.abs(slope).max() < 1e-8 * N
+
+
+def slopes(model, x, y, prior):
+    """Gradient of the objective, at finite parameters."""
+
+    def objective(m):
+        lifted = m.as_model()
+        bare = lifted is not m
+        return dg.log_joint(m, x, y).sum() + (lifted.density if bare else lifted).log_prior(prior)
+
+    return jax.tree.leaves(jax.grad(objective)(model))
+
+
+@every(CLASSIFIERS)
+def test_labels_all_some_and_none_are_one_path(case, x64):
+    """Unknown labels weigh in with their posterior: a step on soft counts is the step with y = -1."""
+    model = case.model("float64").as_model()
+    x, y = case.rows("float64")
+    some = np.where(np.arange(N) % 3 == 0, -1, y)
+    posterior = np.exp(dg.predict_log_proba(model, x))
+    hard = np.eye(num_labels(model))[np.asarray(y)]
+    prior = priors(model, x)
+    for given_labels, counts in ((y, hard), (some, np.where(some[:, None] < 0, posterior, hard)), (None, posterior)):
+        by_hand = model.maximum(model.joint_statistics(x, jnp.asarray(counts)), prior)
+        fitted = dg.fit(model, x, given_labels, prior=prior, tol=0.0, max_steps=1).model
+        assert_same_tree(fitted, by_hand)
+
+
+@every_model
+def test_statistics_add_and_are_linear_in_counts(case, dtype):
+    model = case.model(dtype).as_model()
+    x = case.rows(dtype)[0].at[::3, 0].set(jnp.nan).at[1].set(jnp.nan)
+    counts = jnp.exp(dg.predict_log_proba(model, x))
+
+    @jax.jit
+    def statistics(x, counts):
+        return model.joint_statistics(x, counts)
+
+    whole = statistics(x, counts)
+    halves = [statistics(x, counts.at[part].set(0)) for part in (slice(None, N // 2), slice(N // 2, None))]
+    assert_same_tree(jax.tree.map(jnp.add, *halves), whole)
+    by_label = [statistics(x, jnp.zeros_like(counts).at[:, k].set(counts[:, k])) for k in range(counts.shape[1])]
+    assert_same_tree(jax.tree.map(lambda *parts: sum(parts), *by_label), whole)
+
+
+@every_model
+def test_weights_are_repeated_rows_and_zero_is_absence(case, dtype):
+    start = case.model(dtype, seed=1)
+    x, y = case.rows(dtype)
+    x, y = x.at[::3, 0].set(jnp.nan), y.at[::4].set(-1)
+    prior = priors(start, x)
+    weighted = fit(start, x, y, weights=jnp.arange(N) % 3, prior=prior)
+    rows = np.repeat(np.arange(N), np.arange(N) % 3)  # 12 rows too: the shapes of the fit above
+    repeated = fit(start, x[rows], y[rows], prior=prior)
+    tolerance = 5e-3 if dtype == "float32" else 1e-7
+    assert_close(weighted.objective, repeated.objective, tolerance)
+    assert_same_tree(weighted.model, repeated.model, tolerance)
+
+
+@every_model
+def test_an_empty_row_changes_no_density(case, x64):
+    start = case.model("float64", seed=1)
+    x, _ = case.rows("float64")
+    prior = priors(start, x)
+    full = fit(start, x, weights=np.r_[np.ones(N - 1), 0], prior=prior)
+    empty = fit(start, x.at[-1].set(jnp.nan), prior=prior)
+    if start.as_model() is start:
+        # Its label is shared out by the weights: they stay, but for the prior's pull towards equal ones.
+        assert np.isfinite(empty.objective).all()
+    else:
+        assert_close(empty.objective, full.objective)
+        assert_same_tree(empty.model, full.model)
+
+
+@every_model
+def test_restarts_keep_the_best(case, x64):
+    start = case.model("float64", seed=1)
+    x, _ = case.rows("float64")
+    prior = priors(start, x)
+    alone = fit(start, x, prior=prior)
+    best = fit(start, x, prior=prior, num_restarts=3, key=jax.random.key(0))
+    assert best.objective[-1] >= alone.objective[-1] - 1e-9
+    assert_close(best.objective[-1:], best_of(start, x, prior))
+
+
+def best_of(start, x, prior):
+    """The same starts, one by one."""
+    from dgjax._fit import restarted  # the starts are made inside the fit, and named nowhere else
+
+    lifted = start.as_model()
+    ones, unknown = jnp.ones(N), jnp.full(N, -1)
+    others = [restarted(lifted, key, x, unknown, ones) for key in jax.random.split(jax.random.key(0), 2)]
+    starts = [start, *(other if lifted is start else other.density for other in others)]
+    return np.max([fit(s, x, prior=prior).objective[-1:] for s in starts], axis=0)
+
+
+@every(CLASSIFIERS)
+def test_the_blend_runs_from_joint_to_conditional(case, x64):
+    """Each end is best at its own: what the other end reaches there is no more."""
+    model = case.model("float64")
+    x, _ = case.rows("float64")
+    y = jnp.arange(N) % num_labels(model)
+    prior = priors(model, x)
+    start = fit(model, x, y, prior=prior).model
+    joint, conditional = (dg.fit(start, x, y, blend=b, prior=prior, max_steps=40) for b in (1.0, 0.0))
+    assert conditional.objective[-1] >= blended(start, x, y, prior, 0.0) - 1e-9
+    assert joint.objective[-1] >= blended(start, x, y, prior, 1.0) - 1e-9
+    assert conditional.objective[-1] >= blended(joint.model, x, y, prior, 0.0) - 1e-9
+    assert joint.objective[-1] == pytest.approx(float(blended(joint.model, x, y, prior, 1.0)))
+
+
+def blended(model, x, y, prior, blend):
+    joint, conditional = dg.log_joint(model, x, y).sum(), dg.log_conditional(model, x, y).sum()
+    return blend * joint + (1 - blend) * conditional + model.log_prior(prior)
+
+
+def test_progress_changes_nothing_and_shows_a_bar(capsys):
+    case = ZOO[1]
+    x, _ = case.rows("float32")
+    prior = priors(case.model("float32"), x)
+    silent, shown = (fit(case.model("float32", seed=1), x, prior=prior, progress=p) for p in (False, True))
+    assert_same_tree(silent.model, shown.model, 0)
+    assert_close(silent.objective, shown.objective, 0)
+    assert "objective" in capsys.readouterr().out
