@@ -188,7 +188,7 @@ def model_and_rows(model: Any, x: ArrayLike, lengths: Any = None) -> tuple[Any, 
     lifted, rows = _one_precision(lifted, rows)
     if is_concrete(rows, lifted):
         or_nan = ", or NaN where missing" if lifted.generative else ""
-        check_cells(rows, _invalid(lifted, rows), lambda column: lifted.support(column) + or_nan)
+        check_cells(rows, invalid(lifted, rows), lambda column: lifted.support(column) + or_nan)
     return lifted, rows
 
 
@@ -200,4 +200,5 @@ def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:
     return jax.tree.map(lambda leaf: leaf.astype(dtype), model), rows.astype(dtype)
 
 
-_invalid = jax.jit(lambda model, x: model.invalid(x))
+invalid = jax.jit(lambda model, x: model.invalid(x))
+"""Which cells lie outside their column's support."""

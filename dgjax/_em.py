@@ -10,7 +10,10 @@ import dgjax_kernels as kernels
 
 
 class State(NamedTuple):
-    """A model, the statistics and the objective at it, and the objective after each step so far."""
+    """A model, the statistics and the objective at it, and the objective after each step so far.
+
+    Before the first expectation, `step` is -1 and there are no statistics yet.
+    """
 
     model: Any
     statistics: Any
@@ -18,6 +21,12 @@ class State(NamedTuple):
     trace: Array
     step: Array
     converged: Array
+
+
+def start(model: Any, trace: Array) -> State:
+    """The state before anything was computed; `trace` is room for the objectives."""
+    nothing = jnp.full((), -jnp.inf, trace.dtype)
+    return State(model, None, nothing, trace, jnp.full((), -1), jnp.zeros((), bool))
 
 
 def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
@@ -45,26 +54,22 @@ def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
 @kernels.compiled
 def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array) -> State:
     """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row."""
+    if state.statistics is None:
+        # The first expectation is a turn of the same loop: compiling it apart would take as long again.
+        shapes, _ = jax.eval_shape(expectation, state.model, x, y, weights, prior)
+        state = state._replace(statistics=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
     def body(state):
-        model = state.model.maximum(state.statistics, prior)
+        model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
         statistics, value = expectation(model, x, y, weights, prior)
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise)
-        trace = state.trace.at[state.step].set(value)
+        settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
+        trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-@kernels.compiled
-def start(model: Any, x: Array, y: Array, weights: Array, prior: Any, trace: Array) -> State:
-    """The state before the first step."""
-    statistics, value = expectation(model, x, y, weights, prior)
-    return State(model, statistics, value, trace, jnp.zeros((), int), jnp.zeros((), bool))
-
-
-start_all = jax.jit(jax.vmap(start, in_axes=(0, None, None, None, None, None)))
-"""The same for several models on a leading axis."""
 advance_all = jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None, None)))
+"""The same for several states on a leading axis."""

@@ -1,6 +1,7 @@
 """How a model learns: one verb."""
 
 import dataclasses
+import functools
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -105,6 +106,12 @@ def _check_numbers(l2, tol, max_steps, num_restarts):
     _checks.as_count(num_restarts, "num_restarts")
 
 
+@functools.partial(kernels.compiled, static_argnums=2)
+def weak_prior(model: Any, x: Array, strength: float) -> Any:
+    """The model's own, in one compilation."""
+    return model.weak_prior(x, strength)
+
+
 def _is_noun(prior):
     return prior is not None and not isinstance(prior, str)
 
@@ -114,7 +121,7 @@ def _prior(model, x, prior):
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
-        return model.weak_prior(x, 1.0)
+        return weak_prior(model, x, 1.0)
     if prior is not None:
         try:
             jax.eval_shape(lambda: model.log_prior(prior))
@@ -224,10 +231,10 @@ def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, prog
     starts = _starts(model, x, y, weights, num_restarts, key)
     tol, trace = jnp.asarray(tol, x.dtype), _empty_trace(max_steps, x.dtype)
     if num_restarts == 1:
-        state = _em.start(model, x, y, weights, prior, trace)
+        state = _em.start(model, trace)
         state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
         return state, _sound(state, prior)
-    states = _em.start_all(starts, x, y, weights, prior, trace)
+    states = jax.vmap(_em.start, in_axes=(0, None))(starts, trace)
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
     best = _best(states, states.value)
     return best, _sound(best, prior)
@@ -274,8 +281,8 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
         chunk = max(1, max_steps // 100)
         for until in range(chunk, max_steps + chunk, chunk):
             state = advance(state, jnp.asarray(min(until, max_steps)))
-            value = jnp.max(jnp.abs(state.value))
-            bar.update(task, completed=int(state.step.max()), description=f"fit, objective {float(value):.6g}")
+            best = np.nanmax(np.asarray(state.trace))
+            bar.update(task, completed=int(state.step.max()), description=f"fit, objective {best:.6g}")
             if bool(state.converged.all()):
                 break
         bar.update(task, total=int(state.step.max()))

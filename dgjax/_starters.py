@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks
+from dgjax import _checks, _fit
 from dgjax._fit import fit, restarted
 from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.densities._poisson import not_counts
@@ -146,9 +146,11 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
     rows = _checks.as_rows(x, model.num_features)
-    _checks.check_cells(rows, model.invalid(rows), lambda column: model.support(column) + ", or NaN where missing")
+    _checks.check_cells(
+        rows, _checks.invalid(model, rows), lambda column: model.support(column) + ", or NaN where missing"
+    )
     _checks.check_observed(rows, jnp.ones(len(rows)))
-    return model.weak_prior(rows, float(strength))
+    return _fit.weak_prior(model, rows, float(strength))
 
 
 def _rows(x):

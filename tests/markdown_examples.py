@@ -8,6 +8,8 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
@@ -21,13 +23,20 @@ def examples(page: Path) -> list[tuple[int, str, str | None]]:
 def run(page: Path) -> None:
     """Runs all examples of the page, and raises where one fails or prints something else than the page shows."""
     namespace = {"__name__": "__main__"}
-    for line, code, expected in examples(page):
-        printed = io.StringIO()
-        # Blank lines in front make a traceback name the page's own line.
-        with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * line + code, str(page), "exec"), namespace)
-        if expected is not None and printed.getvalue().strip() != expected.strip():
-            raise AssertionError(
-                f"{page.relative_to(ROOT)}, the example at line {line + 1} prints\n\n{printed.getvalue()}"
-                f"\nwhere the page shows\n\n{expected}"
-            )
+    # A page may set how arrays print; the next one starts afresh.
+    with np.printoptions():
+        for line, code, expected in examples(page):
+            printed = _printed(page, line, code, namespace)
+            if expected is not None and printed.strip() != expected.strip():
+                raise AssertionError(
+                    f"{page.relative_to(ROOT)}, the example at line {line + 1} prints\n\n{printed}"
+                    f"\nwhere the page shows\n\n{expected}"
+                )
+
+
+def _printed(page, line, code, namespace):
+    printed = io.StringIO()
+    # Blank lines in front make a traceback name the page's own line.
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n" * line + code, str(page), "exec"), namespace)
+    return printed.getvalue()

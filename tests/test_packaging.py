@@ -1,5 +1,6 @@
 """What is installed: two import packages, typed, one version, and nothing that happens on import."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -7,9 +8,10 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 import dgjax
 import dgjax_kernels
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -42,7 +44,15 @@ def test_import_changes_no_setting_and_loads_no_extra():
         "extras = {'pandas', 'sklearn', 'matplotlib', 'jinja2', 'pyarrow', 'typer'} & set(sys.modules)\n"
         "assert not extras, extras\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 

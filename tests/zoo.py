@@ -93,9 +93,18 @@ ZOO = [
 CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
 
 
-def every(cases: list[Case]) -> pytest.MarkDecorator:
+QUICK = ("one Gaussian", "full", "spherical", "Bernoulli", "Poisson")
+"""Enough for laws that take long to compile; the others are marked slow there."""
+
+
+def every(cases: list[Case], quick: tuple[str, ...] | None = None) -> pytest.MarkDecorator:
     """A test for each; all tests of a case go to one worker, which compiles its functions once."""
-    marked = [pytest.param(case, marks=pytest.mark.xdist_group(case.name), id=case.name) for case in cases]
+
+    def mark(case):
+        marks = [pytest.mark.xdist_group(case.name)]
+        return [*marks, pytest.mark.slow] if quick is not None and case.name not in quick else marks
+
+    marked = [pytest.param(case, marks=mark(case), id=case.name) for case in cases]
     return pytest.mark.parametrize("case", marked)
 
 

@@ -84,8 +84,14 @@ def _expected_statistics(x, c, mean, L):
 
 
 def _whitened(x, mean, L):
-    """L^-1 (x - mean), (n, g, m, d)."""
-    return jnp.einsum("gde,ngme->ngmd", triangular.inverse(L), x[:, None, None] - mean)
+    """L^-1 (x - mean), (n, g, m, d).
+
+    By the inverse, as matrix products, and one step of refinement, which makes it as accurate as substitution; without
+    it float32 misses 1e-3 nats + 1e-5 relative already at condition numbers of 1e5.
+    """
+    W, L, residual = triangular.inverse(L), jnp.tril(L), x[:, None, None] - mean
+    u = jnp.einsum("gde,ngme->ngmd", W, residual)
+    return u + jnp.einsum("gde,ngme->ngmd", W, residual - jnp.einsum("gde,ngme->ngmd", L, u))
 
 
 def _reordered(x, L):

@@ -4,9 +4,10 @@ Each line with an ignore below is an error for pyright. If the checker came to a
 unnecessary, which is itself an error in this project (reportUnnecessaryTypeIgnoreComment): `make test` would fail.
 """
 
-import dgjax as dg
 import jax
 import jax.numpy as jnp
+
+import dgjax as dg
 
 x = jnp.zeros((4, 2))
 y = jnp.zeros(4, int)

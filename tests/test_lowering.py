@@ -1,0 +1,51 @@
+"""Every verb lowers for every platform, on a machine that has none of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from test_laws import VERBS
+from zoo import ZOO, Case, every
+
+import dgjax as dg
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def lower(fn, *arguments):
+    traced = jax.jit(fn).trace(*arguments)
+    for platform in PLATFORMS:
+        assert traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+@every(ZOO)
+def test_verbs_of_generative_models(case: Case):
+    model, (x, y), key = case.model("float32"), case.rows("float32"), jax.random.key(0)
+    x = x.at[::3, 0].set(jnp.nan)
+    for verb in VERBS.values():
+        lower(functools.partial(verb), model, x, y, key)
+    lower(jax.grad(lambda model: dg.log_prob(model, x).sum()), model)
+    prior = dg.weak_prior(model, x)
+    lower(lambda model, x, y: dg.fit(model, x, y, prior=prior, max_steps=3).model, model, x, y)
+    lower(lambda model: dg.marginal(model, [0, 1]), model)
+
+
+@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("features", ["linear", "quadratic"])
+def test_verbs_of_discriminative_models(features, method):
+    model = dg.logistic_regression(3, 3, features)
+    x, y = jnp.zeros((12, 3)), jnp.arange(12) % 3
+    for verb in (dg.predict, dg.predict_log_proba):
+        lower(verb, model, x)
+    lower(dg.log_conditional, model, x, y)
+    lower(dg.sample_labels, model, jax.random.key(0), x)
+    lower(lambda model, x, y: dg.fit(model, x, y, l2=1.0, method=method, max_steps=3).model, model, x, y)
+
+
+def test_twins_and_averages():
+    case = ZOO[1]
+    model, (x, _) = case.model("float32"), case.rows("float32")
+    lower(lambda model, x: dg.predict(dg.discriminative(model), x), model, x)
+    x = x.at[0, 0].set(jnp.nan)
+    lower(lambda model, x: dg.predict(dg.marginalize(dg.discriminative(model), model), x), model, x)

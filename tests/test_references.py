@@ -1,0 +1,103 @@
+"""Values that others published, or that were computed without this library."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+
+import dgjax as dg
+
+pytestmark = pytest.mark.usefixtures("x64")
+X, Y = load_iris(return_X_y=True)
+
+
+def test_one_gaussian_with_missing_cells():
+    """The maximum for the data of R's mvnmle, 13 rows with 13 cells missing (Little and Rubin)."""
+    x = np.genfromtxt(Path(__file__).parent / "data" / "missvals.csv", delimiter=",", skip_header=1)
+    start = dg.Gaussian(np.nanmean(x, 0)[None], np.diag(np.nanstd(x, 0))[None])
+    fitted = dg.fit(start, x, tol=1e-13, max_steps=5000)
+    assert fitted.converged
+    assert dg.log_prob(fitted.model, x).sum() == pytest.approx(-132.925250, rel=1e-6)
+    assert fitted.objective[-1] == pytest.approx(-132.925250, rel=1e-6)
+    np.testing.assert_allclose(fitted.model.mean[0], [6.655166, 49.965259, 11.769231, 27.047090, 95.423077], rtol=1e-6)
+    factor = fitted.model.scale_tril[0]
+    covariance = factor @ factor.T
+    expected = {(0, 0): 21.825568, (1, 1): 238.012439, (1, 3): -252.072311, (3, 3): 294.183031, (4, 4): 208.904852}
+    for place, value in expected.items():
+        assert covariance[place] == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "joint", "conditional", "errors"),
+    [("tied", -263.2037, -6.5576, 3), ("full", -188.3756, -5.4547, 3), ("diagonal", -326.0501, -16.6873, 6)],
+)
+def test_discriminant_analysis_of_iris(covariance, joint, conditional, errors):
+    """Sums of log p(x, y) and log p(y | x), and errors of 150: computed with scipy, to 1e-4."""
+    model = dg.discriminant_analysis(X, Y, covariance)
+    assert dg.log_joint(model, X, Y).sum() == pytest.approx(joint, abs=1e-4)
+    assert dg.log_conditional(model, X, Y).sum() == pytest.approx(conditional, abs=1e-4)
+    assert (dg.predict(model, X) != Y).sum() == errors
+    twin = dg.discriminative(model)
+    np.testing.assert_allclose(dg.predict_log_proba(twin, X), dg.predict_log_proba(model, X), atol=1e-6)
+
+
+def test_diagonal_discriminant_analysis_is_gaussian_naive_bayes():
+    assert jax.tree.all(
+        jax.tree.map(jnp.allclose, dg.naive_bayes(X, Y), dg.discriminant_analysis(X, Y, "diagonal")),
+    )
+
+
+def precisions(density):
+    if isinstance(density, dg.Gaussian):
+        return np.linalg.inv(density.scale_tril @ np.swapaxes(density.scale_tril, -1, -2))
+    precision = np.exp(-2 * density.log_scale)
+    return precision[:, 0] if precision.shape[1] == 1 else precision
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
+def test_mixture_of_iris_as_scikit_learn(covariance):
+    """A maximum of ours is one of theirs."""
+    names = {"diagonal": "diag"}
+    start = dg.gaussian_mixture(jax.random.key(0), X, 3, covariance)
+    fitted = dg.fit(start, X, tol=1e-10, max_steps=2000)
+    assert fitted.converged
+    density = fitted.model.density
+    peer = GaussianMixture(
+        3,
+        covariance_type=names.get(covariance, covariance),
+        tol=1e-10,
+        max_iter=2000,
+        reg_covar=0,
+        weights_init=np.exp(fitted.model.log_weights),
+        means_init=density.mean,
+        precisions_init=precisions(density),
+    ).fit(X)
+    assert dg.log_prob(fitted.model, X).sum() == pytest.approx(peer.score(X) * len(X), rel=1e-6)
+    assert dg.bic(fitted.model, X) == pytest.approx(peer.bic(X), rel=1e-6)
+    assert dg.aic(fitted.model, X) == pytest.approx(peer.aic(X), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logistic_regression_as_scikit_learn(classes, method):
+    x, y = X[classes > Y], Y[classes > Y]
+    model = dg.fit(dg.logistic_regression(4, classes), x, y, l2=1.0, method=method, tol=1e-10).model
+    peer = LogisticRegression(C=1.0, tol=1e-12, max_iter=5000).fit(x, y)
+    np.testing.assert_allclose(np.exp(dg.predict_log_proba(model, x)), peer.predict_proba(x), atol=1e-5)
+
+
+def test_newton_reaches_what_lbfgs_does_on_raw_columns():
+    """Thirty columns whose scales differ by 1e4, unscaled."""
+    x, y = load_breast_cancer(return_X_y=True)
+    fits = [
+        dg.fit(dg.logistic_regression(30, 2), x, y, l2=1.0, method=m, max_steps=5000, tol=1e-9)
+        for m in ("newton", "lbfgs")
+    ]
+    newton, lbfgs = (float(fit.objective[-1]) for fit in fits)
+    assert newton == pytest.approx(lbfgs, rel=1e-4)
+    assert newton >= lbfgs - 1e-6
