@@ -1,11 +1,12 @@
 """The data set, its splits and the models fitted on them: what the questions share, so that nothing is fitted twice."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dgjax.compare._contestants import Contestant, Pair, contestants, pairs
 from dgjax.compare._dataset import Dataset
+from dgjax.compare._metrics import brier
 from dgjax.compare._plan import Plan
 from dgjax.compare._splits import Split, make_split
 from dgjax.compare._training import Fitted, Training, make_training
@@ -18,6 +19,7 @@ class Bench:
     dataset: Dataset
     plan: Plan
     _fitted: dict[tuple[int, str], Fitted] = field(default_factory=dict)
+    _strength: dict[str, float] = field(default_factory=dict)
 
     @property
     def contestants(self) -> dict[str, Contestant]:
@@ -33,6 +35,11 @@ class Bench:
     def generative(self) -> list[str]:
         """Keys of the generative contestants."""
         return [c.key for c in self.contestants.values() if c.side == "generative"]
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """What was chosen so far."""
+        return {key: value for key, value in self._strength.items() if self.contestants[key].strengths}
 
     @property
     def chance(self) -> float:
@@ -57,9 +64,31 @@ class Bench:
         """Rows that are not as the data set has them."""
         return make_training(self.dataset, x, y, size or self.plan.train_rows, seed)
 
+    def of_one_class(self, rows: np.ndarray, seed: int) -> Training:
+        """Rows that all have one label, as the only class there is."""
+        name = self.dataset.classes[int(self.dataset.y[rows[0]])]
+        alone = replace(self.dataset, classes=(name,))
+        return make_training(alone, self.dataset.x[rows], np.zeros(len(rows), int), self.plan.train_rows, seed)
+
     def fit(self, key: str, training: Training) -> Fitted:
-        """A contestant fitted on those rows."""
-        return self.contestants[key].fit(training, self.plan)
+        """A contestant fitted on those rows, held back as much as did it good."""
+        return self._fit(key, training, self.strength(key))
+
+    def _fit(self, key: str, training: Training, strength: float) -> Fitted:
+        return self.contestants[key].fit(replace(training, strength=strength), self.plan)
+
+    def strength(self, key: str) -> float:
+        """Of three, what gives the lowest Brier score on a quarter of the first split's training rows."""
+        choices = self.contestants[key].strengths
+        if key not in self._strength:
+            self._strength[key] = min(choices, key=lambda one: self._validated(key, one)) if choices else 1.0
+        return self._strength[key]
+
+    def _validated(self, key: str, strength: float) -> float:
+        rows = self.split(0).train
+        own, other = rows[: -(len(rows) // 4)], rows[-(len(rows) // 4) :]
+        fitted = self._fit(key, self.training(own, 0), strength)
+        return brier(fitted.log_proba(self.dataset.x[other]), self.dataset.y[other])
 
     def full(self, key: str, repeat: int) -> Fitted:
         """A contestant fitted on all training rows of a split, once."""

@@ -35,7 +35,9 @@ def date_error(name: str, example: str) -> InputError:
     )
 
 
-def parse_text(name: str, cells: Sequence[str], lines: Sequence[int], comma: bool = False, place: str = "line") -> Column:
+def parse_text(
+    name: str, cells: Sequence[str], lines: Sequence[int], comma: bool = False, place: str = "line"
+) -> Column:
     """Numbers if all cells are, else categories; `lines` are the cells' places in the file, for messages."""
     stripped = [cell.strip() for cell in cells]
     given = [i for i, cell in enumerate(stripped) if cell.lower() not in MISSING]

@@ -17,6 +17,7 @@ from dgjax.compare._training import Fitted, Predict, Training, in_blocks
 
 Side = Literal["generative", "discriminative", "reference"]
 NUM_COMPONENTS = 2
+STRENGTHS = {"generative": (1.0, 3.0, 10.0), "discriminative": (0.1, 1.0, 10.0)}
 FEATURES = {"logistic": "linear", "quadratic": "quadratic"}
 
 
@@ -30,6 +31,11 @@ class Contestant:
     side: Side
     fit: Callable[[Training, Plan], Fitted]
     full: bool = False
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """What `Training.strength` is chosen from; the references are taken as they come."""
+        return STRENGTHS.get(self.side, ())
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,15 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
         Contestant("lda", "Linear discriminant analysis", "LDA", "generative", _fit_lda, full=True),
         Contestant("qda", "Quadratic discriminant analysis", "QDA", "generative", _fit_qda, full=True),
         Contestant("mda", "Mixture discriminant analysis", "MDA", "generative", _fit_mda, full=True),
-        Contestant("logistic", "Logistic regression", "logistic", "discriminative", _fit_linear),
-        Contestant("quadratic", "Quadratic logistic regression", "quadratic logistic", "discriminative", _fit_quadratic, full=True),
+        Contestant("logistic", "Logistic regression", "logistic regression", "discriminative", _fit_linear),
+        Contestant(
+            "quadratic",
+            "Quadratic logistic regression",
+            "quadratic logistic regression",
+            "discriminative",
+            _fit_quadratic,
+            full=True,
+        ),
         Contestant("forest", "Random forest", "random forest", "reference", lambda t, _: _references.fit_forest(t)),
         Contestant("boosting", "Gradient boosting", "gradient boosting", "reference", _fit_boosting),
         Contestant("svm", "RBF SVM", "RBF SVM", "reference", lambda t, _: _references.fit_svm(t)),
@@ -85,10 +98,14 @@ def complete(fitted: Fitted, x: np.ndarray, seed: int) -> np.ndarray:
 
 def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
     """A discriminative contestant on rows completed by its twin several times, each with its part of the weight."""
-    draws = [complete(twin, training.padded(training.x), training.seed + i) for i in range(plan.twin_completions)]
-    labels = np.tile(training.labels, len(draws))
-    weights = np.tile(training.weights / len(draws), len(draws))
-    return _fit_logistic(training, plan, FEATURES[key], (np.concatenate(draws), labels, weights))
+    # Rows times completions fit into the number of rows that everything else is compiled for.
+    times, n = plan.twin_completions, len(training.x)
+    draws = [complete(twin, training.x, training.seed + i) for i in range(times)]
+    spare = max(0, training.size - times * n)
+    x = np.concatenate([*draws, np.zeros((spare, draws[0].shape[1]), np.float32)])
+    labels = np.concatenate([np.tile(training.y, times), np.zeros(spare, int)]).astype(np.int32)
+    weights = (np.arange(len(x)) < times * n).astype(np.float32) / times
+    return _fit_logistic(training, plan, FEATURES[key], (x, labels, weights))
 
 
 def draw(fitted: Fitted, label: int, count: int, seed: int) -> np.ndarray:
@@ -105,6 +122,12 @@ def fill(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     assert fitted.encoder is not None
     rows = dg.impute(fitted.model, fitted.encoder.view(x, fitted.view))
     return fitted.encoder.features(np.asarray(rows, float), fitted.view)
+
+
+def log_prob(fitted: Fitted, x: np.ndarray) -> np.ndarray:
+    """log p(x) (m,) of a generative contestant."""
+    assert fitted.log_prob is not None
+    return fitted.log_prob(x)
 
 
 def without_class(model: Any, label: int) -> Any:
@@ -149,27 +172,38 @@ def _fit_qda(training: Training, plan: Plan) -> Fitted:
 
 
 def _fit_mda(training: Training, plan: Plan) -> Fitted:
+    """Means start at clusters of each class, covariances at the unit: in standardised units no class is narrower."""
     # The start needs complete rows and labels; EM then sees the rows as they are.
-    x, known = training.view("features", True), np.resize(training.y[training.y >= 0], training.size)
-    rows = np.resize(np.flatnonzero(training.y >= 0), training.size)
-    model = dg.mixture_discriminant_analysis(
-        jax.random.key(training.seed), x[rows], known.astype(np.int32), NUM_COMPONENTS, num_classes=training.num_classes
-    )
-    return _fit_generative(training, plan, model.density, "features", plan.mixture_steps)
+    x = training.view("features", True)
+    key, rows = jax.random.key(training.seed), np.resize(np.flatnonzero(training.y >= 0), training.size)
+    if training.num_classes == 1:
+        start: Any = dg.gaussian_mixture(key, x[rows], NUM_COMPONENTS)
+        mean = start.density.mean[None]
+    else:
+        labels, k = training.y[rows].astype(np.int32), training.num_classes
+        # A class held out has no rows of its own to start at: it borrows the last ones.
+        absent = np.repeat(np.setdiff1d(np.arange(k), labels), NUM_COMPONENTS)
+        labels[len(labels) - len(absent) :] = absent
+        start: Any = dg.mixture_discriminant_analysis(key, x[rows], labels, NUM_COMPONENTS, num_classes=k)
+        mean = start.density.density.mean
+    factor = jnp.broadcast_to(jnp.eye(x.shape[1]), (*mean.shape, x.shape[1]))
+    density = dg.Mixture(jnp.zeros(mean.shape[:-1]), dg.Gaussian(mean, factor))
+    return _fit_generative(training, plan, density, "features")
 
 
-def _fit_generative(training: Training, plan: Plan, density: Any, view: View, steps: int | None = None) -> Fitted:
-    """Standard normal start in standardised units; then EM, which is closed form when every cell and label is there."""
+def _fit_generative(training: Training, plan: Plan, density: Any, view: View) -> Fitted:
+    """EM from that start, which is closed form when every cell and label is there."""
     x, y = training.view(view, False), training.labels
-    missing = bool(np.isnan(x).any())
     start = dg.Mixture(jnp.zeros(training.num_classes), density)
-    prior = dg.weak_prior(start, _unit_rows(training, view))
-    steps = plan.missing_steps if missing else steps or plan.mixture_steps
+    prior = dg.weak_prior(start, _unit_rows(training, view), training.strength)
+    # One number of steps for all, as another would be compiled again; what takes long stops at smaller gains instead.
+    partly = np.isnan(training.x).any() or (y < 0).any()
+    steps, tol = plan.mixture_steps, plan.em_tol if partly else 1e-3
     if (y < 0).any():
         labelled = training.weights * (y >= 0)
-        start = dg.fit(start, x, np.maximum(y, 0), weights=labelled, prior=prior, max_steps=steps).model
+        start = dg.fit(start, x, np.maximum(y, 0), weights=labelled, prior=prior, max_steps=steps, tol=tol).model
     begin = time.perf_counter()
-    model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps).model
+    model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps, tol=tol).model
     jax.block_until_ready(model)
     return _wrapped(model, training, plan, view, time.perf_counter() - begin)
 
@@ -199,7 +233,7 @@ def _fit_logistic(
     weights = weights * (y >= 0)
     start = dg.logistic_regression(x.shape[1], training.num_classes, features=features)
     begin = time.perf_counter()
-    model = dg.fit(start, x, np.maximum(y, 0), weights=weights, l2=1.0).model
+    model = dg.fit(start, x, np.maximum(y, 0), weights=weights, l2=training.strength).model
     jax.block_until_ready(model)
     return replace(_wrapped(model, training, plan, "features", time.perf_counter() - begin), log_prob=None)
 

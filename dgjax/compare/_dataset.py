@@ -63,7 +63,9 @@ def load(data: str, target: str | None = None, drop: tuple[str, ...] = ()) -> Da
     if data in EMBEDDED and not path.is_file():
         if target is not None or drop:
             option = "--target" if target is not None else "--drop"
-            raise InputError(f"{option}: expected only with a file, got it with the embedded data set '{data}'; leave it out")
+            raise InputError(
+                f"{option}: expected only with a file, got it with the embedded data set '{data}'; leave it out"
+            )
         return _embedded(data)
     if path.is_dir():
         raise InputError(f"DATA {data}: expected a file, got a folder; name the file in it, as {path / 'data.csv'}")
@@ -73,7 +75,9 @@ def load(data: str, target: str | None = None, drop: tuple[str, ...] = ()) -> Da
             "or type: dgjax compare digits"
         )
     if target is not None and target in drop:
-        raise InputError(f"--drop {target}: expected a column other than the target, got the target; leave out one of the two")
+        raise InputError(
+            f"--drop {target}: expected a column other than the target, got the target; leave out one of the two"
+        )
     return from_table(read_table(path, drop), path.name, target)
 
 
@@ -106,9 +110,13 @@ def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
 def _target(table: Table, target: str | None) -> tuple[str, list[str]]:
     names = table.names
     if len(names) < 2:
-        raise InputError(f"DATA: expected a target and at least one more column, got {len(names)} ({listed(names)}); add columns")
+        raise InputError(
+            f"DATA: expected a target and at least one more column, got {len(names)} ({listed(names)}); add columns"
+        )
     if target is not None and target not in names:
-        raise InputError(f"--target {target}: expected a column of the data, got none of that name; it has {listed(names)}")
+        raise InputError(
+            f"--target {target}: expected a column of the data, got none of that name; it has {listed(names)}"
+        )
     if target is not None:
         return target, []
     usual = [name for name in names if name.lower() in TARGET_NAMES]
@@ -121,7 +129,9 @@ def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...], int]:
     known = ~np.isnan(column.values)
     values, codes = np.unique(column.values[known], return_inverse=True)
     if len(values) == 0:
-        raise InputError(f"--target {column.name}: expected class labels, got only empty cells; --target names another column")
+        raise InputError(
+            f"--target {column.name}: expected class labels, got only empty cells; --target names another column"
+        )
     if len(values) > MOST_LEVELS:
         raise InputError(
             f"--target {column.name}: expected at most {MOST_LEVELS} classes, got {len(values)} different values; "
@@ -148,7 +158,10 @@ def _check_features(features: tuple[Column, ...], target: str) -> None:
     for column in features:
         given = column.values[~np.isnan(column.values)]
         if len(given) == 0:
-            raise InputError(f"column '{column.name}': expected numbers or text, got only empty cells; leave it out: --drop '{column.name}'")
+            raise InputError(
+                f"column '{column.name}': expected numbers or text, got only empty cells; "
+                f"leave it out: --drop '{column.name}'"
+            )
         if (given == given[0]).all():
             value = column.levels[0] if column.levels else f"{given[0]:g}"
             raise InputError(

@@ -1,5 +1,6 @@
 """The questions of missing cells, and of what a generative model knows beside the label."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -41,14 +42,16 @@ def at_prediction(bench: Bench, answer: Answer) -> list[Task]:
     def averaged(repeat: int, pair: Pair) -> list[Record]:
         classifier, twin = bench.full(pair.discriminative, repeat), bench.full(pair.generative[0], repeat)
         shares = tuple(share for share in plan.missing_shares if share)
-        return accuracies(repeat, pair.discriminative, {twin_method(pair): average_over(classifier, twin, plan)}, shares)
+        return accuracies(
+            repeat, pair.discriminative, {twin_method(pair): average_over(classifier, twin, plan)}, shares
+        )
 
     return _with_twins(bench, plan.missing_repeats, measure, averaged)
 
 
 def at_training(bench: Bench, answer: Answer) -> list[Task]:
     """Accuracy against the share of missing cells of the training rows; the rows to predict are complete."""
-    plan = bench.plan
+    plan, twins = bench.plan, {}
 
     def rows(repeat: int, share: float) -> tuple[np.ndarray, np.ndarray]:
         own = bench.split(repeat).train[: plan.missing_train_rows]
@@ -62,20 +65,26 @@ def at_training(bench: Bench, answer: Answer) -> list[Task]:
         side, records = bench.contestants[key].side, []
         for share in plan.missing_train_shares:
             x, y = rows(repeat, share)
-            how = {"generative": {EXACT: x, MEAN: mean_filled(x, bench)}, "discriminative": {MEAN: x}, "reference": {OWN: x}}
+            how = {
+                "generative": {EXACT: x, MEAN: mean_filled(x, bench)},
+                "discriminative": {MEAN: x},
+                "reference": {OWN: x},
+            }
             for method, given in how[side].items():
-                fitted = bench.fit(key, bench.given(given, y, repeat, plan.missing_train_rows))
+                fitted = bench.fit(key, bench.given(given, y, repeat))
                 records.append(score(key, repeat, share, method, fitted))
+                if method == EXACT:
+                    twins[repeat, share, key] = fitted
         return records
 
     def averaged(repeat: int, pair: Pair) -> list[Record]:
         records = []
-        for share in plan.missing_train_shares:
-            if share:
-                training = bench.given(*rows(repeat, share), repeat, plan.missing_train_rows)
-                twin = bench.fit(pair.generative[0], training)
-                fitted = fit_drawn(training, twin, pair.discriminative, plan)
-                records.append(score(pair.discriminative, repeat, share, twin_method(pair), fitted))
+        for share in filter(None, plan.missing_train_shares):
+            training, place = bench.given(*rows(repeat, share), repeat), (repeat, share, pair.generative[0])
+            twin = twins[place] if place in twins else bench.fit(pair.generative[0], training)
+            held = replace(training, strength=bench.strength(pair.discriminative))
+            fitted = fit_drawn(held, twin, pair.discriminative, plan)
+            records.append(score(pair.discriminative, repeat, share, twin_method(pair), fitted))
         return records
 
     return _with_twins(bench, plan.missing_repeats, measure, averaged)
@@ -105,8 +114,11 @@ def _with_twins(bench: Bench, repeats: int, measure, averaged) -> list[Task]:
     for repeat in range(repeats):
         rounds += tasks[repeat * size : (repeat + 1) * size]
         rounds += [
-            Task(f"{bench.contestants[p.discriminative].short} over {bench.contestants[p.generative[0]].short}, "
-                 f"{repeat + 1} of {repeats}", partial(averaged, repeat, p))
+            Task(
+                f"{bench.contestants[p.discriminative].short} over {bench.contestants[p.generative[0]].short}, "
+                f"{repeat + 1} of {repeats}",
+                partial(averaged, repeat, p),
+            )
             for p in pairs
         ]
     return rounds
@@ -145,10 +157,11 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
 
     def real(repeat: int, key: str) -> list[Record]:
         x, y = bench.test(repeat)
-        return [Record("samples recognised", "real rows", repeat, _metrics.accuracy(bench.full(key, repeat).log_proba(x), y))]
+        right = _metrics.accuracy(bench.full(key, repeat).log_proba(x), y)
+        return [Record("samples recognised", "real rows", repeat, right)]
 
-    tasks = each(bench, plan.missing_repeats, [forest], real)
-    return tasks + each(bench, plan.missing_repeats, bench.generative, measure)
+    repeats = plan.missing_repeats
+    return each(bench, repeats, [forest], real) + each(bench, repeats, bench.generative, measure)
 
 
 def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
@@ -157,7 +170,9 @@ def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.nda
     first = [np.flatnonzero(y == label)[:1] for label in range(len(bench.dataset.classes))]
     shown = np.concatenate(first)[:10]
     numeric = bench.dataset.numeric
-    occluded = answer.pictures.setdefault("occluded", {"truth": x[shown][:, numeric], "covered": covered[shown][:, numeric]})
+    occluded = answer.pictures.setdefault(
+        "occluded", {"truth": x[shown][:, numeric], "covered": covered[shown][:, numeric]}
+    )
     occluded[MEAN] = guesses[MEAN][shown]
     occluded[key] = guesses[EXACT][shown]
 

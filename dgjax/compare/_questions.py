@@ -9,8 +9,12 @@ import numpy as np
 
 from dgjax.compare import _metrics
 from dgjax.compare._bench import Bench
-from dgjax.compare._contestants import strangeness
+from dgjax.compare._contestants import log_prob, strangeness
 from dgjax.compare._results import Answer, Record
+from dgjax.compare._training import Predict
+
+DENSITY, LARGEST = "log p(x)", "largest probability"
+LABELLED, ALL_ROWS = "labelled rows only", "all rows"
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ def training_rows(bench: Bench, answer: Answer) -> list[Task]:
             whole = size == len(train)
             fitted = bench.full(key, repeat) if whole else bench.fit(key, bench.training(train[:size], repeat))
             log_proba = fitted.log_proba(x)
-            records.append(Record("accuracy", key, repeat, _metrics.accuracy(log_proba, y), size))
-            records.append(Record("log-loss", key, repeat, _metrics.log_loss(log_proba, y), size))
+            records.append(Record("accuracy", key, repeat, _metrics.accuracy(log_proba, y), float(size)))
+            records.append(Record("log-loss", key, repeat, _metrics.log_loss(log_proba, y), float(size)))
         return records
 
     return each(bench, bench.plan.repeats, list(bench.contestants), measure)
@@ -48,21 +52,26 @@ def held_out(bench: Bench, answer: Answer) -> list[Task]:
     def measure(run: int, key: str) -> list[Record]:
         label, repeat = int(shown[run % len(shown)]), run % bench.plan.repeats
         side = bench.contestants[key].side
-        if side == "reference" and len(counts) == 2:
-            return []
         dataset, split = bench.dataset, bench.split(repeat)
-        fitted = bench.fit(key, bench.training(split.train[dataset.y[split.train] != label], repeat))
+        rows = split.train[dataset.y[split.train] != label]
         usual = dataset.x[split.test[dataset.y[split.test] != label]]
         strange = dataset.x[dataset.y == label][: bench.plan.test_rows]
-        scores = {"largest probability": lambda x: -_without(fitted.log_proba(x), label).max(1)}
-        if side == "generative":
-            scores["log p(x)"] = strangeness(fitted, label, bench.plan)
+        if len(counts) == 2:
+            fitted = bench.fit(key, bench.of_one_class(rows, repeat))
+            scores: dict[str, Predict] = {DENSITY: lambda x: -log_prob(fitted, x)}
+        else:
+            fitted = bench.fit(key, bench.training(rows, repeat))
+            scores = {LARGEST: lambda x: -_without(fitted.log_proba(x), label).max(1)}
+            if side == "generative":
+                scores[DENSITY] = strangeness(fitted, label, bench.plan)
         return [
             Record("auroc", key, run, _metrics.auroc(score(strange), score(usual)), method=method)
             for method, score in scores.items()
         ]
 
-    return each(bench, bench.plan.held_out_runs, list(bench.contestants), measure)
+    # With one class left to know, every class probability is 1 and says nothing: only a density can tell.
+    keys = bench.generative if len(counts) == 2 else list(bench.contestants)
+    return each(bench, bench.plan.held_out_runs, keys, measure)
 
 
 def _without(log_proba: np.ndarray, label: int) -> np.ndarray:
@@ -81,12 +90,12 @@ def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
         records = []
         for share in bench.plan.labelled_shares:
             labelled, rest = np.split(train, [round(share * len(train))])
-            fits = {"labelled rows only": bench.training(labelled, repeat)}
+            fits = {LABELLED: bench.training(labelled, repeat)}
             spare = np.concatenate([rest, unlabelled])[: bench.plan.train_rows - len(labelled)]
             if bench.contestants[key].side == "generative" and len(spare):
                 everyone = np.concatenate([labelled, spare])
                 known = np.where(np.arange(len(everyone)) < len(labelled), bench.dataset.y[everyone], -1)
-                fits["all rows"] = bench.given(bench.dataset.x[everyone], known, repeat)
+                fits[ALL_ROWS] = bench.given(bench.dataset.x[everyone], known, repeat)
             for method, training in fits.items():
                 value = _metrics.accuracy(bench.fit(key, training).log_proba(x), y)
                 records.append(Record("accuracy", key, repeat, value, share, method))
@@ -136,7 +145,7 @@ def cost(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def each(bench: Bench, repeats: int, keys: list[str], measure: Callable[[int, str], list[Record]]) -> list[Task]:
-    """One task for each repeat and contestant, repeats outermost: an interrupted question still compares like with like."""
+    """One task for each repeat and contestant, repeats outermost: cut short, it still compares like with like."""
     return [
         Task(f"{bench.contestants[key].short}, {repeat + 1} of {repeats}", partial(measure, repeat, key))
         for repeat in range(repeats)

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from dgjax.compare._training import Fitted, Training
 
@@ -22,27 +23,35 @@ def fit_forest(training: Training) -> Fitted:
 def fit_boosting(training: Training, steps: int) -> Fitted:
     """Histogram gradient boosting; missing cells are split on natively."""
     model = HistGradientBoostingClassifier(
-        max_iter=steps, max_leaf_nodes=8, min_samples_leaf=5, early_stopping=False, random_state=training.seed
+        max_iter=steps,
+        max_leaf_nodes=8,
+        min_samples_leaf=5,
+        early_stopping=False,  # pyright: ignore[reportArgumentType]
+        random_state=training.seed,
     )
     return _fit(training, model, native=True)
 
 
 def fit_svm(training: Training) -> Fitted:
     """RBF kernel, probabilities by Platt's method on two folds; missing cells are filled by the mean."""
-    return _fit(training, CalibratedClassifierCV(SVC(), cv=2, ensemble=False), native=False)
+    model = CalibratedClassifierCV(SVC(), cv=2, ensemble=False)  # pyright: ignore[reportArgumentType]
+    return _fit(training, model, native=False)
 
 
 def _fit(training: Training, model: Any, native: bool) -> Fitted:
     known = training.y >= 0
     encoder = training.encoder
     x, y = encoder.view(training.x[known], "features", filled=not native), training.y[known]
-    start = time.perf_counter()
-    model.fit(x, y)
-    seconds = time.perf_counter() - start
+    # Threads gain nothing on so few rows, and cost much where the machine has other work.
+    with threadpool_limits(1):
+        start = time.perf_counter()
+        model.fit(x, y)
+        seconds = time.perf_counter() - start
 
     def predict(rows: np.ndarray, filled: bool) -> np.ndarray:
         proba = np.zeros((len(rows), training.num_classes))
-        proba[:, model.classes_] = model.predict_proba(encoder.view(rows, "features", filled))
+        with threadpool_limits(1):
+            proba[:, model.classes_] = model.predict_proba(encoder.view(rows, "features", filled))
         return np.log(np.maximum(proba, SMALLEST_PROBABILITY))
 
     return Fitted(
@@ -58,7 +67,12 @@ def _fit(training: Training, model: Any, native: bool) -> Fitted:
 def _num_parameters(model: Any) -> int:
     """Numbers that the fitted model keeps: splits and leaves of trees, support vectors and their coefficients."""
     if isinstance(model, RandomForestClassifier):
-        return int(sum(2 * (t.tree_.node_count - t.tree_.n_leaves) + t.tree_.n_leaves * t.tree_.n_classes[0] for t in model.estimators_))
+        return int(
+            sum(
+                2 * (t.tree_.node_count - t.tree_.n_leaves) + t.tree_.n_leaves * t.tree_.n_classes[0]
+                for t in model.estimators_
+            )
+        )
     if isinstance(model, HistGradientBoostingClassifier):
         leaves = model.n_iter_ * model.n_trees_per_iteration_ * model.max_leaf_nodes
         return int(3 * leaves)

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from threadpoolctl import threadpool_limits
 
 from dgjax.compare import _missing, _questions
 from dgjax.compare._bench import Bench
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._plan import Plan, make_plan
 from dgjax.compare._questions import Task
-from dgjax.compare._results import Answer
+from dgjax.compare._results import Answer, Record
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Question:
     title: str
     short: str
     tasks: Callable[[Bench, Answer], list[Task]]
+    # Compiling takes one core: two tasks at once halve it. What is timed runs alone.
+    workers: int = 2
 
 
 QUESTIONS = (
@@ -28,13 +33,19 @@ QUESTIONS = (
     Question("calibration", "Can its probabilities be believed?", "calibration", _questions.calibration),
     Question("held_out", "Does it notice a class it has never seen?", "unseen class", _questions.held_out),
     Question("labelled_rows", "Do rows without a label help?", "unlabelled rows", _questions.labelled_rows),
-    Question("missing_prediction", "What if cells are missing at prediction?", "missing at prediction", _missing.at_prediction),
+    Question(
+        "missing_prediction",
+        "What if cells are missing at prediction?",
+        "missing at prediction",
+        _missing.at_prediction,
+    ),
     Question("missing_training", "What if cells are missing at training?", "missing at training", _missing.at_training),
     Question("knowledge", "What do the generative models know?", "samples and filling in", _missing.knowledge),
-    Question("cost", "What does it cost?", "cost", _questions.cost),
+    Question("cost", "What does it cost?", "cost", _questions.cost, workers=1),
 )
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Told how far a comparison is."""
 
@@ -64,8 +75,10 @@ def ask(comparison: Comparison, watcher: Watcher) -> None:
     """Measure everything; on Ctrl-C what was measured stays, and `interrupted` says so."""
     start = time.perf_counter()
     try:
-        for question in comparison.asked:
-            _ask_one(comparison, question, watcher)
+        # LAPACK's own threads gain nothing on matrices this small, and fight with XLA's for the cores.
+        with threadpool_limits(1, user_api="blas"):
+            for question in comparison.asked:
+                _ask_one(comparison, question, watcher)
     except KeyboardInterrupt:
         comparison.interrupted = True
     comparison.seconds = time.perf_counter() - start
@@ -75,9 +88,17 @@ def _ask_one(comparison: Comparison, question: Question, watcher: Watcher) -> No
     answer = comparison.answers[question.key]
     tasks = question.tasks(comparison.bench, answer)
     watcher.started(question, len(tasks))
-    for task in tasks:
+
+    def run(task: Task) -> list[Record]:
         watcher.doing(question, task.doing)
-        answer.records += task.run()
-        answer.status = "partial"
-        watcher.advanced(question)
+        return task.run()
+
+    pool = ThreadPoolExecutor(question.workers)
+    try:
+        for records in pool.map(run, tasks):
+            answer.records += records
+            answer.status = "partial"
+            watcher.advanced(question)
+    finally:
+        pool.shutdown(cancel_futures=True)
     answer.status = "done"

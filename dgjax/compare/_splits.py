@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers; every prefix of `train` holds the classes in about their shares, and two rows of each at the front."""
+    """Row numbers; every prefix of `train` holds the classes in about their shares, two rows of each at the front."""
 
     train: np.ndarray
     test: np.ndarray

@@ -63,7 +63,9 @@ def check_names(path: Path, names: list[str], drop: tuple[str, ...]) -> None:
         )
     for name in drop:
         if name not in names:
-            raise InputError(f"--drop {name}: expected a column of {path.name}, got none of that name; it has {listed(names)}")
+            raise InputError(
+                f"--drop {name}: expected a column of {path.name}, got none of that name; it has {listed(names)}"
+            )
 
 
 def listed(names: list[str], most: int = 12) -> str:
@@ -76,7 +78,9 @@ def _read_csv(path: Path, drop: tuple[str, ...]) -> Table:
     rows = _csv_rows(path)
     first = next(rows, None)
     if first is None:
-        raise InputError(f"DATA {path}: expected a header line and rows, got only blank lines; check that it was written")
+        raise InputError(
+            f"DATA {path}: expected a header line and rows, got only blank lines; check that it was written"
+        )
     _, header, delimiter = first
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
     _check_header(path, names)
@@ -117,7 +121,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str], str]]:
             f"convert it: iconv -f latin1 -t utf-8 {path.name} > {path.stem}-utf8.csv"
         ) from None
     except csv.Error as error:
-        raise InputError(f"DATA {path}: expected a CSV file, got one that cannot be read ({error}); save it again") from None
+        raise InputError(
+            f"DATA {path}: expected a CSV file, got one that cannot be read ({error}); save it again"
+        ) from None
 
 
 def _check_header(path: Path, names: list[str]) -> None:
@@ -159,8 +165,6 @@ def _arrow_column(name: str, column: pa.ChunkedArray) -> Column:
     if pa.types.is_temporal(kind):
         raise date_error(name, str(kind))
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        raise InputError(
-            f"column '{name}': expected numbers or text, got {kind}; leave it out: --drop '{name}'"
-        )
+        raise InputError(f"column '{name}': expected numbers or text, got {kind}; leave it out: --drop '{name}'")
     cells = ["" if cell is None else str(cell) for cell in column.to_pylist()]
     return parse_text(name, cells, list(range(1, len(cells) + 1)), place="row")

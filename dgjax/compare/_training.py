@@ -12,7 +12,10 @@ from dgjax.compare._encode import Encoder, View, fit_encoder
 
 @dataclass(frozen=True)
 class Training:
-    """Raw rows x (n, d), labels y (n,), -1 unknown; padded to `size` rows where a model is compiled for a shape."""
+    """Raw rows x (n, d), labels y (n,), -1 unknown; padded to `size` rows where a model is compiled for a shape.
+
+    `strength` is how much a model is held back: rows of the prior of each class, or the penalty of a logistic model.
+    """
 
     dataset: Dataset
     x: np.ndarray
@@ -20,6 +23,7 @@ class Training:
     size: int
     seed: int
     encoder: Encoder
+    strength: float = 1.0
 
     @property
     def num_classes(self) -> int:
@@ -41,8 +45,10 @@ class Training:
         return rows[np.arange(self.size) % len(rows)]
 
     def view(self, view: View, filled: bool) -> np.ndarray:
-        """The rows as a model takes them, padded (size, f)."""
-        return self.padded(self.encoder.view(self.x, view, filled))
+        """The rows as a model takes them (size, f), padded by complete rows: missing cells cost time."""
+        spare = self.padded(self.x)[len(self.x) :]
+        rows = [self.encoder.view(self.x, view, filled)]
+        return np.concatenate([*rows, self.encoder.view(spare, view, filled=True)] if len(spare) else rows)
 
 
 def make_training(dataset: Dataset, x: np.ndarray, y: np.ndarray, size: int, seed: int) -> Training:

@@ -1,0 +1,96 @@
+"""The command `dgjax`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+try:
+    import typer
+except ImportError:
+    sys.exit("dgjax: expected the packages of the command line, got none; type: pip install 'dgjax[compare]'")
+
+if TYPE_CHECKING:
+    from dgjax.compare._dataset import Dataset
+
+BAD_INPUT, INTERRUPTED = 2, 130
+HELP = "Discriminative and generative models in pairs."
+
+app = typer.Typer(add_completion=False, help=HELP, rich_markup_mode=None)
+# BadParameter is a UsageError, which is what this is: the error of any command line that is wrong.
+CommandLineError: Any = typer.BadParameter.__mro__[2]
+
+
+@app.callback()
+def dgjax() -> None:
+    """Discriminative and generative models in pairs."""
+
+
+@app.command()
+def compare(
+    data: Annotated[
+        str, typer.Argument(metavar="[DATA]", help="A CSV or Parquet file, or digits, breast-cancer, wine or iris.")
+    ] = "digits",
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the labels.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html and results.json go.")] = Path(
+        "dgjax-report"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer splits and rows: within a minute and a half.")] = False,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
+    ] = None,
+) -> None:
+    """Which model for my data? Fits pairs of models, measures them, and writes a report."""
+    from dgjax.compare._dataset import load
+
+    dataset = load(data, target, tuple(drop or ()))
+    _check_folder(out)
+    raise typer.Exit(_compare(dataset, quick, out))
+
+
+def _compare(dataset: "Dataset", quick: bool, out: Path) -> int:
+    from dgjax.compare import _progress, _report, _run
+
+    comparison = _run.begin(dataset, quick)
+    _progress.introduce(comparison)
+    with _progress.watching(comparison) as watcher:
+        _run.ask(comparison, watcher)
+    paths = _report.write(comparison, out)
+    _progress.conclude(comparison, paths)
+    return INTERRUPTED if comparison.interrupted else 0
+
+
+def _check_folder(out: Path) -> None:
+    from dgjax.compare._errors import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".dgjax-writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"--out {out}: expected a folder that can be written to, got '{error.strerror}'; "
+            "name another, as --out report"
+        ) from None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; what is wrong with the input is one line, never a traceback."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of the command with those arguments."""
+    from dgjax.compare._errors import InputError
+
+    command = typer.main.get_command(app)
+    arguments = arguments or ["--help"]
+    try:
+        return command.main(arguments, prog_name="dgjax", standalone_mode=False) or 0
+    except (InputError, CommandLineError) as error:
+        text = str(error) if isinstance(error, InputError) else error.format_message()
+        print(f"dgjax: {' '.join(text.split())}", file=sys.stderr)
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        print("dgjax: stopped before anything was measured.", file=sys.stderr)
+        return INTERRUPTED

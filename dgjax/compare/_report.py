@@ -1,0 +1,201 @@
+"""What is written: one self-contained page, and the numbers as JSON."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from dgjax.compare import _summary, _words as words
+from dgjax.compare._plots import plots
+from dgjax.compare._results import Answer
+from dgjax.compare._run import Comparison
+from dgjax.compare._say import Verdict
+from dgjax.compare._style import Picture
+from dgjax.compare._verdicts import verdict
+
+REPORT, RESULTS = "report.html", "results.json"
+HOW = (
+    "± is one standard error over repeated splits. One model is said to be better than another only where their "
+    "difference, paired by split, exceeds two standard errors over three splits or more. Splits share rows, so "
+    "standard errors are somewhat too small: read a narrow win as a hint."
+)
+MEASURED = {
+    "training_rows": "Every model learns from the same first rows of each split and is tested on the same test rows.",
+    "calibration": "Models trained on all training rows; the share that is right in ten bins of the largest class "
+    "probability, bins of fewer than ten rows left out, bars one binomial standard error.",
+    "held_out": "One class is left out of training at a time; its rows are to be told from test rows of the others, "
+    "by low log p(x) or by a low largest class probability.",
+    "labelled_rows": "The labels of a part of the training rows are kept. Generative models learn from the labelled "
+    "rows only, and from all rows; the discriminative ones cannot use a row without a label.",
+    "missing_prediction": "Cells of the test rows are hidden completely at random; models were trained on complete "
+    "rows. Trees take missing cells natively, the SVM after mean imputation.",
+    "missing_training": "Cells of the training rows are hidden completely at random; the test rows are complete. "
+    "Over the twin: logistic regression is trained on rows completed several times by its generative twin, "
+    "fitted on the same rows.",
+    "knowledge": "Samples are judged by a random forest trained on real rows. The error of filled cells is the root "
+    "mean square in units of each column's standard deviation, over columns of numbers.",
+    "cost": "On all training rows, compiled beforehand, best read as ratios; references on one thread. "
+    "For trees and the SVM the numbers kept are splits and leaves, or support vectors.",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question of the report."""
+
+    key: str
+    title: str
+    verdict: Verdict
+    pictures: list[Picture]
+    measured: str
+    table: tuple[list[str], list[list[str]]]
+
+
+def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
+    """Write the page and the numbers into the folder; their paths."""
+    results, report = folder / RESULTS, folder / REPORT
+    results.write_text(json.dumps(as_json(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+    report.write_text(page(comparison), "utf-8")
+    return report, results
+
+
+def page(comparison: Comparison) -> str:
+    """The report as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dgjax.compare"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    dataset = comparison.bench.dataset
+    return environment.get_template("report.html.jinja").render(
+        dataset=dataset,
+        headline=_summary.headline(comparison),
+        situations=_summary.situations(comparison),
+        columns=_summary.COLUMNS,
+        models=_summary.models(comparison),
+        sections=[_section(comparison, question) for question in comparison.asked],
+        interrupted=comparison.interrupted,
+        facts=_facts(comparison),
+        notes=[*dataset.notes, *comparison.bench.plan.describe(), _regularisation(comparison), HOW],
+    )
+
+
+def _regularisation(comparison: Comparison) -> str:
+    """What each model was held back by, and how that was chosen."""
+    bench = comparison.bench
+    chosen = ", ".join(f"{bench.contestants[key].short} {value:g}" for key, value in bench.strengths.items())
+    return (
+        "How much a model is held back is chosen on both sides alike, once, of three values by the Brier score on a "
+        "quarter of the first split's training rows. For a generative model: so many rows in each class with the "
+        "columns' means and variances, its prior; for logistic regression: its penalty (l2), on standardised columns. "
+        f"Chosen: {chosen or 'nothing yet'}. The references are as scikit-learn has them, or close to it."
+    )
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    dataset = comparison.bench.dataset
+    missing = float(np.isnan(dataset.x).mean())
+    return [
+        ("Rows", words.count(len(dataset.x))),
+        ("Columns", str(len(dataset.columns))),
+        ("Classes", f"{len(dataset.classes)} of “{dataset.target}”"),
+        ("Missing cells", words.share(missing) if missing else "none"),
+        ("Measured in", words.seconds(comparison.seconds)),
+    ]
+
+
+def _section(comparison: Comparison, question) -> Section:
+    answer = comparison.answers[question.key]
+    return Section(
+        question.key,
+        question.title,
+        verdict(comparison, question.key),
+        plots(comparison, question.key),
+        MEASURED[question.key],
+        _numbers(answer, comparison),
+    )
+
+
+def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Everything measured, as a table: a row for each model and way, a column for each metric and setting."""
+    columns = list(dict.fromkeys((r.metric, r.setting) for r in answer.records))
+    lines = list(dict.fromkeys((r.model, r.method) for r in answer.records))
+    head = ["", *(f"{metric}{_at(answer.key, setting)}" for metric, setting in columns)]
+    body = []
+    for model, method in lines:
+        cells = (answer.estimate(metric, model, setting, method) for metric, setting in columns)
+        name = words.capital(words.spoken((model, method), comparison.bench.contestants))
+        body.append([name, *(_short(cell.mean, cell.error) for cell in cells)])
+    return head, body
+
+
+def _at(key: str, setting: float) -> str:
+    if key == "training_rows":
+        return f", {words.count(setting)} rows"
+    return f", {words.share(setting)}" if key in ("labelled_rows", "missing_prediction", "missing_training") else ""
+
+
+def _short(mean: float, error: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    if abs(mean) >= 1000:
+        return words.count(mean)
+    return f"{mean:.3g}" if math.isnan(error) else f"{mean:.3f} ± {error:.3f}"
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Everything measured, and what was said of it, as plain values without NaN."""
+    bench, dataset = comparison.bench, comparison.bench.dataset
+    return _plain(
+        {
+            "dgjax": _version(),
+            "data": {
+                "name": dataset.name,
+                "rows": len(dataset.x),
+                "labelled_rows": len(dataset.labelled),
+                "columns": dataset.columns,
+                "target": dataset.target,
+                "classes": dataset.classes,
+                "notes": dataset.notes,
+            },
+            "plan": asdict(bench.plan),
+            "strengths": bench.strengths,
+            "seconds": comparison.seconds,
+            "interrupted": comparison.interrupted,
+            "summary": {
+                "headline": _summary.headline(comparison),
+                "situations": [asdict(row) for row in _summary.situations(comparison)],
+            },
+            "models": {c.key: {"name": c.name, "side": c.side} for c in bench.contestants.values()},
+            "pairs": {p.key: {"generative": p.generative, "discriminative": p.discriminative} for p in bench.pairs},
+            "questions": {
+                question.key: {
+                    "title": question.title,
+                    "verdict": asdict(verdict(comparison, question.key)),
+                    **comparison.answers[question.key].as_json(),
+                }
+                for question in comparison.asked
+            },
+        }
+    )
+
+
+def _version() -> str:
+    try:
+        return version("dgjax")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _plain(value: Any) -> Any:
+    """Lists, dictionaries, text and finite numbers; None for the rest."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,32 @@
+"""What verdicts are made of."""
+
+from dataclasses import dataclass
+
+from dgjax.compare import _words as words
+from dgjax.compare._bench import Bench
+from dgjax.compare._ranking import Line, Ranking
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer in one or two sentences, and what it rests on."""
+
+    headline: str
+    reasons: tuple[str, ...] = ()
+
+
+def say(bench: Bench, line: Line) -> str:
+    """A line's name in a sentence."""
+    return words.spoken(line, bench.contestants)
+
+
+def best_of(ranking: Ranking, bench: Bench, claim: str = "is the most accurate") -> str:
+    """The best by name, and honestly who else may be."""
+    names = [say(bench, line) for line in (ranking.best, *ranking.level)]
+    value = f" ({words.percent(ranking.value)})" if "accurate" in claim else ""
+    first = f"{names[0]} {claim}{value}"
+    if len(names) == 1:
+        return first
+    if len(names) == len(ranking.order) > 2:
+        return f"{first}, but no difference to any other can be told"
+    return f"{first}, not told apart from {words.listing(names[1:], 2)}"

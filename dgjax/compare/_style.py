@@ -1,0 +1,115 @@
+"""How every plot looks: each pair has a hue, generative solid, discriminative dashed, what stands outside grey."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, FAINT, GRID = "#24292f", "#6b7280", "#e5e7eb"
+HUES = {
+    "bayes": ("#1f6fb2",),
+    "discriminant": ("#1b7f5c", "#62b58f"),
+    "mixture": ("#c2570c",),
+    "reference": ("#6b7280", "#9aa1ab", "#4b5563"),
+}
+# Inches of a figure that is as wide as the page, and of one of three beside one another.
+WIDE, NARROW = 8.4, 4.0
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#9ca3af",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.4,
+    "lines.linewidth": 1.9,
+    "lines.markersize": 4,
+    "svg.hashsalt": "dgjax",
+    "svg.fonttype": "path",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn."""
+
+    label: str
+    color: str
+    dashes: Any = "-"
+    marker: str = "o"
+    hollow: bool = False
+    thin: bool = False
+
+    def options(self) -> dict:
+        """Keywords of matplotlib."""
+        return {
+            "label": self.label,
+            "color": self.color,
+            "linestyle": self.dashes,
+            "marker": self.marker,
+            "markerfacecolor": "white" if self.hollow else self.color,
+            "linewidth": 1.2 if self.thin else 1.9,
+            "alpha": 0.85 if self.thin else 1.0,
+        }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture inlined in the report, and what it shows in words."""
+
+    source: str
+    words: str
+    wide: bool = False
+
+
+@contextmanager
+def panel(width: float = NARROW, height: float = 3.3) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one panel in the report's style, without any global state of pyplot."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        figure.set_layout_engine("constrained", w_pad=0.12)
+        yield figure, figure.add_subplot()
+
+
+def legend(axes: Axes, columns: int = 2) -> None:
+    """Above the axes, where it covers no data."""
+    rows = -(-len(axes.get_legend_handles_labels()[0]) // columns)
+    if rows:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.12, 1.0),
+            ncols=columns,
+            handlelength=2.1,
+            columnspacing=0.8,
+            handletextpad=0.5,
+            borderaxespad=0.2,
+        )
+
+
+def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:
+    """The figure as an SVG inside the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(f"data:image/svg+xml;base64,{encoded}", words, wide)

@@ -1,0 +1,154 @@
+"""Which model for my data, in short: one row for each situation, and the table of the models."""
+
+from dataclasses import dataclass
+
+from dgjax.compare import _words as words
+from dgjax.compare._questions import DENSITY
+from dgjax.compare._ranking import Line, Ranking, nearest, rank
+from dgjax.compare._run import Comparison
+from dgjax.compare._say import say
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What somebody may need, the best for it, how good it is, and what cannot be told from it."""
+
+    need: str
+    best: str
+    value: str
+    level: str
+
+
+def headline(comparison: Comparison) -> str:
+    """The answer in one or two sentences."""
+    ranking = _accuracy(comparison)
+    if ranking is None:
+        return "Nothing was measured: the run was stopped before the first question had an answer."
+    bench = comparison.bench
+    best, value = words.capital(say(bench, ranking.best)), words.percent(ranking.value)
+    text = f"{best} is the most accurate on complete rows, {value}"
+    if ranking.level:
+        text += f", but cannot be told from {words.listing([say(bench, line) for line in ranking.level], 3)}"
+    text += f" (always naming the most frequent class: {100 * bench.chance:.1f} %). "
+    return text + _cheapest(comparison, ranking)
+
+
+def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
+    """Among those that are level, whatever has the lowest log-loss for certain or else is generative."""
+    bench = comparison.bench
+    lines = [ranking.best, *ranking.level]
+    generative = [line for line in lines if bench.contestants[line[0]].side == "generative"]
+    if not generative:
+        return (
+            "No generative model keeps up with it: take one only for what the others cannot do, as exact missing "
+            "cells, rows without a label, or noticing what is unusual."
+        )
+    names = words.listing([say(bench, line) for line in generative])
+    also = "also fills in missing cells, learns from rows without a label and tells how usual a row is"
+    also = (
+        also
+        if len(generative) == 1
+        else also.replace("fills", "fill").replace("learns", "learn").replace("tells", "tell")
+    )
+    return f"Of these, {names} {also}."
+
+
+def _accuracy(comparison: Comparison) -> Ranking | None:
+    answer = comparison.answers["training_rows"]
+    sizes = answer.settings("accuracy")
+    return rank(answer, "accuracy", sizes[-1]) if sizes else None
+
+
+def situations(comparison: Comparison) -> list[Situation]:
+    """The best for each need that was measured."""
+    rows = [_rows(comparison, last=True), _rows(comparison, last=False), *_shares(comparison)]
+    rows += [
+        _one(
+            comparison, "calibration", "brier", "Probabilities to act on (Brier score, lower is better)", words.number
+        ),
+        _one(comparison, "held_out", "auroc", "Noticing a class it has never seen (AUROC)", words.number),
+        _one(comparison, "cost", "training seconds", "Quick to train", lambda value: words.seconds(value.mean)),
+    ]
+    return [row for row in rows if row is not None]
+
+
+def _rows(comparison: Comparison, last: bool) -> Situation | None:
+    answer = comparison.answers["training_rows"]
+    sizes = answer.settings("accuracy")
+    if not sizes or (len(sizes) == 1 and not last):
+        return None
+    size = sizes[-1 if last else 0]
+    need = f"Complete rows, {words.count(size)} to train on" if last else f"Only {words.count(size)} rows to train on"
+    return _situation(comparison, need, rank(answer, "accuracy", size), words.percent)
+
+
+def _shares(comparison: Comparison) -> list[Situation | None]:
+    wanted = (
+        ("missing_prediction", 0.5, "of the cells missing at prediction"),
+        ("missing_training", 0.5, "of the training cells missing"),
+        ("labelled_rows", 0.0, "of the rows labelled"),
+    )
+    found = []
+    for key, share, what in wanted:
+        answer = comparison.answers[key]
+        shares = [s for s in answer.settings("accuracy") if 0 < s < 1]
+        if shares:
+            at = nearest(shares, share)
+            found.append(
+                _situation(comparison, f"{words.share(at)} {what}", rank(answer, "accuracy", at), words.percent)
+            )
+    return found
+
+
+def _one(comparison: Comparison, key: str, metric: str, need: str, form) -> Situation | None:
+    return _situation(comparison, need, rank(comparison.answers[key], metric), form)
+
+
+def _situation(comparison: Comparison, need: str, ranking: Ranking | None, form) -> Situation | None:
+    if ranking is None:
+        return None
+    names = [say(comparison.bench, line) for line in ranking.level]
+    level = "" if not names else ("all others" if len(names) == len(ranking.order) - 1 else words.listing(names, 3))
+    return Situation(need, words.capital(say(comparison.bench, ranking.best)), form(ranking.value), level)
+
+
+COLUMNS = ("Model", "Accuracy", "Log-loss", "Brier score", "Unseen class", "Half of the cells missing", "Training")
+
+
+def models(comparison: Comparison) -> list[tuple[str, ...]]:
+    """A row for each model: the cells of `COLUMNS`, a dash where nothing was measured."""
+    answers = comparison.answers
+    sizes = answers["training_rows"].settings("accuracy")
+    shares = [s for s in answers["missing_prediction"].settings("accuracy") if s]
+    rows = []
+    for key, contestant in comparison.bench.contestants.items():
+        size = sizes[-1] if sizes else 0.0
+        rows.append(
+            (
+                contestant.name,
+                _cell(comparison, "training_rows", "accuracy", (key, "exact"), size, words.percent),
+                _cell(comparison, "training_rows", "log-loss", (key, "exact"), size, words.number),
+                _cell(comparison, "calibration", "brier", (key, "exact"), 0.0, words.number),
+                _cell(comparison, "held_out", "auroc", _detector(comparison, key), 0.0, words.number),
+                _missing(comparison, key, nearest(shares, 0.5)) if shares else "–",
+                _cell(comparison, "cost", "training seconds", (key, "exact"), 0.0, lambda v: words.seconds(v.mean)),
+            )
+        )
+    return rows
+
+
+def _cell(comparison: Comparison, key: str, metric: str, line: Line, setting: float, form) -> str:
+    value = comparison.answers[key].estimate(metric, line[0], setting, line[1])
+    return form(value) if value.known else "–"
+
+
+def _detector(comparison: Comparison, key: str) -> Line:
+    own = [line for line in comparison.answers["held_out"].lines("auroc") if line[0] == key]
+    return next((line for line in own if line[1] == DENSITY), own[0] if own else (key, DENSITY))
+
+
+def _missing(comparison: Comparison, key: str, share: float) -> str:
+    """By the way that this model has by itself: what was measured first."""
+    answer = comparison.answers["missing_prediction"]
+    own = [line for line in answer.lines("accuracy") if line[0] == key]
+    return _cell(comparison, "missing_prediction", "accuracy", own[0], share, words.percent) if own else "–"
