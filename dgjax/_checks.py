@@ -10,6 +10,8 @@ from jax import Array
 from jax.core import Tracer
 from numpy.typing import ArrayLike
 
+import dgjax_kernels as kernels
+
 
 def is_concrete(*arrays: Any) -> bool:
     """Whether values can be looked at; inside jit, vmap and grad only shapes can."""
@@ -134,6 +136,14 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
             f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
             f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
         )
+
+
+def knowing(x: Array) -> Any:
+    """A context in which kernels know whether the rows have missing cells, if that can be known."""
+    return kernels.complete_rows(is_concrete(x) and not bool(_any_missing(x)))
+
+
+_any_missing = jax.jit(lambda x: jnp.isnan(x).any())
 
 
 def as_key(key: Any, name: str = "key") -> Array:

@@ -74,12 +74,13 @@ def fit(
         _check_observed_in_classes(lifted, rows, labels, amounts)
     method = _method(lifted, method, blend, prior, l2)
     prior = _prior(lifted, rows, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
-    if method == "em":
-        final, fitted = _fit_em(lifted, rows, labels, amounts, prior, tol, max_steps, num_restarts, key, progress)
-    else:
-        problem = _gradient.Problem(rows, labels, amounts, prior, jnp.asarray(l2, rows.dtype), _blend(blend, rows))
-        starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
-        final, fitted = _fit_gradient(starts, problem, method, tol, max_steps, progress)
+    with _checks.knowing(rows):
+        if method == "em":
+            final, fitted = _fit_em(lifted, rows, labels, amounts, prior, tol, max_steps, num_restarts, key, progress)
+        else:
+            problem = _gradient.Problem(rows, labels, amounts, prior, jnp.asarray(l2, rows.dtype), _blend(blend, rows))
+            starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
+            final, fitted = _fit_gradient(starts, problem, method, tol, max_steps, progress)
     _check_result(fitted, final)
     fitted = fitted.density if bare else fitted
     if not _checks.is_concrete(final.step):

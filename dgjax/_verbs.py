@@ -86,7 +86,8 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    return _sample_labels(lifted, _checks.as_key(key), rows)
+    with _checks.knowing(rows):
+        return _sample_labels(lifted, _checks.as_key(key), rows)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -182,7 +183,12 @@ def _by_rows(fn):
     def run(model, *arrays):
         return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=model.row_cost)
 
-    return run
+    @functools.wraps(fn)
+    def call(model, x, *arrays):
+        with _checks.knowing(x):
+            return run(model, x, *arrays)
+
+    return call
 
 
 @_by_rows

@@ -73,7 +73,7 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         missing_train_rows=min(train_rows, max(min(train_rows // completions, missing_rows), 4 * classes)),
         em_tol=TOL if features <= FEW_FEATURES else LOOSE_TOL,
         missing_shares=(0.0, 0.25, 0.5, 0.75) if quick else (0.0, 0.1, 0.25, 0.5, 0.75, 0.9),
-        missing_train_shares=(0.0, 0.25, 0.5) if quick else (0.0, 0.1, 0.25, 0.5, 0.7),
+        missing_train_shares=(0.0, 0.5) if quick else (0.0, 0.1, 0.25, 0.5, 0.7),
         labelled_shares=_labelled_shares(lowest, train_rows, quick),
         label_repeats=3 if quick else 6,
         held_out_runs=min(max(classes, 4), 5 if quick else 10),

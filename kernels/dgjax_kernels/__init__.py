@@ -7,6 +7,7 @@ there. Models call the names below and never ask which implementation runs.
 from dgjax_kernels import gaussian as _gaussian, rows as _rows, triangular as _triangular
 from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import map_rows as map_rows, pairwise_sum as pairwise_sum, sum_rows as sum_rows
+from dgjax_kernels.gaussian import complete_rows as complete_rows
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     log_negative_binomial as log_negative_binomial,

@@ -18,10 +18,13 @@ from jaxtyping import Array, Float
 from dgjax_kernels import triangular
 from dgjax_kernels.rows import LOG_TWO_PI
 
+complete_rows = jax.make_user_context(False)
+"""`with complete_rows(True):` what is traced sees no missing cell, and need not be compiled for rows that have some."""
+
 
 def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Float[Array, "n g m"]:
     """log N(x_observed; mean_observed, (L L^T)_observed); exactly 0 for a row of NaN."""
-    return jax.lax.cond(jnp.isnan(x).any(), _observed_scores, _complete_scores, x, mean, L)
+    return _by_pattern(_observed_scores, _complete_scores, x, mean, L)
 
 
 def _complete_scores(x, mean, L):
@@ -62,7 +65,13 @@ def statistics(
     Expectations are over the missing cells given the observed ones. Centred at and whitened with the current component:
     raw second moments lose every digit of float32 on data far from 0, and small eigenvalues to large ones.
     """
-    return jax.lax.cond(jnp.isnan(x).any(), _expected_statistics, _complete_statistics, x, c, mean, L)
+    return _by_pattern(_expected_statistics, _complete_statistics, x, c, mean, L)
+
+
+def _by_pattern(incomplete, complete, x, *arguments):
+    if complete_rows.value:
+        return complete(x, *arguments)
+    return jax.lax.cond(jnp.isnan(x).any(), incomplete, complete, x, *arguments)
 
 
 def _complete_statistics(x, c, mean, L):
