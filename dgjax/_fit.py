@@ -23,6 +23,8 @@ M = TypeVar("M")
 class Fit(Generic[M]):
     """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`."""
 
+    __no_type_check__ = True  # JAX puts anything in place of the fields
+
     model: M
     objective: Array
     converged: bool
