@@ -1,7 +1,11 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import re
 import tomllib
 from pathlib import Path
+
+from numpy.typing import ArrayLike
+from sphinx.util.typing import stringify_annotation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +25,7 @@ exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "code"
 
-myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "tasklist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -39,3 +43,40 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1f5fa8", "color-brand-content": "#1f5fa8"},
     "dark_css_variables": {"color-brand-primary": "#7db5f0", "color-brand-content": "#7db5f0"},
 }
+
+
+def escape(app, what, name, obj, options, lines):
+    """Docstrings are plain text with `code`: what reStructuredText would take for markup elsewhere is text.
+
+    "Raises ..." and "Source: ..." begin a paragraph of their own.
+    """
+    inside, paragraphs = False, []
+    for line in lines:
+        parts = line.split("`")
+        for i, part in enumerate(parts):
+            if inside == bool(i % 2):
+                parts[i] = re.sub(r"([*|\\]|(?<=\w)_(?=\W|$))", r"\\\1", part)
+        inside ^= not len(parts) % 2
+        if re.match(r"(Raises|Source:) ", line) and paragraphs and paragraphs[-1]:
+            paragraphs.append("")
+        paragraphs.append("`".join(parts))
+    lines[:] = paragraphs
+
+
+def shorten(app, what, name, obj, options, signature, returns):
+    """Types as the source has them, where Sphinx spells out what they stand for."""
+    if getattr(obj, "_is_protocol", False):
+        return "", None
+    full = stringify_annotation(ArrayLike, "smart")
+    return tuple(text and _array(text.replace(full, "ArrayLike")) for text in (signature, returns))
+
+
+def _array(text):
+    text = re.sub(r"~?jaxlib\.[\w.]*Array", "Array", text)
+    return re.sub(r"\[Array, '([^']*)'\]", r'[Array, "\1"]', text)
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", escape)
+    app.connect("autodoc-process-signature", shorten)

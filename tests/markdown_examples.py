@@ -6,8 +6,11 @@ A ```text block right under a ```python block is what the example prints, and is
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,11 +23,14 @@ def examples(page: Path) -> list[tuple[int, str, str | None]]:
     return [(text.count("\n", 0, match.start(1)), *match.groups()) for match in BLOCK.finditer(text)]
 
 
-def run(page: Path) -> None:
-    """Runs all examples of the page, and raises where one fails or prints something else than the page shows."""
+def run(page: Path) -> dict[str, Any]:
+    """Runs all examples of the page, and raises where one fails or prints something else than the page shows.
+
+    Returns the names that they define.
+    """
     namespace = {"__name__": "__main__"}
     # A page may set how arrays print; the next one starts afresh.
-    with np.printoptions():
+    with quick_compilation(), np.printoptions():
         for line, code, expected in examples(page):
             printed = _printed(page, line, code, namespace)
             if expected is not None and printed.strip() != expected.strip():
@@ -32,6 +38,17 @@ def run(page: Path) -> None:
                     f"{page.relative_to(ROOT)}, the example at line {line + 1} prints\n\n{printed}"
                     f"\nwhere the page shows\n\n{expected}"
                 )
+    return namespace
+
+
+@contextlib.contextmanager
+def quick_compilation() -> Iterator[None]:
+    """Most of what an example costs is compiling it, and a fast program is of no use to a few rows."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _printed(page, line, code, namespace):

@@ -1,6 +1,7 @@
 import re
 from dataclasses import is_dataclass
 
+import jax.numpy as jnp
 import pytest
 from markdown_examples import ROOT, examples, run
 
@@ -15,6 +16,19 @@ PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") i
 def test_examples_run_as_written(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page)
+
+
+def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    density = run(ROOT / "CONTRIBUTING.md")["Exponential"](jnp.zeros((2, 3)))
+    assert isinstance(density, dg.Density)
+    x = jnp.array([[1.0, 2.0, 3.0], [2.0, jnp.nan, 1.0], [5.0, 4.0, 9.0], [8.0, 7.0, jnp.nan]])
+    y = jnp.array([0, 0, 1, 1])
+    model = dg.fit(dg.Mixture(jnp.zeros(2), density), x, y).model
+    assert jnp.allclose(jnp.exp(-model.density.log_rate), jnp.array([[1.5, 2.0, 2.0], [6.5, 5.5, 9.0]]))
+    complete = dg.impute(model, x)
+    twin = dg.discriminative(model)
+    assert jnp.allclose(dg.predict_log_proba(twin, complete), dg.predict_log_proba(model, complete), atol=1e-5)
 
 
 def test_every_public_name_is_in_the_reference():
