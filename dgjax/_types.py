@@ -70,8 +70,8 @@ class Density(Protocol):
         """A row for each label in `at` (..., d)."""
         ...
 
-    def sample_missing(self, key: Array, x: Array, at: At) -> Array:
-        """`x` with its missing cells drawn from p(x_missing | x_observed, label)."""
+    def sample_missing(self, keys: Array, x: Array, at: At) -> Array:
+        """`x` with its missing cells drawn from p(x_missing | x_observed, label), each row by its own key."""
         ...
 
     def impute(self, x: Array, posterior: Array) -> Array:

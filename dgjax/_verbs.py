@@ -237,5 +237,7 @@ def _sample_labels(model, key, x):
 
 @kernels.compiled
 def _sample_missing(model, key, x):
-    one = jax.vmap(lambda i, row: model.sample_missing(jax.random.fold_in(key, i), row[None], ())[0])
-    return kernels.map_rows(one, jnp.arange(len(x)), x, row_cost=model.row_cost)
+    def block(rows, x):
+        return model.sample_missing(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows), x, ())
+
+    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.row_cost)

@@ -65,8 +65,8 @@ class Bernoulli:
         p = jax.nn.sigmoid(self.logits[at])
         return jax.random.bernoulli(key, p).astype(p.dtype)
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        return _shared.fill(x, self.sample(key, at))
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         p = _shared.rows_by_labels(posterior) @ jax.nn.sigmoid(_shared.flat(self.logits, self.label_shape))

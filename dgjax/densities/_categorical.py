@@ -62,8 +62,8 @@ class Categorical:
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         return jax.random.categorical(key, self.logits[at], axis=-1).astype(self.logits.dtype)
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        return _shared.fill(x, self.sample(key, at))
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         p = _shared.flat(jnp.exp(self._log_p()), self.label_shape).reshape(-1, self.num_features * self.num_categories)

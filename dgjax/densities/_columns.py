@@ -83,10 +83,10 @@ class Columns:
         keys = jax.random.split(key, len(self.blocks))
         return self._joined([block.sample(k, at) for block, k in zip(self.blocks, keys, strict=True)])
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        keys = jax.random.split(key, len(self.blocks))
-        parts = zip(self._parts(x), keys, strict=True)
-        return self._joined([block.sample_missing(k, part, at) for (block, part), k in parts])
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        keys = jax.vmap(lambda key: jax.random.split(key, len(self.blocks)))(keys)
+        parts = enumerate(self._parts(x))
+        return self._joined([block.sample_missing(keys[:, i], part, at) for i, (block, part) in parts])
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         return self._joined([block.impute(part, posterior) for block, part in self._parts(x)])

@@ -89,8 +89,8 @@ class DiagonalGaussian:
         mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
         return mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        return _shared.fill(x, self.sample(key, at))
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         return _shared.fill(x, _shared.rows_by_labels(posterior) @ _shared.flat(self.mean, self.label_shape))

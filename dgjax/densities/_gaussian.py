@@ -86,12 +86,13 @@ class Gaussian:
         L = jnp.tril(self.scale_tril)
         return L[own] if own else L
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        mean = self.mean[at]
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        mean = jnp.broadcast_to(self.mean[at], x.shape)
         L = jnp.broadcast_to(self._factor(at), (*mean.shape, mean.shape[-1]))
         one = jax.vmap(lambda x, mean, L: kernels.gaussian_conditional(x[None], mean[None, None], L[None]))
         filled, factor = one(x, mean, L)
-        noise = jnp.einsum("nij,nj->ni", factor[:, 0, 0], jax.random.normal(key, x.shape, x.dtype))
+        u = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+        noise = jnp.einsum("nij,nj->ni", factor[:, 0, 0], u)
         return _shared.fill(x, filled[:, 0, 0, 0] + noise)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:

@@ -98,10 +98,11 @@ class Mixture:
         z = jax.random.categorical(key_z, self.log_weights[at], axis=-1)
         return self.density.sample(key_x, (*at, z))
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        key_z, key_x = jax.random.split(key)
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        keys_z, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         joint = self._joint(x)[(jnp.arange(len(x)), *at)]
-        filled = self.density.sample_missing(key_x, x, (*at, jax.random.categorical(key_z, joint, axis=-1)))
+        z = jax.vmap(jax.random.categorical)(keys_z, joint)
+        filled = self.density.sample_missing(keys_x, x, (*at, z))
         return jnp.where(jnp.isfinite(joint.max(-1, keepdims=True)), filled, x)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:

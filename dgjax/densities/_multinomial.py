@@ -62,16 +62,10 @@ class Multinomial:
         p = jnp.exp(self._log_p()[at])
         return jax.random.multinomial(key, jnp.asarray(self.total_count, p.dtype), p, dtype=p.dtype)
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         """The exposure from its gamma posterior given the observed total, then Poisson counts; 0 if none was seen."""
-        p = jnp.exp(self._log_p()[at])
-        observed = ~jnp.isnan(x)
-        total = jnp.where(observed, x, 0).sum(-1)
-        mass = jnp.where(observed, p, 0).sum(-1)
-        key_exposure, key_counts = jax.random.split(key)
-        draw = jax.random.gamma(key_exposure, jnp.where(total > 0, total, 1))
-        exposure = jnp.where(total > 0, draw / jnp.where(mass > 0, mass, 1), 0)
-        return _shared.fill(x, jax.random.poisson(key_counts, exposure[:, None] * p).astype(x.dtype))
+        p = jnp.broadcast_to(jnp.exp(self._log_p()[at]), x.shape)
+        return _shared.fill(x, jax.vmap(_draw_counts)(keys, x, p))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         """The mode: given the observed total N, a missing count is negative binomial, of odds p_j / p_observed."""
@@ -120,3 +114,12 @@ class Multinomial:
 
     def support(self, column: int) -> str:
         return "a count, a whole number from 0"
+
+
+def _draw_counts(key, row, p):
+    key_exposure, key_counts = jax.random.split(key)
+    observed = ~jnp.isnan(row)
+    total, mass = jnp.where(observed, row, 0).sum(), jnp.where(observed, p, 0).sum()
+    draw = jax.random.gamma(key_exposure, jnp.where(total > 0, total, 1))
+    exposure = jnp.where(total > 0, draw / jnp.where(mass > 0, mass, 1), 0)
+    return jax.random.poisson(key_counts, exposure * p).astype(row.dtype)

@@ -61,8 +61,8 @@ class Poisson:
         rate = jnp.exp(self.log_rate[at])
         return jax.random.poisson(key, rate).astype(rate.dtype)
 
-    def sample_missing(self, key: Key[Array, ""], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        return _shared.fill(x, self.sample(key, at))
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         """The mode, of the mixture of Poissons."""
