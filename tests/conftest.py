@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
+from zoo import QUICK
 
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
@@ -21,3 +22,12 @@ def dtype(request):
 def x64():
     with jax.enable_x64(True):
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Both precisions of every model are `make test-all`; `make test` has float64 of the models in QUICK only."""
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        double = params.get("dtype") == "float64" or "x64" in item.fixturenames
+        if double and "case" in params and params["case"].name not in QUICK:
+            item.add_marker(pytest.mark.slow)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from laws import assert_close, assert_same_tree
 from scipy.special import logsumexp
-from zoo import CLASSIFIERS, ZOO, D, K, N, every, labels, masks, num_labels, seeds, with_missing
+from zoo import CLASSIFIERS, QUICK, ZOO, D, K, N, every, labels, masks, num_labels, seeds, with_missing
 
 import dgjax as dg
 
@@ -221,7 +221,7 @@ VERBS = {
 }
 
 
-@every_model
+@every(ZOO, QUICK)
 def test_a_second_call_compiles_nothing(case):
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))

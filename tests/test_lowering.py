@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from test_laws import VERBS
-from zoo import ZOO, Case, every
+from zoo import QUICK, ZOO, Case, every
 
 import dgjax as dg
 
@@ -19,7 +19,7 @@ def lower(fn, *arguments):
         assert traced.lower(lowering_platforms=(platform,)).as_text()
 
 
-@every(ZOO)
+@every(ZOO, QUICK)
 def test_verbs_of_generative_models(case: Case):
     model, (x, y), key = case.model("float32"), case.rows("float32"), jax.random.key(0)
     x = x.at[::3, 0].set(jnp.nan)

@@ -94,7 +94,7 @@ CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
 
 
 QUICK = ("one Gaussian", "full", "spherical", "Bernoulli", "Poisson")
-"""Enough for laws that take long to compile; the others are marked slow there."""
+"""Enough for float64, and for laws that take long to compile; the other models are marked slow there."""
 
 
 def every(cases: list[Case], quick: tuple[str, ...] | None = None) -> pytest.MarkDecorator:
