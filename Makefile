@@ -52,13 +52,13 @@ format: $(VENV)/.ready-dev ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .
 
 benchmark: $(VENV)/.ready-dev ## time the kernels and the fits beside their peers
-	@$(BIN)/python -m pytest benchmarks -q --benchmark-only
+	@$(BIN)/python -m pytest benchmarks/bench_*.py -q --benchmark-only --benchmark-group-by=param:problem
 
 lines: $(VENV)/.ready-dev
 	@$(BIN)/python scripts/lines.py dgjax kernels/dgjax_kernels tests
 
 clean: ## remove the environment, the built pages and the caches
-	@rm -rf $(VENV) docs/_build docs/api .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(REPORT)
+	@rm -rf $(VENV) docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(REPORT)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Clean."
 
