@@ -77,7 +77,9 @@ def check_cells(x: Array, invalid: Array, describe: Any, name: str = "x") -> Non
 def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
     """`y` as int labels of shape (n,), from -1 (unknown) to num_labels - 1."""
     array = as_array(y, name, "whole-number labels, -1 where unknown", missing="-1")
-    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and bool((array == np.round(array)).all()):
+    # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
+    array = np.asarray(array) if is_concrete(array) else array
+    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and (array == np.round(array)).all():
         array = array.astype(int)
     if not jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != bool:
         raise ValueError(
@@ -98,15 +100,17 @@ def as_weights(weights: ArrayLike | None, x: Array) -> Array:
     """`weights` as floats of shape (n,), all one by default."""
     if weights is None:
         return jnp.ones(len(x), x.dtype)
-    array = as_floats(weights, "weights", "a finite number for each row, 0 or more").astype(x.dtype)
+    array = as_floats(weights, "weights", "a finite number for each row, 0 or more")
+    array = array if array.dtype == x.dtype else array.astype(x.dtype)
     if array.shape != (len(x),):
         raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {array.shape}.")
     if is_concrete(array):
-        wrong = np.flatnonzero(~np.asarray(jnp.isfinite(array) & (array >= 0)))
+        values = np.asarray(array)
+        wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
         if len(wrong):
             raise ValueError(
                 f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got weights[{wrong[0]}] = "
-                f"{float(array[wrong[0]])}."
+                f"{values[wrong[0]]}."
             )
     return array
 
@@ -129,8 +133,8 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
     """Raises if a column is never observed: nothing can be learnt about it."""
     if not is_concrete(x, weights):
         return
-    counted = weights[:, None] > 0
-    never = np.flatnonzero(~np.asarray((~jnp.isnan(x) & counted).any(0)))
+    counted = np.asarray(weights)[:, None] > 0
+    never = np.flatnonzero(~(~np.isnan(np.asarray(x)) & counted).any(0))
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
@@ -140,7 +144,8 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
 
 def knowing(x: Array) -> Any:
     """A context in which kernels know whether the rows have missing cells, if that can be known."""
-    return kernels.complete_rows(is_concrete(x) and not bool(_any_missing(x)))
+    missing = _any_missing(x)  # a tracer inside jit, even for rows that are not
+    return kernels.complete_rows(is_concrete(missing) and not bool(missing))
 
 
 _any_missing = jax.jit(lambda x: jnp.isnan(x).any())

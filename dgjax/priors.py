@@ -8,6 +8,7 @@ parameters named here, up to a constant, and may be improper; their modes with t
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dgjax._checks import is_concrete
@@ -107,7 +108,7 @@ class ColumnsPrior:
 def at_least_one(prior: Any, **fields: Array) -> None:
     """Raises if a parameter is under 1: the prior's mode would lie at a probability of 0."""
     for name, value in fields.items():
-        if is_concrete(value) and not bool((value >= 1).all()):
+        if is_concrete(value) and not (np.asarray(value) >= 1).all():
             raise ValueError(
                 f"{type(prior).__name__}({name}=...) must be at least 1 for the mode to exist; got "
                 f"{float(value.min())}. 1 is a flat prior, 2 adds one pseudo-count."
@@ -117,7 +118,7 @@ def at_least_one(prior: Any, **fields: Array) -> None:
 def not_negative(prior: Any, **fields: Array) -> None:
     """Raises if a parameter is under 0 or not a number."""
     for name, value in fields.items():
-        if is_concrete(value) and not bool((value >= 0).all()):
+        if is_concrete(value) and not (np.asarray(value) >= 0).all():
             raise ValueError(f"{type(prior).__name__}({name}=...) must be 0 or more; got {float(value.min())}.")
 
 

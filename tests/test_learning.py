@@ -10,7 +10,7 @@ from zoo import CLASSIFIERS, QUICK, ZOO, N, every, labels, masks, num_labels, se
 
 import dgjax as dg
 
-every_model = every(ZOO)
+every_model = every(ZOO, (*QUICK, "multinomial", "columns"))
 STEPS = 5
 
 
@@ -42,7 +42,7 @@ def test_a_step_never_loses(case, dtype):
     law()
 
 
-@every([case for case in ZOO if case.closed_form])
+@every([case for case in ZOO if case.closed_form], QUICK)
 def test_all_labels_given_is_the_closed_form(case, dtype):
     """Wherever it starts, one step is all, and no parameter has a slope there."""
     x, _ = case.rows(dtype)
@@ -121,13 +121,14 @@ def test_an_empty_row_changes_no_density(case, x64):
     start = case.model("float64", seed=1)
     x, _ = case.rows("float64")
     prior = priors(start, x)
-    full = fit(start, x, weights=np.r_[np.ones(N - 1), 0], prior=prior)
-    empty = fit(start, x.at[-1].set(jnp.nan), prior=prior)
+    # EM counts the row as like the others, which takes more steps to the same end.
+    full = dg.fit(start, x, weights=np.r_[np.ones(N - 1), 0], prior=prior, tol=0.0, max_steps=100)
+    empty = dg.fit(start, x.at[-1].set(jnp.nan), prior=prior, tol=0.0, max_steps=100)
     if start.as_model() is start:
         # Its label is shared out by the weights: they stay, but for the prior's pull towards equal ones.
         assert np.isfinite(empty.objective).all()
     else:
-        assert_close(empty.objective, full.objective)
+        assert_close(empty.objective[-1:], full.objective[-1:])
         assert_same_tree(empty.model, full.model)
 
 

@@ -16,7 +16,7 @@ from dgjax import priors
 N, K = 8, 2
 
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.xdist_group("oracle")]
 
 
 def triangles(rng, *shape):

@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 import dgjax as dg
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.xdist_group("references")]
 X, Y = load_iris(return_X_y=True)
 
 

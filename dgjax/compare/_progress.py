@@ -95,7 +95,8 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
     console.print()
     how = "Stopped" if comparison.interrupted else "Measured"
     console.print(
-        Text(f"{how} after {words.seconds(comparison.seconds)}. The report: {paths[0]}, the numbers: {paths[1]}")
+        Text(f"{how} after {words.seconds(comparison.seconds)}.\nThe report: {paths[0]}\nThe numbers: {paths[1]}"),
+        soft_wrap=True,  # a path broken in two cannot be copied
     )
 
 
