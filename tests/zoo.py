@@ -93,7 +93,7 @@ ZOO = [
 CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
 
 
-QUICK = ("one Gaussian", "full", "spherical", "Bernoulli", "Poisson")
+QUICK = ("one Gaussian", "full", "Bernoulli", "Poisson")
 """Enough for float64, and for laws that take long to compile; the other models are marked slow there."""
 
 
