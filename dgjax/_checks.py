@@ -145,7 +145,7 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
 def knowing(x: Array) -> Any:
     """A context in which kernels know whether the rows have missing cells, if that can be known."""
     missing = _any_missing(x)  # a tracer inside jit, even for rows that are not
-    return kernels.complete_rows(is_concrete(missing) and not bool(missing))
+    return kernels.complete_rows(not bool(missing) if is_concrete(missing) else None)
 
 
 _any_missing = jax.jit(lambda x: jnp.isnan(x).any())

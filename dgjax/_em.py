@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
@@ -25,8 +26,8 @@ class State(NamedTuple):
 
 def start(model: Any, trace: Array) -> State:
     """The state before anything was computed; `trace` is room for the objectives."""
-    nothing = jnp.full((), -jnp.inf, trace.dtype)
-    return State(model, None, nothing, trace, jnp.full((), -1), jnp.zeros((), bool))
+    value, step, converged = jax.device_put((np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)))
+    return State(model, None, value, trace, step, converged)
 
 
 def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:

@@ -1,7 +1,6 @@
 """How a model learns: one verb."""
 
 import dataclasses
-import functools
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -75,20 +74,24 @@ def fit(
     if prior is None and lifted.generative:
         _check_observed_in_classes(lifted, rows, labels, amounts)
     method = _method(lifted, method, blend, prior, l2)
-    prior = _prior(lifted, rows, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
+    prior = _prior(lifted, rows, amounts, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
+    tolerance = _number(tol, rows.dtype)
     with _checks.knowing(rows):
         if method == "em":
-            final, fitted = _fit_em(lifted, rows, labels, amounts, prior, tol, max_steps, num_restarts, key, progress)
+            final, fitted = _fit_em(
+                lifted, rows, labels, amounts, prior, tolerance, max_steps, num_restarts, key, progress
+            )
         else:
-            problem = _gradient.Problem(rows, labels, amounts, prior, jnp.asarray(l2, rows.dtype), _blend(blend, rows))
+            share = None if blend is None else _number(blend, rows.dtype)
+            problem = _gradient.Problem(rows, labels, amounts, prior, _number(l2, rows.dtype), share)
             starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
-            final, fitted = _fit_gradient(starts, problem, method, tol, max_steps, progress)
+            final, fitted = _fit_gradient(starts, problem, method, tolerance, max_steps, progress)
     _check_result(fitted, final)
     fitted = fitted.density if bare else fitted
     if not _checks.is_concrete(final.step):
         return Fit(fitted, final.trace[:max_steps], final.converged, final.step)
     steps = int(final.step)
-    return Fit(fitted, final.trace[:steps], bool(final.converged), steps)
+    return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps)
 
 
 def _labels(model, y, n):
@@ -109,25 +112,33 @@ def _check_numbers(l2, tol, max_steps, num_restarts):
     _checks.as_count(num_restarts, "num_restarts")
 
 
-@functools.partial(kernels.compiled, static_argnums=2)
-def weak_prior(model: Any, x: Array, strength: float) -> Any:
+@kernels.compiled
+def weak_prior(model: Any, x: Array, strength: ArrayLike) -> Any:
     """The model's own, in one compilation."""
     return model.weak_prior(x, strength)
+
+
+@jax.jit
+def _log_prior(model, prior):
+    """Compiled only so that its shapes are found once for each kind of model."""
+    return model.log_prior(prior)
 
 
 def _is_noun(prior):
     return prior is not None and not isinstance(prior, str)
 
 
-def _prior(model, x, prior):
+def _prior(model, x, weights, prior):
     """The prior, "weak" made into one, after checking that it fits the model."""
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
-        return weak_prior(model, x, 1.0)
+        return weak_prior(model, jnp.where(weights[:, None] > 0, x, jnp.nan), 1.0)
     if prior is not None:
         try:
-            jax.eval_shape(lambda: model.log_prior(prior))
+            if jax.tree_util.all_leaves([prior]):
+                model.log_prior(prior)  # says that it is none, in its own words
+            jax.eval_shape(_log_prior, model, prior)
         except WrongPriorError:
             raise
         except (TypeError, ValueError) as error:
@@ -162,8 +173,9 @@ def _method(model, method, blend, prior, l2):
     return method
 
 
-def _blend(blend, x):
-    return None if blend is None else jnp.asarray(blend, x.dtype)
+def _number(value, dtype):
+    """A number as an array, without a compilation."""
+    return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 
 def _check_data(model, x, y, weights):
@@ -205,18 +217,16 @@ def _check_observed_in_classes(model, x, y, weights):
 
 
 def _starts(model, x, y, weights, num_restarts, key):
-    """Models to start from, on a leading axis: the one given, then k-means++ starts with the labels that are known."""
-    first = jax.tree.map(lambda leaf: leaf[None], model)
+    """Models to start from: the one given, then k-means++ starts with the labels that are known."""
     if num_restarts == 1:
-        return first
+        return [model]
     if key is None or not model.generative:
         raise ValueError(
             "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
             f"has one maximum); got key={key!r} for {type(model).__name__}."
         )
-    key = _checks.as_key(key)
-    others = jax.vmap(lambda k: restarted(model, k, x, y, weights))(jax.random.split(key, num_restarts - 1))
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
+    keys = jax.random.split(_checks.as_key(key), num_restarts - 1)
+    return [model, *(restarted(model, own, x, y, weights) for own in keys)]
 
 
 @kernels.compiled
@@ -231,13 +241,12 @@ def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any
 
 
 def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, progress):
-    starts = _starts(model, x, y, weights, num_restarts, key)
-    tol, trace = jnp.asarray(tol, x.dtype), _empty_trace(max_steps, x.dtype)
+    starts, trace = _starts(model, x, y, weights, num_restarts, key), _empty_trace(max_steps, x.dtype)
     if num_restarts == 1:
         state = _em.start(model, trace)
         state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
         return state, _sound(state, prior)
-    states = jax.vmap(_em.start, in_axes=(0, None))(starts, trace)
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_em.start(one, trace) for one in starts))
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
     best = _best(states, states.value)
     return best, _sound(best, prior)
@@ -245,7 +254,7 @@ def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, prog
 
 def _empty_trace(max_steps, dtype):
     """Room for the objectives: of few sizes, so that another max_steps is rarely another compilation."""
-    return jnp.full(max(512, 1 << (max_steps - 1).bit_length()), jnp.nan, dtype)
+    return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
 
 
 def _sound(state, prior):
@@ -257,10 +266,8 @@ def _sound(state, prior):
 
 
 def _fit_gradient(starts, problem, method, tol, max_steps, progress):
-    tol, trace = jnp.asarray(tol, problem.x.dtype), _empty_trace(max_steps, problem.x.dtype)
-    fits = []
-    for i in range(len(jax.tree.leaves(starts)[0])):
-        model = jax.tree.map(lambda leaf, i=i: leaf[i], starts)
+    trace, fits = _empty_trace(max_steps, problem.x.dtype), []
+    for model in starts:
         state, advance, unravel = _gradient.start(model, problem, method, tol, trace)
         state = run(advance, state, max_steps, progress)
         fits.append((state, unravel(state.vector)))
@@ -275,7 +282,7 @@ def _best(states, value):
 def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
     """Advances to `max_steps`, in one call, or in several with a bar between them."""
     if not progress:
-        return advance(state, jnp.asarray(max_steps))
+        return advance(state, jax.device_put(np.asarray(max_steps)))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -283,8 +290,8 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
         task = bar.add_task("fit", total=max_steps)
         chunk = max(1, max_steps // 100)
         for until in range(chunk, max_steps + chunk, chunk):
-            state = advance(state, jnp.asarray(min(until, max_steps)))
-            best = np.nanmax(np.asarray(state.trace))
+            state = advance(state, jax.device_put(np.asarray(min(until, max_steps))))
+            best = np.nanmax(np.asarray(state.trace), initial=-np.inf)  # all NaN after a collapse
             bar.update(task, completed=int(state.step.max()), description=f"fit, objective {best:.6g}")
             if bool(state.converged.all()):
                 break
@@ -296,7 +303,7 @@ def _check_result(model, state):
     """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
     if not _checks.is_concrete(state):
         return
-    value, broken = float(state.value), any(bool(jnp.isnan(leaf).any()) for leaf in jax.tree.leaves(model))
+    value, broken = float(state.value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
     if broken or np.isnan(value) or value == np.inf:
         raise ValueError(
             f"fit collapsed after {int(state.step)} step(s): a class or component has no spread in some direction, as "

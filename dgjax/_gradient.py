@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
@@ -61,6 +62,13 @@ class State(NamedTuple):
     converged: Array
 
 
+def coordinates(model: Any) -> tuple[Array, Any]:
+    """The parameters of a model as one vector, and the way back. Those at minus infinity, structural zeros, stay."""
+    vector, unravel = ravel_pytree(model)
+    free = jnp.isfinite(vector)
+    return jnp.where(free, vector, 0), lambda moved: unravel(jnp.where(free, moved, vector))
+
+
 def make_loss(problem: Problem, unravel: Any) -> Any:
     """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too."""
     scale = 1 / problem.weights.sum()
@@ -70,8 +78,9 @@ def make_loss(problem: Problem, unravel: Any) -> Any:
         return -scale * problem.objective(unravel(vector))
 
     def forward(vector):
-        value, grad = problem.objective(unravel(vector), jax.value_and_grad)
-        return -scale * value, -scale * ravel_pytree(grad)[0]
+        model, pull = jax.vjp(unravel, vector)
+        value, grad = problem.objective(model, jax.value_and_grad)
+        return -scale * value, -scale * pull(grad)[0]
 
     loss.defvjp(forward, lambda grad, cotangent: (cotangent * grad,))
     return loss
@@ -79,17 +88,18 @@ def make_loss(problem: Problem, unravel: Any) -> Any:
 
 def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns its vector into a model."""
-    vector, unravel = ravel_pytree(model)
+    vector, unravel = coordinates(model)
     value = _loss(model, problem)
     memory = _solver().init(vector) if method == "lbfgs" else None
-    state = State(vector, memory, value, trace, jnp.zeros((), int), jnp.zeros((), bool))
+    step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
+    state = State(vector, memory, value, trace, step, converged)
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton
     return state, functools.partial(advance, model, problem, tol), unravel
 
 
 @kernels.compiled
 def _loss(model, problem):
-    vector, unravel = ravel_pytree(model)
+    vector, unravel = coordinates(model)
     return make_loss(problem, unravel)(vector)
 
 
@@ -103,7 +113,7 @@ def _solver():
 def _advance_lbfgs(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
     import optax
 
-    _, unravel = ravel_pytree(model)
+    _, unravel = coordinates(model)
     loss, solver = make_loss(problem, unravel), _solver()
     value_and_grad = optax.value_and_grad_from_state(loss)
 
@@ -121,7 +131,7 @@ def _advance_lbfgs(model: Any, problem: Problem, tol: Array, state: State, until
 
 @kernels.compiled
 def _advance_newton(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    _, unravel = ravel_pytree(model)
+    _, unravel = coordinates(model)
     loss = make_loss(problem, unravel)
     scale = 1 / problem.weights.sum()
 

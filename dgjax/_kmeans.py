@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+import dgjax_kernels as kernels
+
 LLOYD_STEPS = 10
 SMOOTHING = 0.1
 """Share of each row given to all components alike, so that no component starts without spread."""
@@ -39,7 +41,7 @@ def _cluster(key, z, weights, num_clusters):
     distance = functools.partial(_squared_distances, ~jnp.isnan(z), jnp.where(jnp.isnan(z), 0, z))
 
     def seed(nearest, key):
-        row = jax.random.categorical(key, jnp.log(weights) + jnp.log(jnp.minimum(nearest, FAR)))
+        row = kernels.categorical(key, jnp.log(weights) + jnp.log(jnp.minimum(nearest, FAR)))
         centre = jnp.where(jnp.isnan(z[row]), 0, z[row])
         return jnp.minimum(nearest, distance(centre[None])[:, 0]), centre
 

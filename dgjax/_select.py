@@ -33,6 +33,8 @@ def anomaly_threshold(model: Generative, x: ArrayLike, false_alarm: float = 0.01
     Raises ValueError if `false_alarm` is not between 0 and 1.
     """
     check_number(false_alarm, "false_alarm", 0, 1)
+    if false_alarm in (0, 1):
+        raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
     return jnp.quantile(_log_prob_of_some(model, x), false_alarm)
 
 

@@ -98,7 +98,7 @@ class Density(Protocol):
         """The log prior density at these parameters, up to a constant."""
         ...
 
-    def weak_prior(self, x: Array, strength: float) -> Any:
+    def weak_prior(self, x: Array, strength: float | Array) -> Any:
         """The conjugate prior worth `strength` rows that look like the columns of x."""
         ...
 

@@ -46,7 +46,7 @@ class Classes:
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, " n"]:
         """A draw of y for each row; -1, unknown, where none is possible."""
-        return jnp.where(self._possible(), jax.random.categorical(key, self.scores, axis=-1), -1)
+        return jnp.where(self._possible(), kernels.categorical(key, self.scores), -1)
 
     def _possible(self):
         return jnp.isfinite(self.scores.max(-1))

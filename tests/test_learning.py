@@ -182,3 +182,28 @@ def test_progress_changes_nothing_and_shows_a_bar(capsys):
     assert_same_tree(silent.model, shown.model, 0)
     assert_close(silent.objective, shown.objective, 0)
     assert "objective" in capsys.readouterr().out
+
+
+def test_structural_zeros_stay_when_learning_by_gradient():
+    logits = np.array([[[0.0, 0.5, -np.inf]], [[0.3, 0.0, 0.0]]])
+    model = dg.Mixture(np.zeros(2), dg.Categorical(logits))
+    x, y = np.array([[0.0], [1.0], [0.0], [2.0], [1.0], [0.0]]), np.array([0, 0, 0, 1, 1, -1])
+    fitted = dg.fit(model, x, y, blend=0.5, prior="weak", max_steps=20)
+    zero = np.isneginf(logits)
+    assert np.isneginf(fitted.model.density.logits[zero]).all()
+    assert np.isfinite(fitted.model.density.logits[~zero]).all()
+    assert fitted.objective[-1] > fitted.objective[0]
+
+
+def test_rows_of_weight_zero_do_not_enter_a_weak_prior():
+    x, far = np.arange(12.0).reshape(6, 2) ** 1.5, np.full((1, 2), 1e3)
+    model = dg.gaussian_mixture(jax.random.key(0), x, 1)
+    without = dg.fit(model, x, prior="weak").model
+    with_it = dg.fit(model, np.concatenate([x, far]), weights=[1.0] * 6 + [0.0], prior="weak").model
+    assert_same_tree(without, with_it, 1e-5)
+
+
+def test_a_collapse_under_a_progress_bar_is_told_as_one():
+    x = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 0.0], [2.0, 1.0]])
+    with pytest.raises(ValueError, match="weak_prior"):
+        dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 4), x, tol=0.0, progress=True)

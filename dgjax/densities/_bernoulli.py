@@ -99,7 +99,7 @@ class Bernoulli:
         terms = jnp.where(prior.a == 1, 0, (prior.a - 1) * log_p) + jnp.where(prior.b == 1, 0, (prior.b - 1) * log_q)
         return terms.sum()
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Beta:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Beta:
         half = jnp.full(self.num_features, 1 + strength / 2, x.dtype)
         return Beta(half, half)
 

@@ -60,7 +60,7 @@ class Categorical:
         return kernels.log_linear(indicators(x, self.num_categories), log_p).reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
-        return jax.random.categorical(key, self.logits[at], axis=-1).astype(self.logits.dtype)
+        return kernels.categorical(key, self.logits[at]).astype(self.logits.dtype)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))
@@ -93,7 +93,7 @@ class Categorical:
         expect_prior(prior, Dirichlet, self)
         return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Dirichlet:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
         return Dirichlet(jnp.full(self.num_categories, 1 + strength / self.num_categories, x.dtype))
 
     def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:

@@ -121,7 +121,7 @@ class Columns:
         terms = [block.log_prior(p) for block, p in zip(self.blocks, self._priors(prior), strict=True)]
         return functools.reduce(jnp.add, terms)
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> ColumnsPrior:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> ColumnsPrior:
         return ColumnsPrior(tuple(block.weak_prior(part, strength) for block, part in self._parts(x)))
 
     def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:

@@ -141,7 +141,7 @@ class DiagonalGaussian:
             - (exponent * self.log_scale + prior.rate * jnp.exp(-2 * self.log_scale)).sum()
         )
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> NormalInverseGamma:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> NormalInverseGamma:
         mean, variance = _shared.column_moments(x)
         spherical = self.log_scale.shape[-1] == 1
         cells = strength * (math.prod(self.mean.shape[-1:]) if spherical else 1)

@@ -164,7 +164,7 @@ class Gaussian:
         log_det = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1))).sum()
         return -0.5 * (count * (pull**2).sum() + jnp.einsum("gdd->", scale)) - extra * log_det
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> NormalInverseWishart:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> NormalInverseWishart:
         mean, variance = _shared.column_moments(x)
         labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
         degrees = strength - self.num_features - 1 - labels

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, softmax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._pytree import expect_part, noun
 from dgjax._types import At, Density
@@ -91,17 +92,17 @@ class Mixture:
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Components drawn by their weights."""
-        return jax.random.categorical(key, self.log_weights, shape=shape)
+        return kernels.categorical(key, jnp.broadcast_to(self.log_weights, (*shape, self.num_labels)))
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         key_z, key_x = jax.random.split(key)
-        z = jax.random.categorical(key_z, self.log_weights[at], axis=-1)
+        z = kernels.categorical(key_z, self.log_weights[at])
         return self.density.sample(key_x, (*at, z))
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         keys_z, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         joint = self._joint(x)[(jnp.arange(len(x)), *at)]
-        z = jax.vmap(jax.random.categorical)(keys_z, joint)
+        z = jax.vmap(kernels.categorical)(keys_z, joint)
         filled = self.density.sample_missing(keys_x, x, (*at, z))
         return jnp.where(jnp.isfinite(joint.max(-1, keepdims=True)), filled, x)
 
@@ -151,7 +152,7 @@ class Mixture:
         density = self.density.log_prior(prior.density)
         return density if prior.weights is None else density + prior.weights.log_density(log_softmax(self.log_weights))
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> MixturePrior:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> MixturePrior:
         weights = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
         return MixturePrior(weights, self.density.weak_prior(x, strength))
 

@@ -106,7 +106,7 @@ class Multinomial:
         expect_prior(prior, Dirichlet, self)
         return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Dirichlet:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
         return Dirichlet(jnp.full(self.num_features, 1 + strength / self.num_features, x.dtype))
 
     def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:

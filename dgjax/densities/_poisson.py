@@ -100,7 +100,7 @@ class Poisson:
         power = jnp.where(prior.shape == 1, 0, (prior.shape - 1) * self.log_rate)
         return (power - prior.rate * jnp.exp(self.log_rate)).sum()
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float) -> Gamma:
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Gamma:
         mean, _ = _shared.column_moments(x)
         return Gamma(1 + strength * jnp.where(mean > 0, mean, 0.5), jnp.full_like(mean, strength))
 

@@ -6,6 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+import dgjax_kernels as kernels
+
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
     """(*L, ...) -> (k, ...)."""
@@ -33,6 +35,7 @@ def fill(x: Array, value: Array) -> Array:
     return jnp.where(jnp.isnan(x), value, x)
 
 
+@kernels.compiled
 def column_moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the observed cells of each column; a column without spread gets the mean variance, or 1."""
     observed = ~jnp.isnan(x)

@@ -6,8 +6,12 @@ there. Models call the names below and never ask which implementation runs.
 
 from dgjax_kernels import gaussian as _gaussian, rows as _rows, triangular as _triangular
 from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
-from dgjax_kernels.blocks import map_rows as map_rows, pairwise_sum as pairwise_sum, sum_rows as sum_rows
-from dgjax_kernels.gaussian import complete_rows as complete_rows
+from dgjax_kernels.blocks import (
+    complete_rows as complete_rows,
+    map_rows as map_rows,
+    pairwise_sum as pairwise_sum,
+    sum_rows as sum_rows,
+)
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     log_negative_binomial as log_negative_binomial,
@@ -24,6 +28,7 @@ diagonal_statistics    = Op(_rows.diagonal_statistics)
 poisson                = Op(_rows.poisson)
 multinomial            = Op(_rows.multinomial)
 multinomial_statistics = Op(_rows.multinomial_statistics)
+categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 gaussian               = Op(_gaussian.scores)
 gaussian_conditional   = Op(_gaussian.conditional)

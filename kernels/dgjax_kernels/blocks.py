@@ -14,6 +14,11 @@ T = TypeVar("T")
 BUDGET = 1 << 22
 LARGEST = 8192
 
+complete_rows = jax.make_user_context(None)
+"""`with complete_rows(True):` what is traced sees no missing cell, and need not be compiled for rows that have some.
+
+False where some row has one, None where nothing is known."""
+
 
 def block_size(row_cost: int) -> int:
     """Rows in a block, when one row needs `row_cost` floats: a power of two from 16 to 8,192."""
@@ -26,7 +31,8 @@ def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
     if n <= size:
         return fn(*arrays)
     blocks = _split(arrays, size, [0] * len(arrays))
-    joined = jax.lax.map(lambda block: fn(*block), blocks)
+    with _of_blocks():
+        joined = jax.lax.map(lambda block: fn(*block), blocks)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
 
 
@@ -46,8 +52,14 @@ def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[int | float, ...]
     swap = jax.tree.transpose(
         jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero)
     )
-    (total, error), _ = jax.lax.scan(step, swap, blocks)
+    with _of_blocks():
+        (total, error), _ = jax.lax.scan(step, swap, blocks)
     return jax.tree.map(jnp.add, total, error)
+
+
+def _of_blocks():
+    """Where some row has missing cells, a block need not."""
+    return complete_rows(complete_rows.value or None)
 
 
 def _split(arrays, size, fill):

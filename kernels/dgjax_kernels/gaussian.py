@@ -16,10 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax_kernels import triangular
+from dgjax_kernels.blocks import complete_rows
 from dgjax_kernels.rows import LOG_TWO_PI
-
-complete_rows = jax.make_user_context(False)
-"""`with complete_rows(True):` what is traced sees no missing cell, and need not be compiled for rows that have some."""
 
 
 def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Float[Array, "n g m"]:
@@ -69,8 +67,8 @@ def statistics(
 
 
 def _by_pattern(incomplete, complete, x, *arguments):
-    if complete_rows.value:
-        return complete(x, *arguments)
+    if complete_rows.value is not None:
+        return (complete if complete_rows.value else incomplete)(x, *arguments)
     return jax.lax.cond(jnp.isnan(x).any(), incomplete, complete, x, *arguments)
 
 
