@@ -84,7 +84,7 @@ def _by_pair(
     answer: Answer, bench: Bench, metric: str, lines: Lines, axis: Callable, reference: str, label: str, about: str
 ) -> list[Picture]:
     settings = answer.settings(metric)
-    outside = _reference(answer, bench, metric, reference, settings[min(len(settings) - 1, len(settings))])
+    outside = _reference(answer, bench, metric, reference, settings[-1])
     every = [line for pair in bench.pairs for line, _ in lines(bench, pair)] + [line for line, _ in outside]
     low, high = _limits(answer, metric, settings, every)
     pictures = []
