@@ -216,9 +216,10 @@ OPTIONS = {
     "half a column": (ask("marginal", [0.5]), ("columns", "[0.5]")),
     "a column's name": (ask("marginal", ["a"]), ("columns", "0 to 1", "a")),
     "a mask of columns": (ask("marginal", [True, False]), ("columns", "booleans", "np.flatnonzero")),
-    "false alarm of 0": (ask("anomaly_threshold", X, 0.0), ("false_alarm", "between 0 and 1", "0.0")),
-    "false alarm of 1": (ask("anomaly_threshold", X, 1.0), ("false_alarm", "between 0 and 1", "1.0")),
-    "false alarm over 1": (ask("anomaly_threshold", X, 1.5), ("false_alarm", "0", "1", "1.5")),
+    **{
+        f"false alarm of {share}": (ask("anomaly_threshold", X, share), ("false_alarm", "0", "1", str(share)))
+        for share in (0.0, 1.0, 1.5)
+    },
     "None for a key": (ask("sample", None), TYPED_KEY),
     "a legacy key": (ask("sample", lambda: jax.random.PRNGKey(0)), TYPED_KEY),
     **{

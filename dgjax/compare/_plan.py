@@ -57,8 +57,8 @@ class Plan:
 def make_plan(dataset: Dataset, quick: bool) -> Plan:
     """The plan for that data."""
     rows, classes = len(dataset.labelled), len(dataset.classes)
-    test_rows = min(300 if quick else 800, rows // 3)
-    train_rows = min(640 if quick else 1600, rows - test_rows)
+    test_rows = min(256 if quick else 800, rows // 3)
+    train_rows = min(512 if quick else 1600, rows - test_rows)
     features = int(sum(max(1, len(levels) - 1) for levels in dataset.levels))
     lowest = max(2 * classes, 10)
     missing_rows, completions = _missing_rows(features, classes, quick), 3 if quick else 5
@@ -78,10 +78,10 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         label_repeats=3 if quick else 6,
         held_out_runs=min(max(classes, 4), 3 if quick else 10),
         full_covariance=features <= MOST_FULL_FEATURES,
-        mixture_steps=12 if quick else 50,
+        mixture_steps=10 if quick else 50,
         twin_draws=4 if quick else 16,
         twin_completions=completions,
-        boosting_steps=20 if quick else 60,
+        boosting_steps=12 if quick else 60,
     )
 
 
