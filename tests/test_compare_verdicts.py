@@ -49,6 +49,17 @@ def test_pairing_removes_what_splits_share():
     assert better(answer, "accuracy", SECOND, FIRST) == 1
 
 
+def test_losses_that_span_orders_of_magnitude_are_compared_by_their_ratio():
+    """75 +- 60 nats less 0.2 is not two standard errors from 0, and yet the worse in every split by far."""
+    answer = Answer("made-up")
+    for i, (far, near) in enumerate(zip((12.0, 18.0, 195.0), (0.21, 0.18, 0.2), strict=True)):
+        answer.records += [Record("log-loss", "naive_bayes", i, far), Record("log-loss", "logistic", i, near)]
+    assert better(answer, "log-loss", SECOND, FIRST) == 1
+    ranking = rank(answer, "log-loss")
+    assert ranking is not None
+    assert ranking.level == ()
+
+
 def test_two_splits_are_too_few_for_a_claim():
     answer = Answer("made-up")
     answer.records += [

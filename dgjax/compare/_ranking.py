@@ -1,5 +1,6 @@
 """Which is best, which cannot be told from it: every claim of a difference in the report is decided here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,9 @@ from dgjax.compare._results import Answer, Estimate
 STANDARD_ERRORS = 2.0
 FEWEST_REPEATS = 3
 LOWER_IS_BETTER = frozenset({"log-loss", "brier", "calibration error", "fill error", "training seconds", "parameters"})
+COMPARED_BY_RATIO = frozenset({"log-loss", "training seconds", "rows per second", "parameters"})
+"""What spans orders of magnitude: of 75 +- 64 nats beside 0.2 the difference says nothing, and the ratio enough."""
+SMALLEST = 1e-12
 
 Line = tuple[str, str]
 """A model and how it was used."""
@@ -30,10 +34,15 @@ def certain(difference: Estimate) -> bool:
 
 def better(answer: Answer, metric: str, one: Line, other: Line, setting: float = 0.0) -> int:
     """1 if one is better for certain, -1 if the other is, 0 if that cannot be told."""
-    difference = answer.difference(metric, one, other, setting)
+    scale = _logarithm if metric in COMPARED_BY_RATIO else float
+    difference = answer.difference(metric, one, other, setting, scale)
     if not certain(difference):
         return 0
     return 1 if (difference.mean < 0) == (metric in LOWER_IS_BETTER) else -1
+
+
+def _logarithm(value: float) -> float:
+    return math.log(max(value, SMALLEST))
 
 
 def rank(answer: Answer, metric: str, setting: float = 0.0, lines: Sequence[Line] | None = None) -> Ranking | None:

@@ -1,6 +1,6 @@
 """What was measured: plain records, from which tables, plots and verdicts are drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,10 +64,17 @@ class Answer:
         """Mean over repeats."""
         return estimate(self.values(metric, model, setting, method).values())
 
-    def difference(self, metric: str, one: tuple[str, str], other: tuple[str, str], setting: float = 0.0) -> Estimate:
-        """One (model, method) less another, paired by repeat: what splits share cancels."""
+    def difference(
+        self,
+        metric: str,
+        one: tuple[str, str],
+        other: tuple[str, str],
+        setting: float = 0.0,
+        scale: Callable[[float], float] = float,
+    ) -> Estimate:
+        """One (model, method) less another on that scale, paired by repeat: what splits share cancels."""
         a, b = (self.values(metric, model, setting, method) for model, method in (one, other))
-        return estimate(a[r] - b[r] for r in sorted(a.keys() & b.keys()))
+        return estimate(scale(a[r]) - scale(b[r]) for r in sorted(a.keys() & b.keys()))
 
     def settings(self, metric: str, model: str | None = None, method: str | None = None) -> list[float]:
         """Settings that have a value, sorted."""
