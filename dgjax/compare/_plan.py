@@ -45,6 +45,7 @@ class Plan:
             f"{self.repeats} repeated splits into at most {self.train_rows} training and {self.test_rows} test rows.",
             f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test rows.",
             f"Cells missing at training: {self.missing_train_rows} training rows.",
+            f"Gradient boosting: {self.boosting_steps} steps.",
         ]
         if not self.full_covariance:
             lines.append(
@@ -81,7 +82,7 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         mixture_steps=10 if quick else 50,
         twin_draws=4 if quick else 16,
         twin_completions=completions,
-        boosting_steps=12 if quick else 60,
+        boosting_steps=20 if quick else 60,
     )
 
 

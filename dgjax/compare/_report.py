@@ -22,8 +22,9 @@ from dgjax.compare._verdicts import verdict
 REPORT, RESULTS = "report.html", "results.json"
 HOW = (
     "± is one standard error over repeated splits. One model is said to be better than another only where their "
-    "difference, paired by split, exceeds two standard errors over three splits or more. Splits share rows, so "
-    "standard errors are somewhat too small: read a narrow win as a hint."
+    "difference, paired by split, exceeds two standard errors over three splits or more; for log-losses, times and "
+    "sizes the logarithm of their ratio. Splits share rows, so standard errors are somewhat too small: read a narrow "
+    "win as a hint."
 )
 MEASURED = {
     "training_rows": "Every model learns from the same first rows of each split and is tested on the same test rows.",
