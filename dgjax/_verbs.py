@@ -204,7 +204,8 @@ def _log_joint(model, x, y):
 @_by_rows
 def _log_conditional(model, x, y):
     potentials = model.potentials(x)
-    return potentials.score(y) - potentials.log_partition()
+    # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
+    return jnp.where(y < 0, 0, potentials.score(y) - potentials.log_partition())
 
 
 @_by_rows
