@@ -216,10 +216,7 @@ OPTIONS = {
     "half a column": (ask("marginal", [0.5]), ("columns", "[0.5]")),
     "a column's name": (ask("marginal", ["a"]), ("columns", "0 to 1", "a")),
     "a mask of columns": (ask("marginal", [True, False]), ("columns", "booleans", "np.flatnonzero")),
-    **{
-        f"false alarm of {share}": (ask("anomaly_threshold", X, share), ("false_alarm", "0", "1", str(share)))
-        for share in (0.0, 1.0, 1.5)
-    },
+    **{f"false alarm {s}": (ask("anomaly_threshold", X, s), ("false_alarm", str(s))) for s in (0.0, 1.0, 1.5)},
     "None for a key": (ask("sample", None), TYPED_KEY),
     "a legacy key": (ask("sample", lambda: jax.random.PRNGKey(0)), TYPED_KEY),
     **{
