@@ -32,14 +32,7 @@ def start(model: Any, trace: Array) -> State:
 
 def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
     """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
-
-    def block(x, y, weights):
-        value, counts = model.potentials(x).clamped(y)
-        weighted = jnp.where(weights > 0, weights * value, 0)
-        return model.joint_statistics(x, weights[:, None] * counts), kernels.pairwise_sum(weighted)
-
-    fill = (0, -1, 0)
-    statistics, value = kernels.sum_rows(block, x, y, weights, fill=fill, row_cost=model.row_cost)
+    value, statistics = model.joint_expectation(x, y, weights)
     return statistics, value + model.log_prior(prior)
 
 

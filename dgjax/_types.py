@@ -56,7 +56,15 @@ class Density(Protocol):
     @property
     def num_features(self) -> int: ...
     @property
-    def row_cost(self) -> int: ...
+    def row_cost(self) -> int:
+        """Floats that one row needs at most, whatever is asked."""
+        ...
+
+    @property
+    def score_cost(self) -> int:
+        """Floats that one row needs where nothing but scores is asked."""
+        ...
+
     @property
     def num_parameters(self) -> int:
         """Free parameters, all labels together."""
@@ -84,6 +92,12 @@ class Density(Protocol):
 
     def discriminative(self) -> tuple[Array, Scorer]:
         """A bias (*L,) and a scorer that differ from the scores by the same amount for every label."""
+        ...
+
+    def expectation(self, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:
+        """sum_n w_n log sum_k p(x_n, k), k being y where that is not -1, with log p(k) of one label axis given; the
+        counts of each label; and the statistics under them.
+        """
         ...
 
     def statistics(self, x: Array, counts: Array) -> Any:
@@ -127,6 +141,8 @@ class Model(Protocol):
     def num_features(self) -> int: ...
     @property
     def row_cost(self) -> int: ...
+    @property
+    def score_cost(self) -> int: ...
     @property
     def num_parameters(self) -> int: ...
     @property

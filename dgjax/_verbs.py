@@ -175,50 +175,56 @@ def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Array]:
     return _checks.model_and_rows(_require_generative(model), x, lengths)
 
 
-def _by_rows(fn):
+def _by_rows(cost):
     """Compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat."""
 
-    @kernels.compiled
-    @functools.wraps(fn)
-    def run(model, *arrays):
-        return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=model.row_cost)
+    def decorate(fn):
+        @kernels.compiled
+        @functools.wraps(fn)
+        def run(model, *arrays):
+            return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=cost(model))
 
-    @functools.wraps(fn)
-    def call(model, x, *arrays):
-        with _checks.knowing(x):
-            return run(model, x, *arrays)
+        @functools.wraps(fn)
+        def call(model, x, *arrays):
+            with _checks.knowing(x):
+                return run(model, x, *arrays)
 
-    return call
+        return call
+
+    return decorate
 
 
-@_by_rows
+_by_scores = _by_rows(lambda model: model.score_cost)
+
+
+@_by_scores
 def _log_prob(model, x):
     return model.potentials(x).log_partition()
 
 
-@_by_rows
+@_by_scores
 def _log_joint(model, x, y):
     return model.potentials(x).score(y)
 
 
-@_by_rows
+@_by_scores
 def _log_conditional(model, x, y):
     potentials = model.potentials(x)
     # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
     return jnp.where(y < 0, 0, potentials.score(y) - potentials.log_partition())
 
 
-@_by_rows
+@_by_scores
 def _predict_log_proba(model, x):
     return model.potentials(x).log_marginals()
 
 
-@_by_rows
+@_by_scores
 def _predict(model, x):
     return model.potentials(x).mode()
 
 
-@_by_rows
+@_by_rows(lambda model: model.row_cost)
 def _impute(model, x):
     return model.impute(x, jnp.ones(len(x), x.dtype))
 
@@ -232,7 +238,7 @@ def _sample(model, key, shape):
 
 @kernels.compiled
 def _sample_labels(model, key, x):
-    scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.row_cost)
+    scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.score_cost)
     return Classes(scores).sample(key)
 
 

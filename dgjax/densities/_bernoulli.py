@@ -34,6 +34,7 @@ class Bernoulli:
         _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -48,6 +49,8 @@ class Bernoulli:
     @property
     def row_cost(self) -> int:
         return 2 * self.num_features + self.logits.size // self.num_features
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

@@ -29,6 +29,7 @@ class Categorical:
             raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -47,6 +48,8 @@ class Categorical:
     @property
     def row_cost(self) -> int:
         return self.num_features * self.num_categories + self.logits.size // self.num_features
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

@@ -49,6 +49,7 @@ class Columns:
             )
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -71,6 +72,8 @@ class Columns:
     @property
     def row_cost(self) -> int:
         return sum(block.row_cost for block in self.blocks)
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

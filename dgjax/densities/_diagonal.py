@@ -46,6 +46,7 @@ class DiagonalGaussian:
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -60,6 +61,8 @@ class DiagonalGaussian:
     @property
     def row_cost(self) -> int:
         return self.mean.size
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

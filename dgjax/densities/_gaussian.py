@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
@@ -61,6 +61,10 @@ class Gaussian:
     @property
     def row_cost(self) -> int:
         return self.mean.size + self.scale_tril.size
+
+    @property
+    def score_cost(self) -> int:
+        return self.num_features + math.prod(self.label_shape)
 
     @property
     def num_parameters(self) -> int:
@@ -124,6 +128,14 @@ class Gaussian:
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> GaussianStatistics:
         mean, L = self._grouped()
         return GaussianStatistics(*kernels.gaussian_statistics(x, counts.reshape(len(x), *mean.shape[:2]), mean, L))
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], GaussianStatistics]:
+        mean, L = self._grouped()
+        joint = log_weights.reshape(mean.shape[:2])
+        value, statistics = kernels.gaussian_expectation(x, y, weights, joint, mean, L)
+        return value, statistics[0].reshape(log_weights.shape), GaussianStatistics(*statistics)
 
     def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
         """mean + L shift, and L times the factor of the whitened scatter, which is the identity at a fixed point."""

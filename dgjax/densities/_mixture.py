@@ -40,6 +40,7 @@ class Mixture:
     density: Density
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
 
     def __post_init__(self) -> None:
         expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
@@ -74,6 +75,10 @@ class Mixture:
     @property
     def row_cost(self) -> int:
         return self.density.row_cost
+
+    @property
+    def score_cost(self) -> int:
+        return self.density.score_cost + math.prod(self.log_weights.shape)
 
     @property
     def num_parameters(self) -> int:
@@ -132,6 +137,13 @@ class Mixture:
     def joint_statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
         """Statistics given counts of the components themselves."""
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
+
+    def joint_expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, ""], MixtureStatistics]:
+        """sum_n w_n log p(x_n, y_n), a component summed out where y is -1, and the statistics expected there."""
+        value, counts, statistics = self.density.expectation(x, y, weights, log_softmax(self.log_weights))
+        return value, MixtureStatistics(counts, statistics)
 
     def maximum(self, statistics: MixtureStatistics, prior: MixturePrior | None = None) -> "Mixture":
         expect_prior(prior, MixturePrior, self)

@@ -33,6 +33,7 @@ class Multinomial:
         _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -47,6 +48,8 @@ class Multinomial:
     @property
     def row_cost(self) -> int:
         return self.logits.size
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

@@ -35,6 +35,7 @@ class Poisson:
         _shared.check_features(self, "log_rate", self.log_rate)
 
     generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -49,6 +50,8 @@ class Poisson:
     @property
     def row_cost(self) -> int:
         return self.log_rate.size
+
+    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax.structures import Classes
 
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
@@ -47,6 +48,18 @@ def column_moments(x: Array) -> tuple[Array, Array]:
     variance = ratio((jnp.where(observed, x - mean, 0) ** 2).sum(0), n, 0)
     spare = jnp.where(variance.max() > 0, variance.mean(), 1)
     return mean, jnp.where(variance > 0, variance, spare)
+
+
+def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:
+    """Scores, counts and statistics, block by block."""
+
+    def block(x, y, weights):
+        potentials = Classes(log_weights + self.scores(x), jnp.isnan(x).all(-1))
+        value, counts = potentials.clamped(y)
+        weighted, counts = jnp.where(weights > 0, weights * value, 0), weights[:, None] * counts
+        return kernels.pairwise_sum(weighted), counts.sum(0), self.statistics(x, counts)
+
+    return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
 
 def started(self: Any, key: Array, x: Array, counts: Array) -> Any:

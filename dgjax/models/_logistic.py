@@ -48,6 +48,8 @@ class Logistic:
     def row_cost(self) -> int:
         return self.scorer.row_cost
 
+    score_cost = row_cost
+
     @property
     def num_parameters(self) -> int:
         """Free ones: adding the same function of x to every score changes nothing."""

@@ -44,6 +44,8 @@ class Marginalized:
     def row_cost(self) -> int:
         return self.density.row_cost + self.num_samples * (self.num_features**2 + self.classifier.row_cost)
 
+    score_cost = row_cost
+
     @property
     def num_parameters(self) -> int:
         return self.classifier.num_parameters + self.density.num_parameters

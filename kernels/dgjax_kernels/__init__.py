@@ -4,7 +4,7 @@ One row for each operation, one column for each platform; the reference in `jax.
 there. Models call the names below and never ask which implementation runs.
 """
 
-from dgjax_kernels import gaussian as _gaussian, rows as _rows, triangular as _triangular
+from dgjax_kernels import cpu as _cpu, gaussian as _gaussian, rows as _rows, triangular as _triangular
 from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     complete_rows as complete_rows,
@@ -30,9 +30,10 @@ multinomial            = Op(_rows.multinomial)
 multinomial_statistics = Op(_rows.multinomial_statistics)
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
-gaussian               = Op(_gaussian.scores)
+gaussian               = Op(_gaussian.scores, _cpu.supported, cpu=_cpu.gaussian_scores)
 gaussian_conditional   = Op(_gaussian.conditional)
-gaussian_statistics    = Op(_gaussian.statistics)
+gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gaussian_statistics)
+gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
 solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)

@@ -29,17 +29,22 @@ def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
 class Op(Generic[P, T]):
     """Runs `fast[platform]` where there is one and `reference` elsewhere.
 
-    The platform is chosen when the program is lowered, never by Python asking for the backend. The derivative is
-    always the reference's, so a fast form is forward-only code.
+    A fast form is for first arguments that are `supported`. The platform is chosen when the program is lowered, never
+    by Python asking for the backend. The derivative is always the reference's, so a fast form is forward-only code.
     """
 
-    def __init__(self, reference: Callable[P, T], **fast: Callable[P, T]) -> None:
-        self.reference = reference
+    def __init__(
+        self, reference: Callable[P, T], supported: Callable[[Any], bool] | None = None, **fast: Callable[P, T]
+    ) -> None:
+        self.reference = full_precision(reference)
         self.fast = fast
+        self.supported = supported
         self.__doc__ = reference.__doc__
         self._call = full_precision(_with_derivative_of(reference, fast) if fast else reference)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.supported is not None and not self.supported(args[0]):
+            return self.reference(*args, **kwargs)
         return self._call(*args, **kwargs)
 
 

@@ -13,16 +13,21 @@ complete row F is L.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import triangular
-from dgjax_kernels.blocks import complete_rows
-from dgjax_kernels.rows import LOG_TWO_PI
+from dgjax_kernels.blocks import complete_rows, map_rows, pairwise_sum, sum_rows
+from dgjax_kernels.rows import LOG_TWO_PI, partition
 
 
 def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Float[Array, "n g m"]:
     """log N(x_observed; mean_observed, (L L^T)_observed); exactly 0 for a row of NaN."""
-    return _by_pattern(_observed_scores, _complete_scores, x, mean, L)
+    return map_rows(lambda x: _by_pattern(_observed_scores, _complete_scores, x, mean, L), x, row_cost=cost(mean, L))
+
+
+def cost(mean: Array, L: Array) -> int:
+    """Floats that one row needs at most."""
+    return mean.size + L.size
 
 
 def _complete_scores(x, mean, L):
@@ -63,7 +68,31 @@ def statistics(
     Expectations are over the missing cells given the observed ones. Centred at and whitened with the current component:
     raw second moments lose every digit of float32 on data far from 0, and small eigenvalues to large ones.
     """
-    return _by_pattern(_expected_statistics, _complete_statistics, x, c, mean, L)
+
+    def block(x, c):
+        return _by_pattern(_expected_statistics, _complete_statistics, x, c, mean, L)
+
+    return sum_rows(block, x, c, fill=(0, 0), row_cost=cost(mean, L))
+
+
+def expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, "g m"],
+    mean: Float[Array, "g m d"],
+    L: Float[Array, "g d d"],
+) -> tuple[Float[Array, ""], tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]]:
+    """sum_n w_n log p(x_n, y_n), y being one of all g m labels or -1, unknown, and the statistics at w p(y | x)."""
+
+    def block(x, y, weights):
+        joint = log_weights + scores(x, mean, L)
+        value, c = partition(joint.reshape(len(x), -1), y)
+        value = jnp.where(jnp.isnan(x).all(-1) & (y < 0), 0, value)
+        c = (weights[:, None] * c).reshape(joint.shape)
+        return pairwise_sum(jnp.where(weights > 0, weights * value, 0)), statistics(x, c, mean, L)
+
+    return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
 
 
 def _by_pattern(incomplete, complete, x, *arguments):

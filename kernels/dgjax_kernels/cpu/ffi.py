@@ -1,0 +1,246 @@
+"""Numba functions as XLA FFI handlers: no Python callback, no copy, in pieces on XLA's own threads.
+
+XLA hands a handler the address of its call frame, all of it 8-byte words (`jax.ffi.include_dir()`/xla/ffi/api/c_api.h;
+a test compares the words below with that header):
+  frame   1 extension, 2 api, 3 context, 9 arguments, 14 results
+  buffer  3 data, 4 rank, 5 dims
+  api     4 version, 17 ThreadPool_Schedule, 18 ThreadPool_NumThreads, 8 Error_Destroy
+
+Many threads work on one call by taking its pieces one after another from a counter. The thread that made the call takes
+pieces too and waits for others only while they are at work on one, so that calls made at once cannot wait for each
+other for ever, whichever of their tasks ever get a thread.
+"""
+
+import functools
+import pathlib
+import zlib
+from collections.abc import Callable
+
+import jax
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.core.types import CPointer, intp
+from numba.extending import intrinsic
+
+jit = functools.partial(njit, error_model="numpy", no_cpython_wrapper=True)
+"""Compiles what only handlers call. Numba optimises a function again in each that calls it, so keep calls shallow."""
+
+inlined = functools.partial(jit, inline="always")
+"""The same, as part of the one function that calls it."""
+
+WORD = ir.IntType(64)
+HANDLER = intp(intp)
+FRAME_EXTENSION, FRAME_API, FRAME_CONTEXT, FRAME_ARGUMENTS, FRAME_RESULTS = 1, 2, 3, 9, 14
+API_VERSION, API_DESTROY, API_SCHEDULE, API_THREADS = 4, 8, 17, 18
+TAG, NEXT, DONE, USERS, FRAME, PIECES, CONTROL_WORDS = 0, 1, 2, 3, 4, 5, 6
+
+SOURCES = zlib.crc32(b"".join(p.read_bytes() for p in sorted(pathlib.Path(__file__).parent.rglob("*.py"))))
+"""Part of the key of numba's disk cache, which by itself looks at the one file that holds a handler."""
+
+
+def _at(builder, address, word):
+    return builder.inttoptr(builder.add(address, builder.mul(word, ir.Constant(WORD, 8))), WORD.as_pointer())
+
+
+@intrinsic
+def load(typingctx, address, word):
+    """The word-th word at an address."""
+    return intp(intp, intp), lambda c, b, s, a: b.load_atomic(_at(b, *a), "seq_cst", 8)
+
+
+@intrinsic
+def store(typingctx, address, word, value):
+    """Puts the word-th word at an address."""
+
+    def build(c, b, s, a):
+        b.store(a[2], _at(b, a[0], a[1]))
+        return c.get_dummy_value()
+
+    return types.void(intp, intp, intp), build
+
+
+@intrinsic
+def fetch_add(typingctx, address, word, value):
+    """What a word held before a number was added to it, in one step."""
+    return intp(intp, intp, intp), lambda c, b, s, a: b.atomic_rmw("add", _at(b, a[0], a[1]), a[2], "seq_cst")
+
+
+@intrinsic
+def allocate(typingctx, words):
+    """The address of so many words."""
+
+    def build(c, b, s, a):
+        return b.ptrtoint(c.nrt.allocate(b, b.mul(a[0], ir.Constant(WORD, 8))), WORD)
+
+    return intp(intp), build
+
+
+@intrinsic
+def free(typingctx, address):
+    """Gives allocated words back."""
+
+    def build(c, b, s, a):
+        c.nrt.free(b, b.inttoptr(a[0], ir.IntType(8).as_pointer()))
+        return c.get_dummy_value()
+
+    return types.void(intp), build
+
+
+@intrinsic
+def call(typingctx, function, argument):
+    """Calls a C function of one address."""
+    kind = ir.FunctionType(WORD, [WORD])
+    return intp(intp, intp), lambda c, b, s, a: b.call(b.inttoptr(a[0], kind.as_pointer()), [a[1]])
+
+
+@intrinsic
+def pointer(typingctx, address, dtype):
+    """An address as a pointer to numbers."""
+    to = CPointer(dtype.dtype)
+    return to(intp, dtype), lambda c, b, s, a: b.inttoptr(a[0], c.get_value_type(to))
+
+
+@intrinsic
+def own_address(typingctx):
+    """The address of the handler that this stands in."""
+
+    def build(c, b, s, a):
+        name = f"cfunc.{b.function.name}"
+        declared = b.module.globals.get(name)
+        kind = ir.FunctionType(WORD, [WORD])
+        return b.ptrtoint(declared or ir.Function(b.module, kind, name), WORD)
+
+    return intp(), build
+
+
+@jit
+def _ask(frame, function, first, second):
+    """Calls XLA: a function of (size, extension, context, first, second). Whether it answered."""
+    question = allocate(5)
+    store(question, 0, 40)
+    store(question, 1, 0)
+    store(question, 2, load(frame, FRAME_CONTEXT))
+    store(question, 3, first)
+    store(question, 4, second)
+    error = call(load(load(frame, FRAME_API), function), question)
+    if error != 0:
+        store(question, 0, 24)
+        store(question, 2, error)
+        call(load(load(frame, FRAME_API), API_DESTROY), question)
+    free(question)
+    return error == 0
+
+
+@jit
+def _num_threads(frame):
+    answer = allocate(1)
+    store(answer, 0, 1)
+    _ask(frame, API_THREADS, answer, 0)
+    threads = load(answer, 0)
+    free(answer)
+    return threads
+
+
+@jit
+def spread(frame, pieces, handler, sources):
+    """Has `handler` work through the pieces of a call, on several threads."""
+    control = allocate(CONTROL_WORDS)
+    for word, value in ((TAG, 0), (NEXT, 0), (DONE, 0), (USERS, 2), (FRAME, frame), (PIECES, pieces)):
+        store(control, word, value)
+    helpers = min(_num_threads(frame), pieces) - 1 if pieces > 1 else 0
+    for _ in range(helpers):
+        fetch_add(control, USERS, 1)
+        if not _ask(frame, API_SCHEDULE, handler, control):
+            fetch_add(control, USERS, -1)
+    call(handler, control)
+    while load(control, DONE) < pieces:
+        pass
+    leave(control)
+    return 0
+
+
+@jit
+def introduced(frame):
+    """Answers XLA if it only asks for the version of its interface."""
+    extension = load(frame, FRAME_EXTENSION) if called(frame) else 0
+    if extension != 0:
+        store(load(extension, 3), 3, load(load(frame, FRAME_API), API_VERSION))
+    return extension != 0
+
+
+@jit
+def called(address):
+    """Whether a handler was called by XLA, with a frame, and not by `spread`."""
+    return load(address, TAG) != 0
+
+
+@jit
+def next_piece(control):
+    """A piece that nobody has taken; -1 if there is none."""
+    piece = fetch_add(control, NEXT, 1)
+    return piece if piece < load(control, PIECES) else -1
+
+
+@jit
+def done(control):
+    """Says that a piece is."""
+    fetch_add(control, DONE, 1)
+
+
+@jit
+def leave(control):
+    """The last to leave gives the control block back."""
+    if fetch_add(control, USERS, -1) == 1:
+        free(control)
+    return 0
+
+
+@jit
+def size(frame, kind, index, axis):
+    """The length of an axis of an argument or a result."""
+    return load(load(load(load(frame, kind), index), 5), axis)
+
+
+@jit
+def vector(frame, kind, index, dtype):
+    """An argument or a result of one axis."""
+    buffer = load(load(frame, kind), index)
+    return carray(pointer(load(buffer, 3), dtype), (load(load(buffer, 5), 0),))
+
+
+@jit
+def matrix(frame, kind, index, dtype):
+    """An argument or a result of two axes."""
+    buffer = load(load(frame, kind), index)
+    dims = load(buffer, 5)
+    return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1)))
+
+
+@jit
+def cube(frame, kind, index, dtype):
+    """An argument or a result of three axes."""
+    buffer = load(load(frame, kind), index)
+    dims = load(buffer, 5)
+    return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2)))
+
+
+@jit
+def hypercube(frame, kind, index, dtype):
+    """An argument or a result of four axes."""
+    buffer = load(load(frame, kind), index)
+    dims = load(buffer, 5)
+    return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
+
+
+@functools.cache
+def target(name: str, build: Callable, dtype) -> str:
+    """The name under which XLA finds `build(dtype, SOURCES)`, compiled on first use and then on disk."""
+    handler = cfunc(HANDLER, cache=True)(build(dtype.type, SOURCES))
+    _alive.append(handler)
+    full_name = f"dgjax_{name}_{dtype}"
+    jax.ffi.register_ffi_target(full_name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")
+    return full_name
+
+
+_alive = []
+"""Handlers that XLA may call as long as the process lives."""

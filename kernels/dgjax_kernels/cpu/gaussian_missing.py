@@ -1,0 +1,261 @@
+"""Rows with missing cells under a Gaussian, in float64. The method and its letters are those of `cpu.gaussian`."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.lanes import LANES, add_products, fast, first_moments, log, padded, residual, solve, squares
+from dgjax_kernels.cpu.rows import Lanes, new_lanes
+
+LARGEST_INFLATION = 1e8
+KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics; above, it is worked out again
+
+
+class Precise(NamedTuple):
+    """The same in float64, made when the first missing cell is seen."""
+
+    mean: np.ndarray  # (k, d)
+    L: np.ndarray  # (g, d, d)
+    factor: np.ndarray  # (g, d, d)
+    columns: np.ndarray  # (g, d, d): the transpose of L^-1
+    benign: np.ndarray  # (g,)
+
+
+class Room(NamedTuple):
+    """What is at work for rows with missing cells."""
+
+    lanes: Lanes
+    picked: np.ndarray  # (2, d, LANES): columns missing and observed
+    bases: np.ndarray  # (g or 1, t, d, LANES): q
+    sizes: np.ndarray  # (g or 1, t, LANES): |q|^2
+    R: np.ndarray  # (t, t, LANES)
+    v: np.ndarray  # (t, LANES)
+    origin: np.ndarray  # (d,): zeros
+
+
+@jit
+def precise(mean, L):
+    """Makes the parameters ready."""
+    g, m, d = mean.shape
+    p = padded(d)
+    means, benign = np.zeros((g * m, p)), np.empty(g, np.bool_)
+    full, factor, columns = np.zeros((g, p, p)), np.zeros((g, p, p)), np.zeros((g, p, p))
+    for k in range(g * m):
+        for j in range(d):
+            means[k, j] = mean[k // m, k % m, j]
+    for i in range(g):
+        inflation = 0.0
+        for j in range(p):
+            full[i, j, j] = L[i, j, j] if j < d else 1
+            factor[i, j, j] = 1 / full[i, j, j]
+            for e in range(j if j < d else 0):
+                full[i, j, e] = factor[i, j, e] = L[i, j, e]
+        for j in range(p):
+            length = 0.0
+            for r in range(j, p):
+                s = 1.0 if r == j else 0.0
+                for e in range(j, r):
+                    s -= full[i, r, e] * columns[i, j, e]
+                columns[i, j, r] = s * factor[i, r, r]
+                length += columns[i, j, r] ** 2
+            spread = 0.0
+            for e in range(j + 1):
+                spread += full[i, j, e] ** 2 * length
+            inflation = max(inflation, spread) if spread == spread else math.inf
+        benign[i] = inflation <= LARGEST_INFLATION
+    return Precise(means, full, factor, columns, benign)
+
+
+@jit
+def room_for_missing(g, k, d):
+    """Space to work in."""
+    p, t = padded(d), d
+    kept = g if g * t * p * LANES <= KEPT_BASES else 1
+    return Room(
+        new_lanes(k, k, p, np.float64),
+        np.empty((2, d, LANES), np.int64),
+        np.empty((kept, t, p, LANES)),
+        np.empty((kept, t, LANES)),
+        np.empty((t, t, LANES)),
+        np.empty((t, LANES)),
+        np.zeros(p),
+    )
+
+
+@fast
+def _basis(table, picked, t, q, R, size, width):
+    """Orthogonal q (t, p, width), their squared lengths and R such that the picked rows of the table are q + R q.
+
+    By Gram-Schmidt in its modified form: orthogonal to rounding times the condition number of the rows.
+    """
+    for i in range(t):
+        for j in range(q.shape[1]):
+            for n in range(width):
+                q[i, j, n] = table[picked[i, n], j]
+        for s in range(i):
+            _project(q[s], size[s], q[i], R[i, s], width)
+        for n in range(width):
+            size[i, n] = 0
+        for j in range(q.shape[1]):
+            for n in range(width):
+                size[i, n] += q[i, j, n] * q[i, j, n]
+
+
+@fast
+def _project(q, size, u, part, width):
+    """u loses its part along q, that many times q."""
+    for n in range(width):
+        part[n] = 0
+    for j in range(len(u)):
+        for n in range(width):
+            part[n] += q[j, n] * u[j, n]
+    for n in range(width):
+        part[n] /= size[n]
+    for j in range(len(u)):
+        for n in range(width):
+            u[j, n] -= part[n] * q[j, n]
+
+
+@fast
+def _project_all(q, size, u, part):
+    """The same where one q is that of all lanes."""
+    for n in range(LANES):
+        part[n] = 0
+    for j in range(0, len(u), 4):
+        q0, q1, q2, q3 = q[j, 0], q[j + 1, 0], q[j + 2, 0], q[j + 3, 0]
+        u0, u1, u2, u3 = u[j], u[j + 1], u[j + 2], u[j + 3]
+        for n in range(LANES):
+            part[n] += q0 * u0[n] + q1 * u1[n] + q2 * u2[n] + q3 * u3[n]
+    for j in range(0, len(u), 4):
+        q0, q1, q2, q3 = q[j, 0] / size, q[j + 1, 0] / size, q[j + 2, 0] / size, q[j + 3, 0] / size
+        u0, u1, u2, u3 = u[j], u[j + 1], u[j + 2], u[j + 3]
+        for n in range(LANES):
+            u0[n] -= q0 * part[n]
+            u1[n] -= q1 * part[n]
+            u2[n] -= q2 * part[n]
+            u3[n] -= q3 * part[n]
+
+
+@fast
+def _determined(picked, t, mean, x, q, R, size, u, v, shared):
+    """u = q^T v / |q|^2 with F v = r for the observed cells, F being the identity and R."""
+    for j in range(len(u)):
+        for n in range(LANES):
+            u[j, n] = 0
+    for i in range(t):
+        for n in range(LANES):
+            v[i, n] = x[picked[i, n], n] - mean[picked[i, n]]
+        for s in range(i):
+            for n in range(LANES):
+                v[i, n] -= R[i, s, 0 if shared else n] * v[s, n]
+        for j in range(len(u)):
+            for n in range(LANES):
+                u[j, n] += v[i, n] * q[i, j, 0 if shared else n] / size[i, 0 if shared else n]
+
+
+@jit
+def _pick(x, primal, picked):
+    """The columns that are missing, or observed, in each lane."""
+    for n in range(LANES):
+        t = 0
+        for j in range(picked.shape[0]):
+            if (x[j, n] != x[j, n]) == primal:
+                picked[t, n] = j
+                t += 1
+
+
+@jit
+def _group_basis(exact, room, group, missing, shared, d):
+    """q of a group for the rows in the lanes, how many, and whether it spans what is missing."""
+    primal = 2 * missing <= d and exact.benign[group]
+    t = missing if primal else d - missing
+    table, picked = exact.columns[group] if primal else exact.L[group], room.picked[0 if primal else 1]
+    q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
+    _basis(table, picked, t, q, room.R, size, 1 if shared else LANES)
+    return q, size, t, primal
+
+
+@jit
+def missing_scores(model, exact, room, missing, shared, d, m):
+    """The scores of the rows in the lanes, and their u."""
+    lanes, scratch = room.lanes, room.lanes.cu[0]
+    _pick(lanes.x, True, room.picked[0])
+    _pick(lanes.x, False, room.picked[1])
+    constant = 0.5 * (d - missing) * math.log(2 * math.pi)
+    for group in range(len(exact.L)):
+        q, size, t, primal = _group_basis(exact, room, group, missing, shared, d)
+        for k in range(group * m, (group + 1) * m):
+            u = lanes.u[k]
+            if primal:
+                residual(lanes.x, exact.mean[k], u, d)
+                solve(exact.factor[group], u, len(u))
+                for i in range(t):
+                    if shared:
+                        _project_all(q[i], size[i, 0], u, scratch)
+                    else:
+                        _project(q[i], size[i], u, scratch, LANES)
+            else:
+                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, shared)
+            squares(u, room.origin, scratch)
+            start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
+            for n in range(LANES):
+                lanes.score[k, n] = start - 0.5 * scratch[n]
+        for i in range(t):
+            _log_sizes(size[i], scratch, shared)
+            for k in range(group * m, (group + 1) * m):
+                for n in range(LANES):
+                    lanes.score[k, n] -= 0.5 * scratch[n]
+
+
+@fast
+def _log_sizes(size, result, shared):
+    if shared:
+        result[:] = log(size[0])
+    else:
+        for n in range(LANES):
+            result[n] = log(size[n])
+
+
+@jit
+def missing_moments(exact, room, sums, missing, shared, d, m):
+    """Adds the statistics of the rows in the lanes."""
+    lanes = room.lanes
+    p, both = len(lanes.cu), np.empty(LANES)
+    for group in range(len(exact.L)):
+        both[:] = 0
+        for k in range(group * m, (group + 1) * m):
+            first_moments(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k)
+            add_products(lanes.cu, lanes.u[k], sums.second[group], p)
+            both += lanes.c[k]
+        primal = 2 * missing <= d and exact.benign[group]
+        q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
+        if len(room.bases) < len(exact.L):
+            _group_basis(exact, room, group, missing, shared, d)
+        _add_free(sums.second[group], q, size, missing if primal else d - missing, both, primal, shared, lanes.cu)
+
+
+@jit
+def _add_free(second, q, size, t, both, primal, shared, cu):
+    """second += sum over lanes of c q q^T / |q|^2, or of c less that where q spans what is observed."""
+    sign, p, total = 1.0 if primal else -1.0, q.shape[1], 0.0
+    for n in range(LANES):
+        total += both[n]
+    for j in range(0 if primal else p):
+        second[j, j] += total
+    for i in range(t):
+        if shared:
+            for j in range(p):
+                for e in range(j + 1):
+                    second[j, e] += sign * total * q[i, j, 0] * q[i, e, 0] / size[i, 0]
+        else:
+            _scale(sign, both, size[i], q[i], cu)
+            add_products(cu, q[i], second, p)
+
+
+@fast
+def _scale(sign, c, size, q, cu):
+    for j in range(len(q)):
+        for n in range(LANES):
+            cu[j, n] = sign * c[n] / size[n] * q[j, n]

@@ -1,0 +1,196 @@
+"""Rows put into lanes, those that miss the same cells side by side, and the partition of their scores."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.lanes import LANES, exp, log
+
+SHARED = 256  # patterns of missing cells, the first that are seen, whose rows are collected apart
+SLOTS = 1024  # of the table that finds them
+WORTHWHILE = LANES // 4  # rows of one pattern from which they are worth lanes of their own
+ODD = -7046029254386353131
+
+
+class Lanes(NamedTuple):
+    """What is at work: rows side by side on the last axis."""
+
+    rows: np.ndarray  # (LANES,)
+    weight: np.ndarray
+    label: np.ndarray
+    x: np.ndarray  # (d, LANES)
+    u: np.ndarray  # (whitenings, d, LANES)
+    cu: np.ndarray  # (d, LANES)
+    c: np.ndarray  # (k, LANES)
+    score: np.ndarray  # (k, LANES)
+
+
+class Waiting(NamedTuple):
+    """Rows collected in buckets: one for each number of missing cells, then one for each shared pattern."""
+
+    rows: np.ndarray  # (d + 1 + SHARED, LANES)
+    count: np.ndarray  # (d + 1 + SHARED,)
+    missing: np.ndarray  # (d + 1 + SHARED,): how many cells they miss
+    key: np.ndarray  # (d + 1 + SHARED,): which
+    example: np.ndarray  # (d + 1 + SHARED,): a row that misses them
+    slots: np.ndarray  # (SLOTS,): buckets by their keys
+    used: np.ndarray  # (1,): buckets in use
+
+
+@jit
+def new_lanes(whitenings, k, p, dtype):
+    """Lanes for k labels and so many ways to whiten p columns."""
+    return Lanes(
+        np.empty(LANES, np.int64),
+        np.empty(LANES),
+        np.empty(LANES, np.int64),
+        np.empty((p, LANES), dtype),
+        np.empty((whitenings, p, LANES), dtype),
+        np.empty((p, LANES), dtype),
+        np.empty((k, LANES)),
+        np.empty((k, LANES)),
+    )
+
+
+@jit
+def new_waiting(d):
+    """Empty buckets."""
+    buckets = d + 1 + SHARED
+    waiting = Waiting(
+        np.empty((buckets, LANES), np.int64),
+        np.zeros(buckets, np.int64),
+        np.empty(buckets, np.int64),
+        np.empty(buckets, np.int64),
+        np.empty(buckets, np.int64),
+        np.full(SLOTS, -1),
+        np.full(1, d + 1),
+    )
+    for missing in range(d + 1):
+        waiting.missing[missing] = missing
+    return waiting
+
+
+@jit
+def collect(x, weights, row, stop, waiting, skip):
+    """Puts rows into buckets until one is full: the row to go on from, and that bucket, or -1 if none is.
+
+    From the last row on, buckets are given out as they are; rows of a pattern that has too few go to those that miss as
+    many cells. After `stop` + the number of buckets nothing waits. Rows of weight 0 are left out if `skip`.
+    """
+    d = x.shape[1]
+    while row < stop:
+        missing, key = 0, 0
+        for j in range(d):
+            empty = x[row, j] != x[row, j]
+            missing += empty
+            key = (key << 1 if d < 64 else key * ODD) + empty
+        row += 1
+        if skip and weights[row - 1] == 0:
+            continue
+        bucket = _bucket(x, row - 1, waiting, missing, key) if 0 < missing < d else missing
+        waiting.rows[bucket, waiting.count[bucket]] = row - 1
+        waiting.count[bucket] += 1
+        if waiting.count[bucket] == LANES:
+            return row, bucket
+    bucket = len(waiting.count) - 1 - (row - stop)
+    if bucket > d and waiting.count[bucket] < WORTHWHILE:
+        missing = waiting.missing[bucket]
+        while waiting.count[bucket]:
+            waiting.count[bucket] -= 1
+            waiting.rows[missing, waiting.count[missing]] = waiting.rows[bucket, waiting.count[bucket]]
+            waiting.count[missing] += 1
+            if waiting.count[missing] == LANES:
+                return row, missing
+    return row + 1, bucket if waiting.count[bucket] else -1
+
+
+@jit
+def _bucket(x, row, waiting, missing, key):
+    """The bucket of a row's pattern, a new one while there are any, or else that of its number of missing cells."""
+    slot = (key * ODD >> 52) & (SLOTS - 1)
+    while waiting.slots[slot] >= 0:
+        bucket = waiting.slots[slot]
+        if waiting.key[bucket] == key and (x.shape[1] < 64 or _same(x, row, waiting.example[bucket])):
+            return bucket
+        slot = (slot + 1) & (SLOTS - 1)
+    bucket = waiting.used[0]
+    if bucket == len(waiting.count):
+        return missing
+    waiting.used[0] += 1
+    waiting.slots[slot], waiting.key[bucket] = bucket, key
+    waiting.missing[bucket], waiting.example[bucket] = missing, row
+    return bucket
+
+
+@jit
+def _same(x, row, other):
+    """Whether two rows miss the same cells."""
+    differ = 0
+    for j in range(x.shape[1]):
+        differ += (x[row, j] == x[row, j]) != (x[other, j] == x[other, j])
+    return differ == 0
+
+
+@jit
+def loaded(lanes, call, rows, count):
+    """Rows into lanes; the lanes left over repeat one, with weight 0."""
+    for n in range(LANES):
+        row = rows[n if n < count else 0]
+        lanes.rows[n] = row
+        lanes.weight[n] = call.weights[row] if n < count else 0
+        lanes.label[n] = call.y[row]
+        for j in range(call.x.shape[1]):
+            lanes.x[j, n] = call.x[row, j]
+
+
+@jit
+def partition(lanes, sums, empty):
+    """Counts from scores, labels and weights; adds to the value. As `rows.partition`."""
+    k, top, total = len(lanes.score), np.full(LANES, -math.inf), np.zeros(LANES)
+    for i in range(k):
+        for n in range(LANES):
+            allowed = (lanes.label[n] < 0) | (lanes.label[n] == i)
+            s = lanes.score[i, n] if allowed else -math.inf
+            lanes.score[i, n] = s
+            top[n] = s if s > top[n] else top[n]
+    for i in range(k):
+        for n in range(LANES):
+            below = lanes.score[i, n] - (top[n] if abs(top[n]) < math.inf else 0.0)
+            lanes.c[i, n] = exp(below)
+            total[n] += lanes.c[i, n]
+    for n in range(LANES):
+        explained = (total[n] >= 1) & (top[n] < math.inf)
+        value = top[n] + log(total[n]) if explained else (top[n] if total[n] == total[n] else total[n])
+        value = 0.0 if empty and lanes.label[n] < 0 else value
+        sums.value[0] += lanes.weight[n] * value if lanes.weight[n] > 0 else 0.0
+        total[n] = lanes.weight[n] / total[n] if explained else 0.0
+    for i in range(k):
+        for n in range(LANES):
+            c = lanes.c[i, n] * total[n]
+            lanes.c[i, n] = c if total[n] > 0 else 0.0
+
+
+class Call(NamedTuple):
+    """The arguments and results. One of `counts` (statistics) and `scores` (scores) has rows, or neither (both)."""
+
+    x: np.ndarray  # (n, d)
+    y: np.ndarray  # (n,)
+    weights: np.ndarray  # (n,)
+    counts: np.ndarray  # (n or 0, g, m)
+    scores: np.ndarray  # (n or 0, g, m)
+
+
+@jit
+def counted(lanes, call, sums, count, empty):
+    """Whether there are counts to go on with; without them, what was wanted is the scores."""
+    m = call.scores.shape[2]
+    for k in range(len(lanes.score)):
+        for n in range(count if len(call.scores) else 0):
+            call.scores[lanes.rows[n], k // m, k % m] = lanes.score[k, n]
+        for n in range(LANES if len(call.counts) else 0):
+            lanes.c[k, n] = call.counts[lanes.rows[n], k // m, k % m] if n < count else 0
+    if len(call.scores) + len(call.counts) == 0:
+        partition(lanes, sums, empty)
+    return len(call.scores) == 0
