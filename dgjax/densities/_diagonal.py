@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
@@ -46,7 +46,6 @@ class DiagonalGaussian:
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
 
     generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
     started = _shared.started
     as_model = _shared.as_model
 
@@ -62,7 +61,9 @@ class DiagonalGaussian:
     def row_cost(self) -> int:
         return self.mean.size
 
-    score_cost = row_cost
+    @property
+    def score_cost(self) -> int:
+        return self.num_features + math.prod(self.label_shape)
 
     @property
     def num_parameters(self) -> int:
@@ -85,8 +86,11 @@ class DiagonalGaussian:
         return self.mean.size // self.log_scale.size
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        mean, log_scale = (_shared.flat(p, self.label_shape) for p in (self.mean, self._log_scale()))
-        return kernels.diagonal(x, mean, log_scale).reshape(len(x), *self.label_shape)
+        return kernels.diagonal(x, *self._flat()).reshape(len(x), *self.label_shape)
+
+    def _flat(self) -> tuple[Array, Array]:
+        """mean and log_scale (k, d), for all labels in one axis."""
+        return _shared.flat(self.mean, self.label_shape), _shared.flat(self._log_scale(), self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
@@ -113,8 +117,14 @@ class DiagonalGaussian:
         return bias, Shifted(offset, DiagonalQuadratic(precision * mean, -0.5 * precision))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> DiagonalStatistics:
-        sums = kernels.diagonal_statistics(x, _shared.rows_by_labels(counts), _shared.flat(self.mean, self.label_shape))
+        sums = kernels.diagonal_statistics(x, _shared.rows_by_labels(counts), *self._flat())
         return DiagonalStatistics(*(s.reshape(self.mean.shape) for s in sums))
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], DiagonalStatistics]:
+        value, counts, sums = kernels.diagonal_expectation(x, y, weights, log_weights, *self._flat())
+        return value, counts, DiagonalStatistics(*sums)
 
     def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":
         expect_prior(prior, NormalInverseGamma, self)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax.structures import Classes
 
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
@@ -54,10 +53,8 @@ def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Arra
     """Scores, counts and statistics, block by block."""
 
     def block(x, y, weights):
-        potentials = Classes(log_weights + self.scores(x), jnp.isnan(x).all(-1))
-        value, counts = potentials.clamped(y)
-        weighted, counts = jnp.where(weights > 0, weights * value, 0), weights[:, None] * counts
-        return kernels.pairwise_sum(weighted), counts.sum(0), self.statistics(x, counts)
+        value, counts = kernels.joint_partition(x, y, weights, log_weights + self.scores(x))
+        return value, counts.sum(0), self.statistics(x, counts)
 
     return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import triangular
-from dgjax_kernels.blocks import complete_rows, map_rows, pairwise_sum, sum_rows
-from dgjax_kernels.rows import LOG_TWO_PI, partition
+from dgjax_kernels.blocks import complete_rows, map_rows, sum_rows
+from dgjax_kernels.rows import LOG_TWO_PI, joint_partition
 
 
 def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Float[Array, "n g m"]:
@@ -87,10 +87,8 @@ def expectation(
 
     def block(x, y, weights):
         joint = log_weights + scores(x, mean, L)
-        value, c = partition(joint.reshape(len(x), -1), y)
-        value = jnp.where(jnp.isnan(x).all(-1) & (y < 0), 0, value)
-        c = (weights[:, None] * c).reshape(joint.shape)
-        return pairwise_sum(jnp.where(weights > 0, weights * value, 0)), statistics(x, c, mean, L)
+        value, c = joint_partition(x, y, weights, joint.reshape(len(x), -1))
+        return value, statistics(x, c.reshape(joint.shape), mean, L)
 
     return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, Int, Key
 
+from dgjax_kernels.blocks import map_rows, pairwise_sum, sum_rows
+
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -30,19 +32,57 @@ def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float
 
     Residuals are whitened one by one: the expanded quadratic would lose every digit of float32 on tight clusters.
     """
-    observed = ~jnp.isnan(x)[:, None]
-    z = jnp.where(observed, x[:, None] - mean, 0) * jnp.exp(-log_scale)
-    return jnp.where(observed, -0.5 * z**2 - log_scale - 0.5 * LOG_TWO_PI, 0).sum(-1)
+
+    def block(x):
+        observed = ~jnp.isnan(x)[:, None]
+        z = jnp.where(observed, x[:, None] - mean, 0) * jnp.exp(-log_scale)
+        return jnp.where(observed, -0.5 * z**2 - log_scale - 0.5 * LOG_TWO_PI, 0).sum(-1)
+
+    return map_rows(block, x, row_cost=mean.size)
 
 
 def diagonal_statistics(
-    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"]
+    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]
 ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]:
-    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2."""
-    observed = ~jnp.isnan(x)
-    r = jnp.where(observed[:, None], x[:, None] - mean, 0)
-    weighted = c[:, :, None] * r
-    return c.T @ observed.astype(c.dtype), weighted.sum(0), (weighted * r).sum(0)
+    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2.
+
+    What one and the other may lose of their digits, a faster form judges by `log_scale`.
+    """
+    del log_scale
+
+    def block(x, c):
+        observed = ~jnp.isnan(x)
+        r = jnp.where(observed[:, None], x[:, None] - mean, 0)
+        weighted = c[:, :, None] * r
+        return c.T @ observed.astype(c.dtype), weighted.sum(0), (weighted * r).sum(0)
+
+    return sum_rows(block, x, c, fill=(0, 0), row_cost=mean.size)
+
+
+def diagonal_expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, " k"],
+    mean: Float[Array, "k d"],
+    log_scale: Float[Array, "k d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+    """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
+
+    def block(x, y, weights):
+        value, c = joint_partition(x, y, weights, log_weights + diagonal(x, mean, log_scale))
+        return value, c.sum(0), diagonal_statistics(x, c, mean, log_scale)
+
+    return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=mean.size)
+
+
+def joint_partition(
+    x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], joint: Float[Array, "n k"]
+) -> tuple[Float[Array, ""], Float[Array, "n k"]]:
+    """sum_n w_n log sum_k p(x_n, k), only y where that is known, and the counts w p(k | x); exactly 0 for no cells."""
+    value, c = partition(joint, y)
+    value = jnp.where(jnp.isnan(x).all(-1) & (y < 0), 0, value)
+    return pairwise_sum(jnp.where(weights > 0, weights * value, 0)), weights[:, None] * c
 
 
 def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:

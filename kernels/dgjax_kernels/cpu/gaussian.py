@@ -22,10 +22,8 @@ import numpy as np
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.gaussian_missing import missing_moments, missing_scores, precise, room_for_missing
-from dgjax_kernels.cpu.lanes import LANES, add_products, fast, first_moments, padded, residual, solve, squares
+from dgjax_kernels.cpu.lanes import KEPT, LANES, add_products, fast, first_moments, padded, residual, solve, squares
 from dgjax_kernels.cpu.rows import Call, collect, counted, loaded, new_lanes, new_waiting
-
-DIGITS_SHARED = 1e-5  # rounding errors of whitened means up to here may be shared by the labels of a factor
 
 
 class Model(NamedTuple):
@@ -88,7 +86,8 @@ def _offsets(mean, L, a):
             a[label, i] = s / L[i, i]
             length += float(a[label, i]) ** 2
         largest = max(largest, length) if length == length else math.inf
-    shared = math.sqrt(largest) * np.finfo(a.dtype).eps <= DIGITS_SHARED
+    eps = np.finfo(a.dtype).eps
+    shared = math.sqrt(largest) * eps <= eps**KEPT
     if not shared:
         a[:] = 0
     return shared
@@ -118,7 +117,7 @@ def _complete_moments(model, lanes, sums):
             _average(model, lanes, sums, unit)
         else:
             first_moments(lanes.c[start], u, lanes.cu, sums.total, sums.first, start)
-        add_products(lanes.cu, u, sums.second[group], len(u))
+        add_products(lanes.cu, u, sums.second[group], True)
 
 
 @fast

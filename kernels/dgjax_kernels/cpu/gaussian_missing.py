@@ -222,12 +222,12 @@ def _log_sizes(size, result, shared):
 def missing_moments(exact, room, sums, missing, shared, d, m):
     """Adds the statistics of the rows in the lanes."""
     lanes = room.lanes
-    p, both = len(lanes.cu), np.empty(LANES)
+    both = np.empty(LANES)
     for group in range(len(exact.L)):
         both[:] = 0
         for k in range(group * m, (group + 1) * m):
             first_moments(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k)
-            add_products(lanes.cu, lanes.u[k], sums.second[group], p)
+            add_products(lanes.cu, lanes.u[k], sums.second[group], True)
             both += lanes.c[k]
         primal = 2 * missing <= d and exact.benign[group]
         q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
@@ -251,7 +251,7 @@ def _add_free(second, q, size, t, both, primal, shared, cu):
                     second[j, e] += sign * total * q[i, j, 0] * q[i, e, 0] / size[i, 0]
         else:
             _scale(sign, both, size[i], q[i], cu)
-            add_products(cu, q[i], second, p)
+            add_products(cu, q[i], second, True)
 
 
 @fast

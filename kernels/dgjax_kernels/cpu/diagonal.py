@@ -1,0 +1,243 @@
+"""The kernels of independent normal columns on a CPU: scores, their partition and the statistics in one pass.
+
+log N(x) is linear in the features x - o, (x - o)^2 and 1, with the mean of the means as origin o, so both scores and
+statistics are matrix products; where cells are missing, features are 0 there and 1 becomes a feature of each column.
+That loses digits in proportion to ((mean - o) / scale)^2, so labels for which that is more than `lanes.KEPT` allows
+are worked out from their own residuals instead. Letters as in `rows`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.lanes import KEPT, LANES, add_products, fast, multiply, padded
+from dgjax_kernels.cpu.rows import Call, counted, loaded, new_lanes
+
+COMPLETE, INCOMPLETE, EMPTY = 0, 1, 2
+
+
+class Model(NamedTuple):
+    """Parameters made ready, in float64: the features' coefficients, k and d padded to multiples of 4."""
+
+    origin: np.ndarray  # (d,)
+    apart: np.ndarray  # (k, d): mean - origin
+    mean: np.ndarray  # (k, d)
+    log_scale: np.ndarray  # (k, d)
+    log_weight: np.ndarray  # (k,)
+    constant: np.ndarray  # (k,): what 1 adds up to over all columns
+    coefficients: np.ndarray  # (k, 3 d): of x - origin, its square, and 1
+    far: np.ndarray  # (k,): whether digits would be lost
+
+
+class Features(NamedTuple):
+    """Rows side by side on the last axis."""
+
+    F: np.ndarray  # (3 d, LANES)
+    product: np.ndarray  # (k, LANES)
+    c: np.ndarray  # (k, LANES)
+
+
+class Sums(NamedTuple):
+    """What is summed over rows, in float64."""
+
+    value: np.ndarray  # (1,)
+    count: np.ndarray  # (k,)
+    total: np.ndarray  # (k,): of complete rows
+    moments: np.ndarray  # (k, 3 d): of the features
+    residual: np.ndarray  # (k, 2 d): of residuals and their squares, for labels that are far
+
+
+@jit
+def _model(mean, log_scale, log_weights, dtype):
+    k, d = mean.shape
+    p, q = padded(d), padded(k)
+    origin, apart = np.zeros(p, dtype), np.zeros((q, p))
+    log_weight, constant = np.empty(k), np.zeros(k)
+    coefficients, far = np.zeros((q, 3 * p), dtype), np.zeros(k, np.bool_)
+    for j in range(d):
+        for i in range(k):
+            origin[j] += mean[i, j] / k
+    for i in range(k):
+        log_weight[i] = log_weights[0, i]
+        for j in range(d):
+            precision = math.exp(-2 * log_scale[i, j])
+            apart[i, j] = float(mean[i, j]) - origin[j]
+            one = -0.5 * apart[i, j] ** 2 * precision - log_scale[i, j] - 0.5 * math.log(2 * math.pi)
+            constant[i] += one
+            coefficients[i, j], coefficients[i, p + j] = apart[i, j] * precision, -0.5 * precision
+            coefficients[i, 2 * p + j] = one
+            lost = apart[i, j] ** 2 * precision * np.finfo(origin.dtype).eps
+            far[i] |= not lost <= np.finfo(origin.dtype).eps ** KEPT
+    return Model(origin, apart, mean, log_scale, log_weight, constant, coefficients, far)
+
+
+@fast
+def _featured(x, origin, F, d, kind):
+    """The features of the rows in the lanes."""
+    p = len(F) // 3
+    for j in range(d):
+        for n in range(LANES):
+            r = x[j, n] - origin[j]
+            F[j, n] = r
+            F[p + j, n] = r * r
+        for n in range(LANES if kind != COMPLETE else 0):
+            observed = x[j, n] == x[j, n]
+            F[j, n] = F[j, n] if observed else 0
+            F[p + j, n] = F[p + j, n] if observed else 0
+            F[2 * p + j, n] = 1 if observed else 0
+
+
+@jit
+def _scores(model, lanes, features, d, kind):
+    p = len(features.F) // 3
+    _featured(lanes.x, model.origin, features.F, d, kind)
+    f = 2 * p if kind == COMPLETE else 3 * p
+    multiply(model.coefficients[:, :f], features.F[:f], features.product)
+    for k in range(len(lanes.score)):
+        start = model.log_weight[k] + (model.constant[k] if kind == COMPLETE else 0.0)
+        if model.far[k]:
+            _far_scores(lanes.x, model.mean[k], model.log_scale[k], features.product[k])
+            start = model.log_weight[k]
+        for n in range(LANES):
+            lanes.score[k, n] = start + features.product[k, n]
+
+
+@fast
+def _far_scores(x, mean, log_scale, score):
+    for n in range(LANES):
+        score[n] = 0
+    for j in range(len(mean)):
+        inverse, constant = math.exp(-log_scale[j]), log_scale[j] + 0.5 * math.log(2 * math.pi)
+        for n in range(LANES):
+            z = (x[j, n] - mean[j]) * inverse
+            score[n] -= 0.5 * z * z + constant if z == z else 0
+
+
+@jit
+def _moments(model, lanes, features, sums, kind):
+    p = len(features.F) // 3
+    for k in range(len(lanes.c)):
+        for n in range(LANES):
+            features.c[k, n] = lanes.c[k, n]
+            sums.count[k] += lanes.c[k, n]
+            sums.total[k] += lanes.c[k, n] if kind == COMPLETE else 0.0
+        if model.far[k]:
+            _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
+    f = 2 * p if kind == COMPLETE else 3 * p
+    add_products(features.c, features.F[:f], sums.moments, False)
+
+
+@fast
+def _far_moments(x, c, mean, residual, p):
+    for j in range(len(mean)):
+        first = second = 0.0
+        for n in range(LANES):
+            r = float(x[j, n] - mean[j])
+            observed = r == r
+            weighted = c[n] * r if observed else 0.0
+            first += weighted
+            second += weighted * r if observed else 0.0
+        residual[j] += first
+        residual[p + j] += second
+
+
+@jit
+def _collect(x, weights, row, stop, waiting, count, skip):
+    """Puts rows with others of their kind until LANES are together: the row to go on from, and the kind, or -1."""
+    while row < stop:
+        missing = 0
+        for j in range(x.shape[1]):
+            missing += x[row, j] != x[row, j]
+        row += 1
+        if skip and weights[row - 1] == 0:
+            continue
+        kind = COMPLETE if missing == 0 else (EMPTY if missing == x.shape[1] else INCOMPLETE)
+        waiting[kind, count[kind]] = row - 1
+        count[kind] += 1
+        if count[kind] == LANES:
+            return row, kind
+    kind = row - stop
+    return row + 1, kind if count[kind] else -1
+
+
+@inlined
+def _sweep(call, mean, log_scale, log_weights, start, stop, dtype):
+    """All rows from start to stop."""
+    k, d = mean.shape
+    p, q = padded(d), padded(k)
+    model, lanes = _model(mean, log_scale, log_weights, dtype), new_lanes(0, k, p, dtype)
+    features = Features(np.zeros((3 * p, LANES), dtype), np.zeros((q, LANES), dtype), np.zeros((q, LANES), dtype))
+    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, 3 * p)), np.zeros((k, 2 * p)))
+    waiting, count = np.empty((3, LANES), np.int64), np.zeros(3, np.int64)
+    skip = len(call.scores) + len(call.counts) == 0
+    row = start
+    while row <= stop + EMPTY:
+        row, kind = _collect(call.x, call.weights, row, stop, waiting, count, skip)
+        if kind >= 0:
+            loaded(lanes, call, waiting[kind], count[kind])
+            _scores(model, lanes, features, d, kind)
+            if counted(lanes, call, sums, count[kind], kind == EMPTY):
+                _moments(model, lanes, features, sums, kind)
+            count[kind] = 0
+    return model, sums
+
+
+ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
+
+
+@inlined
+def _piece(frame, piece, dtype):
+    x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
+    weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
+    mean, log_scale = ffi.matrix(frame, ARGUMENTS, 4, dtype), ffi.matrix(frame, ARGUMENTS, 5, dtype)
+    call = Call(x, y, weights, ffi.cube(frame, ARGUMENTS, 6, dtype), ffi.cube(frame, RESULTS, 0, dtype))
+    pieces, n = _pieces(frame), len(x)
+    start, stop = piece * n // pieces, (piece + 1) * n // pieces
+    model, sums = _sweep(call, mean, log_scale, log_weights, start, stop, dtype)
+    ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
+    if len(call.scores) == 0:
+        _summed(model, sums, ffi.hypercube(frame, RESULTS, 2, dtype)[piece])
+        for k in range(len(mean)):
+            ffi.matrix(frame, RESULTS, 3, dtype)[piece, k] = sums.count[k]
+
+
+@jit
+def _summed(model, sums, result):
+    """result (3, k, d): counts, counts times residual, times its square."""
+    k, d = model.mean.shape
+    p = padded(d)
+    for i in range(k):
+        for j in range(d):
+            apart, first, second = model.apart[i, j], sums.moments[i, j], sums.moments[i, p + j]
+            total = sums.total[i] + sums.moments[i, 2 * p + j]
+            result[0, i, j] = total
+            result[1, i, j] = first - apart * total
+            result[2, i, j] = second - 2 * apart * first + apart * apart * total
+            if model.far[i]:
+                result[1, i, j], result[2, i, j] = sums.residual[i, j], sums.residual[i, p + j]
+
+
+@jit
+def _pieces(frame):
+    return ffi.size(frame, RESULTS, 1, 0)
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def diagonal(address):
+        if ffi.introduced(address):
+            return 0
+        if ffi.called(address):
+            return ffi.spread(address, _pieces(address), ffi.own_address(), sources)
+        piece = ffi.next_piece(address)
+        while piece >= 0:
+            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
+            ffi.done(address)
+            piece = ffi.next_piece(address)
+        return ffi.leave(address)
+
+    return diagonal

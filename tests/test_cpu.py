@@ -1,0 +1,190 @@
+"""The CPU's own kernels against their references, and the calls that XLA makes of them."""
+
+import concurrent.futures
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dgjax_kernels as kernels
+from dgjax_kernels import cpu
+from dgjax_kernels.cpu import ffi
+
+# One worker for all, for they share their compiled functions.
+pytestmark = pytest.mark.xdist_group("cpu")
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+EXPECTATIONS = {"gaussian": kernels.gaussian_expectation, "diagonal": kernels.diagonal_expectation}
+REFERENCES = {name: jax.jit(op.reference) for name, op in EXPECTATIONS.items()}
+
+
+def rows(n, d, k, missing, seed=0):
+    """Rows, some of them empty, labels of which most are unknown, weights of which some are 0, and log-weights."""
+    rng = np.random.default_rng(seed)
+    x = np.where(rng.random((n, d)) < missing, np.nan, 2 * rng.normal(size=(n, d)))
+    x[: int(5 * missing)] = np.nan
+    y = np.where(rng.random(n) < 0.3, rng.integers(k, size=n), -1)
+    return x, y, rng.random(n) * (rng.random(n) < 0.9), np.log(rng.dirichlet(np.ones(k)))
+
+
+def factors(g, d, seed=1):
+    A = np.random.default_rng(seed).normal(size=(g, d, 2 * d))
+    return np.linalg.cholesky(A @ A.transpose(0, 2, 1) / d)
+
+
+def problem(family, labels, missing, dtype, n=300, d=5):
+    k = int(np.prod(labels))
+    x, y, weights, log_weights = rows(n, d, k, missing)
+    mean = 2 * np.random.default_rng(2).normal(size=(k, d))
+    if family == "gaussian":
+        parameters = mean.reshape(*labels, d), factors(labels[0], d)
+    else:
+        parameters, labels = (mean, 0.3 * np.random.default_rng(3).normal(size=(k, d))), (k,)
+    floats = [jnp.asarray(a, dtype) for a in (x, weights, log_weights.reshape(labels), *parameters)]
+    return floats[0], jnp.asarray(y), *floats[1:]
+
+
+def assert_near(result, expected, dtype):
+    """To rounding, relative to the largest entry of each array."""
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype.name] * max(1e-30, float(jnp.abs(b).max())))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize(
+    ("family", "labels"), [("gaussian", (3, 1)), ("gaussian", (1, 3)), ("gaussian", (2, 2)), ("diagonal", (3, 1))]
+)
+def test_expectation_is_the_references(family, labels, missing, dtype):
+    arguments = problem(family, labels, missing, dtype)
+    assert_near(EXPECTATIONS[family](*arguments), REFERENCES[family](*arguments), dtype)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "diagonal"])
+def test_scores_and_statistics_add_up_to_the_expectation(family, dtype):
+    x, y, weights, log_weights, *parameters = problem(family, (3, 1), 0.3, dtype)
+    scores = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
+    statistics = {"gaussian": kernels.gaussian_statistics, "diagonal": kernels.diagonal_statistics}[family]
+    joint = log_weights + scores(x, *parameters)
+    value, c = kernels.joint_partition(x, y, weights, joint.reshape(len(x), -1))
+    whole = EXPECTATIONS[family](x, y, weights, log_weights, *parameters)
+    assert_near((value, statistics(x, c.reshape(joint.shape), *parameters)), (whole[0], whole[-1]), dtype)
+    assert (np.asarray(scores(x, *parameters))[np.isnan(x).all(-1)] == 0).all()
+
+
+@pytest.mark.parametrize("family", ["gaussian", "diagonal"])
+def test_pieces_and_threads_do_not_change_the_sum(family, monkeypatch, x64):
+    arguments = problem(family, (3, 1), 0.2, "float64")
+    whole = EXPECTATIONS[family](*arguments)
+    for pieces in (2, 7, 300):
+        monkeypatch.setattr(cpu, "num_pieces", lambda n, pieces=pieces: pieces)
+        parts = jax.jit(lambda *a: EXPECTATIONS[family](*a))(*arguments)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), parts, whole)
+
+
+def test_calls_from_many_threads_end():
+    """Many calls at once, each in many pieces, on fewer threads than pieces."""
+    arguments = problem("gaussian", (3, 1), 0.2, "float32", n=20_000)
+    once = jax.jit(kernels.gaussian_expectation)
+    expected = np.asarray(once(*arguments)[0])
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda _: np.asarray(once(*arguments)[0]), range(64)))
+    assert all(value == expected for value in values)
+
+
+@pytest.mark.parametrize("inflation", [1e2, 1e6, 1e10])
+def test_missing_cells_of_columns_that_determine_each_other(inflation, x64):
+    """Either side of the variance inflation up to which missing cells are projected off: against dense algebra."""
+    d, rng = 4, np.random.default_rng(0)
+    S = np.eye(d) + (1 - 1 / inflation) * (np.ones((d, d)) - np.eye(d))
+    x = rng.normal(size=(200, 1)) + np.sqrt(1 / inflation) * rng.normal(size=(200, d))
+    x = np.where(rng.random((200, d)) < 0.3, np.nan, x)
+    scores = kernels.gaussian(jnp.asarray(x), jnp.zeros((1, 1, d)), jnp.asarray(np.linalg.cholesky(S))[None])
+    for row, score in zip(x, np.asarray(scores)[:, 0, 0], strict=True):
+        seen = ~np.isnan(row)
+        own = S[np.ix_(seen, seen)]
+        solved = np.linalg.solve(own, row[seen]) if seen.any() else row[seen]
+        exact = -0.5 * (row[seen] @ solved + np.linalg.slogdet(2 * np.pi * own)[1])
+        assert score == pytest.approx(exact, rel=1e-13 * inflation + 1e-12, abs=1e-13 * inflation + 1e-12)
+
+
+@pytest.mark.parametrize("d", [6, 70], ids=["patterns in one word", "patterns by a hash"])
+def test_rows_of_one_pattern_together_are_rows_apart(d, x64):
+    """The patterns of a few rows are collected with others; those of many have lanes of their own."""
+    rng = np.random.default_rng(0)
+    patterns = np.concatenate([rng.random((5, d)) < 0.3, rng.random((5, d)) < 0.8])
+    x = np.where(patterns[rng.integers(10, size=1500)], np.nan, rng.normal(size=(1500, d)))
+    mean, L = jnp.asarray(rng.normal(size=(2, 1, d))), jnp.asarray(factors(2, d))
+    together = kernels.gaussian(jnp.asarray(x), mean, L)
+    apart = jnp.concatenate([kernels.gaussian(jnp.asarray(x[i::30]), mean, L) for i in range(30)])
+    order = np.concatenate([np.arange(1500)[i::30] for i in range(30)])
+    np.testing.assert_allclose(together[order], apart, rtol=1e-11)
+
+
+def test_labels_far_from_the_others_keep_their_digits():
+    """In float32, clusters of width 1e-3 at distance 3, of which the expanded quadratic keeps no digit."""
+    rng = np.random.default_rng(0)
+    mean = 3 * rng.normal(size=(3, 6))
+    x = (mean[rng.integers(3, size=300)] + 1e-3 * rng.normal(size=(300, 6))).astype("float32")
+    mean, log_scale = mean.astype("float32"), np.full((3, 6), np.log(1e-3), "float32")
+    z = (x[:, None].astype(float) - mean) / np.exp(log_scale.astype(float))
+    exact = (-0.5 * z**2 - log_scale.astype(float) - 0.5 * np.log(2 * np.pi)).sum(-1)
+    near = exact > -1e3
+    L = jnp.asarray(1e-3 * np.eye(6), "float32")[None]
+    for scores in (kernels.diagonal(x, mean, log_scale), kernels.gaussian(x, mean[None], L)[:, 0]):
+        np.testing.assert_allclose(np.asarray(scores)[near], exact[near], atol=2e-3, rtol=1e-5)
+
+
+def test_vmap_is_a_loop(x64):
+    x, y, weights, log_weights, mean, L = problem("gaussian", (3, 1), 0.2, "float64")
+    means = jnp.stack([mean, mean + 1, mean - 1])
+    batched = jax.vmap(lambda m: kernels.gaussian_expectation(x, y, weights, log_weights, m, L))(means)
+    loop = [kernels.gaussian_expectation(x, y, weights, log_weights, m, L) for m in means]
+    jax.tree.map(lambda b, *each: np.testing.assert_array_equal(b, jnp.stack(each)), batched, *loop)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "diagonal"])
+def test_derivatives_are_the_references(family, x64):
+    x, _, _, _, *parameters = problem(family, (3, 1), 0.2, "float64", n=40, d=3)
+    op = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
+    grad = jax.grad(lambda *p: op(x, *p).sum(), argnums=(0, 1))(*parameters)
+    expected = jax.grad(lambda *p: op.reference(x, *p).sum(), argnums=(0, 1))(*parameters)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), grad, expected)
+
+
+def test_what_no_handler_was_written_for_goes_to_the_reference():
+    mean, L = jnp.zeros((2, 1, 3), "float16"), jnp.stack([jnp.eye(3, dtype="float16")] * 2)
+    text = jax.jit(kernels.gaussian).lower(jnp.zeros((4, 3), "float16"), mean, L).as_text()
+    assert "dgjax_gaussian" not in text
+    assert kernels.gaussian(jnp.zeros((0, 3)), mean.astype("float32"), L.astype("float32")).shape == (0, 2, 1)
+
+
+def test_the_words_of_a_call_are_those_of_the_header():
+    """Every member of XLA's structs that `ffi` counts to."""
+    header = (pathlib.Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()
+
+    def members(struct):
+        body = re.search(rf"struct {struct} \{{(.*?)\n\}};", header, re.S)[1]
+        body = re.sub(r"//.*", "", body)
+        names = re.findall(r"XLA_FFI_API_STRUCT_FIELD\((\w+)\)|(\w+);", body)
+        return [a or b for a, b in names]
+
+    assert members("XLA_FFI_CallFrame")[:8] == [
+        "struct_size", "extension_start", "api", "ctx", "stage", "args", "rets", "attrs",
+    ]  # fmt: skip
+    assert members("XLA_FFI_Args") == ["struct_size", "extension_start", "size", "types", "args"]
+    assert members("XLA_FFI_Rets") == ["struct_size", "extension_start", "size", "types", "rets"]
+    args, rets = 5, 5 + len(members("XLA_FFI_Args"))
+    assert (args + 4, rets + 4) == (ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS)
+    assert members("XLA_FFI_Buffer") == ["struct_size", "extension_start", "dtype", "data", "rank", "dims"]
+    api = members("XLA_FFI_Api")
+    assert api[:4] == ["struct_size", "extension_start", "api_version", "internal_api"]
+    position = {name: i + 2 for i, name in enumerate(api)}  # the version is a struct of three words
+    assert position["XLA_FFI_Error_Destroy"] == ffi.API_DESTROY
+    assert position["XLA_FFI_ThreadPool_Schedule"] == ffi.API_SCHEDULE
+    assert position["XLA_FFI_ThreadPool_NumThreads"] == ffi.API_THREADS
+    assert members("XLA_FFI_ThreadPool_Schedule_Args") == ["struct_size", "extension_start", "ctx", "task", "data"]
+    assert members("XLA_FFI_ThreadPool_NumThreads_Args") == ["struct_size", "extension_start", "ctx", "num_threads"]
+    assert members("XLA_FFI_Error_Destroy_Args") == ["struct_size", "extension_start", "error"]
