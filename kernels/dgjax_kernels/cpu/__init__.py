@@ -1,6 +1,7 @@
 """Operations on a CPU by numba, each with the signature of its reference; numba is imported when one is traced."""
 
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def supported(x: Array) -> bool:
     return len(x) > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
-def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums):
+def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums) -> Any:
     """One pass over the rows by the handler of a module: scores (n, g, m), or a value and sums of these shapes."""
     from dgjax_kernels.cpu import ffi
 
@@ -39,14 +40,14 @@ def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums)
     return scores if scored else (pairwise_sum(value), tuple(total.sum(0) for total in totals))
 
 
-def _gaussian(x, y, weights, log_weights, mean, L, counts=None, scored=False):
+def _gaussian(x, y, weights, log_weights, mean, L, counts=None, scored=False) -> Any:
     from dgjax_kernels.cpu import gaussian
 
     sums = log_weights.shape, mean.shape, L.shape
     return _pass(gaussian, x, y, weights, log_weights, (mean, L), counts, scored, *sums)
 
 
-def _diagonal(x, y, weights, log_weights, mean, log_scale, counts=None, scored=False):
+def _diagonal(x, y, weights, log_weights, mean, log_scale, counts=None, scored=False) -> Any:
     from dgjax_kernels.cpu import diagonal
 
     labels, counts = log_weights[None], None if counts is None else counts[:, None]

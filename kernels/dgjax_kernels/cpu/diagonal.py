@@ -44,7 +44,7 @@ class Sums(NamedTuple):
     """What is summed over rows, in float64."""
 
     value: np.ndarray  # (1,)
-    count: np.ndarray  # (k,)
+    counts: np.ndarray  # (k,)
     total: np.ndarray  # (k,): of complete rows
     moments: np.ndarray  # (k, 3 d): of the features
     residual: np.ndarray  # (k, 2 d): of residuals and their squares, for labels that are far
@@ -122,7 +122,7 @@ def _moments(model, lanes, features, sums, kind):
     for k in range(len(lanes.c)):
         for n in range(LANES):
             features.c[k, n] = lanes.c[k, n]
-            sums.count[k] += lanes.c[k, n]
+            sums.counts[k] += lanes.c[k, n]
             sums.total[k] += lanes.c[k, n] if kind == COMPLETE else 0.0
         if model.far[k]:
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
@@ -201,7 +201,7 @@ def _piece(frame, piece, dtype):
     if len(call.scores) == 0:
         _summed(model, sums, ffi.hypercube(frame, RESULTS, 2, dtype)[piece])
         for k in range(len(mean)):
-            ffi.matrix(frame, RESULTS, 3, dtype)[piece, k] = sums.count[k]
+            ffi.matrix(frame, RESULTS, 3, dtype)[piece, k] = sums.counts[k]
 
 
 @jit

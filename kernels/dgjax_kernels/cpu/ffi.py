@@ -15,18 +15,33 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 from numba.core.types import CPointer, intp
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+from numba.np.numpy_support import carray
 
-jit = functools.partial(njit, error_model="numpy", no_cpython_wrapper=True)
-"""Compiles what only handlers call. Numba optimises a function again in each that calls it, so keep calls shallow."""
+F = TypeVar("F", bound=Callable)
 
-inlined = functools.partial(jit, inline="always")
-"""The same, as part of the one function that calls it."""
+
+def jit(function: F, **options: Any) -> F:
+    """Compiles what only handlers call. Numba optimises a function again in each that calls it: keep calls shallow."""
+    decorate: Any = njit
+    return decorate(function, error_model="numpy", no_cpython_wrapper=True, **options)
+
+
+def inlined(function: F) -> F:
+    """The same, as part of the one function that calls it."""
+    return jit(function, inline="always")
+
+
+def intrinsic(function: Callable) -> Any:
+    """What stands for instructions of the machine."""
+    return numba_intrinsic(function)
+
 
 WORD = ir.IntType(64)
 HANDLER = intp(intp)

@@ -169,16 +169,16 @@ def _work_out(call, model, exact, lanes, room, sums, waiting, bucket):
     """One set of lanes, whose rows all miss the same number of cells, or even the same cells."""
     d, m, missing = call.x.shape[1], call.scores.shape[2], waiting.missing[bucket]
     if missing:
-        loaded(room.lanes, call, waiting.rows[bucket], waiting.count[bucket])
+        loaded(room.lanes, call, waiting.rows[bucket], waiting.filled[bucket])
         missing_scores(model, exact, room, missing, bucket > d, d, m)
-        if counted(room.lanes, call, sums, waiting.count[bucket], missing == d):
+        if counted(room.lanes, call, sums, waiting.filled[bucket], missing == d):
             missing_moments(exact, room, sums, missing, bucket > d, d, m)
     else:
-        loaded(lanes, call, waiting.rows[bucket], waiting.count[bucket])
+        loaded(lanes, call, waiting.rows[bucket], waiting.filled[bucket])
         _complete_scores(model, lanes, d)
-        if counted(lanes, call, sums, waiting.count[bucket], False):
+        if counted(lanes, call, sums, waiting.filled[bucket], False):
             _complete_moments(model, lanes, sums)
-    waiting.count[bucket] = 0
+    waiting.filled[bucket] = 0
 
 
 @inlined
@@ -192,7 +192,7 @@ def _sweep(call, mean, L, log_weights, start, stop, dtype):
     exact, room = precise(mean[:0], L[:0]), room_for_missing(0, 0, 0)
     skip = len(call.scores) + len(call.counts) == 0
     row = start
-    while row < stop + len(waiting.count):
+    while row < stop + len(waiting.filled):
         row, bucket = collect(call.x, call.weights, row, stop, waiting, skip)
         if bucket > 0 and len(exact.L) == 0:
             exact, room = precise(mean, L), room_for_missing(g, k, d)

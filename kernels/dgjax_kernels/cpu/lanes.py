@@ -5,27 +5,30 @@ do half the work of a matrix product, on a core of 75 in float64: d = 8: 24 to 3
 d = 64: 41 to 49; with 64 lanes a fifth less, with 32 a half.
 """
 
-import functools
 import math
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.ffi import F, intrinsic, jit
 
 LANES = 128
 KEPT = 0.7  # of the digits, where a quicker form loses some: rounding errors up to eps^KEPT, 1e-5 in float32
-fast = functools.partial(jit, fastmath={"contract", "reassoc", "nsz"})
-"""Sums may be taken in any order, so that lanes can be added up side by side; NaN and infinity stay what they are."""
-
-exact = functools.partial(jit, fastmath={"contract"})
-
 LOG2_E, LN2, LN2_HIGH, LN2_LOW = 1 / math.log(2), math.log(2), 6.93147180369123816490e-01, 1.90821492927058770002e-10
 ROUND = 1.5 * 2**52
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)
 LEAST_EXPONENT = -708.0
+
+
+def fast(function: F) -> F:
+    """Sums may be taken in any order, so that lanes can be added up; NaN and infinity stay what they are."""
+    return jit(function, fastmath={"contract", "reassoc", "nsz"})
+
+
+def exact(function: F) -> F:
+    """Sums are taken as they are written."""
+    return jit(function, fastmath={"contract"})
 
 
 @intrinsic

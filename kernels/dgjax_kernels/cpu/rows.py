@@ -31,7 +31,7 @@ class Waiting(NamedTuple):
     """Rows collected in buckets: one for each number of missing cells, then one for each shared pattern."""
 
     rows: np.ndarray  # (d + 1 + SHARED, LANES)
-    count: np.ndarray  # (d + 1 + SHARED,)
+    filled: np.ndarray  # (d + 1 + SHARED,)
     missing: np.ndarray  # (d + 1 + SHARED,): how many cells they miss
     key: np.ndarray  # (d + 1 + SHARED,): which
     example: np.ndarray  # (d + 1 + SHARED,): a row that misses them
@@ -90,20 +90,20 @@ def collect(x, weights, row, stop, waiting, skip):
         if skip and weights[row - 1] == 0:
             continue
         bucket = _bucket(x, row - 1, waiting, missing, key) if 0 < missing < d else missing
-        waiting.rows[bucket, waiting.count[bucket]] = row - 1
-        waiting.count[bucket] += 1
-        if waiting.count[bucket] == LANES:
+        waiting.rows[bucket, waiting.filled[bucket]] = row - 1
+        waiting.filled[bucket] += 1
+        if waiting.filled[bucket] == LANES:
             return row, bucket
-    bucket = len(waiting.count) - 1 - (row - stop)
-    if bucket > d and waiting.count[bucket] < WORTHWHILE:
+    bucket = len(waiting.filled) - 1 - (row - stop)
+    if bucket > d and waiting.filled[bucket] < WORTHWHILE:
         missing = waiting.missing[bucket]
-        while waiting.count[bucket]:
-            waiting.count[bucket] -= 1
-            waiting.rows[missing, waiting.count[missing]] = waiting.rows[bucket, waiting.count[bucket]]
-            waiting.count[missing] += 1
-            if waiting.count[missing] == LANES:
+        while waiting.filled[bucket]:
+            waiting.filled[bucket] -= 1
+            waiting.rows[missing, waiting.filled[missing]] = waiting.rows[bucket, waiting.filled[bucket]]
+            waiting.filled[missing] += 1
+            if waiting.filled[missing] == LANES:
                 return row, missing
-    return row + 1, bucket if waiting.count[bucket] else -1
+    return row + 1, bucket if waiting.filled[bucket] else -1
 
 
 @jit
@@ -116,7 +116,7 @@ def _bucket(x, row, waiting, missing, key):
             return bucket
         slot = (slot + 1) & (SLOTS - 1)
     bucket = waiting.used[0]
-    if bucket == len(waiting.count):
+    if bucket == len(waiting.filled):
         return missing
     waiting.used[0] += 1
     waiting.slots[slot], waiting.key[bucket] = bucket, key
