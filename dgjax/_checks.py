@@ -131,7 +131,7 @@ def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
 
 def check_observed(x: Array, weights: Array, name: str = "x") -> None:
     """Raises if a column is never observed: nothing can be learnt about it."""
-    if not is_concrete(x, weights):
+    if not is_concrete(x, weights) or not bool(_any_missing(x)):
         return
     counted = np.asarray(weights)[:, None] > 0
     never = np.flatnonzero(~(~np.isnan(np.asarray(x)) & counted).any(0))

@@ -120,14 +120,23 @@ def _far_scores(x, mean, log_scale, score):
 def _moments(model, lanes, features, sums, kind):
     p = len(features.F) // 3
     for k in range(len(lanes.c)):
-        for n in range(LANES):
-            features.c[k, n] = lanes.c[k, n]
-            sums.counts[k] += lanes.c[k, n]
-            sums.total[k] += lanes.c[k, n] if kind == COMPLETE else 0.0
+        count = _copied(lanes.c[k], features.c[k])
+        sums.counts[k] += count
+        sums.total[k] += count if kind == COMPLETE else 0.0
         if model.far[k]:
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
     f = 2 * p if kind == COMPLETE else 3 * p
     add_products(features.c, features.F[:f], sums.moments, False)
+
+
+@fast
+def _copied(c, copy):
+    """Copies counts, and adds them up."""
+    total = 0.0
+    for n in range(LANES):
+        copy[n] = c[n]
+        total += c[n]
+    return total
 
 
 @fast

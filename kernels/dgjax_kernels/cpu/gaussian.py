@@ -101,9 +101,10 @@ def _complete_scores(model, lanes, d):
         group, start, size = model.units[unit]
         u = lanes.u[unit]
         residual(lanes.x, model.mean[start], u, d)
-        solve(model.factor[group], u, len(u))
+        solve(model.factor[group], u, length)
         for k in range(start, start + size):
-            squares(u, model.offset[k], length)
+            if k > start:
+                squares(u, model.offset[k], length)
             for n in range(LANES):
                 lanes.score[k, n] = model.log_weight[k] - model.log_det[group] - constant - 0.5 * length[n]
 

@@ -119,6 +119,17 @@ def _project(q, size, u, part, width):
 
 
 @fast
+def _at_mean(u, picked, t, shared):
+    """Missing cells at their means."""
+    for i in range(t if shared else 0):
+        for n in range(LANES):
+            u[picked[i, 0], n] = 0
+    for j in range(0 if shared else len(u)):
+        for n in range(LANES):
+            u[j, n] = u[j, n] if u[j, n] == u[j, n] else 0
+
+
+@fast
 def _project_all(q, size, u, part):
     """The same where one q is that of all lanes."""
     for n in range(LANES):
@@ -146,7 +157,8 @@ def _determined(picked, t, mean, x, q, R, size, u, v, shared):
             u[j, n] = 0
     for i in range(t):
         for n in range(LANES):
-            v[i, n] = x[picked[i, n], n] - mean[picked[i, n]]
+            column = picked[i, 0 if shared else n]
+            v[i, n] = x[column, n] - mean[column]
         for s in range(i):
             for n in range(LANES):
                 v[i, n] -= R[i, s, 0 if shared else n] * v[s, n]
@@ -156,12 +168,12 @@ def _determined(picked, t, mean, x, q, R, size, u, v, shared):
 
 
 @jit
-def _pick(x, primal, picked):
-    """The columns that are missing, or observed, in each lane."""
-    for n in range(LANES):
+def _pick(x, missing, picked, width):
+    """The columns that are missing, or observed, in so many lanes."""
+    for n in range(width):
         t = 0
         for j in range(picked.shape[0]):
-            if (x[j, n] != x[j, n]) == primal:
+            if (x[j, n] != x[j, n]) == missing:
                 picked[t, n] = j
                 t += 1
 
@@ -181,8 +193,8 @@ def _group_basis(exact, room, group, missing, shared, d):
 def missing_scores(model, exact, room, missing, shared, d, m):
     """The scores of the rows in the lanes, and their u."""
     lanes, scratch = room.lanes, room.lanes.cu[0]
-    _pick(lanes.x, True, room.picked[0])
-    _pick(lanes.x, False, room.picked[1])
+    _pick(lanes.x, True, room.picked[0], 1 if shared else LANES)
+    _pick(lanes.x, False, room.picked[1], 1 if shared else LANES)
     constant = 0.5 * (d - missing) * math.log(2 * math.pi)
     for group in range(len(exact.L)):
         q, size, t, primal = _group_basis(exact, room, group, missing, shared, d)
@@ -190,7 +202,8 @@ def missing_scores(model, exact, room, missing, shared, d, m):
             u = lanes.u[k]
             if primal:
                 residual(lanes.x, exact.mean[k], u, d)
-                solve(exact.factor[group], u, len(u))
+                _at_mean(u, room.picked[0], t, shared)
+                solve(exact.factor[group], u, scratch)
                 for i in range(t):
                     if shared:
                         _project_all(q[i], size[i, 0], u, scratch)

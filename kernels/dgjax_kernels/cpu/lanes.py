@@ -87,8 +87,14 @@ def log(x):
 
 
 @fast
-def solve(L, r, d):
-    """r (d, LANES) becomes L^-1 r, by substitution, four rows at a time; the diagonal of L holds its inverse."""
+def solve(L, r, length):
+    """r (d, LANES) becomes L^-1 r, by substitution, four rows at a time; the diagonal of L holds its inverse.
+
+    `length` becomes the sum of its squares.
+    """
+    d = len(r)
+    for n in range(LANES):
+        length[n] = 0
     for i in range(0, d, 4):
         r0, r1, r2, r3 = r[i], r[i + 1], r[i + 2], r[i + 3]
         for j in range(0, i, 4):
@@ -112,6 +118,7 @@ def solve(L, r, d):
             y2 = (r2[n] - c0 * y0 - c1 * y1) * s2
             y3 = (r3[n] - e0 * y0 - e1 * y1 - e2 * y2) * s3
             r0[n], r1[n], r2[n], r3[n] = y0, y1, y2, y3
+            length[n] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
 
 
 @fast
@@ -182,11 +189,14 @@ def padded(d):
 
 @fast
 def residual(x, mean, u, d):
-    """u = x - mean, 0 where a cell is missing and in the padding."""
-    for j in range(len(u)):
+    """u = x - mean, 0 in the padding."""
+    for j in range(d):
+        centre = mean[j]
         for n in range(LANES):
-            r = x[j, n] - mean[j] if j < d else u.dtype.type(0)
-            u[j, n] = r if r == r else 0
+            u[j, n] = x[j, n] - centre
+    for j in range(d, len(u)):
+        for n in range(LANES):
+            u[j, n] = 0
 
 
 @fast

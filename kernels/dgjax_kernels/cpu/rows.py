@@ -134,15 +134,26 @@ def _same(x, row, other):
 
 
 @jit
-def loaded(lanes, call, rows, count):
+def loaded(lanes, call, rows, filled):
     """Rows into lanes; the lanes left over repeat one, with weight 0."""
     for n in range(LANES):
-        row = rows[n if n < count else 0]
+        row = rows[n if n < filled else 0]
         lanes.rows[n] = row
-        lanes.weight[n] = call.weights[row] if n < count else 0
+        lanes.weight[n] = call.weights[row] if n < filled else 0
         lanes.label[n] = call.y[row]
-        for j in range(call.x.shape[1]):
-            lanes.x[j, n] = call.x[row, j]
+    for n in range(0, LANES, 8):
+        _transposed(call.x, lanes.rows[n : n + 8], lanes.x[:, n : n + 8])
+
+
+@jit
+def _transposed(x, rows, lanes):
+    """Eight rows, so that a line of the cache is written at once."""
+    x0, x1, x2, x3 = x[rows[0]], x[rows[1]], x[rows[2]], x[rows[3]]
+    x4, x5, x6, x7 = x[rows[4]], x[rows[5]], x[rows[6]], x[rows[7]]
+    for j in range(x.shape[1]):
+        lane = lanes[j]
+        lane[0], lane[1], lane[2], lane[3] = x0[j], x1[j], x2[j], x3[j]
+        lane[4], lane[5], lane[6], lane[7] = x4[j], x5[j], x6[j], x7[j]
 
 
 @jit
