@@ -40,6 +40,11 @@ def label(case: dict) -> str:
     return " ".join(sizes)
 
 
+def times(ratio: float) -> str:
+    """Two digits where it is below one."""
+    return f"{ratio:.1f}x" if ratio >= 0.95 else f"{ratio:.2g}x"
+
+
 def milliseconds(case: dict) -> str:
     return f"{1e3 * case['median_s']:,.1f}"
 
@@ -54,7 +59,7 @@ def beside_peers(cases: list[dict]) -> str:
     """Every case that has a peer other than itself without missing cells."""
     rows = []
     for case in cases:
-        ratios = ", ".join(f"{name} {peer['ratio']:.1f}x" for name, peer in case["peers"].items())
+        ratios = ", ".join(f"{name} {times(peer['ratio'])}" for name, peer in case["peers"].items())
         share = case.get("share_of_matrix_product")
         rows.append(
             [
@@ -78,7 +83,7 @@ def geometric_means(cases: list[dict]) -> str:
         for name, peer in case["peers"].items():
             groups.setdefault((case["family"], case["dtype"], name), []).append(peer["ratio"])
     rows = [
-        [*key, f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.1f}x", f"{min(ratios):.1f}x", str(len(ratios))]
+        [*key, times(math.exp(sum(map(math.log, ratios)) / len(ratios))), times(min(ratios)), str(len(ratios))]
         for key, ratios in groups.items()
     ]
     return table(["family", "precision", "peer", "geometric mean", "least", "cases"], rows)

@@ -63,9 +63,9 @@ def _model(mean, log_scale, log_weights, dtype):
     for i in range(k):
         log_weight[i] = log_weights[0, i]
         for j in range(d):
-            precision = math.exp(-2 * log_scale[i, j])
+            precision = math.exp(-2 * float(log_scale[i, j]))
             apart[i, j] = float(mean[i, j]) - origin[j]
-            one = -0.5 * apart[i, j] ** 2 * precision - log_scale[i, j] - 0.5 * math.log(2 * math.pi)
+            one = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - float(log_scale[i, j])
             constant[i] += one
             coefficients[i, j], coefficients[i, p + j] = apart[i, j] * precision, -0.5 * precision
             coefficients[i, 2 * p + j] = one

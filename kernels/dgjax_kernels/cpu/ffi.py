@@ -12,6 +12,7 @@ other for ever, whichever of their tasks ever get a thread.
 """
 
 import functools
+import os
 import pathlib
 import zlib
 from collections.abc import Callable
@@ -156,6 +157,19 @@ def _num_threads(frame):
     return threads
 
 
+@intrinsic
+def let_others_run(typingctx):
+    """Gives the core to a thread that may be at work on what is waited for, where the system can be asked to."""
+
+    def build(c, b, s, a):
+        if hasattr(os, "sched_yield"):
+            kind = ir.FunctionType(ir.IntType(32), [])
+            b.call(b.module.globals.get("sched_yield") or ir.Function(b.module, kind, "sched_yield"), [])
+        return c.get_dummy_value()
+
+    return types.void(), build
+
+
 @jit
 def spread(frame, pieces, handler, sources):
     """Has `handler` work through the pieces of a call, on several threads."""
@@ -169,7 +183,7 @@ def spread(frame, pieces, handler, sources):
             fetch_add(control, USERS, -1)
     call(handler, control)
     while load(control, DONE) < pieces:
-        pass
+        let_others_run()
     leave(control)
     return 0
 
@@ -250,7 +264,11 @@ def hypercube(frame, kind, index, dtype):
 @functools.cache
 def target(name: str, build: Callable, dtype) -> str:
     """The name under which XLA finds `build(dtype, SOURCES)`, compiled on first use and then on disk."""
-    handler = cfunc(HANDLER, cache=True)(build(dtype.type, SOURCES))
+    function = build(dtype.type, SOURCES)
+    try:
+        handler = cfunc(HANDLER, cache=True)(function)
+    except RuntimeError:  # no folder to write to
+        handler = cfunc(HANDLER)(function)
     _alive.append(handler)
     full_name = f"dgjax_{name}_{dtype}"
     jax.ffi.register_ffi_target(full_name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")

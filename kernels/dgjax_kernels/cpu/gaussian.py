@@ -59,7 +59,7 @@ def _model(mean, L, log_weights, dtype):
     for i in range(g):
         for j in range(p):
             factor[i, j, j] = 1 / L[i, j, j] if j < d else 1
-            log_det[i] += math.log(abs(L[i, j, j])) if j < d else 0.0
+            log_det[i] += math.log(abs(float(L[i, j, j]))) if j < d else 0.0
             for e in range(min(j, d) if j < d else 0):
                 factor[i, j, e] = L[i, j, e]
         for k in range(m):
