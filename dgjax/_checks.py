@@ -133,8 +133,7 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
     """Raises if a column is never observed: nothing can be learnt about it."""
     if not is_concrete(x, weights) or not bool(_any_missing(x)):
         return
-    counted = np.asarray(weights)[:, None] > 0
-    never = np.flatnonzero(~(~np.isnan(np.asarray(x)) & counted).any(0))
+    never = np.flatnonzero(~np.asarray(_observed(x, weights)))
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
@@ -149,6 +148,7 @@ def knowing(x: Array) -> Any:
 
 
 _any_missing = jax.jit(lambda x: jnp.isnan(x).any())
+_observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).any(0))
 
 
 def as_key(key: Any, name: str = "key") -> Array:

@@ -137,6 +137,19 @@ def test_labels_far_from_the_others_keep_their_digits():
         np.testing.assert_allclose(np.asarray(scores)[near], exact[near], atol=2e-3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize("family", ["gaussian", "diagonal"])
+def test_broken_parameters_are_not_taken_for_missing_cells(family, missing, dtype):
+    """A mean of NaN and a scale of 0, as of a class without spread: what is not finite in the reference is not here."""
+    x, _, _, _, mean, scale = problem(family, (3, 1), missing, dtype)
+    op = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
+    flat = {"gaussian": scale.at[1, 2].set(0), "diagonal": scale.at[1, 2].set(-jnp.inf)}[family]
+    for broken in ((mean.at[0, ..., 1].set(jnp.nan), scale), (mean, flat)):
+        fast, expected = (np.isfinite(f(x, *broken)).reshape(len(x), 3) for f in (op, op.reference))
+        np.testing.assert_array_equal(fast, expected)
+        assert not expected.all()
+
+
 def test_vmap_is_a_loop(x64):
     x, y, weights, log_weights, mean, L = problem("gaussian", (3, 1), 0.2, "float64")
     means = jnp.stack([mean, mean + 1, mean - 1])

@@ -59,7 +59,7 @@ def _model(mean, log_scale, log_weights, dtype):
     coefficients, far = np.zeros((q, 3 * p), dtype), np.zeros(k, np.bool_)
     for j in range(d):
         for i in range(k):
-            origin[j] += mean[i, j] / k
+            origin[j] += mean[i, j] / k if abs(mean[i, j]) < math.inf else 0
     for i in range(k):
         log_weight[i] = log_weights[0, i]
         for j in range(d):
@@ -113,7 +113,7 @@ def _far_scores(x, mean, log_scale, score):
         inverse, constant = math.exp(-log_scale[j]), log_scale[j] + 0.5 * math.log(2 * math.pi)
         for n in range(LANES):
             z = (x[j, n] - mean[j]) * inverse
-            score[n] -= 0.5 * z * z + constant if z == z else 0
+            score[n] -= 0.5 * z * z + constant if x[j, n] == x[j, n] else 0
 
 
 @jit
@@ -145,7 +145,7 @@ def _far_moments(x, c, mean, residual, p):
         first = second = 0.0
         for n in range(LANES):
             r = float(x[j, n] - mean[j])
-            observed = r == r
+            observed = x[j, n] == x[j, n]
             weighted = c[n] * r if observed else 0.0
             first += weighted
             second += weighted * r if observed else 0.0

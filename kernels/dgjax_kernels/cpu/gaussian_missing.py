@@ -119,14 +119,14 @@ def _project(q, size, u, part, width):
 
 
 @fast
-def _at_mean(u, picked, t, shared):
-    """Missing cells at their means."""
+def _at_mean(x, u, picked, t, d, shared):
+    """Missing cells at their means: by x, for u may be NaN because a parameter is."""
     for i in range(t if shared else 0):
         for n in range(LANES):
             u[picked[i, 0], n] = 0
-    for j in range(0 if shared else len(u)):
+    for j in range(0 if shared else d):
         for n in range(LANES):
-            u[j, n] = u[j, n] if u[j, n] == u[j, n] else 0
+            u[j, n] = u[j, n] if x[j, n] == x[j, n] else 0
 
 
 @fast
@@ -202,7 +202,7 @@ def missing_scores(model, exact, room, missing, shared, d, m):
             u = lanes.u[k]
             if primal:
                 residual(lanes.x, exact.mean[k], u, d)
-                _at_mean(u, room.picked[0], t, shared)
+                _at_mean(lanes.x, u, room.picked[0], t, d, shared)
                 solve(exact.factor[group], u, scratch)
                 for i in range(t):
                     if shared:
