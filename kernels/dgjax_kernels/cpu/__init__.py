@@ -9,15 +9,17 @@ from jaxtyping import Array, Float, Int
 
 from dgjax_kernels.blocks import pairwise_sum
 
-PIECES_FOR_EACH_CORE, SMALLEST_PIECE = 4, 2048
+PIECES_FOR_EACH_CORE = 4
+FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
 
 
-def num_pieces(n: int) -> int:
-    """Into how many pieces n rows are cut: enough to keep every core busy to the end, and large ones.
+def num_pieces(n: int, row_cost: int) -> int:
+    """Into how many pieces n rows of so many parameters are cut: enough to keep every core busy, and large ones.
 
     Rows that miss the same cells are worked on together within a piece, so a piece should have many.
     """
-    return max(1, min(n // SMALLEST_PIECE, PIECES_FOR_EACH_CORE * (os.cpu_count() or 1)))
+    smallest = min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost))
+    return max(1, min(n // smallest, PIECES_FOR_EACH_CORE * (os.cpu_count() or 1)))
 
 
 def supported(x: Array) -> bool:
@@ -29,7 +31,7 @@ def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums)
     """One pass over the rows by the handler of a module: scores (n, g, m), or a value and sums of these shapes."""
     from dgjax_kernels.cpu import ffi
 
-    labels, pieces = log_weights.shape, num_pieces(len(x))
+    labels, pieces = log_weights.shape, num_pieces(len(x), sum(p.size for p in parameters))
     summed = 0 if scored else pieces
     shapes = (len(x) if scored else 0, *labels), (pieces,), *((summed, *shape) for shape in sums)
     results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes)

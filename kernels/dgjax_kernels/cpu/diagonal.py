@@ -126,7 +126,7 @@ def _moments(model, lanes, features, sums, kind):
         if model.far[k]:
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
     f = 2 * p if kind == COMPLETE else 3 * p
-    add_products(features.c, features.F[:f], sums.moments, False)
+    add_products(features.c, features.F[:f], sums.moments, False, LANES)
 
 
 @fast

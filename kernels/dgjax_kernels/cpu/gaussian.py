@@ -118,7 +118,7 @@ def _complete_moments(model, lanes, sums):
             _average(model, lanes, sums, unit)
         else:
             first_moments(lanes.c[start], u, lanes.cu, sums.total, sums.first, start)
-        add_products(lanes.cu, u, sums.second[group], True)
+        add_products(lanes.cu, u, sums.second[group], True, LANES)
 
 
 @fast
@@ -169,11 +169,12 @@ def _between(model, sums):
 def _work_out(call, model, exact, lanes, room, sums, waiting, bucket):
     """One set of lanes, whose rows all miss the same number of cells, or even the same cells."""
     d, m, missing = call.x.shape[1], call.scores.shape[2], waiting.missing[bucket]
+    width = -(-waiting.filled[bucket] // 8) * 8  # of the lanes, those worth the work
     if missing:
         loaded(room.lanes, call, waiting.rows[bucket], waiting.filled[bucket])
-        missing_scores(model, exact, room, missing, bucket > d, d, m)
+        missing_scores(model, exact, room, missing, bucket > d, width, d, m)
         if counted(room.lanes, call, sums, waiting.filled[bucket], missing == d):
-            missing_moments(exact, room, sums, missing, bucket > d, d, m)
+            missing_moments(exact, room, sums, missing, bucket > d, width, d, m)
     else:
         loaded(lanes, call, waiting.rows[bucket], waiting.filled[bucket])
         _complete_scores(model, lanes, d)

@@ -150,20 +150,20 @@ def _project_all(q, size, u, part):
 
 
 @fast
-def _determined(picked, t, mean, x, q, R, size, u, v, shared):
+def _determined(picked, t, mean, x, q, R, size, u, v, shared, width):
     """u = q^T v / |q|^2 with F v = r for the observed cells, F being the identity and R."""
     for j in range(len(u)):
         for n in range(LANES):
             u[j, n] = 0
     for i in range(t):
-        for n in range(LANES):
+        for n in range(width):
             column = picked[i, 0 if shared else n]
             v[i, n] = x[column, n] - mean[column]
         for s in range(i):
-            for n in range(LANES):
+            for n in range(width):
                 v[i, n] -= R[i, s, 0 if shared else n] * v[s, n]
         for j in range(len(u)):
-            for n in range(LANES):
+            for n in range(width):
                 u[j, n] += v[i, n] * q[i, j, 0 if shared else n] / size[i, 0 if shared else n]
 
 
@@ -179,25 +179,25 @@ def _pick(x, missing, picked, width):
 
 
 @jit
-def _group_basis(exact, room, group, missing, shared, d):
+def _group_basis(exact, room, group, missing, shared, width, d):
     """q of a group for the rows in the lanes, how many, and whether it spans what is missing."""
     primal = 2 * missing <= d and exact.benign[group]
     t = missing if primal else d - missing
     table, picked = exact.columns[group] if primal else exact.L[group], room.picked[0 if primal else 1]
     q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
-    _basis(table, picked, t, q, room.R, size, 1 if shared else LANES)
+    _basis(table, picked, t, q, room.R, size, 1 if shared else width)
     return q, size, t, primal
 
 
 @jit
-def missing_scores(model, exact, room, missing, shared, d, m):
+def missing_scores(model, exact, room, missing, shared, width, d, m):
     """The scores of the rows in the lanes, and their u."""
     lanes, scratch = room.lanes, room.lanes.cu[0]
     _pick(lanes.x, True, room.picked[0], 1 if shared else LANES)
     _pick(lanes.x, False, room.picked[1], 1 if shared else LANES)
     constant = 0.5 * (d - missing) * math.log(2 * math.pi)
     for group in range(len(exact.L)):
-        q, size, t, primal = _group_basis(exact, room, group, missing, shared, d)
+        q, size, t, primal = _group_basis(exact, room, group, missing, shared, width, d)
         for k in range(group * m, (group + 1) * m):
             u = lanes.u[k]
             if primal:
@@ -208,31 +208,31 @@ def missing_scores(model, exact, room, missing, shared, d, m):
                     if shared:
                         _project_all(q[i], size[i, 0], u, scratch)
                     else:
-                        _project(q[i], size[i], u, scratch, LANES)
+                        _project(q[i], size[i], u, scratch, width)
             else:
-                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, shared)
+                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, shared, width)
             squares(u, room.origin, scratch)
             start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
             for n in range(LANES):
                 lanes.score[k, n] = start - 0.5 * scratch[n]
         for i in range(t):
-            _log_sizes(size[i], scratch, shared)
+            _log_sizes(size[i], scratch, shared, width)
             for k in range(group * m, (group + 1) * m):
                 for n in range(LANES):
                     lanes.score[k, n] -= 0.5 * scratch[n]
 
 
 @fast
-def _log_sizes(size, result, shared):
+def _log_sizes(size, result, shared, width):
     if shared:
         result[:] = log(size[0])
     else:
-        for n in range(LANES):
+        for n in range(width):
             result[n] = log(size[n])
 
 
 @jit
-def missing_moments(exact, room, sums, missing, shared, d, m):
+def missing_moments(exact, room, sums, missing, shared, width, d, m):
     """Adds the statistics of the rows in the lanes."""
     lanes = room.lanes
     both = np.empty(LANES)
@@ -240,17 +240,19 @@ def missing_moments(exact, room, sums, missing, shared, d, m):
         both[:] = 0
         for k in range(group * m, (group + 1) * m):
             first_moments(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k)
-            add_products(lanes.cu, lanes.u[k], sums.second[group], True)
+            add_products(lanes.cu, lanes.u[k], sums.second[group], True, width)
             both += lanes.c[k]
         primal = 2 * missing <= d and exact.benign[group]
         q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
         if len(room.bases) < len(exact.L):
-            _group_basis(exact, room, group, missing, shared, d)
-        _add_free(sums.second[group], q, size, missing if primal else d - missing, both, primal, shared, lanes.cu)
+            _group_basis(exact, room, group, missing, shared, width, d)
+        _add_free(
+            sums.second[group], q, size, missing if primal else d - missing, both, primal, shared, lanes.cu, width
+        )
 
 
 @jit
-def _add_free(second, q, size, t, both, primal, shared, cu):
+def _add_free(second, q, size, t, both, primal, shared, cu, width):
     """second += sum over lanes of c q q^T / |q|^2, or of c less that where q spans what is observed."""
     sign, p, total = 1.0 if primal else -1.0, q.shape[1], 0.0
     for n in range(LANES):
@@ -263,12 +265,12 @@ def _add_free(second, q, size, t, both, primal, shared, cu):
                 for e in range(j + 1):
                     second[j, e] += sign * total * q[i, j, 0] * q[i, e, 0] / size[i, 0]
         else:
-            _scale(sign, both, size[i], q[i], cu)
-            add_products(cu, q[i], second, True)
+            _scale(sign, both, size[i], q[i], cu, width)
+            add_products(cu, q[i], second, True, width)
 
 
 @fast
-def _scale(sign, c, size, q, cu):
+def _scale(sign, c, size, q, cu, width):
     for j in range(len(q)):
-        for n in range(LANES):
+        for n in range(width):
             cu[j, n] = sign * c[n] / size[n] * q[j, n]

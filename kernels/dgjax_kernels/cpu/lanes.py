@@ -143,8 +143,8 @@ def multiply(A, F, product):
 
 
 @fast
-def add_products(c, u, total, lower):
-    """total += sum over lanes of c (k, LANES) u (f, LANES)^T in tiles of four; only those on and below the diagonal if
+def add_products(c, u, total, lower, width):
+    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T in tiles of four; only those on and below the diagonal if
     `lower`, for symmetric ones.
     """
     for i in range(0, len(c), 4):
@@ -153,7 +153,7 @@ def add_products(c, u, total, lower):
             b0, b1, b2, b3 = u[j], u[j + 1], u[j + 2], u[j + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = u.dtype.type(0)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = u.dtype.type(0)
-            for n in range(LANES):
+            for n in range(width):
                 x0, x1, x2, x3, y0, y1, y2, y3 = a0[n], a1[n], a2[n], a3[n], b0[n], b1[n], b2[n], b3[n]
                 s00 += x0 * y0
                 s01 += x0 * y1
