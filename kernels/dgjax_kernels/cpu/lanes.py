@@ -144,8 +144,9 @@ def multiply(A, F, product):
 
 @fast
 def add_products(c, u, total, lower, width):
-    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T in tiles of four; only those on and below the diagonal if
-    `lower`, for symmetric ones.
+    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T, in tiles of four.
+
+    If `lower`, only of those on and below the diagonal, for symmetric ones.
     """
     for i in range(0, len(c), 4):
         a0, a1, a2, a3 = c[i], c[i + 1], c[i + 2], c[i + 3]
