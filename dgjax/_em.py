@@ -1,5 +1,6 @@
 """Expectation-maximisation: the closed form where every label and cell is known, for then one step is all."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,8 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
+
+MOST_PASSES = 8
 
 
 class State(NamedTuple):
@@ -39,15 +42,39 @@ def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
 @kernels.compiled
 def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
     """The model of the next step, and whether it has a density; all NaN if not."""
-    model = state.model.maximum(state.statistics, prior)
-    scores = model.potentials(jnp.zeros((1, model.num_features), state.value.dtype)).scores
-    sound = ~(jnp.isnan(scores) | jnp.isposinf(scores)).any()
-    return jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), model), sound
+    return sound(state.model.maximum(state.statistics, prior))
+
+
+def sound(model: Any) -> tuple[Any, Array]:
+    """The model, all NaN if it has no density, and whether it has one."""
+    dtype = jnp.result_type(*jax.tree.leaves(model))
+    scores = model.potentials(jnp.zeros((1, model.num_features), dtype)).scores
+    has_density = ~(jnp.isnan(scores) | jnp.isposinf(scores)).any()
+    return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), model), has_density
 
 
 @kernels.compiled
-def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array) -> State:
-    """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row."""
+def closed_form(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+    """The maximum where every label and cell is known, and how many passes it took: one, unless digits were lost."""
+    counts = weights[:, None] * jax.nn.one_hot(y, model.num_labels, dtype=weights.dtype)
+
+    def step(carry):
+        passes, model, _ = carry
+        new = model.maximum(model.joint_statistics(x, counts), prior)
+        return passes + 1, new, new.settled(model)
+
+    passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, (0, model, jnp.zeros((), bool)))
+    return sound(model)[0], passes
+
+
+@functools.partial(kernels.compiled, static_argnames="known")
+def advance(
+    state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array, known: bool = False
+) -> State:
+    """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
+
+    With every label and cell `known`, the first step that loses no digits is the last.
+    """
     if state.statistics is None:
         # The first expectation is a turn of the same loop: compiling it apart would take as long again.
         shapes, _ = jax.eval_shape(expectation, state.model, x, y, weights, prior)
@@ -59,6 +86,7 @@ def advance(state: State, x: Array, y: Array, weights: Array, prior: Any, tol: A
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
+        settled |= known & (tol > 0) & (state.step >= 0) & model.settled(state.model) & sound(model)[1]
         trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))
 

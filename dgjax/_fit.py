@@ -1,7 +1,7 @@
 """How a model learns: one verb."""
 
 import dataclasses
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +50,9 @@ def fit(
     """The model that maximises an objective, started at `model`.
 
     Generative: sum_n w_n log p(x_n, y_n) + log prior, by EM. Cells may be missing (NaN) and so may labels (-1, or no
-    `y` at all): both are summed out exactly. With every label and cell known the second step finds nothing to change,
-    and that is the closed form. With `blend`: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    `y` at all): both are summed out exactly. With every label and cell known one step is the closed form, and the last,
+    unless the start was so far from the data that it lost digits. With `blend`: blend log p(x, y) + (1 - blend)
+    log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
 
     `x` (n, d); `y` (n,) ints; `weights` (n,); `prior` from `dgjax.weak_prior` or `dgjax.priors`, none is maximum
@@ -63,35 +64,66 @@ def fit(
     a solution that has collapsed onto too few rows to have a density there.
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
-    lifted, rows = _checks.model_and_rows(model, x, lengths)
+    data = _checked(model, x, y, weights, lengths, prior)
+    lifted, rows, labels, amounts, prior = data.model, data.x, data.y, data.weights, data.prior
+    _check_numbers(l2, tol, max_steps, num_restarts)
+    method = _method(lifted, method, blend, prior, l2)
+    prior = _prior(lifted, rows, amounts, prior)
+    tolerance = _number(tol, rows.dtype)
+    with kernels.complete_rows(data.complete):
+        starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
+        if method == "em":
+            final, fitted = _fit_em(starts, data._replace(prior=prior), tolerance, max_steps, progress)
+        else:
+            share = None if blend is None else _number(blend, rows.dtype)
+            problem = _gradient.Problem(rows, labels.astype(np.int32), amounts, prior, _number(l2, rows.dtype), share)
+            final, fitted = _fit_gradient(starts, problem, method, tolerance, max_steps, progress)
+    _check_result(fitted, final.value, final.step)
+    fitted = fitted.density if data.bare else fitted
+    if not _checks.is_concrete(final.step):
+        return Fit(fitted, final.trace[:max_steps], final.converged, final.step)
+    steps = int(final.step)
+    return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps)
+
+
+def solved(model: M, x: Array, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
+    """What `fit` comes to, in one pass over the rows where every label and cell is known."""
+    data = _checked(model, x, y, weights, None, prior, looked)
+    if not data.known:
+        return fit(model, x, y, weights=weights, prior=prior).model
+    _method(data.model, "em", None, data.prior, 0)
+    prior = _prior(data.model, data.x, data.weights, data.prior)
+    with kernels.complete_rows(True):
+        fitted, passes = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
+    _check_result(fitted, np.zeros(()), passes)
+    return fitted
+
+
+class _Data(NamedTuple):
+    """What a model is fitted to, checked."""
+
+    model: Any
+    x: Array
+    y: Array
+    weights: Array
+    prior: Any
+    bare: bool
+    complete: bool | None  # every cell is observed, if that can be known
+    known: bool  # and every label is
+
+
+def _checked(model, x, y, weights, lengths, prior, looked=None):
+    lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
     bare = _checks.as_model(model) is not model
     if not (lifted.generative or hasattr(lifted, "penalty")):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
     labels = _labels(lifted, y, len(rows))
     amounts = _checks.as_weights(weights, rows)
-    _check_numbers(l2, tol, max_steps, num_restarts)
-    _check_data(lifted, rows, labels, amounts)
-    if prior is None and lifted.generative:
+    labelled = _check_data(lifted, rows, labels, amounts, complete)
+    if prior is None and lifted.generative and not complete:
         _check_observed_in_classes(lifted, rows, labels, amounts)
-    method = _method(lifted, method, blend, prior, l2)
-    prior = _prior(lifted, rows, amounts, MixturePrior(None, prior) if bare and _is_noun(prior) else prior)
-    tolerance = _number(tol, rows.dtype)
-    with _checks.knowing(rows):
-        if method == "em":
-            final, fitted = _fit_em(
-                lifted, rows, labels, amounts, prior, tolerance, max_steps, num_restarts, key, progress
-            )
-        else:
-            share = None if blend is None else _number(blend, rows.dtype)
-            problem = _gradient.Problem(rows, labels, amounts, prior, _number(l2, rows.dtype), share)
-            starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
-            final, fitted = _fit_gradient(starts, problem, method, tolerance, max_steps, progress)
-    _check_result(fitted, final)
-    fitted = fitted.density if bare else fitted
-    if not _checks.is_concrete(final.step):
-        return Fit(fitted, final.trace[:max_steps], final.converged, final.step)
-    steps = int(final.step)
-    return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps)
+    prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
+    return _Data(lifted, rows, labels, amounts, prior, bare, complete, bool(complete) and labelled)
 
 
 def _labels(model, y, n):
@@ -163,7 +195,8 @@ def _method(model, method, blend, prior, l2):
         raise ValueError(
             f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x)."
         )
-    small = sum(leaf.size for leaf in jax.tree.leaves(model)) <= _gradient.NEWTON_LIMIT
+    linear = _gradient.Problem.linear(model)
+    small = _gradient.ravel_size(model) <= (_gradient.LINEAR_NEWTON_LIMIT if linear else _gradient.NEWTON_LIMIT)
     usual = "newton" if not model.generative and small else "lbfgs"
     usual = "em" if model.generative and blend is None else usual
     method = usual if method is None else method
@@ -178,25 +211,28 @@ def _number(value, dtype):
     return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 
-def _check_data(model, x, y, weights):
-    """Raises if nothing, or not enough, can be learnt from these rows."""
+def _check_data(model, x, y, weights, complete):
+    """Raises if nothing, or not enough, can be learnt from these rows. Whether every label is known."""
     if not _checks.is_concrete(x, y, weights):
-        return
-    counted = np.asarray(weights) > 0
-    if not counted.any():
+        return False
+    counted, labels = np.asarray(weights) > 0, np.asarray(y)
+    num_counted = np.count_nonzero(counted)
+    if not num_counted:
         raise ValueError("x must have at least one row with a positive weight; got none.")
-    _checks.check_observed(x, weights)
-    known = np.unique(np.asarray(y)[counted & (np.asarray(y) >= 0)])
-    unlabelled = bool((np.asarray(y)[counted] < 0).any())
+    if not complete:
+        _checks.check_observed(x, weights)
+    seen = np.bincount((labels if num_counted == len(labels) else labels[counted]) + 1, minlength=1)
+    known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
         raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")
     if not len(known) and not model.generative:
         raise ValueError("y must hold at least two classes; every label is -1, unknown.")
-    if not len(known) and counted.sum() < model.num_labels:
+    if not len(known) and num_counted < model.num_labels:
         raise ValueError(
-            f"x must have at least as many rows as the model has components; got {int(counted.sum())} rows for "
+            f"x must have at least as many rows as the model has components; got {num_counted} rows for "
             f"{model.num_labels} components. Type a smaller num_components."
         )
+    return not unlabelled
 
 
 def _check_observed_in_classes(model, x, y, weights):
@@ -240,11 +276,16 @@ def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any
     return model.started_at(key_below, x, weights[:, None] * jnp.where(known, hard, loose))
 
 
-def _fit_em(model, x, y, weights, prior, tol, max_steps, num_restarts, key, progress):
-    starts, trace = _starts(model, x, y, weights, num_restarts, key), _empty_trace(max_steps, x.dtype)
-    if num_restarts == 1:
-        state = _em.start(model, trace)
-        state = run(lambda s, until: _em.advance(s, x, y, weights, prior, tol, until), state, max_steps, progress)
+def _fit_em(starts, data, tol, max_steps, progress):
+    _, x, y, weights, prior, *_ = data
+    trace = _empty_trace(max_steps, x.dtype)
+    if len(starts) == 1:
+        state = _em.start(starts[0], trace)
+
+        def advance(state, until):
+            return _em.advance(state, x, y, weights, prior, tol, until, known=data.known)
+
+        state = run(advance, state, max_steps, progress)
         return state, _sound(state, prior)
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_em.start(one, trace) for one in starts))
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
@@ -299,14 +340,14 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
     return state
 
 
-def _check_result(model, state):
+def _check_result(model, value, steps):
     """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
-    if not _checks.is_concrete(state):
+    if not _checks.is_concrete(model, value):
         return
-    value, broken = float(state.value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
+    value, broken = float(value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
     if broken or np.isnan(value) or value == np.inf:
         raise ValueError(
-            f"fit collapsed after {int(state.step)} step(s): a class or component has no spread in some direction, as "
+            f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
             "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
             "prior=dgjax.weak_prior(model, x), or remove the column."
         )

@@ -1,4 +1,9 @@
-"""Learning by gradient: Newton's method where the curvature is small enough to hold, L-BFGS elsewhere."""
+"""Learning by gradient: Newton's method where the curvature is small enough to hold, L-BFGS elsewhere.
+
+Newton's method needs the curvature of all rows at every step. On many rows it takes the steps on a sample of them, as
+far as a sample can tell, and then L-BFGS takes over on all rows, in coordinates in which the sample's curvature is the
+identity: a few passes over the rows are left to do.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -12,8 +17,12 @@ from jax.flatten_util import ravel_pytree
 import dgjax_kernels as kernels
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape.
-NEWTON_LIMIT = 256
+NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
 HALVINGS = 30
+# A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
+# as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
+SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
+RENEWALS, PASSES_FOR_RENEWALS = 2, 20
 
 
 class Problem(NamedTuple):
@@ -35,6 +44,32 @@ class Problem(NamedTuple):
     def penalty(self, model: Any) -> Array:
         """Log prior of a generative model, minus l2 / 2 |w|^2 of a discriminative one."""
         return model.log_prior(self.prior) if model.generative else -0.5 * self.l2 * model.penalty()
+
+    @staticmethod
+    def linear(model: Any) -> bool:
+        """Whether there are kernels for the derivatives."""
+        return not model.generative and getattr(model, "linear", False)
+
+    def value_and_grad(self, model: Any) -> tuple[Array, Any]:
+        """The objective and its gradient."""
+        if not self.linear(model):
+            return self.objective(model, jax.value_and_grad)
+        rows = model.gradient(self.x, self.y, self.weights)
+        return jax.tree.map(jnp.add, rows, jax.value_and_grad(self.penalty)(model))
+
+    def derivatives(self, vector: Array, unravel: Any) -> tuple[Array, Array]:
+        """Gradient and Hessian of the objective as a function of a vector."""
+        model = unravel(vector)
+        if self.linear(model):
+            hessian = jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
+            hessian -= model.curvature(self.x, self.y, self.weights)
+            return ravel_pytree(self.value_and_grad(model)[1])[0], hessian
+
+        def of_vector(fn):
+            flat = lambda v: fn(unravel(v))  # noqa: E731
+            return lambda m: (jax.grad(flat)(ravel_pytree(m)[0]), jax.hessian(flat)(ravel_pytree(m)[0]))
+
+        return self.objective(model, of_vector, row_cost=vector.size * model.num_labels)
 
     def objective(self, model: Any, derivative: Any = lambda f: f, row_cost: int | None = None) -> Any:
         """The objective, or what `derivative` makes of it as a function of the model, summed over blocks of rows."""
@@ -62,11 +97,18 @@ class State(NamedTuple):
     converged: Array
 
 
-def coordinates(model: Any) -> tuple[Array, Any]:
-    """The parameters of a model as one vector, and the way back. Those at minus infinity, structural zeros, stay."""
+def coordinates(model: Any, whitener: Array | None = None) -> tuple[Array, Any]:
+    """The parameters of a model as one vector, and the way back. Those at minus infinity, structural zeros, stay.
+
+    With a `whitener` F, in coordinates v, plain + F v, in which a matrix with the inverse F F^T is the identity.
+    """
     vector, unravel = ravel_pytree(model)
     free = jnp.isfinite(vector)
-    return jnp.where(free, vector, 0), lambda moved: unravel(jnp.where(free, moved, vector))
+    plain = jnp.where(free, vector, 0)
+    back = lambda moved: unravel(jnp.where(free, moved, vector))  # noqa: E731
+    if whitener is None:
+        return plain, back
+    return jnp.zeros_like(plain), lambda v: back(plain + whitener @ v)
 
 
 def make_loss(problem: Problem, unravel: Any) -> Any:
@@ -75,11 +117,12 @@ def make_loss(problem: Problem, unravel: Any) -> Any:
 
     @jax.custom_vjp
     def loss(vector):
-        return -scale * problem.objective(unravel(vector))
+        model = unravel(vector)
+        return -scale * (problem.value_and_grad(model)[0] if problem.linear(model) else problem.objective(model))
 
     def forward(vector):
         model, pull = jax.vjp(unravel, vector)
-        value, grad = problem.objective(model, jax.value_and_grad)
+        value, grad = problem.value_and_grad(model)
         return -scale * value, -scale * pull(grad)[0]
 
     loss.defvjp(forward, lambda grad, cotangent: (cotangent * grad,))
@@ -88,33 +131,102 @@ def make_loss(problem: Problem, unravel: Any) -> Any:
 
 def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns its vector into a model."""
-    vector, unravel = coordinates(model)
-    value = _loss(model, problem)
-    memory = _solver().init(vector) if method == "lbfgs" else None
+    whitener, sample = None, sample_size(ravel_size(model), len(problem.x))
+    if method == "newton" and sample < len(problem.x):
+        model, whitener = _sample_start(model, _sampled(problem, sample), len(problem.x))
+        method = "lbfgs"
+    vector, value, memory = (_lbfgs_start if method == "lbfgs" else _newton_start)(model, whitener, problem)
     step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
     state = State(vector, memory, value, trace, step, converged)
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton
-    return state, functools.partial(advance, model, problem, tol), unravel
+    return state, functools.partial(advance, model, whitener, problem, tol), coordinates(model, whitener)[1]
 
 
-@kernels.compiled
-def _loss(model, problem):
+def ravel_size(model: Any) -> int:
+    """How many parameters there are."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model))
+
+
+def sample_size(num_parameters: int, n: int) -> int:
+    """How many of n rows Newton's method starts on: all of them, unless a part is enough."""
+    size = max(SAMPLED_FOR_EACH_PARAMETER * num_parameters, n // SAMPLED_SHARE)
+    return size if 2 * size <= n else n
+
+
+@functools.partial(kernels.compiled, static_argnums=1)
+def _sampled(problem: Problem, size: int) -> Problem:
+    """The same on so many of the rows, evenly spread, with as much weight."""
+    picked = np.arange(size) * len(problem.x) // size
+    x, y, weights = problem.x[picked], problem.y[picked], problem.weights[picked]
+    share = problem.weights.sum() / jnp.maximum(weights.sum(), jnp.finfo(weights.dtype).tiny)
+    return problem._replace(x=x, y=y, weights=share * weights)
+
+
+@functools.partial(kernels.compiled, static_argnums=2)
+def _sample_start(model: Any, sample: Problem, n: int) -> tuple[Any, Array]:
+    """Newton steps on a sample of n rows, down to its noise; and a whitener of its curvature there.
+
+    At the solution of all rows, the gain that a sample promises is half the number of parameters times rows for each
+    row of the sample: no step is taken for less than twice that.
+    """
     vector, unravel = coordinates(model)
-    return make_loss(problem, unravel)(vector)
+    scale, loss, size = 1 / sample.weights.sum(), make_loss(sample, unravel), len(sample.x)
+    noise = scale * vector.size * n / size
+    renewals = min(RENEWALS, PASSES_FOR_RENEWALS * n // (vector.size * size))
 
+    def derivatives(vector):
+        grad, hessian = sample.derivatives(vector, unravel)
+        whitener = _whitener(-scale * hessian)
+        direction = whitener @ (whitener.T @ (scale * grad))
+        return direction, scale * jnp.vdot(grad, direction), whitener
 
-def _solver():
-    import optax
+    def moved(vector, direction, decrement):
+        return _backtrack(loss, vector, loss(vector), direction, decrement)[0]
 
-    return optax.lbfgs(memory_size=20, linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=HALVINGS))
+    def renewed(carry):
+        step, vector, direction, decrement, _ = carry
+        vector = moved(vector, direction, decrement)
+        return step + 1, vector, *derivatives(vector)
+
+    def is_worthwhile(carry):
+        return (carry[0] < renewals) & (carry[3] / 2 > noise)
+
+    first = (0, vector, *derivatives(vector))
+    _, vector, direction, decrement, whitener = jax.lax.while_loop(is_worthwhile, renewed, first)
+    vector = jnp.where(decrement / 2 > noise, moved(vector, direction, decrement), vector)
+    return unravel(vector), whitener
 
 
 @kernels.compiled
-def _advance_lbfgs(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
+def _newton_start(model, whitener, problem):
+    vector, unravel = coordinates(model, whitener)
+    return vector, make_loss(problem, unravel)(vector), None
+
+
+@kernels.compiled
+def _lbfgs_start(model, whitener, problem):
     import optax
 
-    _, unravel = coordinates(model)
-    loss, solver = make_loss(problem, unravel), _solver()
+    vector, unravel = coordinates(model, whitener)
+    value, grad = jax.value_and_grad(make_loss(problem, unravel))(vector)
+    return vector, value, optax.tree.set(_solver(whitener).init(vector), value=value, grad=grad)
+
+
+def _solver(whitener):
+    import optax
+
+    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=HALVINGS, initial_guess_strategy="one")
+    return optax.chain(optax.scale_by_lbfgs(20, scale_init_precond=whitener is None), optax.scale(-1.0), search)
+
+
+@kernels.compiled
+def _advance_lbfgs(
+    model: Any, whitener: Array | None, problem: Problem, tol: Array, state: State, until: Array
+) -> State:
+    import optax
+
+    _, unravel = coordinates(model, whitener)
+    loss, solver = make_loss(problem, unravel), _solver(whitener)
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def body(state):
@@ -123,42 +235,48 @@ def _advance_lbfgs(model: Any, problem: Problem, tol: Array, state: State, until
         vector = optax.apply_updates(state.vector, updates)
         new = optax.tree.get(memory, "value")
         # Twice the gain that the quadratic model promises: unlike the gain itself, not small merely for a short step.
+        # In coordinates that are white, the gradient says that of the next step too.
         promised = jnp.abs(optax.tree.vdot(grad, updates))
+        if whitener is not None:
+            promised = jnp.minimum(promised, optax.tree.norm(optax.tree.get(memory, "grad"), squared=True))
         return _stepped(state, vector, memory, new, promised, problem, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
 @kernels.compiled
-def _advance_newton(model: Any, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    _, unravel = coordinates(model)
-    loss = make_loss(problem, unravel)
-    scale = 1 / problem.weights.sum()
-
-    def derivatives(vector):
-        def of_vector(fn):
-            flat = lambda v: fn(unravel(v))  # noqa: E731
-            return lambda m: (jax.grad(flat)(ravel_pytree(m)[0]), jax.hessian(flat)(ravel_pytree(m)[0]))
-
-        m = unravel(vector)
-        grad, hessian = problem.objective(m, of_vector, row_cost=vector.size * m.num_labels)
-        return -scale * grad, -scale * hessian
+def _advance_newton(model: Any, whitener: None, problem: Problem, tol: Array, state: State, until: Array) -> State:
+    _, unravel = coordinates(model, whitener)
+    loss, scale = make_loss(problem, unravel), 1 / problem.weights.sum()
 
     def body(state):
-        grad, hessian = derivatives(state.vector)
-        direction = _newton_direction(grad, hessian)
-        decrement = -jnp.vdot(grad, direction)
+        grad, hessian = problem.derivatives(state.vector, unravel)
+        direction = _newton_direction(-scale * grad, -scale * hessian)
+        decrement = scale * jnp.vdot(grad, direction)
         vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
         return _stepped(state, vector, None, value, decrement, problem, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
+def _whitener(hessian):
+    """F with F F^T = H^-1; of no curvature, or none that can be told from rounding, the identity."""
+    F = kernels.whitener(_ridged(hessian))
+    curved = jnp.isfinite(F).all() & (jnp.trace(hessian) > 0)
+    return jnp.where(curved, F, jnp.eye(len(F), dtype=F.dtype))
+
+
 def _newton_direction(grad, hessian):
-    """-H^-1 g, with just enough ridge for the directions that the loss is flat in (softmax is one of a constant)."""
-    eps = jnp.finfo(grad.dtype).eps
-    ridge = 10 * len(grad) * eps * jnp.maximum(jnp.trace(hessian) / len(grad), eps)
-    return -jax.scipy.linalg.solve(hessian + ridge * jnp.eye(len(grad), dtype=grad.dtype), grad, assume_a="pos")
+    """-H^-1 g."""
+    F = _whitener(hessian)
+    return -F @ (F.T @ grad)
+
+
+def _ridged(hessian):
+    """With just enough ridge for the directions that the loss is flat in (softmax is one of a constant)."""
+    p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
+    ridge = 10 * p * eps * jnp.maximum(jnp.trace(hessian) / p, eps)
+    return hessian + ridge * jnp.eye(p, dtype=hessian.dtype)
 
 
 def _backtrack(loss, vector, value, direction, decrement):

@@ -10,10 +10,11 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax import _checks, _fit
-from dgjax._fit import fit, restarted
+from dgjax._fit import restarted
+from dgjax._types import FINITE
 from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
-from dgjax.densities._poisson import not_counts
-from dgjax.densities._shared import column_moments
+from dgjax.densities._poisson import COUNT
+from dgjax.densities._shared import moments
 from dgjax.models import Logistic
 from dgjax.scorers import Linear, Quadratic
 
@@ -28,11 +29,11 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     Raises ValueError for bad rows, more components than rows, or another covariance.
     Source: Arthur and Vassilvitskii (2007), k-means++.
     """
-    rows = _rows(x)
+    rows, looked = _rows(x)
     if _checks.as_count(num_components, "num_components") > len(rows):
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {num_components}.")
     key = _checks.as_key(key)
-    broad = _uniform(_gaussian(rows, (num_components,), covariance))
+    broad = _uniform(_gaussian(looked, len(rows), (num_components,), covariance))
     return restarted(broad, key, rows, jnp.full(len(rows), -1), jnp.ones(len(rows), rows.dtype))
 
 
@@ -53,14 +54,14 @@ def naive_bayes(
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
-    rows, labels, k = _rows_and_labels(x, y, num_classes)
+    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
     named = [kinds] * rows.shape[1] if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
     if len(named) != rows.shape[1] or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
         raise ValueError(
             f"kinds must be one of {KINDS}, or a list of the first four with one for each of the {rows.shape[1]} "
             f"columns; got {kinds!r}."
         )
-    return _solved(_uniform(_columns(rows, named, k)), rows, labels, weights, prior)
+    return _fit.solved(_uniform(_columns(rows, looked, named, k)), rows, labels, weights, prior, looked)
 
 
 def discriminant_analysis(
@@ -80,8 +81,8 @@ def discriminant_analysis(
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
-    rows, labels, k = _rows_and_labels(x, y, num_classes)
-    return _solved(_uniform(_gaussian(rows, (k,), covariance)), rows, labels, weights, prior)
+    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
+    return _fit.solved(_uniform(_gaussian(looked, len(rows), (k,), covariance)), rows, labels, weights, prior, looked)
 
 
 def mixture_discriminant_analysis(
@@ -99,16 +100,16 @@ def mixture_discriminant_analysis(
     Raises ValueError for bad cells or labels, or a single class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
-    rows, labels, k = _rows_and_labels(x, y, num_classes)
-    loose = int((labels < 0).sum())
-    smallest = min(int((labels == c).sum()) for c in range(k)) + loose
+    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
+    loose, *own = np.bincount(np.asarray(labels) + 1, minlength=1 + k)
+    smallest = int(min(own) + loose)
     if _checks.as_count(num_components, "num_components") > smallest:
         raise ValueError(
             f"num_components must be at most the number of rows of each class; got {num_components}, and a class has "
             f"{smallest} rows."
         )
     key = _checks.as_key(key)
-    within = _uniform(_gaussian(rows, (k, num_components), covariance))
+    within = _uniform(_gaussian(looked, len(rows), (k, num_components), covariance))
     return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
 
 
@@ -146,10 +147,8 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
     rows = _checks.as_rows(x, model.num_features)
-    _checks.check_cells(
-        rows, _checks.invalid(model, rows), lambda column: model.support(column) + ", or NaN where missing"
-    )
-    _checks.check_observed(rows, jnp.ones(len(rows)))
+    if not _checks.check_cells(rows, model.supports):
+        _checks.check_observed(rows, jnp.ones(len(rows)))
     return _fit.weak_prior(model, rows, float(strength))
 
 
@@ -157,22 +156,24 @@ def _rows(x):
     rows = _checks.as_rows(x)
     if not rows.size:
         raise ValueError(f"x must have at least one row and one column; got shape {rows.shape}.")
-    _checks.check_cells(rows, jnp.isinf(rows), lambda column: "a finite number, or NaN where missing")
-    _checks.check_observed(rows, jnp.ones(len(rows)))
-    return rows
+    looked = _checks.column_summary(rows)
+    if not _checks.check_cells(rows, (FINITE,) * rows.shape[1], looked):
+        _checks.check_observed(rows, jnp.ones(len(rows)))
+    return rows, looked
 
 
 def _rows_and_labels(x, y, num_classes):
-    rows = _rows(x)
+    rows, looked = _rows(x)
     if num_classes is None:
         given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
         num_classes = max(1, int(given.max()) + 1) if given.size else 1
     else:
         _checks.as_count(num_classes, "num_classes", 2)
     labels = _checks.as_labels(y, len(rows), num_classes)
-    if len(np.unique(labels[labels >= 0])) < 2:
-        raise ValueError(f"y must hold at least two classes; got {np.unique(labels).tolist()}.")
-    return rows, labels, num_classes
+    seen = np.bincount(np.asarray(labels) + 1, minlength=1)
+    if np.count_nonzero(seen[1:]) < 2:
+        raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")
+    return rows, looked, labels, num_classes
 
 
 def _uniform(density):
@@ -182,14 +183,14 @@ def _uniform(density):
     return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
 
 
-def _gaussian(x, label_shape, covariance):
+def _gaussian(looked, n, label_shape, covariance):
     """Every label at the columns' means and variances."""
-    mean, variance = column_moments(x)
-    means = jnp.broadcast_to(mean, (*label_shape, x.shape[1]))
+    mean, variance = moments(looked, n)
+    means = jnp.broadcast_to(mean, (*label_shape, len(mean)))
     log_scale = 0.5 * jnp.log(variance)
     match covariance:
         case "full":
-            return Gaussian(means, jnp.broadcast_to(jnp.diag(jnp.sqrt(variance)), (*means.shape, x.shape[1])))
+            return Gaussian(means, jnp.broadcast_to(jnp.diag(jnp.sqrt(variance)), (*means.shape, len(mean))))
         case "tied":
             return Gaussian(means, jnp.diag(jnp.sqrt(variance)))
         case "diagonal":
@@ -199,32 +200,31 @@ def _gaussian(x, label_shape, covariance):
     raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {covariance!r}.')
 
 
-def _columns(x, kinds, k):
+def _columns(x, looked, kinds, k):
     """A density for the columns of each kind, all in one if there is one kind."""
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
-    blocks = tuple(_block(x[:, np.array(columns)], kind, k) for kind, columns in groups.items())
-    return blocks[0] if len(blocks) == 1 else Columns(blocks, tuple(groups.values()))
+    if len(groups) == 1:
+        return _block(x, looked, kinds[0], k)
+    picked = {kind: np.array(columns) for kind, columns in groups.items()}
+    blocks = (_block(x[:, at], type(looked)(*(field[at] for field in looked)), kind, k) for kind, at in picked.items())
+    return Columns(tuple(blocks), tuple(groups.values()))
 
 
-def _block(x, kind, k):
+def _block(x, looked, kind, k):
     d, dtype = x.shape[1], x.dtype
     if kind in ("categorical", "poisson", "multinomial"):
-        _checks.check_cells(x, not_counts(x), lambda column: f"a whole number from 0, its kind being {kind}, or NaN")
+        _checks.check_cells(x, (COUNT._replace(words=f"a whole number from 0, its kind being {kind}"),) * d, looked)
     match kind:
         case "gaussian":
-            return _gaussian(x, (k,), "diagonal")
+            return _gaussian(looked, len(x), (k,), "diagonal")
         case "bernoulli":
             return Bernoulli(jnp.zeros((k, d), dtype))
         case "poisson":
-            mean, _ = column_moments(x)
+            mean, _ = moments(looked, len(x))
             return Poisson(jnp.broadcast_to(jnp.log(jnp.maximum(mean, 1e-6)), (k, d)))
         case "multinomial":
-            total = int(np.nanmedian(np.nansum(np.asarray(x), axis=1)))
-            return Multinomial(jnp.zeros((k, d), dtype), max(total, 1))
-    sizes = np.nanmax(np.asarray(x), axis=0).astype(int) + 1
+            total = float(moments(looked, len(x))[0].sum())
+            return Multinomial(jnp.zeros((k, d), dtype), max(round(total), 1))
+    sizes = np.asarray(looked.high).astype(int) + 1
     possible = np.arange(sizes.max()) < sizes[:, None]
     return Categorical(jnp.broadcast_to(jnp.where(possible, 0, -jnp.inf).astype(dtype), (k, *possible.shape)))
-
-
-def _solved(model, x, y, weights, prior):
-    return fit(model, x, y, weights=weights, prior=prior).model

@@ -3,7 +3,10 @@
 A density or scorer has labels of some shape `*L`, mostly `(k,)`, and answers for all of them at once.
 """
 
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from jax import Array
 
@@ -12,6 +15,31 @@ from dgjax.structures import Classes
 Statistics = TypeVar("Statistics")
 At = tuple[Array, ...]
 """One index array for each label axis: the label of each row."""
+
+
+class Support(NamedTuple):
+    """What a column expects: finite numbers, in words and within limits; or NaN, unless `missing` is False."""
+
+    words: str
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    missing: bool = True
+
+
+FINITE = Support("a finite number")
+
+
+def category(num_categories: int) -> Support:
+    """One of so many categories."""
+    top = num_categories - 1
+    return Support(f"a category, a whole number from 0 to {top}", low=0, high=top, whole=True)
+
+
+def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Support]]) -> tuple[Support, ...]:
+    """The supports of blocks, by the columns that they are of."""
+    placed = zip(itertools.chain(*columns), itertools.chain(*supports), strict=True)
+    return tuple(support for _, support in sorted(placed))
 
 
 @runtime_checkable
@@ -38,12 +66,9 @@ class Scorer(Protocol):
     @property
     def num_parameters(self) -> int: ...
 
-    def invalid(self, x: Array) -> Array:
-        """Which cells lie outside their column's support (n, d)."""
-        ...
-
-    def support(self, column: int) -> str:
-        """What a column expects, in words."""
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """What each column expects."""
         ...
 
 
@@ -108,6 +133,10 @@ class Density(Protocol):
         """The parameters that maximise the expected log-likelihood plus the log prior."""
         ...
 
+    def settled(self, before: Any) -> Array:
+        """Whether these parameters, the maximum for statistics taken at those before, have all their digits."""
+        ...
+
     def log_prior(self, prior: Any) -> Array:
         """The log prior density at these parameters, up to a constant."""
         ...
@@ -120,12 +149,9 @@ class Density(Protocol):
         """A start for EM from counts (n, *L)."""
         ...
 
-    def invalid(self, x: Array) -> Array:
-        """Which cells lie outside their column's support (n, d)."""
-        ...
-
-    def support(self, column: int) -> str:
-        """What a column expects, in words."""
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """What each column expects."""
         ...
 
     def as_model(self) -> Any:
@@ -149,8 +175,8 @@ class Model(Protocol):
     def num_labels(self) -> int: ...
 
     def potentials(self, x: Array) -> Classes: ...
-    def invalid(self, x: Array) -> Array: ...
-    def support(self, column: int) -> str: ...
+    @property
+    def supports(self) -> tuple[Support, ...]: ...
     def as_model(self) -> Any: ...
 
 

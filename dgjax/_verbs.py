@@ -36,7 +36,7 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
     lifted, rows = _generative(model, x, lengths)
-    return _log_joint(lifted, rows, _checks.as_labels(y, len(rows), lifted.num_labels))
+    return _log_joint(lifted, rows, _checks.as_labels(y, len(rows.x), lifted.num_labels))
 
 
 def log_conditional(
@@ -49,7 +49,7 @@ def log_conditional(
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    return _log_conditional(lifted, rows, _checks.as_labels(y, len(rows), lifted.num_labels))
+    return _log_conditional(lifted, rows, _checks.as_labels(y, len(rows.x), lifted.num_labels))
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -86,8 +86,8 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    with _checks.knowing(rows):
-        return _sample_labels(lifted, _checks.as_key(key), rows)
+    with kernels.complete_rows(rows.complete):
+        return _sample_labels(lifted, _checks.as_key(key), rows.x)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -107,7 +107,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     lifted, rows = _generative(model, x, lengths)
-    return _sample_missing(lifted, _checks.as_key(key), rows)
+    return _sample_missing(lifted, _checks.as_key(key), rows.x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -171,7 +171,7 @@ def _require_generative(model: Any) -> Mixture:
     return lifted
 
 
-def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Array]:
+def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Rows]:
     return _checks.model_and_rows(_require_generative(model), x, lengths)
 
 
@@ -185,9 +185,9 @@ def _by_rows(cost):
             return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=cost(model))
 
         @functools.wraps(fn)
-        def call(model, x, *arrays):
-            with _checks.knowing(x):
-                return run(model, x, *arrays)
+        def call(model, rows, *arrays):
+            with kernels.complete_rows(rows.complete):
+                return run(model, rows.x, *arrays)
 
         return call
 

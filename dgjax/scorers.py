@@ -1,28 +1,30 @@
 """Scorers: a function of a row for every label, linear in its parameters. What a logistic model is made of."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import Scorer
+from dgjax._types import FINITE, Scorer, Support, category, in_order
 
 
 def _flat(weight: Array, event_ndim: int) -> Array:
     return weight.reshape(-1, math.prod(weight.shape[weight.ndim - event_ndim :]))
 
 
-def _not_finite(self: Any, x: Array) -> Array:
-    return ~jnp.isfinite(x)
+def _linear_scores(self: Any, x: Array) -> Array:
+    """Of a scorer that is linear in finite coefficients (k, f), over finite features of a row (n, f)."""
+    return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
 
 
-def _finite(self: Any, column: int) -> str:
-    return "a finite number"
+def _finite(self: Any) -> tuple[Support, ...]:
+    return (FINITE,) * self.num_features
 
 
 @noun
@@ -31,8 +33,7 @@ class Linear:
 
     weight: Float[Array, "*labels d"]
 
-    invalid = _not_finite
-    support = _finite
+    supports = property(_finite)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -50,8 +51,14 @@ class Linear:
     def num_parameters(self) -> int:
         return self.weight.size
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return (x @ _flat(self.weight, 1).T).reshape(len(x), *self.label_shape)
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return x
+
+    @property
+    def coefficients(self) -> Float[Array, "k d"]:
+        return _flat(self.weight, 1)
+
+    scores = _linear_scores
 
     def penalty(self) -> Float[Array, ""]:
         return (self.weight**2).sum()
@@ -64,8 +71,7 @@ class DiagonalQuadratic:
     weight: Float[Array, "*labels d"]
     square: Float[Array, "*labels d"]
 
-    invalid = _not_finite
-    support = _finite
+    supports = property(_finite)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -83,8 +89,14 @@ class DiagonalQuadratic:
     def num_parameters(self) -> int:
         return self.weight.size + self.square.size
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return Linear(jnp.concatenate([self.weight, self.square], -1)).scores(jnp.concatenate([x, x**2], -1))
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
+        return jnp.concatenate([x, x**2], -1)
+
+    @property
+    def coefficients(self) -> Float[Array, "k f"]:
+        return _flat(jnp.concatenate([self.weight, self.square], -1), 1)
+
+    scores = _linear_scores
 
     def penalty(self) -> Float[Array, ""]:
         return (self.weight**2).sum() + (self.square**2).sum()
@@ -114,8 +126,7 @@ class Quadratic:
         i, j = np.triu_indices(weight.shape[-1])
         return cls(weight, matrix[..., i, j] * jnp.where(i == j, 1, 2).astype(matrix.dtype))
 
-    invalid = _not_finite
-    support = _finite
+    supports = property(_finite)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -133,10 +144,15 @@ class Quadratic:
     def num_parameters(self) -> int:
         return self.weight.size + self.products.size
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
         i, j = np.triu_indices(self.num_features)
-        phi = jnp.concatenate([x, x[:, i] * x[:, j]], -1)
-        return Linear(jnp.concatenate([self.weight, self.products], -1)).scores(phi)
+        return jnp.concatenate([x, x[:, i] * x[:, j]], -1)
+
+    @property
+    def coefficients(self) -> Float[Array, "k f"]:
+        return _flat(jnp.concatenate([self.weight, self.products], -1), 1)
+
+    scores = _linear_scores
 
     def penalty(self) -> Float[Array, ""]:
         return (self.weight**2).sum() + (self.products**2).sum()
@@ -170,11 +186,9 @@ class LogLinear:
     def penalty(self) -> Float[Array, ""]:
         return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return ~(jnp.isfinite(x) & (x >= 0))
-
-    def support(self, column: int) -> str:
-        return "a finite number from 0"
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (Support("a finite number from 0", low=0),) * self.num_features
 
 
 @noun
@@ -200,26 +214,15 @@ class Table:
         return self.weight.size
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        phi = indicators(x, self.weight.shape[-1])
-        return kernels.log_linear(phi, _flat(self.weight, 2)).reshape(len(x), *self.label_shape)
+        weight = self.weight.reshape(-1, *self.weight.shape[-2:])
+        return kernels.table(x, weight).reshape(len(x), *self.label_shape)
 
     def penalty(self) -> Float[Array, ""]:
         return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return ~((x >= 0) & (x < self.weight.shape[-1]) & (x == jnp.floor(x)))
-
-    def support(self, column: int) -> str:
-        return f"a category, a whole number from 0 to {self.weight.shape[-1] - 1}"
-
-
-def indicators(x: Float[Array, "n d"], num_categories: int) -> Float[Array, "n f"]:
-    """One-hot columns (n, d c), all zero for a missing cell."""
-    return (
-        (x[..., None] == jnp.arange(num_categories, dtype=x.dtype))
-        .astype(x.dtype)
-        .reshape(len(x), x.shape[1] * num_categories)
-    )
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (category(self.weight.shape[-1]),) * self.num_features
 
 
 @noun
@@ -245,17 +248,24 @@ class Shifted:
     def num_parameters(self) -> int:
         return self.scorer.num_parameters
 
+    @property
+    def features(self) -> Callable[[Array], Array]:
+        inner = self.scorer.features  # type: ignore[attr-defined]
+        return lambda x: inner(x - jax.lax.stop_gradient(self.offset))
+
+    @property
+    def coefficients(self) -> Float[Array, "k f"]:
+        return self.scorer.coefficients  # type: ignore[attr-defined]
+
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return self.scorer.scores(x - jax.lax.stop_gradient(self.offset))
 
     def penalty(self) -> Float[Array, ""]:
         return self.scorer.penalty()
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return self.scorer.invalid(x)
-
-    def support(self, column: int) -> str:
-        return self.scorer.support(column)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.scorer.supports
 
 
 @noun
@@ -288,13 +298,9 @@ class ColumnScorers:
     def penalty(self) -> Float[Array, ""]:
         return sum((scorer.penalty() for scorer in self.scorers), start=jnp.zeros(()))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        parts = [scorer.invalid(x[:, jnp.array(c)]) for scorer, c in zip(self.scorers, self.columns, strict=True)]
-        return jnp.concatenate(parts, axis=-1)[:, np.argsort(sum(self.columns, ()))]
-
-    def support(self, column: int) -> str:
-        places = (s.support(c.index(column)) for s, c in zip(self.scorers, self.columns, strict=True) if column in c)
-        return next(places)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return in_order(self.columns, [scorer.supports for scorer in self.scorers])
 
 
 @noun
@@ -326,8 +332,6 @@ class LatentScorer:
     def penalty(self) -> Float[Array, ""]:
         return self.scorer.penalty()
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return self.scorer.invalid(x)
-
-    def support(self, column: int) -> str:
-        return self.scorer.support(column)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.scorer.supports

@@ -4,11 +4,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At
+from dgjax._types import At, Support
 from dgjax.densities import _shared
 from dgjax.priors import Beta, expect_prior
 from dgjax.scorers import Table
@@ -34,7 +34,7 @@ class Bernoulli:
         _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
+    settled = _shared.settled
     started = _shared.started
     as_model = _shared.as_model
 
@@ -48,21 +48,25 @@ class Bernoulli:
 
     @property
     def row_cost(self) -> int:
-        return 2 * self.num_features + self.logits.size // self.num_features
+        return 2 * self.num_features + self.score_cost
 
-    score_cost = row_cost
+    @property
+    def score_cost(self) -> int:
+        return self.logits.size // self.num_features
 
     @property
     def num_parameters(self) -> int:
         return self.logits.size
 
     def _log_p(self) -> Array:
-        """log p of 0 and of 1, (*labels, 2 d): both logs kept, for their difference would cancel near 0 and 1."""
-        return jnp.concatenate([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
+        """log p of 0 and of 1, (*labels, d, 2): both logs kept, for their difference would cancel near 0 and 1."""
+        return jnp.stack([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
+
+    def _table(self) -> Array:
+        return _shared.flat(self._log_p(), self.label_shape)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        log_p = _shared.flat(self._log_p(), self.label_shape)
-        return kernels.log_linear(_zeros_and_ones(x), log_p).reshape(len(x), *self.label_shape)
+        return kernels.table(x, self._table()).reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         p = jax.nn.sigmoid(self.logits[at])
@@ -80,13 +84,17 @@ class Bernoulli:
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
         """A table of both log-probabilities: the linear form logits . x is their difference, and fails at p = 1."""
-        log_p = jnp.stack([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
-        return jnp.zeros(self.label_shape, self.logits.dtype), Table(log_p)
+        return jnp.zeros(self.label_shape, self.logits.dtype), Table(self._log_p())
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> BernoulliStatistics:
-        sums = kernels.weighted_sums(_zeros_and_ones(x), _shared.rows_by_labels(counts))
-        zeros, ones = jnp.split(sums.reshape(*self.label_shape, -1), 2, axis=-1)
-        return BernoulliStatistics(zeros, ones)
+        sums = kernels.table_statistics(x, _shared.rows_by_labels(counts), self._table())
+        return BernoulliStatistics(*jnp.moveaxis(sums.reshape(*self.logits.shape, 2), -1, 0))
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], BernoulliStatistics]:
+        value, counts, sums = kernels.table_expectation(x, y, weights, log_weights, self._table())
+        return value, counts, BernoulliStatistics(*jnp.moveaxis(sums, -1, 0))
 
     def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> "Bernoulli":
         expect_prior(prior, Beta, self)
@@ -98,7 +106,7 @@ class Bernoulli:
         expect_prior(prior, Beta, self)
         if prior is None:
             return jnp.zeros((), self.logits.dtype)
-        log_q, log_p = jnp.split(self._log_p(), 2, axis=-1)
+        log_q, log_p = jnp.moveaxis(self._log_p(), -1, 0)
         terms = jnp.where(prior.a == 1, 0, (prior.a - 1) * log_p) + jnp.where(prior.b == 1, 0, (prior.b - 1) * log_q)
         return terms.sum()
 
@@ -106,12 +114,6 @@ class Bernoulli:
         half = jnp.full(self.num_features, 1 + strength / 2, x.dtype)
         return Beta(half, half)
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return ~(jnp.isnan(x) | (x == 0) | (x == 1))
-
-    def support(self, column: int) -> str:
-        return "0 or 1"
-
-
-def _zeros_and_ones(x):
-    return jnp.concatenate([x == 0, x == 1], -1).astype(x.dtype)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (Support("0 or 1", low=0, high=1, whole=True),) * self.num_features

@@ -4,14 +4,14 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At
+from dgjax._types import At, Support, category
 from dgjax.densities import _shared
 from dgjax.priors import Dirichlet, expect_prior
-from dgjax.scorers import Table, indicators
+from dgjax.scorers import Table
 
 
 @noun
@@ -29,7 +29,7 @@ class Categorical:
             raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
 
     generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
+    settled = _shared.settled
     started = _shared.started
     as_model = _shared.as_model
 
@@ -47,9 +47,11 @@ class Categorical:
 
     @property
     def row_cost(self) -> int:
-        return self.num_features * self.num_categories + self.logits.size // self.num_features
+        return self.num_features * self.num_categories + self.score_cost
 
-    score_cost = row_cost
+    @property
+    def score_cost(self) -> int:
+        return self.logits.size // (self.num_features * self.num_categories)
 
     @property
     def num_parameters(self) -> int:
@@ -58,9 +60,11 @@ class Categorical:
     def _log_p(self) -> Array:
         return jax.nn.log_softmax(self.logits, axis=-1)
 
+    def _table(self) -> Array:
+        return _shared.flat(self._log_p(), self.label_shape)
+
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        log_p = _shared.flat(self._log_p(), self.label_shape).reshape(-1, self.num_features * self.num_categories)
-        return kernels.log_linear(indicators(x, self.num_categories), log_p).reshape(len(x), *self.label_shape)
+        return kernels.table(x, self._table()).reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         return kernels.categorical(key, self.logits[at]).astype(self.logits.dtype)
@@ -82,8 +86,12 @@ class Categorical:
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d c"]:
         """How often each category was observed."""
-        sums = kernels.weighted_sums(indicators(x, self.num_categories), _shared.rows_by_labels(counts))
-        return sums.reshape(self.logits.shape)
+        return kernels.table_statistics(x, _shared.rows_by_labels(counts), self._table()).reshape(self.logits.shape)
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d c"]]:
+        return kernels.table_expectation(x, y, weights, log_weights, self._table())
 
     def maximum(self, statistics: Float[Array, "*labels d c"], prior: Dirichlet | None = None) -> "Categorical":
         expect_prior(prior, Dirichlet, self)
@@ -99,9 +107,6 @@ class Categorical:
     def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
         return Dirichlet(jnp.full(self.num_categories, 1 + strength / self.num_categories, x.dtype))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        inside = (x >= 0) & (x < self.num_categories) & (x == jnp.floor(x))
-        return ~(jnp.isnan(x) | inside)
-
-    def support(self, column: int) -> str:
-        return f"a category, a whole number from 0 to {self.num_categories - 1}"
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (category(self.num_categories),) * self.num_features

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from dgjax._pytree import noun, static
-from dgjax._types import At, Density
+from dgjax._types import At, Density, Support, in_order
 from dgjax.densities import _shared
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
@@ -116,6 +116,10 @@ class Columns:
         parts = zip(self.blocks, statistics, self._priors(prior), strict=True)
         return type(self)(tuple(block.maximum(s, p) for block, s, p in parts), self.columns)
 
+    def settled(self, before: "Columns") -> Bool[Array, ""]:
+        pairs = zip(self.blocks, before.blocks, strict=True)
+        return functools.reduce(jnp.logical_and, (block.settled(was) for block, was in pairs))
+
     def _priors(self, prior: ColumnsPrior | None) -> tuple[Any, ...]:
         expect_prior(prior, ColumnsPrior, self)
         return (None,) * len(self.blocks) if prior is None else prior.blocks
@@ -127,11 +131,6 @@ class Columns:
     def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> ColumnsPrior:
         return ColumnsPrior(tuple(block.weak_prior(part, strength) for block, part in self._parts(x)))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return self._joined([block.invalid(part) for block, part in self._parts(x)])
-
-    def support(self, column: int) -> str:
-        for block, own in zip(self.blocks, self.columns or (), strict=True):
-            if column in own:
-                return block.support(own.index(column))
-        raise IndexError(column)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return in_order(self.columns or (), [block.supports for block in self.blocks])

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At
+from dgjax._types import FINITE, At, Support
 from dgjax.densities import _shared
 from dgjax.priors import NormalInverseGamma, expect_prior
 from dgjax.scorers import DiagonalQuadratic, Shifted
@@ -63,7 +63,7 @@ class DiagonalGaussian:
 
     @property
     def score_cost(self) -> int:
-        return self.num_features + math.prod(self.label_shape)
+        return math.prod(self.label_shape)
 
     @property
     def num_parameters(self) -> int:
@@ -143,6 +143,15 @@ class DiagonalGaussian:
         log_scale = jnp.where(far, self.log_scale, 0.5 * jnp.log(jnp.where(far, 1, variance)))
         return type(self)(self.mean + shift, log_scale)
 
+    def settled(self, before: "DiagonalGaussian") -> Bool[Array, ""]:
+        """Whether no mean has moved, and no scale narrowed, so much that the new variance lost digits at the old one.
+
+        By a factor of 10 in a variance, for its rounding error was judged by the old one.
+        """
+        z = (self.mean - before.mean) * jnp.exp(-self._log_scale())
+        narrowed = before._log_scale() - self._log_scale()
+        return (_shared.in_place(z**2, narrowed == 0) & (narrowed <= 0.5 * math.log(10))).all()
+
     def log_prior(self, prior: NormalInverseGamma | None) -> Float[Array, ""]:
         expect_prior(prior, NormalInverseGamma, self)
         if prior is None:
@@ -162,8 +171,6 @@ class DiagonalGaussian:
         shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, x.dtype)
         return NormalInverseGamma(mean, jnp.asarray(strength, x.dtype), shape, cells * variance / 2)
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return jnp.isinf(x)
-
-    def support(self, column: int) -> str:
-        return "a finite number"
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features

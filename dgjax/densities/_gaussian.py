@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At
+from dgjax._types import FINITE, At, Support
 from dgjax.densities import _shared
 from dgjax.priors import NormalInverseWishart, expect_prior
 from dgjax.scorers import Linear, Quadratic, Shifted
@@ -64,7 +64,7 @@ class Gaussian:
 
     @property
     def score_cost(self) -> int:
-        return self.num_features + math.prod(self.label_shape)
+        return math.prod(self.label_shape)
 
     @property
     def num_parameters(self) -> int:
@@ -155,6 +155,14 @@ class Gaussian:
         new_L = jnp.where(keep, jnp.tril(L), jnp.tril(L) @ factor)
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
+    def settled(self, before: "Gaussian") -> Bool[Array, ""]:
+        """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
+        (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
+        z = kernels.solve(L, (mean - old_mean).swapaxes(1, 2))
+        narrowed = kernels.solve(L, jnp.tril(old_L))
+        unchanged = (old_L == L).all(axis=(1, 2), keepdims=True)
+        return _shared.in_place(z**2, unchanged).all() & _shared.in_place(narrowed**2, False).all()
+
     def _whitened_prior(self, prior):
         """The prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count."""
         mean, L = self._grouped()
@@ -184,11 +192,9 @@ class Gaussian:
             mean, jnp.asarray(strength, x.dtype), strength * jnp.diag(variance), jnp.asarray(degrees, x.dtype)
         )
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return jnp.isinf(x)
-
-    def support(self, column: int) -> str:
-        return "a finite number"
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features
 
 
 def _digits_lost(shift, factor):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._pytree import expect_part, noun
-from dgjax._types import At, Density
+from dgjax._types import At, Density, Support
 from dgjax.densities import _shared
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
@@ -157,6 +157,9 @@ class Mixture:
         total = counts.sum(-1, keepdims=True)
         return jnp.where(total == 0, self.log_weights, jnp.log(counts) - jnp.log(total))
 
+    def settled(self, before: "Mixture") -> Bool[Array, ""]:
+        return self.density.settled(before.density)
+
     def log_prior(self, prior: MixturePrior | None) -> Float[Array, ""]:
         expect_prior(prior, MixturePrior, self)
         if prior is None:
@@ -178,11 +181,9 @@ class Mixture:
         """The same from given counts of the components."""
         return type(self)(self._weights_maximum(counts.sum(0), None), self.density.started(key, x, counts))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return self.density.invalid(x)
-
-    def support(self, column: int) -> str:
-        return self.density.support(column)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.density.supports
 
 
 def _empty(x):

@@ -4,14 +4,14 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import At
+from dgjax._types import At, Support
 from dgjax.densities import _shared
 from dgjax.densities._modes import mixture_mode
-from dgjax.densities._poisson import not_counts
+from dgjax.densities._poisson import COUNT
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import LogLinear
 
@@ -33,7 +33,7 @@ class Multinomial:
         _shared.check_features(self, "logits", self.logits)
 
     generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
+    settled = _shared.settled
     started = _shared.started
     as_model = _shared.as_model
 
@@ -49,7 +49,9 @@ class Multinomial:
     def row_cost(self) -> int:
         return self.logits.size
 
-    score_cost = row_cost
+    @property
+    def score_cost(self) -> int:
+        return self.logits.size // self.num_features
 
     @property
     def num_parameters(self) -> int:
@@ -97,6 +99,13 @@ class Multinomial:
         log_p = _shared.flat(self._log_p(), self.label_shape)
         return kernels.multinomial_statistics(x, _shared.rows_by_labels(counts), log_p).reshape(self.logits.shape)
 
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+        return kernels.multinomial_expectation(
+            x, y, weights, log_weights, _shared.flat(self._log_p(), self.label_shape)
+        )
+
     def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> "Multinomial":
         expect_prior(prior, Dirichlet, self)
         if prior is not None:
@@ -112,11 +121,9 @@ class Multinomial:
     def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
         return Dirichlet(jnp.full(self.num_features, 1 + strength / self.num_features, x.dtype))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return not_counts(x)
-
-    def support(self, column: int) -> str:
-        return "a count, a whole number from 0"
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (COUNT,) * self.num_features
 
 
 def _draw_counts(key, row, p):

@@ -4,15 +4,17 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At
+from dgjax._types import At, Support
 from dgjax.densities import _shared
 from dgjax.densities._modes import mixture_mode
 from dgjax.priors import Gamma, expect_prior
 from dgjax.scorers import LogLinear
+
+COUNT = Support("a count, a whole number from 0", low=0, whole=True)
 
 
 class PoissonStatistics(NamedTuple):
@@ -35,7 +37,7 @@ class Poisson:
         _shared.check_features(self, "log_rate", self.log_rate)
 
     generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
+    settled = _shared.settled
     started = _shared.started
     as_model = _shared.as_model
 
@@ -51,14 +53,19 @@ class Poisson:
     def row_cost(self) -> int:
         return self.log_rate.size
 
-    score_cost = row_cost
+    @property
+    def score_cost(self) -> int:
+        return self.log_rate.size // self.num_features
 
     @property
     def num_parameters(self) -> int:
         return self.log_rate.size
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return kernels.poisson(x, _shared.flat(self.log_rate, self.label_shape)).reshape(len(x), *self.label_shape)
+        return kernels.poisson(x, self._flat()).reshape(len(x), *self.label_shape)
+
+    def _flat(self) -> Array:
+        return _shared.flat(self.log_rate, self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         rate = jnp.exp(self.log_rate[at])
@@ -84,10 +91,14 @@ class Poisson:
         return -jnp.exp(self.log_rate).sum(-1), LogLinear(self.log_rate)
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> PoissonStatistics:
-        observed = ~jnp.isnan(x)
-        phi = jnp.concatenate([observed.astype(x.dtype), jnp.where(observed, x, 0)], -1)
-        sums = kernels.weighted_sums(phi, _shared.rows_by_labels(counts)).reshape(*self.label_shape, -1)
-        return PoissonStatistics(*jnp.split(sums, 2, axis=-1))
+        sums = kernels.poisson_statistics(x, _shared.rows_by_labels(counts), self._flat())
+        return PoissonStatistics(*jnp.moveaxis(sums.reshape(*self.log_rate.shape, 2), -1, 0))
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], PoissonStatistics]:
+        value, counts, sums = kernels.poisson_expectation(x, y, weights, log_weights, self._flat())
+        return value, counts, PoissonStatistics(*jnp.moveaxis(sums, -1, 0))
 
     def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> "Poisson":
         expect_prior(prior, Gamma, self)
@@ -107,13 +118,6 @@ class Poisson:
         mean, _ = _shared.column_moments(x)
         return Gamma(1 + strength * jnp.where(mean > 0, mean, 0.5), jnp.full_like(mean, strength))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return not_counts(x)
-
-    def support(self, column: int) -> str:
-        return "a count, a whole number from 0"
-
-
-def not_counts(x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-    """Which cells are neither missing nor whole numbers from 0."""
-    return ~(jnp.isnan(x) | ((x >= 0) & (x == jnp.floor(x)) & jnp.isfinite(x)))
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (COUNT,) * self.num_features

@@ -30,6 +30,20 @@ def kept_digits(dtype: Any) -> float:
     return 1e-5 / float(jnp.finfo(dtype).eps)
 
 
+def settled(self: Any, before: Any) -> Array:
+    """A density whose statistics are plain counts and sums loses no digits, wherever it was before."""
+    del before
+    return jnp.ones((), bool)
+
+
+def in_place(moved: Array, unchanged: Array | bool) -> Array:
+    """Whether something squared, in units of a scale, is near enough for that scale to have all its digits.
+
+    A scale that stays `unchanged` where a mean has moved was kept for want of them.
+    """
+    return jnp.where(unchanged, moved < 1e-6, moved <= kernels.kept(moved.dtype))
+
+
 def fill(x: Array, value: Array) -> Array:
     """`value` where x is missing."""
     return jnp.where(jnp.isnan(x), value, x)
@@ -38,15 +52,15 @@ def fill(x: Array, value: Array) -> Array:
 @kernels.compiled
 def column_moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the observed cells of each column; a column without spread gets the mean variance, or 1."""
-    observed = ~jnp.isnan(x)
-    n = observed.sum(0).astype(x.dtype)
-    mean = ratio(jnp.where(observed, x, 0).sum(0), n, 0)
-    # A second pass over the residuals corrects the mean's own rounding.
-    residual = jnp.where(observed, x - mean, 0)
-    mean = mean + ratio(residual.sum(0), n, 0)
-    variance = ratio((jnp.where(observed, x - mean, 0) ** 2).sum(0), n, 0)
+    return moments(kernels.column_summary(x), len(x))
+
+
+def moments(summary: kernels.ColumnSummary, n: int) -> tuple[Array, Array]:
+    """The same of n rows that have been looked at."""
+    observed = (n - summary.missing).astype(summary.mean.dtype)
+    variance = ratio(summary.scatter, observed, 0)
     spare = jnp.where(variance.max() > 0, variance.mean(), 1)
-    return mean, jnp.where(variance > 0, variance, spare)
+    return jnp.where(observed > 0, summary.mean, 0), jnp.where(variance > 0, variance, spare)
 
 
 def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:

@@ -2,12 +2,21 @@
 
 from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
 
+import dgjax_kernels as kernels
 from dgjax._pytree import expect_part, noun
-from dgjax._types import Scorer
+from dgjax._types import Scorer, Support
+from dgjax.scorers import Linear
 from dgjax.structures import Classes
+
+NO_NAN = (
+    "A logistic model cannot take NaN: fill the cells with dgjax.impute(density, x), or average its prediction over a "
+    "generative model of x with dgjax.marginalize(classifier, density)"
+)
 
 
 @noun
@@ -60,16 +69,47 @@ class Logistic:
         scores = self.bias + self.scorer.scores(x)
         return Classes(scores if len(self.bias) > 1 else jnp.concatenate([jnp.zeros_like(scores), scores], -1))
 
+    @property
+    def linear(self) -> bool:
+        """Whether the scores are linear in finite parameters, as `gradient` and `curvature` need them."""
+        return hasattr(self.scorer, "features")
+
+    def gradient(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, ""], "Logistic"]:
+        """sum_n w_n log p(y_n | x_n), rows without a label left out, and its gradient."""
+        (bias, weight), pull = jax.vjp(lambda model: (model.bias, model.scorer.coefficients), self)
+        value, *sums = self._summed(lambda *rows: kernels.logistic_gradient(*rows, bias, weight), x, y, weights)
+        return value, pull(tuple(sums))[0]
+
+    def curvature(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> Float[Array, "p p"]:
+        """Minus the Hessian of the same, in the order of `ravel_pytree`."""
+        (bias, weight), pull = jax.vjp(lambda model: (model.bias, model.scorer.coefficients), self)
+        shape = bias.size + weight.size, len(bias), 1 + weight.shape[1]
+
+        @jax.vmap
+        def pulled(row):
+            return ravel_pytree(pull((row[:, 0], row[:, 1:]))[0])[0]
+
+        whole = self._summed(lambda *rows: kernels.logistic_curvature(*rows, bias, weight), x, y, weights)
+        half = pulled(whole.reshape(shape))
+        return pulled(half.T.reshape(-1, *shape[1:]))
+
+    def _summed(self, of_features, x, y, weights):
+        if isinstance(self.scorer, Linear):
+            return of_features(x, y, weights)  # no features to make, so no blocks to make them in
+
+        def block(x, y, weights):
+            return of_features(self.scorer.features(x), y, weights)
+
+        return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
+
     def penalty(self) -> Float[Array, ""]:
         """Sum of squared weights, the bias excepted: what `l2` / 2 multiplies."""
         return self.scorer.penalty()
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return jnp.isnan(x) | self.scorer.invalid(x)
-
-    def support(self, column: int) -> str:
-        return (
-            f"{self.scorer.support(column)}. A logistic model cannot take NaN: fill the cells with "
-            "dgjax.impute(density, x), or average its prediction over a generative model of x with "
-            "dgjax.marginalize(classifier, density)"
-        )
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return tuple(own._replace(words=f"{own.words}. {NO_NAN}", missing=False) for own in self.scorer.supports)

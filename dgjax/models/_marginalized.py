@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import Model
+from dgjax._types import Model, Support
 from dgjax.structures import Classes
 
 
@@ -64,8 +64,6 @@ class Marginalized:
         complete = self.classifier.potentials(jnp.where(jnp.isnan(x), 0, x)).log_marginals()
         return Classes(jnp.where(jnp.isnan(x).any(-1, keepdims=True), mean, complete))
 
-    def invalid(self, x: Float[Array, "n d"]) -> Bool[Array, "n d"]:
-        return self.density.invalid(x)
-
-    def support(self, column: int) -> str:
-        return self.density.support(column)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.density.supports

@@ -4,7 +4,13 @@ One row for each operation, one column for each platform; the reference in `jax.
 there. Models call the names below and never ask which implementation runs.
 """
 
-from dgjax_kernels import cpu as _cpu, gaussian as _gaussian, rows as _rows, triangular as _triangular
+from dgjax_kernels import (
+    cpu as _cpu,
+    gaussian as _gaussian,
+    logistic as _logistic,
+    rows as _rows,
+    triangular as _triangular,
+)
 from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     complete_rows as complete_rows,
@@ -14,6 +20,8 @@ from dgjax_kernels.blocks import (
 )
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
+    ColumnSummary as ColumnSummary,
+    kept as kept,
     log_negative_binomial as log_negative_binomial,
     log_poisson as log_poisson,
     observed_share as observed_share,
@@ -21,14 +29,21 @@ from dgjax_kernels.rows import (
 
 # fmt: off
 #                        definition                      cpu   cuda   tpu
+column_summary         = Op(_rows.column_summary, _cpu.supported, cpu=_cpu.column_summary)
 log_linear             = Op(_rows.log_linear)
 weighted_sums          = Op(_rows.weighted_sums)
 diagonal               = Op(_rows.diagonal, _cpu.supported, cpu=_cpu.diagonal_scores)
 diagonal_statistics    = Op(_rows.diagonal_statistics, _cpu.supported, cpu=_cpu.diagonal_statistics)
 diagonal_expectation   = Op(_rows.diagonal_expectation, _cpu.supported, cpu=_cpu.diagonal_expectation)
-poisson                = Op(_rows.poisson)
-multinomial            = Op(_rows.multinomial)
-multinomial_statistics = Op(_rows.multinomial_statistics)
+table                  = Op(_rows.table, _cpu.supported, cpu=_cpu.table)
+table_statistics       = Op(_rows.table_statistics, _cpu.supported, cpu=_cpu.table_statistics)
+table_expectation      = Op(_rows.table_expectation, _cpu.supported, cpu=_cpu.table_expectation)
+poisson                = Op(_rows.poisson, _cpu.supported, cpu=_cpu.poisson)
+poisson_statistics     = Op(_rows.poisson_statistics, _cpu.supported, cpu=_cpu.poisson_statistics)
+poisson_expectation    = Op(_rows.poisson_expectation, _cpu.supported, cpu=_cpu.poisson_expectation)
+multinomial            = Op(_rows.multinomial, _cpu.supported, cpu=_cpu.multinomial)
+multinomial_statistics = Op(_rows.multinomial_statistics, _cpu.supported, cpu=_cpu.multinomial_statistics)
+multinomial_expectation = Op(_rows.multinomial_expectation, _cpu.supported, cpu=_cpu.multinomial_expectation)
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
@@ -36,8 +51,11 @@ gaussian               = Op(_gaussian.scores, _cpu.supported, cpu=_cpu.gaussian_
 gaussian_conditional   = Op(_gaussian.conditional)
 gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gaussian_statistics)
 gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
+logistic_gradient      = Op(_logistic.gradient, _cpu.supported, cpu=_cpu.logistic_gradient)
+logistic_curvature     = Op(_logistic.curvature, _cpu.supported, cpu=_cpu.logistic_curvature)
 solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)
 triangularized         = Op(_triangular.triangularized)
+whitener               = Op(_triangular.whitener, _cpu.supported, cpu=_cpu.whitener)
 # fmt: on

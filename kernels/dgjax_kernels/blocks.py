@@ -28,7 +28,7 @@ def block_size(row_cost: int) -> int:
 def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
     """`fn` on blocks of rows of the arrays, its results joined along their first axis."""
     (n, *_), size = arrays[0].shape, block_size(row_cost)
-    if n <= size:
+    if n <= size or n * row_cost <= BUDGET:
         return fn(*arrays)
     blocks = _split(arrays, size, [0] * len(arrays))
     with _of_blocks():

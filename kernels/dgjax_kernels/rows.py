@@ -4,15 +4,53 @@ Letters: x rows (n, d), k labels, c counts (n, k), the weight with which row n b
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax_kernels.blocks import map_rows, pairwise_sum, sum_rows
 
 LOG_TWO_PI = math.log(2 * math.pi)
+
+
+KEPT = 0.7  # of the digits, where a quicker form loses some: rounding errors up to eps^KEPT, 1e-5 in float32
+
+
+def kept(dtype: Any) -> float:
+    """How many times larger than a result the terms may be that are subtracted for it."""
+    return float(jnp.finfo(dtype).eps) ** (KEPT - 1)
+
+
+class ColumnSummary(NamedTuple):
+    """What there is in each column; where no cell is observed, everything but `missing` means nothing."""
+
+    missing: Int[Array, " d"]
+    low: Float[Array, " d"]
+    high: Float[Array, " d"]
+    whole: Bool[Array, " d"]
+    mean: Float[Array, " d"]
+    scatter: Float[Array, " d"]
+
+
+def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
+    """How many cells each column misses; and of the others the limits, whether all are whole numbers, the mean and the
+    sum of squares about it.
+    """
+    observed = ~jnp.isnan(x)
+    count = observed.sum(0)
+    one = jnp.maximum(count, 1).astype(x.dtype)
+    mean = jnp.where(observed, x, 0).sum(0) / one
+    # A second pass over the residuals corrects the mean's own rounding.
+    mean = mean + jnp.where(observed, x - mean, 0).sum(0) / one
+    low = jnp.where(observed, x, jnp.inf).min(0, initial=jnp.inf)
+    high = jnp.where(observed, x, -jnp.inf).max(0, initial=-jnp.inf)
+    whole = (~observed | (x == jnp.floor(x))).all(0)
+    scatter = (jnp.where(observed, x - mean, 0) ** 2).sum(0)
+    return ColumnSummary((len(x) - count).astype(jnp.int32), low, high, whole, mean, scatter)
 
 
 def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Array, "n k"]:
@@ -20,6 +58,48 @@ def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Ar
     zero = jnp.isneginf(log_p)
     score = phi @ jnp.where(zero, 0, log_p).T
     return jnp.where(phi @ zero.T.astype(phi.dtype) > 0, -jnp.inf, score)
+
+
+def indicators(x: Float[Array, "n d"], num_values: int) -> Float[Array, "n f"]:
+    """One-hot columns (n, d v), all zero for a missing cell."""
+    hot = x[..., None] == jnp.arange(num_values, dtype=x.dtype)
+    return hot.astype(x.dtype).reshape(len(x), x.shape[1] * num_values)
+
+
+def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
+    """sum_j log p_j[x_j] over observed cells, whole numbers from 0 to v - 1."""
+    flat = log_p.reshape(len(log_p), -1)
+    return map_rows(lambda x: log_linear(indicators(x, log_p.shape[2]), flat), x, row_cost=flat.size // len(flat))
+
+
+def table_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d v"]
+) -> Float[Array, "k d v"]:
+    """Sums of c over the rows in which a column has a value."""
+
+    def block(x, c):
+        return weighted_sums(indicators(x, log_p.shape[2]), c).reshape(log_p.shape)
+
+    return sum_rows(block, x, c, fill=(0, 0), row_cost=log_p[0].size)
+
+
+def _expectation(scores: Callable, statistics: Callable) -> Callable:
+    """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
+
+    def expectation(
+        x: Float[Array, "n d"],
+        y: Int[Array, " n"],
+        weights: Float[Array, " n"],
+        log_weights: Float[Array, " k"],
+        parameters: Float[Array, "k ..."],
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k ..."]]:
+        def block(x, y, weights):
+            value, c = joint_partition(x, y, weights, log_weights + scores(x, parameters))
+            return value, c.sum(0), statistics(x, c, parameters)
+
+        return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=parameters.size)
+
+    return expectation
 
 
 def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Array, "k f"]:
@@ -87,9 +167,26 @@ def joint_partition(
 
 def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
     """log Poisson(x_observed; rate)."""
-    observed = ~jnp.isnan(x)[:, None]
-    cell = log_poisson(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate))
-    return jnp.where(observed, cell, 0).sum(-1)
+
+    def block(x):
+        observed = ~jnp.isnan(x)[:, None]
+        cell = log_poisson(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate))
+        return jnp.where(observed, cell, 0).sum(-1)
+
+    return map_rows(block, x, row_cost=log_rate.size)
+
+
+def poisson_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_rate: Float[Array, "k d"]
+) -> Float[Array, "k d 2"]:
+    """Sums over observed cells of c and c x."""
+    del log_rate
+    return sum_rows(_poisson_sums, x, c, fill=(0, 0), row_cost=2 * x.shape[1] + c.shape[1])
+
+
+def _poisson_sums(x, c):
+    observed = ~jnp.isnan(x)
+    return jnp.stack([c.T @ observed.astype(x.dtype), c.T @ jnp.where(observed, x, 0)], -1)
 
 
 def log_poisson(x: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -123,10 +220,14 @@ def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Arr
 
     Written as independent Poissons conditioned on their sum, which does not cancel for large totals.
     """
-    share, total = observed_share(x, log_p)
-    cell = log_poisson(jnp.where(jnp.isnan(x), 0, x)[:, None], total[:, None, None] * share)
-    both = jnp.where(jnp.isnan(x)[:, None], 0, cell).sum(-1) - log_poisson(total, total)[..., None]
-    return jnp.where(total[:, None] > 0, both, 0)
+
+    def block(x):
+        share, total = observed_share(x, log_p)
+        cell = log_poisson(jnp.where(jnp.isnan(x), 0, x)[:, None], total[:, None, None] * share)
+        both = jnp.where(jnp.isnan(x)[:, None], 0, cell).sum(-1) - log_poisson(total, total)[..., None]
+        return jnp.where(total[:, None] > 0, both, 0)
+
+    return map_rows(block, x, row_cost=log_p.size)
 
 
 def observed_share(
@@ -148,10 +249,14 @@ def multinomial_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
 ) -> Float[Array, "k d"]:
     """Sums over rows of c times the counts, each missing one at its mean given those observed."""
-    share, total = observed_share(x, log_p)
-    missing = jnp.isnan(x)
-    expected = jnp.where(missing[:, None], share, 0)
-    return c.T @ jnp.where(missing, 0, x) + jnp.einsum("nk,nkd->kd", c * total[:, None], expected)
+
+    def block(x, c):
+        share, total = observed_share(x, log_p)
+        missing = jnp.isnan(x)
+        expected = jnp.where(missing[:, None], share, 0)
+        return c.T @ jnp.where(missing, 0, x) + jnp.einsum("nk,nkd->kd", c * total[:, None], expected)
+
+    return sum_rows(block, x, c, fill=(0, 0), row_cost=log_p.size)
 
 
 def log_negative_binomial(
@@ -192,3 +297,8 @@ def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Fl
     explained = jnp.isfinite(value)
     counts = jnp.exp(clamped - jnp.where(explained, value, 0)[:, None])
     return value, jnp.where(explained[:, None], counts, 0)
+
+
+table_expectation = _expectation(table, table_statistics)
+poisson_expectation = _expectation(poisson, poisson_statistics)
+multinomial_expectation = _expectation(multinomial, multinomial_statistics)

@@ -158,3 +158,9 @@ def _triangularize_lanes(A):
         return A - column[:, None] * unit, F.at[:, i].set(column)
 
     return jax.lax.fori_loop(0, len(A), step, (A, jnp.zeros((len(A), len(A), A.shape[-1]), A.dtype)))[1]
+
+
+def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """F with F F^T = A^-1; all NaN where A is not positive definite. Of one large matrix."""
+    factor = jnp.linalg.cholesky(A)
+    return jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(A), dtype=A.dtype), lower=True).T

@@ -1,5 +1,6 @@
 """Operations on a CPU by numba, each with the signature of its reference; numba is imported when one is traced."""
 
+import math
 import os
 from typing import Any
 
@@ -7,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from dgjax_kernels import logistic as reference
 from dgjax_kernels.blocks import pairwise_sum
+from dgjax_kernels.rows import ColumnSummary
 
 PIECES_FOR_EACH_CORE = 4
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
@@ -16,30 +19,34 @@ FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
 def num_pieces(n: int, row_cost: int) -> int:
     """Into how many pieces n rows of so many parameters are cut: enough to keep every core busy, and large ones.
 
-    Rows that miss the same cells are worked on together within a piece, so a piece should have many.
+    Rows that miss the same cells are worked on together within a piece, so a piece should have many. No core should be
+    left with a piece of its own while the others have none.
     """
+    cores = os.cpu_count() or 1
     smallest = min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost))
-    return max(1, min(n // smallest, PIECES_FOR_EACH_CORE * (os.cpu_count() or 1)))
+    pieces = max(1, min(n // smallest, PIECES_FOR_EACH_CORE * cores))
+    return pieces if pieces < cores else pieces // cores * cores
 
 
 def supported(x: Array) -> bool:
     """Whether there is a handler for these rows."""
-    return len(x) > 0 and x.dtype in (jnp.float32, jnp.float64)
+    return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
-def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums) -> Any:
+def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums, more=()) -> Any:
     """One pass over the rows by the handler of a module: scores (n, g, m), or a value and sums of these shapes."""
     from dgjax_kernels.cpu import ffi
 
     labels, pieces = log_weights.shape, num_pieces(len(x), sum(p.size for p in parameters))
     summed = 0 if scored else pieces
-    shapes = (len(x) if scored else 0, *labels), (pieces,), *((summed, *shape) for shape in sums)
+    k = math.prod(labels)
+    shapes = (len(x) if scored else 0, k), (pieces,), *((summed, *shape) for shape in sums)
     results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes)
     target = ffi.target(module.__name__.rpartition(".")[2], module.handler, x.dtype)
     call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    counts = jnp.zeros((0, *labels), x.dtype) if counts is None else counts
-    scores, value, *totals = call(x, y.astype(jnp.int32), weights, log_weights, *parameters, counts)
-    return scores if scored else (pairwise_sum(value), tuple(total.sum(0) for total in totals))
+    counts = jnp.zeros((0, k), x.dtype) if counts is None else counts.reshape(len(x), k)
+    scores, value, *totals = call(x, y.astype(jnp.int32), weights, log_weights, *parameters, counts, *more)
+    return scores.reshape(len(x), *labels) if scored else (pairwise_sum(value), tuple(total.sum(0) for total in totals))
 
 
 def _gaussian(x, y, weights, log_weights, mean, L, counts=None, scored=False) -> Any:
@@ -59,6 +66,20 @@ def _diagonal(x, y, weights, log_weights, mean, log_scale, counts=None, scored=F
         return result[:, 0]
     value, (moments, count) = result
     return value, count, tuple(moments)
+
+
+def _cells(family, slots, x, y, weights, log_weights, log_p, counts=None, scored=False) -> Any:
+    from dgjax_kernels.cpu import cells
+
+    named = jnp.array([["table", "poisson", "multinomial"].index(family)], jnp.int32)
+    counts, (k, d, _) = None if counts is None else counts[:, None], log_p.shape
+    result = _pass(
+        cells, x, y, weights, log_weights[None], (log_p,), counts, scored, (k,), (k, d, slots), more=(named,)
+    )
+    if scored:
+        return result[:, 0]
+    value, (count, sums) = result
+    return value, count, sums
 
 
 def _unlabelled(x, labels):
@@ -116,3 +137,137 @@ def diagonal_expectation(
 ) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
     """As `rows.diagonal_expectation`."""
     return _diagonal(x, y, weights, log_weights, mean, log_scale)
+
+
+def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
+    """As `rows.table`."""
+    return _cells("table", 0, x, *_unlabelled(x, len(log_p)), log_p, scored=True)
+
+
+def table_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d v"]
+) -> Float[Array, "k d v"]:
+    """As `rows.table_statistics`."""
+    return _cells("table", log_p.shape[2], x, *_unlabelled(x, len(log_p)), log_p, c)[2]
+
+
+def table_expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, " k"],
+    log_p: Float[Array, "k d v"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d v"]]:
+    """As `rows.table_expectation`."""
+    return _cells("table", log_p.shape[2], x, y, weights, log_weights, log_p)
+
+
+def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """As `rows.poisson`."""
+    return _cells("poisson", 2, x, *_unlabelled(x, len(log_rate)), log_rate[..., None], scored=True)
+
+
+def poisson_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_rate: Float[Array, "k d"]
+) -> Float[Array, "k d 2"]:
+    """As `rows.poisson_statistics`."""
+    return _cells("poisson", 2, x, *_unlabelled(x, len(log_rate)), log_rate[..., None], c)[2]
+
+
+def poisson_expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, " k"],
+    log_rate: Float[Array, "k d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d 2"]]:
+    """As `rows.poisson_expectation`."""
+    return _cells("poisson", 2, x, y, weights, log_weights, log_rate[..., None])
+
+
+def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """As `rows.multinomial`."""
+    return _cells("multinomial", 1, x, *_unlabelled(x, len(log_p)), log_p[..., None], scored=True)
+
+
+def multinomial_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
+) -> Float[Array, "k d"]:
+    """As `rows.multinomial_statistics`."""
+    return _cells("multinomial", 1, x, *_unlabelled(x, len(log_p)), log_p[..., None], c)[2][..., 0]
+
+
+def multinomial_expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, " k"],
+    log_p: Float[Array, "k d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+    """As `rows.multinomial_expectation`."""
+    value, count, sums = _cells("multinomial", 1, x, y, weights, log_weights, log_p[..., None])
+    return value, count, sums[..., 0]
+
+
+def logistic_gradient(
+    x: Float[Array, "n d"], y: Int[Array, " n"], w: Float[Array, " n"], b: Float[Array, " k"], W: Float[Array, "k d"]
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+    """As `logistic.gradient`."""
+    from dgjax_kernels.cpu import ffi, logistic
+
+    pieces = num_pieces(len(x), W.size)
+    shapes = (pieces,), (pieces, len(b), 1 + x.shape[1])
+    results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes)
+    target = ffi.target("logistic", logistic.handler, x.dtype)
+    value, sums = jax.ffi.ffi_call(target, results, vmap_method="sequential")(x, y.astype(jnp.int32), w, b, W)
+    total = sums.sum(0)
+    return pairwise_sum(value), total[:, 0], total[:, 1:]
+
+
+def logistic_curvature(
+    x: Float[Array, "n d"], y: Int[Array, " n"], w: Float[Array, " n"], b: Float[Array, " k"], W: Float[Array, "k d"]
+) -> Float[Array, "k e k e"]:
+    """As `logistic.curvature`."""
+    return reference.curvature(x, y, w, b, W, gram=_gram)
+
+
+def _gram(x, a):
+    from dgjax_kernels.cpu import ffi, gram
+
+    e, q = 1 + x.shape[1], a.shape[1]
+    shape = num_pieces(len(x), e * q), q, e, e
+    target = ffi.target("gram", gram.handler, x.dtype)
+    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, x.dtype), vmap_method="sequential")(x, a).sum(0)
+
+
+def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """As `triangular.whitener`, without LAPACK.
+
+    For 26 ms after each call, the threads of its OpenBLAS keep the cores busy waiting for another one: that costs the
+    passes over rows beside it more than the factorization.
+    """
+    from dgjax_kernels.cpu import ffi, whitening
+
+    target = ffi.target("whitening", whitening.handler, A.dtype)
+    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(A.shape, A.dtype), vmap_method="sequential")(A)
+
+
+def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
+    """As `rows.column_summary`."""
+    from dgjax_kernels.cpu import columns, ffi
+
+    n, d = x.shape
+    pieces = num_pieces(n, d)
+    result = jax.ShapeDtypeStruct((pieces, columns.NUM_RESULTS, d), x.dtype)
+    target = ffi.target("columns", columns.handler, x.dtype)
+    of_piece = jax.ffi.ffi_call(target, result, vmap_method="sequential")(x)
+    low, high, fraction, mean, scatter, observed = jnp.moveaxis(of_piece, 1, 0)
+    missing = (jnp.diff(jnp.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(jnp.int32)
+    n_observed = n - missing
+    share = observed / jnp.where(n_observed > 0, n_observed, 1)
+    origin = mean[0]
+    together = origin + (share * (mean - origin)).sum(0)
+    scatter = (scatter + observed * (mean - together) ** 2).sum(0)
+    low = jnp.where(observed > 0, low, jnp.inf).min(0)
+    high = jnp.where(observed > 0, high, -jnp.inf).max(0)
+    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, together, scatter)

@@ -14,9 +14,7 @@ import numpy as np
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.lanes import KEPT, LANES, add_products, fast, multiply, padded
-from dgjax_kernels.cpu.rows import Call, counted, loaded, new_lanes
-
-COMPLETE, INCOMPLETE, EMPTY = 0, 1, 2
+from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
 
 
 class Model(NamedTuple):
@@ -63,9 +61,9 @@ def _model(mean, log_scale, log_weights, dtype):
     for i in range(k):
         log_weight[i] = log_weights[0, i]
         for j in range(d):
-            precision = math.exp(-2 * float(log_scale[i, j]))
-            apart[i, j] = float(mean[i, j]) - origin[j]
-            one = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - float(log_scale[i, j])
+            precision = math.exp(-2 * np.float64(log_scale[i, j]))
+            apart[i, j] = np.float64(mean[i, j]) - origin[j]
+            one = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - np.float64(log_scale[i, j])
             constant[i] += one
             coefficients[i, j], coefficients[i, p + j] = apart[i, j] * precision, -0.5 * precision
             coefficients[i, 2 * p + j] = one
@@ -91,9 +89,8 @@ def _featured(x, origin, F, d, kind):
 
 
 @jit
-def _scores(model, lanes, features, d, kind):
+def _scores(model, lanes, features, kind):
     p = len(features.F) // 3
-    _featured(lanes.x, model.origin, features.F, d, kind)
     f = 2 * p if kind == COMPLETE else 3 * p
     multiply(model.coefficients[:, :f], features.F[:f], features.product)
     for k in range(len(lanes.score)):
@@ -144,32 +141,13 @@ def _far_moments(x, c, mean, residual, p):
     for j in range(len(mean)):
         first = second = 0.0
         for n in range(LANES):
-            r = float(x[j, n] - mean[j])
+            r = np.float64(x[j, n]) - mean[j]
             observed = x[j, n] == x[j, n]
             weighted = c[n] * r if observed else 0.0
             first += weighted
             second += weighted * r if observed else 0.0
         residual[j] += first
         residual[p + j] += second
-
-
-@jit
-def _collect(x, weights, row, stop, waiting, count, skip):
-    """Puts rows with others of their kind until LANES are together: the row to go on from, and the kind, or -1."""
-    while row < stop:
-        missing = 0
-        for j in range(x.shape[1]):
-            missing += x[row, j] != x[row, j]
-        row += 1
-        if skip and weights[row - 1] == 0:
-            continue
-        kind = COMPLETE if missing == 0 else (EMPTY if missing == x.shape[1] else INCOMPLETE)
-        waiting[kind, count[kind]] = row - 1
-        count[kind] += 1
-        if count[kind] == LANES:
-            return row, kind
-    kind = row - stop
-    return row + 1, kind if count[kind] else -1
 
 
 @inlined
@@ -180,14 +158,16 @@ def _sweep(call, mean, log_scale, log_weights, start, stop, dtype):
     model, lanes = _model(mean, log_scale, log_weights, dtype), new_lanes(0, k, p, dtype)
     features = Features(np.zeros((3 * p, LANES), dtype), np.zeros((q, LANES), dtype), np.zeros((q, LANES), dtype))
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, 3 * p)), np.zeros((k, 2 * p)))
-    waiting, count = np.empty((3, LANES), np.int64), np.zeros(3, np.int64)
+    waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
     skip = len(call.scores) + len(call.counts) == 0
     row = start
-    while row <= stop + EMPTY:
-        row, kind = _collect(call.x, call.weights, row, stop, waiting, count, skip)
+    while row < stop + KINDS:
+        row, kind = collect_kinds(call.x, call.weights, row, stop, waiting, count, skip)
         if kind >= 0:
             loaded(lanes, call, waiting[kind], count[kind])
-            _scores(model, lanes, features, d, kind)
+            _featured(lanes.x, model.origin, features.F, d, kind)
+            if len(call.counts) == 0:
+                _scores(model, lanes, features, kind)
             if counted(lanes, call, sums, count[kind], kind == EMPTY):
                 _moments(model, lanes, features, sums, kind)
             count[kind] = 0
@@ -202,7 +182,7 @@ def _piece(frame, piece, dtype):
     x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
     weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
     mean, log_scale = ffi.matrix(frame, ARGUMENTS, 4, dtype), ffi.matrix(frame, ARGUMENTS, 5, dtype)
-    call = Call(x, y, weights, ffi.cube(frame, ARGUMENTS, 6, dtype), ffi.cube(frame, RESULTS, 0, dtype))
+    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = _pieces(frame), len(x)
     start, stop = piece * n // pieces, (piece + 1) * n // pieces
     model, sums = _sweep(call, mean, log_scale, log_weights, start, stop, dtype)

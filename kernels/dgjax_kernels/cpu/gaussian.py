@@ -59,7 +59,7 @@ def _model(mean, L, log_weights, dtype):
     for i in range(g):
         for j in range(p):
             factor[i, j, j] = 1 / L[i, j, j] if j < d else 1
-            log_det[i] += math.log(abs(float(L[i, j, j]))) if j < d else 0.0
+            log_det[i] += math.log(abs(np.float64(L[i, j, j]))) if j < d else 0.0
             for e in range(min(j, d) if j < d else 0):
                 factor[i, j, e] = L[i, j, e]
         for k in range(m):
@@ -84,7 +84,7 @@ def _offsets(mean, L, a):
             for j in range(i):
                 s -= L[i, j] * a[label, j]
             a[label, i] = s / L[i, i]
-            length += float(a[label, i]) ** 2
+            length += np.float64(a[label, i]) ** 2
         largest = max(largest, length) if length == length else math.inf
     eps = np.finfo(a.dtype).eps
     shared = math.sqrt(largest) * eps <= eps**KEPT
@@ -160,15 +160,15 @@ def _between(model, sums):
             for other in range(k if size > 1 else 0):
                 for j in range(len(sums.second[group])):
                     for e in range(j + 1):
-                        apart = float(model.offset[start + k, j]) - float(model.offset[start + other, j])
-                        also = float(model.offset[start + k, e]) - float(model.offset[start + other, e])
+                        apart = np.float64(model.offset[start + k, j]) - np.float64(model.offset[start + other, j])
+                        also = np.float64(model.offset[start + k, e]) - np.float64(model.offset[start + other, e])
                         sums.second[group, j, e] += sums.pairs[unit, k, other] * apart * also
 
 
 @inlined
-def _work_out(call, model, exact, lanes, room, sums, waiting, bucket):
+def _work_out(call, m, model, exact, lanes, room, sums, waiting, bucket):
     """One set of lanes, whose rows all miss the same number of cells, or even the same cells."""
-    d, m, missing = call.x.shape[1], call.scores.shape[2], waiting.missing[bucket]
+    d, missing = call.x.shape[1], waiting.missing[bucket]
     width = -(-waiting.filled[bucket] // 8) * 8  # of the lanes, those worth the work
     if missing:
         loaded(room.lanes, call, waiting.rows[bucket], waiting.filled[bucket])
@@ -199,7 +199,7 @@ def _sweep(call, mean, L, log_weights, start, stop, dtype):
         if bucket > 0 and len(exact.L) == 0:
             exact, room = precise(mean, L), room_for_missing(g, k, d)
         if bucket >= 0:
-            _work_out(call, model, exact, lanes, room, sums, waiting, bucket)
+            _work_out(call, m, model, exact, lanes, room, sums, waiting, bucket)
     _between(model, sums)
     return sums
 
@@ -212,7 +212,7 @@ def _piece(frame, piece, dtype):
     x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
     weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
     mean, L = ffi.cube(frame, ARGUMENTS, 4, dtype), ffi.cube(frame, ARGUMENTS, 5, dtype)
-    call = Call(x, y, weights, ffi.cube(frame, ARGUMENTS, 6, dtype), ffi.cube(frame, RESULTS, 0, dtype))
+    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = _pieces(frame), len(x)
     sums = _sweep(call, mean, L, log_weights, piece * n // pieces, (piece + 1) * n // pieces, dtype)
     (g, m, d) = mean.shape

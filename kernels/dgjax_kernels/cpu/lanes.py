@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import types
 
 from dgjax_kernels.cpu.ffi import F, intrinsic, jit
+from dgjax_kernels.rows import KEPT as KEPT
 
 LANES = 128
-KEPT = 0.7  # of the digits, where a quicker form loses some: rounding errors up to eps^KEPT, 1e-5 in float32
 LOG2_E, LN2, LN2_HIGH, LN2_LOW = 1 / math.log(2), math.log(2), 6.93147180369123816490e-01, 1.90821492927058770002e-10
 ROUND = 1.5 * 2**52
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)

@@ -12,6 +12,7 @@ SHARED = 256  # patterns of missing cells, the first that are seen, whose rows a
 SLOTS = 1024  # of the table that finds them
 WORTHWHILE = LANES // 4  # rows of one pattern from which they are worth lanes of their own
 ODD = -7046029254386353131
+COMPLETE, INCOMPLETE, EMPTY, KINDS = 0, 1, 2, 3
 
 
 class Lanes(NamedTuple):
@@ -134,6 +135,25 @@ def _same(x, row, other):
 
 
 @jit
+def collect_kinds(x, weights, row, stop, waiting, count, skip):
+    """Puts rows with others of their kind until LANES are together: the row to go on from, and the kind, or -1."""
+    while row < stop:
+        missing = 0
+        for j in range(x.shape[1]):
+            missing += x[row, j] != x[row, j]
+        row += 1
+        if skip and weights[row - 1] == 0:
+            continue
+        kind = COMPLETE if missing == 0 else (EMPTY if missing == x.shape[1] else INCOMPLETE)
+        waiting[kind, count[kind]] = row - 1
+        count[kind] += 1
+        if count[kind] == LANES:
+            return row, kind
+    kind = row - stop
+    return row + 1, kind if count[kind] else -1
+
+
+@jit
 def loaded(lanes, call, rows, filled):
     """Rows into lanes; the lanes left over repeat one, with weight 0."""
     for n in range(LANES):
@@ -142,11 +162,11 @@ def loaded(lanes, call, rows, filled):
         lanes.weight[n] = call.weights[row] if n < filled else 0
         lanes.label[n] = call.y[row]
     for n in range(0, LANES, 8):
-        _transposed(call.x, lanes.rows[n : n + 8], lanes.x[:, n : n + 8])
+        transposed(call.x, lanes.rows[n : n + 8], lanes.x[:, n : n + 8])
 
 
 @jit
-def _transposed(x, rows, lanes):
+def transposed(x, rows, lanes):
     """Eight rows, so that a line of the cache is written at once."""
     x0, x1, x2, x3 = x[rows[0]], x[rows[1]], x[rows[2]], x[rows[3]]
     x4, x5, x6, x7 = x[rows[4]], x[rows[5]], x[rows[6]], x[rows[7]]
@@ -189,19 +209,21 @@ class Call(NamedTuple):
     x: np.ndarray  # (n, d)
     y: np.ndarray  # (n,)
     weights: np.ndarray  # (n,)
-    counts: np.ndarray  # (n or 0, g, m)
-    scores: np.ndarray  # (n or 0, g, m)
+    counts: np.ndarray  # (n or 0, k)
+    scores: np.ndarray  # (n or 0, k)
 
 
 @jit
 def counted(lanes, call, sums, count, empty):
     """Whether there are counts to go on with; without them, what was wanted is the scores."""
-    m = call.scores.shape[2]
-    for k in range(len(lanes.score)):
-        for n in range(count if len(call.scores) else 0):
-            call.scores[lanes.rows[n], k // m, k % m] = lanes.score[k, n]
-        for n in range(LANES if len(call.counts) else 0):
-            lanes.c[k, n] = call.counts[lanes.rows[n], k // m, k % m] if n < count else 0
+    for n in range(count if len(call.scores) else 0):
+        row = call.scores[lanes.rows[n]]
+        for k in range(len(row)):
+            row[k] = lanes.score[k, n]
+    for n in range(LANES if len(call.counts) else 0):
+        row = call.counts[lanes.rows[n]]
+        for k in range(len(row)):
+            lanes.c[k, n] = row[k] if n < count else 0
     if len(call.scores) + len(call.counts) == 0:
         partition(lanes, sums, empty)
     return len(call.scores) == 0

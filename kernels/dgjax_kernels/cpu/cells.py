@@ -1,0 +1,311 @@
+"""The kernels of independent discrete columns on a CPU: scores, their partition and the statistics in one pass.
+
+Scores are linear in features of the cells, so that scores and statistics are matrix products, in float64: which value a
+column has (TABLE), or its count and whether it is there (POISSON, MULTINOMIAL). Counts so large that their terms cancel
+are worked out by the deviance. Letters as in `rows`; F features, A their coefficients for each label, S their sums.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.lanes import LANES, add_products, fast, multiply, padded
+from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+
+TABLE, POISSON, MULTINOMIAL = 0, 1, 2
+FACTORIALS = 256
+LARGE = 1e6  # sum of a row's counts, beyond which their terms would cancel
+NEVER, HARDLY = -1e300, -1e290  # log 0, of which 0 times is 0; and what is below it is minus infinity
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Model(NamedTuple):
+    """Parameters made ready, labels k padded to a multiple of 4, as are the features of one kind."""
+
+    family: int
+    values: int
+    A: np.ndarray  # (k, f)
+    P: np.ndarray  # (k, d): rates, or probabilities
+    log_weight: np.ndarray  # (k,)
+    constant: np.ndarray  # (k,): of complete rows, taken once, or for each count
+    log_factorial: np.ndarray
+    broken: np.ndarray  # (k,): some of it is NaN
+
+
+class Work(NamedTuple):
+    """Rows side by side on the last axis."""
+
+    F: np.ndarray  # (f, LANES)
+    absent: np.ndarray  # (d, LANES)
+    product: np.ndarray  # (k, LANES)
+    mass: np.ndarray  # (k, LANES): sum of P over observed cells
+    c: np.ndarray  # (k, LANES)
+    base: np.ndarray  # (LANES,): what factorials take from the score
+    total: np.ndarray  # (LANES,): sum of counts
+
+
+class Sums(NamedTuple):
+    """What is summed over rows."""
+
+    value: np.ndarray  # (1,)
+    counts: np.ndarray  # (k,)
+    complete: np.ndarray  # (k,): of complete rows
+    S: np.ndarray  # (k, f)
+    absent: np.ndarray  # (k, d): c times total over mass, where a cell is missing
+
+
+@jit
+def _model(family, log_weights, log_p):
+    k, d, values = log_p.shape
+    p, q = padded(d), padded(k)
+    A, P = np.zeros((q, padded(d * values) if family == TABLE else 2 * p)), np.zeros((q, p))
+    log_weight, log_factorial = np.zeros(q), np.empty(FACTORIALS)
+    for i in range(k):
+        log_weight[i] = log_weights[0, i]
+        for j in range(d):
+            for value in range(values):
+                own = np.float64(log_p[i, j, value])
+                A[i, j * values + value] = NEVER if own < NEVER else own
+            if family != TABLE:
+                P[i, j] = math.exp(np.float64(log_p[i, j, 0]))
+    if family == POISSON:
+        A[:, p:] = -P
+    for i in range(FACTORIALS):
+        log_factorial[i] = math.lgamma(i + 1.0)
+    mass = P.sum(1)
+    constant = -mass if family == POISSON else -np.log(np.where(mass > 0, mass, 1.0))
+    return Model(family, values, A, P, log_weight, constant, log_factorial, np.isnan(A.sum(1)))
+
+
+@fast
+def _which(x, values, F, d):
+    """Which value each cell has."""
+    for j in range(d):
+        for value in range(values):
+            for n in range(LANES):
+                F[j * values + value, n] = 1.0 if x[j, n] == value else 0.0
+
+
+@fast
+def _counts(x, F, absent, total, d):
+    """The cells, whether they are there, and their sum."""
+    p = len(F) // 2
+    total[:] = 0
+    for j in range(d):
+        for n in range(LANES):
+            there = x[j, n] == x[j, n]
+            F[j, n] = x[j, n] if there else 0.0
+            F[p + j, n] = 1.0 if there else 0.0
+            absent[j, n] = 0.0 if there else 1.0
+            total[n] += F[j, n]
+
+
+@fast
+def _factorials(F, total, log_factorial, base, d, of_total):
+    """What the factorials of the cells, and of their sum, take from the score."""
+    base[:] = 0
+    for j in range(d):
+        for n in range(LANES):
+            base[n] -= _log_factorial(F[j, n], log_factorial)
+    for n in range(LANES if of_total else 0):
+        base[n] += _log_factorial(total[n], log_factorial)
+
+
+@fast
+def _log_factorial(x, log_factorial):
+    small = (x >= 0) & (x < FACTORIALS)
+    index = np.int64(x if small else 0)
+    return log_factorial[np.uint64(index)] if index == x else math.lgamma(x + 1)
+
+
+@jit
+def _stirling_remainder(x):
+    """log x! - (x + 1/2) log x + x - log(2 pi) / 2."""
+    if x < 16:
+        return math.lgamma(x + 1) - (x + 0.5) * math.log(x) + x - HALF_LOG_TWO_PI
+    u = 1 / (x * x)
+    return (1 / 12 - u * (1 / 360 - u * (1 / 1260 - u * (1 / 1680 - u / 1188)))) / x
+
+
+@jit
+def _log_poisson(x, rate):
+    """As `rows.log_poisson`."""
+    if x == 0 or rate == 0:
+        return -math.inf if x > 0 else -rate
+    excess = x - rate
+    near = abs(excess) < 0.5 * rate
+    log_ratio = math.log1p(excess / rate) if near else math.log(x) - math.log(rate)
+    return excess - x * log_ratio - 0.5 * math.log(x) - HALF_LOG_TWO_PI - _stirling_remainder(x)
+
+
+@jit
+def _deviance_score(model, work, d, k, n):
+    """The score of a row of large counts, the factorials in it."""
+    p, top, mass, total, score = len(work.F) // 2, -math.inf, 0.0, work.total[n], 0.0
+    for j in range(d):
+        top = model.A[k, j] if work.F[p + j, n] > 0 and model.A[k, j] > top else top
+    for j in range(d):
+        mass += math.exp(model.A[k, j] - top) * work.F[p + j, n]
+    for j in range(d):
+        if work.F[p + j, n] > 0:
+            rate = model.P[k, j] if model.family == POISSON else total * math.exp(model.A[k, j] - top) / mass
+            score += _log_poisson(work.F[j, n], rate if model.A[k, j] > HARDLY else 0.0)
+    return score - (_log_poisson(total, total) if model.family == MULTINOMIAL else 0.0)
+
+
+@jit
+def _log_mass(model, work, d, k, n):
+    """log of the sum of p over observed cells, also where that is no number."""
+    if work.mass[k, n] > 1e-290:
+        return math.log(work.mass[k, n])
+    p, top, mass = len(work.F) // 2, -math.inf, 0.0
+    for j in range(d):
+        top = model.A[k, j] if work.F[p + j, n] > 0 and model.A[k, j] > top else top
+    for j in range(d):
+        mass += math.exp(model.A[k, j] - top) * work.F[p + j, n]
+    return top + math.log(mass) if top > HARDLY else 0.0
+
+
+@jit
+def _featured(model, lanes, work, d, kind):
+    """Makes the features: how many there are."""
+    if model.family == TABLE:
+        _which(lanes.x, model.values, work.F, d)
+        return len(work.F)
+    p = len(work.absent)
+    _counts(lanes.x, work.F, work.absent, work.total, d)
+    if model.family == MULTINOMIAL and kind != COMPLETE:
+        multiply(model.P, work.F[p:], work.mass)
+    return 2 * p if model.family == POISSON and kind != COMPLETE else p
+
+
+@jit
+def _broken_score(model, work, k, n):
+    """The score of a label with parameters that are no numbers: those of cells that are missing do not matter."""
+    score, mass = 0.0, 0.0
+    for i in range(len(work.F)):
+        score += model.A[k, i] * work.F[i, n] if work.F[i, n] != 0 else 0.0
+    for j in range(len(work.absent) if model.family == MULTINOMIAL else 0):
+        mass += model.P[k, j] if work.F[len(work.absent) + j, n] > 0 else 0.0
+    return score - (work.total[n] * math.log(mass) if model.family == MULTINOMIAL and work.total[n] > 0 else 0.0)
+
+
+@jit
+def _scores(model, lanes, work, d, kind, f):
+    k = len(lanes.score)
+    work.base[:] = 0
+    if model.family != TABLE:
+        _factorials(work.F, work.total, model.log_factorial, work.base, d, model.family == MULTINOMIAL)
+    multiply(model.A[:, :f], work.F[:f], work.product)
+    once = model.family == POISSON and kind == COMPLETE
+    for i in range(k):
+        start = model.log_weight[i] + (model.constant[i] if once else 0.0)
+        slope = model.constant[i] if model.family == MULTINOMIAL and kind == COMPLETE else 0.0
+        for n in range(LANES):
+            score = start + work.base[n] + slope * work.total[n] + work.product[i, n]
+            lanes.score[i, n] = -math.inf if score < HARDLY else score
+        for n in range(LANES if model.family == MULTINOMIAL and kind != COMPLETE else 0):
+            lanes.score[i, n] -= work.total[n] * _log_mass(model, work, d, i, n)
+        for n in range(LANES if model.family != TABLE else 0):
+            if work.total[n] > LARGE:
+                lanes.score[i, n] = model.log_weight[i] + _deviance_score(model, work, d, i, n)
+        for n in range(LANES if model.broken[i] else 0):
+            lanes.score[i, n] = model.log_weight[i] + work.base[n] + _broken_score(model, work, i, n)
+
+
+@jit
+def _moments(model, lanes, work, sums, kind, f):
+    for k in range(len(lanes.c)):
+        total = 0.0
+        for n in range(LANES):
+            work.c[k, n] = lanes.c[k, n]
+            total += lanes.c[k, n]
+        sums.counts[k] += total
+        sums.complete[k] += total if kind == COMPLETE else 0.0
+    add_products(work.c, work.F[:f], sums.S[:, :f], False, LANES)
+    if model.family == MULTINOMIAL and kind != COMPLETE:
+        for k in range(len(lanes.c)):
+            for n in range(LANES):
+                mass = work.mass[k, n]
+                work.c[k, n] *= work.total[n] / (mass if mass > 0 else 1.0)
+        add_products(work.c, work.absent, sums.absent, False, LANES)
+
+
+@inlined
+def _sweep(call, model, start, stop, dtype):
+    """All rows from start to stop."""
+    d, k = call.x.shape[1], call.scores.shape[1]
+    f, p, q = model.A.shape[1], padded(d), padded(k)
+    lanes, wide = new_lanes(0, k, p, dtype), np.zeros((3, q, LANES))
+    work = Work(np.zeros((f, LANES)), np.zeros((p, LANES)), wide[0], wide[1], wide[2], np.zeros(LANES), np.zeros(LANES))
+    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, f)), np.zeros((q, p)))
+    waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
+    skip = len(call.scores) + len(call.counts) == 0
+    row = start
+    while row < stop + KINDS:
+        row, kind = collect_kinds(call.x, call.weights, row, stop, waiting, count, skip)
+        if kind >= 0:
+            loaded(lanes, call, waiting[kind], count[kind])
+            f = _featured(model, lanes, work, d, kind)
+            if len(call.counts) == 0:
+                _scores(model, lanes, work, d, kind, f)
+            if counted(lanes, call, sums, count[kind], kind == EMPTY):
+                _moments(model, lanes, work, sums, kind, f)
+            count[kind] = 0
+    return sums
+
+
+ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
+
+
+@inlined
+def _piece(frame, piece, dtype):
+    x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
+    weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
+    family = ffi.vector(frame, ARGUMENTS, 6, np.int32)[0]
+    model = _model(family, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
+    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 5, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
+    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
+    sums = _sweep(call, model, piece * n // pieces, (piece + 1) * n // pieces, dtype)
+    ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
+    if len(call.scores) == 0:
+        _summed(
+            model, sums, ffi.matrix(frame, RESULTS, 2, dtype)[piece], ffi.hypercube(frame, RESULTS, 3, dtype)[piece]
+        )
+
+
+@jit
+def _summed(model, sums, counts, result):
+    """result (k, d, slots): of each value; of cells and their sum; of cells, the missing ones at their mean."""
+    k, d, slots = result.shape
+    p = model.P.shape[1]
+    for i in range(k):
+        counts[i] = sums.counts[i]
+        for j in range(d):
+            if model.family == TABLE:
+                result[i, j] = sums.S[i, j * slots : (j + 1) * slots]
+            elif model.family == POISSON:
+                result[i, j, 0], result[i, j, 1] = sums.S[i, p + j] + sums.complete[i], sums.S[i, j]
+            else:
+                result[i, j, 0] = sums.S[i, j] + sums.absent[i, j] * model.P[i, j]
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def cells(address):
+        if ffi.introduced(address):
+            return 0
+        if ffi.called(address):
+            return ffi.spread(address, ffi.size(address, RESULTS, 1, 0), ffi.own_address(), sources)
+        piece = ffi.next_piece(address)
+        while piece >= 0:
+            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
+            ffi.done(address)
+            piece = ffi.next_piece(address)
+        return ffi.leave(address)
+
+    return cells

@@ -1,0 +1,72 @@
+"""The kernel of `triangular.whitener` on a CPU, on one core, in float64."""
+
+import math
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.lanes import fast
+
+
+@fast
+def _dot(a, b, length):
+    total = 0.0
+    for j in range(length):
+        total += a[j] * b[j]
+    return total
+
+
+@jit
+def _factored(A):
+    """The lower triangle of A becomes its Cholesky factor; whether there is one."""
+    for i in range(len(A)):
+        for j in range(i):
+            A[i, j] = (A[i, j] - _dot(A[i], A[j], j)) / A[j, j]
+        pivot = A[i, i] - _dot(A[i], A[i], i)
+        if not 0 < pivot < math.inf:
+            return False
+        A[i, i] = math.sqrt(pivot)
+    return True
+
+
+@fast
+def _subtract(row, factors, rows, length):
+    """row -= factors times rows, four at a time."""
+    whole = length // 4 * 4
+    for k in range(0, whole, 4):
+        f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
+        r0, r1, r2, r3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        for j in range(k + 4):
+            row[j] -= f0 * r0[j] + f1 * r1[j] + f2 * r2[j] + f3 * r3[j]
+    for k in range(whole, length):
+        for j in range(k + 1):
+            row[j] -= factors[k] * rows[k, j]
+
+
+@inlined
+def _inverse_factor(A, W):
+    """W = L^-1, L L^T = A; all NaN if there is none."""
+    if not _factored(A):
+        W[:] = math.nan
+        return
+    W[:] = 0
+    for i in range(len(A)):
+        W[i, i] = 1
+        _subtract(W[i], A[i], W, i)
+        W[i, : i + 1] /= A[i, i]
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def whitening(address):
+        if ffi.introduced(address):
+            return 0
+        A, result = ffi.matrix(address, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.matrix(address, ffi.FRAME_RESULTS, 0, dtype)
+        W = np.empty(A.shape)
+        _inverse_factor(A.astype(np.float64), W)
+        result[:] = W.T
+        return sources * 0
+
+    return whitening

@@ -1,0 +1,64 @@
+"""Softmax regression on rows: the log-likelihood with its gradient, and its curvature.
+
+Letters: x rows (n, d), weights w (n,), bias b (k,) and weight W (k, d) of the scores s = b + W x; y labels, -1 where
+unknown. With k = 1 there are two classes, the scores of which are 0 and s.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dgjax_kernels.blocks import pairwise_sum, sum_rows
+from dgjax_kernels.rows import partition
+
+
+def gradient(
+    x: Float[Array, "n d"], y: Int[Array, " n"], w: Float[Array, " n"], b: Float[Array, " k"], W: Float[Array, "k d"]
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+    """sum_n w_n log p(y_n | x_n), and its gradient in b and W. A row without a label adds nothing."""
+
+    def block(x, y, w):
+        scores = _scores(x, b, W)
+        value, p = partition(scores, jnp.full_like(y, -1))
+        given, hard = partition(scores, y)
+        counted = jnp.where(y >= 0, w, 0)
+        value = pairwise_sum(jnp.where(counted > 0, counted * (given - value), 0))
+        residual = (counted[:, None] * (hard - p))[:, -len(b) :]
+        return value, residual.sum(0), residual.T @ x
+
+    return sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=W.size)
+
+
+def gram(x: Float[Array, "n d"], a: Float[Array, "n q"]) -> Float[Array, "q e e"]:
+    """sum_n a_nq z_n z_n^T, z = (1, x)."""
+    z = jnp.concatenate([jnp.ones((len(x), 1), x.dtype), x], -1)
+    return jnp.einsum("nq,nd,ne->qde", a, z, z)
+
+
+def curvature(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    w: Float[Array, " n"],
+    b: Float[Array, " k"],
+    W: Float[Array, "k d"],
+    gram: Callable = gram,
+) -> Float[Array, "k e k e"]:
+    """Minus the Hessian of the same, e = 1 + d: sum_n w_n (diag(p) - p p^T) times z z^T, z = (1, x)."""
+    k, (i, j) = len(b), np.tril_indices(len(b))
+
+    def block(x, y, w):
+        p = jax.nn.softmax(_scores(x, b, W), axis=-1)[:, -k:]
+        counted = jnp.where(y >= 0, w, 0)[:, None]
+        return gram(x, counted * p[:, i] * ((i == j) - p[:, j]))
+
+    pairs = sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=len(i) + W.shape[1])
+    full = jnp.zeros((k, k, *pairs.shape[1:]), x.dtype).at[i, j].set(pairs).at[j, i].set(pairs)
+    return full.swapaxes(1, 2)
+
+
+def _scores(x, b, W):
+    scores = b + x @ W.T
+    return scores if len(b) > 1 else jnp.concatenate([jnp.zeros_like(scores), scores], -1)

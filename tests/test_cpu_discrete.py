@@ -1,0 +1,182 @@
+"""The CPU's kernels of discrete columns, of logistic regression and of column summaries, against their references."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dgjax_kernels as kernels
+
+# One worker for all, for they share their compiled functions.
+pytestmark = pytest.mark.xdist_group("cpu-discrete")
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+FAMILIES = ["table", "poisson", "multinomial"]
+K, D, VALUES = 6, 5, 3
+
+
+def compiled(name):
+    op = getattr(kernels, name)
+    return jax.jit(lambda *a: op(*a)), jax.jit(op.reference)
+
+
+OPS = {name + part: compiled(name + part) for name in FAMILIES for part in ("", "_statistics", "_expectation")}
+OPS |= {name: compiled(name) for name in ("logistic_gradient", "logistic_curvature", "column_summary", "whitener")}
+
+
+def discrete(family, missing, dtype, n=300):
+    """Rows with some empty, labels of which some are unknown, weights of which some are 0, and parameters."""
+    rng = np.random.default_rng(0)
+    x = (rng.integers(VALUES, size=(n, D)) if family == "table" else rng.poisson(3, size=(n, D))).astype(float)
+    x = np.where(rng.random((n, D)) < missing, np.nan, x)
+    x[: int(5 * missing)] = np.nan
+    y = np.where(rng.random(n) < 0.3, rng.integers(K, size=n), -1)
+    weights, log_weights = rng.random(n) * (rng.random(n) < 0.9), np.log(rng.dirichlet(np.ones(K)))
+    parameters = {
+        "table": lambda: np.log(rng.dirichlet(np.ones(VALUES), size=(K, D))),
+        "poisson": lambda: np.log(rng.gamma(2, size=(K, D))),
+        "multinomial": lambda: np.log(rng.dirichlet(np.ones(D), size=K)),
+    }[family]()
+    floats = [jnp.asarray(a, dtype) for a in (x, weights, log_weights, parameters)]
+    return floats[0], jnp.asarray(y), *floats[1:]
+
+
+def assert_near(result, expected, dtype, factor=1.0):
+    """To rounding, relative to the largest finite entry of each array."""
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        largest = float(jnp.abs(jnp.where(jnp.isfinite(b), b, 0)).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=factor * TOLERANCE[dtype.name] * max(1e-30, largest))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_discrete_columns_are_the_references(family, missing, dtype):
+    x, y, weights, log_weights, parameters = discrete(family, missing, dtype)
+    counts = jnp.asarray(np.random.default_rng(1).random((len(x), K)), dtype)
+    for part, arguments in (
+        ("", (x, parameters)),
+        ("_statistics", (x, counts, parameters)),
+        ("_expectation", (x, y, weights, log_weights, parameters)),
+    ):
+        fast, reference = OPS[family + part]
+        assert_near(fast(*arguments), reference(*arguments), dtype)
+    assert (np.asarray(OPS[family][0](x, parameters))[np.isnan(x).all(-1)] == 0).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_structural_zeros_stay_exact(family, x64):
+    """A value of probability 0: minus infinity where it is met, nothing where it is missing, 0 or another."""
+    x, y, weights, log_weights, parameters = discrete(family, 0.3, "float64")
+    parameters = parameters.at[(1, 2, 0) if family == "table" else (1, 2)].set(-jnp.inf)
+    fast, reference = (op(x, parameters) for op in OPS[family])
+    np.testing.assert_array_equal(np.isneginf(fast), np.isneginf(reference))
+    met = (x[:, 2] == 0) if family == "table" else (x[:, 2] > 0)
+    np.testing.assert_array_equal(np.isneginf(fast)[:, 1], met)
+    assert not np.isneginf(np.delete(fast, 1, axis=1)).any()
+    both = [op(x, jnp.where(y == 1, -1, y), weights, log_weights, parameters) for op in OPS[f"{family}_expectation"]]
+    assert_near(*both, x.dtype)
+
+
+@pytest.mark.parametrize("family", ["poisson", "multinomial"])
+@pytest.mark.parametrize("size", [1e3, 1e7], ids=["by features", "by the deviance"])
+def test_large_counts_keep_their_digits(family, size, dtype):
+    """Terms of `size` times ten that cancel to ten: exact to 1e-5 in float32, whose own digits would all be lost."""
+    rng = np.random.default_rng(0)
+    x = rng.poisson(size, size=(50, D)).astype(float)
+    log_rate = np.log(size) + 1e-3 * rng.normal(size=(K, D))
+    log_rate -= 0 if family == "poisson" else np.log(np.exp(log_rate).sum(1, keepdims=True))
+    x, log_rate = x.astype(dtype).astype(float), log_rate.astype(dtype).astype(float)
+    with jax.enable_x64(True):
+        exact = np.asarray(OPS[family][1](jnp.asarray(x), jnp.asarray(log_rate)))
+    fast = OPS[family][0](jnp.asarray(x, dtype), jnp.asarray(log_rate, dtype))
+    np.testing.assert_allclose(fast, exact, rtol={"float32": 1e-5, "float64": 1e-8}[dtype.name], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_broken_parameters_and_cells_out_of_range(family, x64):
+    """NaN stays with its label and column; a cell that no check has seen is read as the reference reads it."""
+    x, _, _, _, parameters = discrete(family, 0.2, "float64")
+    broken = parameters.at[0, 1].set(jnp.nan)
+    finite = np.isfinite(OPS[family][0](x, broken))
+    np.testing.assert_array_equal(finite[:, 0], np.isnan(x[:, 1]) | (family == "multinomial") & (np.nansum(x, 1) == 0))
+    assert finite[:, 1:].all()
+    if family == "table":
+        odd = x.at[0, 0].set(-1).at[1, 0].set(VALUES).at[2, 0].set(0.5).at[3, 0].set(jnp.inf)
+        assert_near(*(op(odd, parameters) for op in OPS[family]), x.dtype)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_derivatives_are_the_references(family, x64):
+    x, _, _, _, parameters = discrete(family, 0.2, "float64", n=20)
+    grad, expected = (jax.grad(lambda p, op=op: op(x, p).sum())(parameters) for op in OPS[family])
+    np.testing.assert_allclose(grad, expected, rtol=1e-10, atol=1e-10)
+
+
+def regression(k, dtype, n=301, d=7):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, d)), np.where(rng.random(n) < 0.9, rng.integers(max(k, 2), size=n), -1)
+    weights = rng.random(n) * (rng.random(n) < 0.9)
+    x, weights, b, W = (jnp.asarray(a, dtype) for a in (x, weights, rng.normal(size=k), rng.normal(size=(k, d))))
+    return x, jnp.asarray(y), weights, b, W
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_logistic_gradient_is_the_references(k, dtype):
+    x, y, weights, b, W = regression(k, dtype)
+    fast, reference = OPS["logistic_gradient"]
+    for scale in (1, 200):  # at 200, nearly every probability is 0 or 1
+        assert_near(fast(x, y, weights, b, scale * W), reference(x, y, weights, b, scale * W), dtype)
+    grad = fast(x, y, weights, b, W)[1:]
+    assert_near(jax.grad(lambda b, W: reference(x, y, weights, b, W)[0], argnums=(0, 1))(b, W), grad, dtype, 2)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_logistic_curvature_is_the_hessian(k, dtype):
+    x, y, weights, b, W = regression(k, dtype)
+    fast, reference = (op(x, y, weights, b, W) for op in OPS["logistic_curvature"])
+    assert_near(fast, reference, dtype)
+
+    def value(both):
+        return OPS["logistic_gradient"][1](x, y, weights, both[:, 0], both[:, 1:])[0]
+
+    hessian = jax.hessian(value)(jnp.concatenate([b[:, None], W], 1))
+    assert_near(-hessian, fast, dtype, 5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (5000, 4), (300, 300)])
+def test_column_summary_is_the_references(shape, dtype):
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(shape) < 0.2, np.nan, 1e3 + rng.normal(size=shape))
+    x[:, 0] = np.round(x[:, 0])
+    x[:, -1] = np.nan if shape[1] > 1 else x[:, -1]
+    fast, reference = (op(jnp.asarray(x, dtype)) for op in OPS["column_summary"])
+    seen = np.asarray(fast.missing) < len(x)
+    for name, a, b in zip(fast._fields, fast, reference, strict=True):
+        assert a.dtype == b.dtype
+        here = slice(None) if name == "missing" else seen
+        tolerance = {"mean": 1e-6, "scatter": 1e-2}.get(name, 0) if dtype.name == "float32" else 1e-9
+        np.testing.assert_allclose(np.asarray(a, float)[here], np.asarray(b, float)[here], rtol=tolerance, atol=1e-6)
+
+
+def test_column_summary_sees_what_is_not_finite(x64):
+    x = jnp.asarray([[1.0, jnp.inf, -jnp.inf, jnp.nan], [2.0, 0.5, 0.5, jnp.nan]])
+    missing, low, high, whole, *_ = OPS["column_summary"][0](x)
+    assert missing.tolist() == [0, 0, 0, 2]
+    assert high[1] == jnp.inf
+    assert low[2] == -jnp.inf
+    assert bool(whole[0])
+    assert not bool(whole[1])
+
+
+@pytest.mark.parametrize("d", [1, 6, 70])
+def test_whitener_makes_the_identity(d, dtype):
+    A = np.random.default_rng(0).normal(size=(d, 2 * d))
+    A = jnp.asarray(A @ A.T / d, dtype)
+    F = OPS["whitener"][0](A)
+    assert F.dtype == dtype
+    np.testing.assert_allclose(F.T @ A @ F, np.eye(d), atol={"float32": 1e-4, "float64": 1e-12}[dtype.name])
+
+
+def test_whitener_of_what_is_not_positive_definite_is_nan():
+    for op in OPS["whitener"]:
+        assert np.isnan(op(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))).all()

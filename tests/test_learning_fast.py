@@ -1,0 +1,119 @@
+"""The quick ways to the same fit: one pass where everything is known, and Newton's method on a sample."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dgjax as dg
+
+KINDS = ["gaussian", "bernoulli", "poisson", "multinomial"]
+
+
+def table(kind, n=600, d=4, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(k, size=n)
+    if kind == "gaussian":
+        return 3 * rng.normal(size=(k, d))[y] + rng.normal(size=(n, d)), y
+    if kind == "bernoulli":
+        return (rng.random((n, d)) < rng.random((k, d))[y]).astype(float), y
+    return rng.poisson(rng.uniform(1, 9, (k, d))[y]).astype(float), y
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_pass_is_the_fit(kind, dtype):
+    """naive_bayes, which is one pass, fit, which stops after one step, and more steps of EM agree."""
+    x, y = table(kind)
+    model = dg.naive_bayes(x.astype(dtype), y, kind, prior="weak")
+    far = dg.naive_bayes(*table(kind, seed=1), kind, prior="weak")
+    prior = dg.weak_prior(far, x.astype(dtype))
+    stopped = dg.fit(far, x.astype(dtype), y, prior=prior)
+    further = dg.fit(far, x.astype(dtype), y, prior=prior, tol=0.0, max_steps=5)
+    assert stopped.converged
+    assert stopped.num_steps == 1
+    scores = [np.asarray(dg.log_joint(m, x.astype(dtype), y)) for m in (model, stopped.model, further.model)]
+    tolerance = 1e-4 if dtype == "float32" else 1e-10
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], rtol=tolerance, atol=tolerance)
+    assert np.asarray(stopped.objective)[-1] == pytest.approx(np.asarray(further.objective)[-1], rel=tolerance)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full", "tied", "spherical"])
+def test_classes_far_apart_and_narrow_keep_their_digits(covariance):
+    """In float32, classes a thousand times as far apart as they are wide: the first pass alone would lose the width."""
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    x = (1e3 * y[:, None] + rng.normal(size=(400, 3))).astype("float32")
+    model = dg.discriminant_analysis(x, y, covariance)
+    own = np.stack([np.cov(x[y == label].astype(float).T, bias=True) for label in (0, 1)])
+    pooled = own.mean(0)
+    if covariance in ("full", "tied"):
+        found = np.asarray(model.density.scale_tril @ np.swapaxes(model.density.scale_tril, -1, -2))
+        np.testing.assert_allclose(found, own if covariance == "full" else pooled, atol=2e-3)
+    else:
+        found = np.exp(2 * np.asarray(model.density.log_scale))
+        wanted = np.diagonal(own, axis1=1, axis2=2)
+        wanted = wanted if covariance == "diagonal" else wanted.mean(-1, keepdims=True)
+        np.testing.assert_allclose(found, wanted, rtol=2e-3)
+
+
+def regression(k, n=4000, d=3):
+    """Rows in the order of their classes, of columns whose scales and means differ by orders of magnitude."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(n, d))
+    y = (z @ rng.normal(size=(d, k)) + rng.gumbel(size=(n, k))).argmax(-1)
+    order = np.argsort(y, kind="stable")
+    return (z * [1e3, 1.0, 1e-3] + [100.0, -5.0, 0.0])[order], y[order]
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_newton_on_a_sample_ends_where_the_gradient_is_zero(k, x64):
+    x, y = regression(k)
+    start = dg.logistic_regression(3, k)
+    fitted = dg.fit(start, x, y, l2=0.1, method="newton", tol=1e-9)
+    assert fitted.converged
+    assert fitted.num_steps < 15
+    model, z = fitted.model, np.concatenate([np.ones((len(x), 1)), x], 1)
+    residual = np.eye(k)[y] - np.exp(dg.predict_log_proba(model, x))
+    slope = residual[:, -len(model.bias) :].T @ z
+    slope[:, 1:] -= 0.1 * np.asarray(model.scorer.weight)
+    # In standard errors of the slope itself.
+    assert np.abs(slope / np.sqrt((z**2).sum(0))).max() < 1e-4
+    whole = dg.fit(start, x[::4], y[::4], l2=0.1, method="newton", tol=0.0, max_steps=20)
+    assert np.diff(np.asarray(whole.objective)).min() >= -1e-9 * abs(float(whole.objective[-1]))
+
+
+def test_a_sample_does_not_spoil_a_good_start(x64):
+    """A model that is at the maximum already stays: what the sample promises there is its own noise."""
+    x, y = regression(2)
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=0.1, method="newton", tol=1e-9)
+    again = dg.fit(best.model, x, y, l2=0.1, method="newton", tol=1e-9)
+    assert again.num_steps <= 2
+    assert float(again.objective[0]) >= float(best.objective[-1]) - 1e-9 * abs(float(best.objective[-1]))
+
+
+def test_a_sample_without_weight_is_no_harm(x64):
+    """All sampled rows have weight 0 or no label: what is left is L-BFGS."""
+    x, y = regression(2)
+    weights = np.where(np.arange(len(x)) % 16 == 0, 0.0, 1.0)
+    unlabelled = np.where(np.arange(len(x)) % 16 == 0, -1, y)
+    z = (x - x.mean(0)) / x.std(0)
+    start = dg.logistic_regression(3, 2)
+    wanted = dg.fit(start, z[weights > 0], y[weights > 0], l2=0.1, method="lbfgs", tol=1e-10)
+    for arguments in ({"y": y, "weights": weights}, {"y": unlabelled}):
+        fitted = dg.fit(start, z, l2=0.1, method="newton", tol=1e-10, **arguments)
+        np.testing.assert_allclose(fitted.model.scorer.weight, wanted.model.scorer.weight, rtol=1e-4)
+
+
+@pytest.mark.parametrize("features", ["linear", "quadratic"])
+def test_gradient_of_many_blocks_is_the_automatic_one(features, x64):
+    """Linear features are taken whole, others made in blocks; rows without a label are left out."""
+    import jax
+
+    rng = np.random.default_rng(0)
+    x, y = jnp.asarray(rng.normal(size=(9000, 2))), jnp.asarray(rng.integers(-1, 3, size=9000))
+    model = dg.logistic_regression(2, 3, features)
+    model = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), model)
+    value, grad = model.gradient(x, y, jnp.ones(9000))
+    expected, slope = jax.value_and_grad(lambda m: dg.log_conditional(m, x, y).sum())(model)
+    assert float(value) == pytest.approx(float(expected), rel=1e-10)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), grad, slope)
