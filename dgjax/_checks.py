@@ -97,17 +97,17 @@ def check_cells(x: Array, supports: Sequence[Support], looked: kernels.ColumnSum
     """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known."""
     if not is_concrete(x):
         return None
-    looked = column_summary(x) if looked is None else looked
-    if not is_concrete(looked):  # inside jit, even of rows that are known
+    summary = column_summary(x) if looked is None else looked
+    if not is_concrete(summary):  # inside jit, even of rows that are known
         return None
-    looked = jax.device_get(looked)
+    summary = kernels.ColumnSummary(*jax.device_get(tuple(summary)))
     _, low, high, whole, missing = zip(*supports, strict=True)
-    outside = (looked.low < np.maximum(low, LEAST)) | (looked.high > np.minimum(high, MOST))
-    outside |= np.array(whole) & ~looked.whole
-    wrong = (outside & (looked.missing < len(x))) | (~np.array(missing) & (looked.missing > 0))
+    outside = (summary.low < np.maximum(low, LEAST)) | (summary.high > np.minimum(high, MOST))
+    outside |= np.array(whole) & ~summary.whole
+    wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
     if wrong.any():
         _refuse(np.asarray(x), supports)
-    return not looked.missing.any()
+    return not summary.missing.any()
 
 
 def _refuse(x, supports):

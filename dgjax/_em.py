@@ -63,7 +63,8 @@ def closed_form(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
         new = model.maximum(model.joint_statistics(x, counts), prior)
         return passes + 1, new, new.settled(model)
 
-    passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, (0, model, jnp.zeros((), bool)))
+    start = jnp.zeros((), int), model, jnp.zeros((), bool)
+    passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, start)
     return sound(model)[0], passes
 
 

@@ -23,17 +23,15 @@ def _linear_scores(self: Any, x: Array) -> Array:
     return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
 
 
-def _finite(self: Any) -> tuple[Support, ...]:
-    return (FINITE,) * self.num_features
-
-
 @noun
 class Linear:
     """s(x, y) = w_y . x; `weight` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
 
-    supports = property(_finite)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -71,7 +69,9 @@ class DiagonalQuadratic:
     weight: Float[Array, "*labels d"]
     square: Float[Array, "*labels d"]
 
-    supports = property(_finite)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -126,7 +126,9 @@ class Quadratic:
         i, j = np.triu_indices(weight.shape[-1])
         return cls(weight, matrix[..., i, j] * jnp.where(i == j, 1, 2).astype(matrix.dtype))
 
-    supports = property(_finite)
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features
 
     @property
     def label_shape(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Logistic regression, and any other softmax of scores."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -78,31 +78,40 @@ class Logistic:
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], "Logistic"]:
         """sum_n w_n log p(y_n | x_n), rows without a label left out, and its gradient."""
-        (bias, weight), pull = jax.vjp(lambda model: (model.bias, model.scorer.coefficients), self)
-        value, *sums = self._summed(lambda *rows: kernels.logistic_gradient(*rows, bias, weight), x, y, weights)
+        (bias, weight), pull = self._coefficients()
+        value, *sums = self._summed(lambda *r: kernels.logistic_gradient(r[0], r[1], r[2], bias, weight), x, y, weights)
         return value, pull(tuple(sums))[0]
 
     def curvature(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> Float[Array, "p p"]:
         """Minus the Hessian of the same, in the order of `ravel_pytree`."""
-        (bias, weight), pull = jax.vjp(lambda model: (model.bias, model.scorer.coefficients), self)
+        (bias, weight), pull = self._coefficients()
         shape = bias.size + weight.size, len(bias), 1 + weight.shape[1]
 
         @jax.vmap
         def pulled(row):
             return ravel_pytree(pull((row[:, 0], row[:, 1:]))[0])[0]
 
-        whole = self._summed(lambda *rows: kernels.logistic_curvature(*rows, bias, weight), x, y, weights)
+        whole = self._summed(lambda *r: kernels.logistic_curvature(r[0], r[1], r[2], bias, weight), x, y, weights)
         half = pulled(whole.reshape(shape))
         return pulled(half.T.reshape(-1, *shape[1:]))
 
+    def _coefficients(self):
+        """Bias (k,) and weights (k, f) of the features, and what takes their derivatives to those of the model."""
+
+        def of_features(model):
+            return model.bias, model.scorer.coefficients
+
+        return jax.vjp(of_features, self)
+
     def _summed(self, of_features, x, y, weights):
-        if isinstance(self.scorer, Linear):
+        scorer: Any = self.scorer
+        if isinstance(scorer, Linear):
             return of_features(x, y, weights)  # no features to make, so no blocks to make them in
 
         def block(x, y, weights):
-            return of_features(self.scorer.features(x), y, weights)
+            return of_features(scorer.features(x), y, weights)
 
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
