@@ -28,6 +28,7 @@ def limits() -> dict[str, float]:
             found[f"matrix_product_{dtype}_gflop_per_s"] = 2 * 2048**3 / _best(lambda a: a @ a, a) / 1e9
         x = jnp.ones(1 << 25, "float64")
         found["memory_gb_per_s"] = 2 * x.nbytes / _best(lambda x: 2 * x, x) / 1e9
+        found["memory_read_gb_per_s"] = x.nbytes / _best(jnp.sum, x) / 1e9
         y = -jnp.linspace(0, 1, 1 << 20, dtype="float64")
         found["exp_float64_g_per_s"] = y.size / _best(jnp.exp, y) / 1e9
     return found

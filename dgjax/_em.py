@@ -61,7 +61,7 @@ def closed_form(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
     def step(carry):
         passes, model, _ = carry
         new = model.maximum(model.joint_statistics(x, counts), prior)
-        return passes + 1, new, new.settled(model)
+        return passes + 1, new, new.density.settled(model.density)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)
     passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, start)
@@ -87,7 +87,7 @@ def advance(
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
-        settled |= known & (tol > 0) & (state.step >= 0) & model.settled(state.model) & sound(model)[1]
+        settled |= known & (tol > 0) & (state.step >= 0) & model.density.settled(state.model.density) & sound(model)[1]
         trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))
 

@@ -134,7 +134,7 @@ class Density(Protocol):
         ...
 
     def settled(self, before: Any) -> Array:
-        """Whether these parameters, the maximum for statistics taken at those before, have all their digits."""
+        """Whether these parameters, the maximum for statistics taken at those before, are so to all digits."""
         ...
 
     def log_prior(self, prior: Any) -> Array:

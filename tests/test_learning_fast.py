@@ -1,5 +1,6 @@
 """The quick ways to the same fit: one pass where everything is known, and Newton's method on a sample."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,6 +57,31 @@ def test_classes_far_apart_and_narrow_keep_their_digits(covariance):
         np.testing.assert_allclose(found, wanted, rtol=2e-3)
 
 
+def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
+    """Within the classes, components are still latent: EM goes on."""
+    x, y = table("gaussian", k=2)
+    x = x + 4 * (np.arange(len(x)) % 2)[:, None]
+    start = dg.mixture_discriminant_analysis(jax.random.key(0), x, y)
+    fitted = dg.fit(start, x, y, tol=1e-9, max_steps=2000)
+    assert fitted.converged
+    assert fitted.num_steps > 2
+    again = dg.fit(fitted.model, x, y, tol=1e-9, max_steps=3)
+    assert float(again.objective[-1]) == pytest.approx(float(fitted.objective[-1]), rel=1e-6)
+
+
+def test_arrays_large_enough_to_be_copied_apart(dtype):
+    """Above a megabyte a NumPy array is copied by NumPy: of any layout and kind, and never shared with the caller."""
+    x = np.asfortranarray(np.random.default_rng(0).normal(size=(70_000, 4)))
+    model = dg.naive_bayes(x[:100], np.arange(100) % 2)
+    expected = np.asarray(dg.log_prob(model, jnp.asarray(x)))
+    for given in (x, x.astype("float32"), np.ascontiguousarray(x)):
+        found = dg.log_prob(model, given)
+        given[:] = np.nan
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    whole = np.arange(300_000).reshape(-1, 4) % 7
+    np.testing.assert_array_equal(dg.log_prob(model, whole), dg.log_prob(model, jnp.asarray(whole, dtype)))
+
+
 def regression(k, n=4000, d=3):
     """Rows in the order of their classes, of columns whose scales and means differ by orders of magnitude."""
     rng = np.random.default_rng(0)
@@ -107,8 +133,6 @@ def test_a_sample_without_weight_is_no_harm(x64):
 @pytest.mark.parametrize("features", ["linear", "quadratic"])
 def test_gradient_of_many_blocks_is_the_automatic_one(features, x64):
     """Linear features are taken whole, others made in blocks; rows without a label are left out."""
-    import jax
-
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.normal(size=(9000, 2))), jnp.asarray(rng.integers(-1, 3, size=9000))
     model = dg.logistic_regression(2, 3, features)
