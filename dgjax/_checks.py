@@ -71,6 +71,8 @@ def as_floats(x: ArrayLike, name: str, expected: str = "real numbers, NaN where 
     array = as_array(x, name, expected)
     if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
+    if array.dtype.itemsize > 8 and array.dtype.kind == "f":
+        array = array.astype(float)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}.")
     if isinstance(array, np.ndarray) and array.nbytes >= LARGE and jax.default_backend() == "cpu":

@@ -178,7 +178,7 @@ def _prior(model, x, weights, prior):
                 f"prior does not fit the model: its parameters must broadcast over the model's labels and columns "
                 f"({error}). dgjax.weak_prior(model, x) makes one that does."
             ) from None
-    return prior
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), prior)
 
 
 def _method(model, method, blend, prior, l2):

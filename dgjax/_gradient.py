@@ -111,9 +111,9 @@ def coordinates(model: Any, whitener: Array | None = None) -> tuple[Array, Any]:
     return jnp.zeros_like(plain), lambda v: back(plain + whitener @ v)
 
 
-def make_loss(problem: Problem, unravel: Any) -> Any:
+def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any:
     """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too."""
-    scale = 1 / problem.weights.sum()
+    scale = 1 / problem.weights.sum() if scale is None else scale
 
     @jax.custom_vjp
     def loss(vector):
@@ -133,7 +133,7 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     """The first state, a function that advances it, and one that turns its vector into a model."""
     whitener, sample = None, sample_size(ravel_size(model), len(problem.x))
     if method == "newton" and sample < len(problem.x):
-        model, whitener = _sample_start(model, _sampled(problem, sample), len(problem.x))
+        model, whitener = _sample_start(model, _sampled(problem, sample), len(problem.x), problem.weights.sum())
         method = "lbfgs"
     vector, value, memory = (_lbfgs_start if method == "lbfgs" else _newton_start)(model, whitener, problem)
     step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
@@ -155,22 +155,27 @@ def sample_size(num_parameters: int, n: int) -> int:
 
 @functools.partial(kernels.compiled, static_argnums=1)
 def _sampled(problem: Problem, size: int) -> Problem:
-    """The same on so many of the rows, evenly spread, with as much weight."""
-    picked = np.arange(size) * len(problem.x) // size
+    """The same on so many of the rows, one at random from each of as many stretches, with as much weight.
+
+    At random, for labels and weights may follow a period.
+    """
+    n, within = len(problem.x), np.random.default_rng(0).random(size)
+    picked = ((np.arange(size) + within) * n / size).astype(int)
     x, y, weights = problem.x[picked], problem.y[picked], problem.weights[picked]
-    share = problem.weights.sum() / jnp.maximum(weights.sum(), jnp.finfo(weights.dtype).tiny)
+    counted = jnp.where(y >= 0, weights, 0).sum()
+    share = jnp.where(problem.y >= 0, problem.weights, 0).sum() / jnp.where(counted > 0, counted, 1)
     return problem._replace(x=x, y=y, weights=share * weights)
 
 
 @functools.partial(kernels.compiled, static_argnums=2)
-def _sample_start(model: Any, sample: Problem, n: int) -> tuple[Any, Array]:
+def _sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[Any, Array]:
     """Newton steps on a sample of n rows, down to its noise; and a whitener of its curvature there.
 
     At the solution of all rows, the gain that a sample promises is half the number of parameters times rows for each
     row of the sample: no step is taken for less than twice that.
     """
     vector, unravel = coordinates(model)
-    scale, loss, size = 1 / sample.weights.sum(), make_loss(sample, unravel), len(sample.x)
+    scale, loss, size = 1 / weight, make_loss(sample, unravel, 1 / weight), len(sample.x)
     noise = scale * vector.size * n / size
     renewals = min(RENEWALS, PASSES_FOR_RENEWALS * n // (vector.size * size))
 
@@ -235,10 +240,13 @@ def _advance_lbfgs(
         vector = optax.apply_updates(state.vector, updates)
         new = optax.tree.get(memory, "value")
         # Twice the gain that the quadratic model promises: unlike the gain itself, not small merely for a short step.
-        # In coordinates that are white, the gradient says that of the next step too.
         promised = jnp.abs(optax.tree.vdot(grad, updates))
         if whitener is not None:
-            promised = jnp.minimum(promised, optax.tree.norm(optax.tree.get(memory, "grad"), squared=True))
+            # In coordinates that are white, the gradient says that of the next step too. They are if this step gained
+            # half of what a straight line promised; one that is far too short, for a curvature too large, gains it all.
+            white = state.value - new <= 0.75 * promised
+            next_promised = optax.tree.norm(optax.tree.get(memory, "grad"), squared=True)
+            promised = jnp.where(white, jnp.minimum(promised, next_promised), promised)
         return _stepped(state, vector, memory, new, promised, problem, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)

@@ -1,11 +1,14 @@
 """The CPU's kernels of discrete columns, of logistic regression and of column summaries, against their references."""
 
+import concurrent.futures
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dgjax_kernels as kernels
+from dgjax_kernels.cpu import columns, ffi
 
 # One worker for all, for they share their compiled functions.
 pytestmark = pytest.mark.xdist_group("cpu-discrete")
@@ -180,3 +183,33 @@ def test_whitener_makes_the_identity(d, dtype):
 def test_whitener_of_what_is_not_positive_definite_is_nan():
     for op in OPS["whitener"]:
         assert np.isnan(op(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))).all()
+
+
+def test_arguments_of_two_precisions_are_read_in_the_wider(x64):
+    """Rows and parameters may come in different ones; a handler reads both as one."""
+    x, _, _, _, parameters = discrete("poisson", 0.2, "float64")
+    expected = kernels.poisson(x, parameters)
+    narrow = parameters.astype("float32")
+    np.testing.assert_allclose(kernels.poisson(x, narrow), kernels.poisson(x, narrow.astype("float64")), rtol=1e-12)
+    assert kernels.poisson(x.astype("float32"), parameters).dtype == "float64"
+    np.testing.assert_allclose(jax.jit(kernels.poisson)(x.astype("float32"), parameters), expected, rtol=1e-12)
+
+
+def test_what_is_observed_may_be_far_less_likely_than_what_is_not(x64):
+    x, log_p = jnp.asarray([[jnp.nan, 3.0, 2.0]]), jnp.asarray([[0.0, -720.0, -730.0]])
+    expected = kernels.multinomial.reference(x, log_p)
+    np.testing.assert_allclose(kernels.multinomial(x, log_p), expected, rtol=1e-10)
+
+
+def test_threads_that_trace_at_once_share_a_handler():
+    """The first calls of a process, from several threads: one of them compiles."""
+    made = []
+
+    def build(dtype, sources):
+        made.append(dtype)
+        return columns.handler(dtype, sources)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        names = set(pool.map(lambda _: ffi.target("of_a_test", build, jnp.dtype("float32")), range(4)))
+    assert names == {"dgjax_of_a_test_float32"}
+    assert len(made) == 1

@@ -141,3 +141,38 @@ def test_gradient_of_many_blocks_is_the_automatic_one(features, x64):
     expected, slope = jax.value_and_grad(lambda m: dg.log_conditional(m, x, y).sum())(model)
     assert float(value) == pytest.approx(float(expected), rel=1e-10)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), grad, slope)
+
+
+@pytest.mark.parametrize("how", ["weights", "labels", "scales"])
+def test_a_sample_that_misleads_does_not_end_a_fit_early(how, x64):
+    """Weights or labels of a period, or sampled curvature far too large, on columns of a small scale."""
+    rng, n = np.random.default_rng(0), 32_000
+    x = 1e-3 * rng.normal(size=(n, 6))
+    y = (rng.random(n) < 1 / (1 + np.exp(-x @ [1e3, -1e3, 500, 0, 0, 1e3]))).astype(int)
+    weights, odd = np.ones(n), np.arange(n) % 4 != 0
+    if how == "weights":
+        weights = odd.astype(float)
+    elif how == "labels":
+        y = np.where(odd, y, -1)
+    else:
+        x[::16] *= 1000
+    start = dg.logistic_regression(6, 2)
+    loose = dg.fit(start, x, y, weights=weights, method="newton")
+    tight = dg.fit(loose.model, x, y, weights=weights, method="newton", tol=1e-12)
+    assert loose.converged
+    assert float(tight.objective[-1] - loose.objective[-1]) < 1e-6 * weights.sum()
+
+
+def test_a_prior_of_another_precision_is_taken(x64):
+    x, y = table("gaussian")
+    prior = dg.weak_prior(dg.naive_bayes(x, y), x)
+    narrow = dg.naive_bayes(x.astype("float32"), y, prior=prior)
+    assert narrow.density.mean.dtype == "float32"
+    fitted = dg.fit(narrow, x.astype("float32"), y, prior=prior)
+    np.testing.assert_allclose(fitted.model.density.mean, narrow.density.mean, rtol=1e-4, atol=1e-4)
+
+
+def test_labels_that_are_no_numbers_are_named():
+    x, y = table("gaussian")
+    with pytest.raises(ValueError, match="whole-number labels"):
+        dg.naive_bayes(x, np.where(np.arange(len(y)) == 3, np.nan, y))

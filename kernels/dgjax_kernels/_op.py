@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,9 +44,21 @@ class Op(Generic[P, T]):
         self._call = full_precision(_with_derivative_of(reference, fast) if fast else reference)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.fast:
+            args = _of_one_precision(args)  # type: ignore[assignment]
         if self.supported is not None and not self.supported(args[0]):
             return self.reference(*args, **kwargs)
         return self._call(*args, **kwargs)
+
+
+def _of_one_precision(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Floats in the widest of their precisions, for a handler reads all of them as what the first is."""
+    arrays = tuple(map(jnp.asarray, args))
+    floats = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
+    if len(set(floats)) < 2:
+        return arrays
+    widest = jnp.result_type(*floats)
+    return tuple(a.astype(widest) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays)
 
 
 def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T]]) -> Callable[P, T]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
@@ -262,7 +263,7 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     target = ffi.target("columns", columns.handler, x.dtype)
     of_piece = jax.ffi.ffi_call(target, result, vmap_method="sequential")(x)
     low, high, fraction, mean, scatter, observed = jnp.moveaxis(of_piece, 1, 0)
-    missing = (jnp.diff(jnp.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(jnp.int32)
+    missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(jnp.int32)
     n_observed = n - missing
     share = observed / jnp.where(n_observed > 0, n_observed, 1)
     origin = mean[0]

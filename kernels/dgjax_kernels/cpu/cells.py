@@ -148,7 +148,7 @@ def _deviance_score(model, work, d, k, n):
     for j in range(d):
         top = model.A[k, j] if work.F[p + j, n] > 0 and model.A[k, j] > top else top
     for j in range(d):
-        mass += math.exp(model.A[k, j] - top) * work.F[p + j, n]
+        mass += math.exp(model.A[k, j] - top) if work.F[p + j, n] > 0 else 0.0
     for j in range(d):
         if work.F[p + j, n] > 0:
             rate = model.P[k, j] if model.family == POISSON else total * math.exp(model.A[k, j] - top) / mass
@@ -165,7 +165,7 @@ def _log_mass(model, work, d, k, n):
     for j in range(d):
         top = model.A[k, j] if work.F[p + j, n] > 0 and model.A[k, j] > top else top
     for j in range(d):
-        mass += math.exp(model.A[k, j] - top) * work.F[p + j, n]
+        mass += math.exp(model.A[k, j] - top) if work.F[p + j, n] > 0 else 0.0
     return top + math.log(mass) if top > HARDLY else 0.0
 
 

@@ -73,7 +73,8 @@ def _piece(frame, piece, dtype):
     width = d * max(1, WIDTH // d)
     into, cells = np.zeros((7, width)), x.reshape(n * d)[start * d : stop * d]
     for j in range(width):
-        into[ORIGIN, j] = into[LOW, j] = into[HIGH, j] = _origin(x, start, stop, j % d)
+        origin = _origin(x, start, stop, j) if j < d else into[ORIGIN, j - d]
+        into[ORIGIN, j] = into[LOW, j] = into[HIGH, j] = origin
     whole = len(cells) // (4 * width) * (4 * width)
     for i in range(0, whole, 4 * width):
         a, b, c, e = i, i + width, i + 2 * width, i + 3 * width

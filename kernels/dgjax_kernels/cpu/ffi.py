@@ -14,6 +14,7 @@ other for ever, whichever of their tasks ever get a thread.
 import functools
 import os
 import pathlib
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -281,9 +282,14 @@ def hypercube(frame, kind, index, dtype):
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
 
 
-@functools.cache
 def target(name: str, build: Callable, dtype) -> str:
     """The name under which XLA finds `build(dtype, SOURCES)`, compiled on first use and then on disk."""
+    with _LOCK:  # threads that trace at once would register it twice
+        return _target(name, build, dtype)
+
+
+@functools.cache
+def _target(name, build, dtype):
     function = build(dtype.type, SOURCES)
     try:
         handler = cfunc(HANDLER, cache=True)(function)
@@ -295,5 +301,6 @@ def target(name: str, build: Callable, dtype) -> str:
     return full_name
 
 
+_LOCK = threading.Lock()
 _alive = []
 """Handlers that XLA may call as long as the process lives."""
