@@ -15,6 +15,7 @@ from dgjax_kernels.rows import ColumnSummary
 
 PIECES_FOR_EACH_CORE = 4
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
+MANY_CELLS = 1 << 18
 
 
 def num_pieces(n: int, row_cost: int) -> int:
@@ -32,6 +33,14 @@ def num_pieces(n: int, row_cost: int) -> int:
 def supported(x: Array) -> bool:
     """Whether there is a handler for these rows."""
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
+
+
+def worthwhile(x: Array) -> bool:
+    """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
+
+    With fewer, the reference takes less than a tenth of a second.
+    """
+    return supported(x) and x.size >= MANY_CELLS
 
 
 def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums, more=()) -> Any:
