@@ -67,7 +67,7 @@ def fit(
     data = _checked(model, x, y, weights, lengths, prior)
     lifted, rows, labels, amounts, prior = data.model, data.x, data.y, data.weights, data.prior
     _check_numbers(l2, tol, max_steps, num_restarts)
-    method = _method(lifted, method, blend, prior, l2)
+    method = _method(lifted, method, blend, prior, l2, len(rows))
     prior = _prior(lifted, rows, amounts, prior)
     tolerance = _number(tol, rows.dtype)
     with kernels.complete_rows(data.complete):
@@ -181,7 +181,7 @@ def _prior(model, x, weights, prior):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), prior)
 
 
-def _method(model, method, blend, prior, l2):
+def _method(model, method, blend, prior, l2, n=0):
     """The method to use, after checking that the arguments go together."""
     if blend is not None:
         _checks.check_number(blend, "blend", 0, 1)
@@ -195,8 +195,7 @@ def _method(model, method, blend, prior, l2):
         raise ValueError(
             f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x)."
         )
-    linear = _gradient.Problem.linear(model)
-    small = _gradient.ravel_size(model) <= (_gradient.LINEAR_NEWTON_LIMIT if linear else _gradient.NEWTON_LIMIT)
+    small = _gradient.is_for_newton(model, n)
     usual = "newton" if not model.generative and small else "lbfgs"
     usual = "em" if model.generative and blend is None else usual
     method = usual if method is None else method

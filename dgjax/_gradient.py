@@ -16,7 +16,8 @@ from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
 
-# Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape.
+# Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
+# with kernels for the derivatives above the second, or where there are too few rows for a sample.
 NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
 HALVINGS = 30
 # A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
@@ -145,6 +146,13 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
 def ravel_size(model: Any) -> int:
     """How many parameters there are."""
     return sum(leaf.size for leaf in jax.tree.leaves(model))
+
+
+def is_for_newton(model: Any, n: int) -> bool:
+    """Whether Newton's method is the usual one: for few parameters, for more where a sample of the rows is enough."""
+    size = ravel_size(model)
+    sampled = Problem.linear(model) and size <= LINEAR_NEWTON_LIMIT and sample_size(size, n) < n
+    return size <= NEWTON_LIMIT or sampled
 
 
 def sample_size(num_parameters: int, n: int) -> int:
