@@ -87,7 +87,9 @@ def advance(
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
-        settled |= known & (tol > 0) & (state.step >= 0) & model.density.settled(state.model.density) & sound(model)[1]
+        if known:
+            in_place = model.density.settled(state.model.density) & sound(model)[1]
+            settled |= (tol > 0) & (state.step >= 0) & in_place
         trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))
 
