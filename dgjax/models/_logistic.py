@@ -79,7 +79,7 @@ class Logistic:
     ) -> tuple[Float[Array, ""], "Logistic"]:
         """sum_n w_n log p(y_n | x_n), rows without a label left out, and its gradient."""
         (bias, weight), pull = self._coefficients()
-        value, *sums = self._summed(lambda *r: kernels.logistic_gradient(r[0], r[1], r[2], bias, weight), x, y, weights)
+        value, *sums = self._summed(kernels.logistic_gradient, x, y, weights, bias, weight)
         return value, pull(tuple(sums))[0]
 
     def curvature(
@@ -93,7 +93,7 @@ class Logistic:
         def pulled(row):
             return ravel_pytree(pull((row[:, 0], row[:, 1:]))[0])[0]
 
-        whole = self._summed(lambda *r: kernels.logistic_curvature(r[0], r[1], r[2], bias, weight), x, y, weights)
+        whole = self._summed(kernels.logistic_curvature, x, y, weights, bias, weight)
         half = pulled(whole.reshape(shape))
         return pulled(half.T.reshape(-1, *shape[1:]))
 
@@ -105,13 +105,19 @@ class Logistic:
 
         return jax.vjp(of_features, self)
 
-    def _summed(self, of_features, x, y, weights):
+    def _summed(self, op: kernels.Op, x, y, weights, bias, weight):
+        """The sums of `op` over all rows.
+
+        Features that have to be made are made in blocks, and summed by the reference: on 2 cores the kernel, at 3.7,
+        1.2, 13.4 and 14.3 ms for four shapes of quadratic features, is no faster than its 3.7, 1.4, 16.3 and 16.1 ms,
+        and takes 14 s to compile where the reference takes 0.4 s.
+        """
         scorer: Any = self.scorer
         if isinstance(scorer, Linear):
-            return of_features(x, y, weights)  # no features to make, so no blocks to make them in
+            return op(x, y, weights, bias, weight)
 
         def block(x, y, weights):
-            return of_features(scorer.features(x), y, weights)
+            return op.reference(scorer.features(x), y, weights, bias, weight)
 
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
