@@ -16,8 +16,13 @@ from dgjax_kernels.cpu import ffi
 # One worker for all, for they share their compiled functions.
 pytestmark = pytest.mark.xdist_group("cpu")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
-EXPECTATIONS = {"gaussian": kernels.gaussian_expectation, "diagonal": kernels.diagonal_expectation}
-REFERENCES = {name: jax.jit(op.reference) for name, op in EXPECTATIONS.items()}
+OPS = {
+    family: [getattr(kernels, family + part) for part in ("", "_statistics", "_expectation")]
+    for family in ("gaussian", "diagonal")
+}
+# The handlers' forms, however few the rows.
+SCORES, STATISTICS, EXPECTATIONS = ({family: ops[i].fast["cpu"] for family, ops in OPS.items()} for i in range(3))
+REFERENCES = {family: jax.jit(ops[2].reference) for family, ops in OPS.items()}
 
 
 def rows(n, d, k, missing, seed=0):
@@ -65,8 +70,7 @@ def test_expectation_is_the_references(family, labels, missing, dtype):
 @pytest.mark.parametrize("family", ["gaussian", "diagonal"])
 def test_scores_and_statistics_add_up_to_the_expectation(family, dtype):
     x, y, weights, log_weights, *parameters = problem(family, (3, 1), 0.3, dtype)
-    scores = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
-    statistics = {"gaussian": kernels.gaussian_statistics, "diagonal": kernels.diagonal_statistics}[family]
+    scores, statistics = SCORES[family], STATISTICS[family]
     joint = log_weights + scores(x, *parameters)
     value, c = kernels.joint_partition(x, y, weights, joint.reshape(len(x), -1))
     whole = EXPECTATIONS[family](x, y, weights, log_weights, *parameters)
@@ -133,7 +137,8 @@ def test_labels_far_from_the_others_keep_their_digits():
     exact = (-0.5 * z**2 - log_scale.astype(float) - 0.5 * np.log(2 * np.pi)).sum(-1)
     near = exact > -1e3
     L = jnp.asarray(1e-3 * np.eye(6), "float32")[None]
-    for scores in (kernels.diagonal(x, mean, log_scale), kernels.gaussian(x, mean[None], L)[:, 0]):
+    of_diagonal, of_gaussian = SCORES["diagonal"](x, mean, log_scale), SCORES["gaussian"](x, mean[None], L)[:, 0]
+    for scores in (of_diagonal, of_gaussian, kernels.diagonal(x, mean, log_scale)):
         np.testing.assert_allclose(np.asarray(scores)[near], exact[near], atol=2e-3, rtol=1e-5)
 
 
@@ -142,10 +147,10 @@ def test_labels_far_from_the_others_keep_their_digits():
 def test_broken_parameters_are_not_taken_for_missing_cells(family, missing, dtype):
     """A mean of NaN and a scale of 0, as of a class without spread: what is not finite in the reference is not here."""
     x, _, _, _, mean, scale = problem(family, (3, 1), missing, dtype)
-    op = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
     flat = {"gaussian": scale.at[1, 2].set(0), "diagonal": scale.at[1, 2].set(-jnp.inf)}[family]
     for broken in ((mean.at[0, ..., 1].set(jnp.nan), scale), (mean, flat)):
-        fast, expected = (np.isfinite(f(x, *broken)).reshape(len(x), 3) for f in (op, op.reference))
+        both = SCORES[family], OPS[family][0].reference
+        fast, expected = (np.isfinite(scores(x, *broken)).reshape(len(x), 3) for scores in both)
         np.testing.assert_array_equal(fast, expected)
         assert not expected.all()
 
@@ -160,8 +165,8 @@ def test_vmap_is_a_loop(x64):
 
 @pytest.mark.parametrize("family", ["gaussian", "diagonal"])
 def test_derivatives_are_the_references(family, x64):
-    x, _, _, _, *parameters = problem(family, (3, 1), 0.2, "float64", n=40, d=3)
-    op = {"gaussian": kernels.gaussian, "diagonal": kernels.diagonal}[family]
+    op, n = OPS[family][0], {"gaussian": 40, "diagonal": cpu.MANY_CELLS // 3 + 1}[family]
+    x, _, _, _, *parameters = problem(family, (3, 1), 0.2, "float64", n=n, d=3)
     grad = jax.grad(lambda *p: op(x, *p).sum(), argnums=(0, 1))(*parameters)
     expected = jax.grad(lambda *p: op.reference(x, *p).sum(), argnums=(0, 1))(*parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), grad, expected)

@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable)
 def jit(function: F, **options: Any) -> F:
     """Compiles what only handlers call. Numba optimises a function again in each that calls it: keep calls shallow."""
     decorate: Any = njit
-    return decorate(function, error_model="numpy", no_cpython_wrapper=True, **options)
+    return decorate(function, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 
 
 def inlined(function: F) -> F:
