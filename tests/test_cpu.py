@@ -67,6 +67,17 @@ def test_expectation_is_the_references(family, labels, missing, dtype):
     assert_near(EXPECTATIONS[family](*arguments), REFERENCES[family](*arguments), dtype)
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("labels", [(6, 1), (3, 2)])
+def test_rows_that_surely_belong_to_one_label_are_the_references(labels, missing, dtype):
+    """Clusters so far apart that all other labels count for nothing, one of them with no row at all."""
+    x, y, weights, log_weights, mean, L = problem("gaussian", labels, missing, dtype, n=1000)
+    mean = 40 * mean
+    near = mean.reshape(-1, x.shape[1])[np.random.default_rng(4).integers(5, size=len(x))]
+    arguments = x + near, jnp.full_like(y, -1), weights, log_weights, mean, L
+    assert_near(EXPECTATIONS["gaussian"](*arguments), REFERENCES["gaussian"](*arguments), dtype)
+
+
 @pytest.mark.parametrize("family", ["gaussian", "diagonal"])
 def test_scores_and_statistics_add_up_to_the_expectation(family, dtype):
     x, y, weights, log_weights, *parameters = problem(family, (3, 1), 0.3, dtype)

@@ -12,6 +12,7 @@ The first loses digits in proportion to the largest variance inflation factor, 1
 others, and is taken up to one of 1e8; both work in float64, so that float32 data lose none.
 Where m labels share a factor, whitened means differ by a, and the second moments of all labels are those of the average
 residual plus 1/2 sum_mm' P_mm' (a_m - a_m') (a_m - a_m')^T with P = sum c c^T / sum c: one product for each row.
+In many columns a row belongs to one label all but surely, so moments are those of the few lanes that count.
 """
 
 import math
@@ -22,7 +23,21 @@ import numpy as np
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.gaussian_missing import missing_moments, missing_scores, precise, room_for_missing
-from dgjax_kernels.cpu.lanes import KEPT, LANES, add_products, fast, first_moments, padded, residual, solve, squares
+from dgjax_kernels.cpu.lanes import (
+    KEPT,
+    LANES,
+    add_products,
+    counting,
+    eights,
+    fast,
+    first_moments,
+    first_moments_of_few,
+    padded,
+    residual,
+    solve,
+    squares,
+    to_front,
+)
 from dgjax_kernels.cpu.rows import Call, collect, counted, loaded, new_lanes, new_waiting
 
 
@@ -111,14 +126,22 @@ def _complete_scores(model, lanes, d):
 
 @jit
 def _complete_moments(model, lanes, sums):
+    index = np.empty(LANES, np.int64)
     for unit in range(len(model.units)):
         group, start, size = model.units[unit]
-        u = lanes.u[unit]
+        u, c, many = lanes.u[unit], lanes.c[start], LANES
         if size > 1:
             _average(model, lanes, sums, unit)
         else:
-            first_moments(lanes.c[start], u, lanes.cu, sums.total, sums.first, start)
-        add_products(lanes.cu, u, sums.second[group], True, LANES)
+            many = counting(c, sums.total[start], LANES, index)
+            if many == LANES:
+                first_moments(c, u, lanes.cu, sums.total, sums.first, start)
+            elif many:
+                to_front(lanes.c[start : start + 1], index, many, 0)
+                to_front(u, index, many, 0)
+                first_moments_of_few(c, u, lanes.cu, sums.total, sums.first, start, eights(many))
+        if many:
+            add_products(lanes.cu, u, sums.second[group], True, eights(many))
 
 
 @fast

@@ -6,7 +6,20 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.lanes import LANES, add_products, fast, first_moments, log, padded, residual, solve, squares
+from dgjax_kernels.cpu.lanes import (
+    LANES,
+    add_products,
+    counting,
+    eights,
+    fast,
+    first_moments_of_few,
+    log,
+    padded,
+    residual,
+    solve,
+    squares,
+    to_front,
+)
 from dgjax_kernels.cpu.rows import Lanes, new_lanes
 
 LARGEST_INFLATION = 1e8
@@ -234,28 +247,40 @@ def _log_sizes(size, result, shared, width):
 @jit
 def missing_moments(exact, room, sums, missing, shared, width, d, m):
     """Adds the statistics of the rows in the lanes."""
-    lanes = room.lanes
-    both = np.empty(LANES)
+    lanes, index, both = room.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
-        both[:] = 0
-        for k in range(group * m, (group + 1) * m):
-            first_moments(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k)
-            add_products(lanes.cu, lanes.u[k], sums.second[group], True, width)
-            both += lanes.c[k]
+        labels = range(group * m, (group + 1) * m)
+        both[:], total = 0, 0.0
+        for k in labels:
+            both[0] += lanes.c[k]
+            total += sums.total[k]
+        many = counting(both[0], total, width, index)
+        if many == 0:
+            continue
         primal = 2 * missing <= d and exact.benign[group]
         q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
+        t = missing if primal else d - missing
         if len(room.bases) < len(exact.L):
             _group_basis(exact, room, group, missing, shared, width, d)
-        _add_free(
-            sums.second[group], q, size, missing if primal else d - missing, both, primal, shared, lanes.cu, width
-        )
+        if many < width:
+            to_front(both, index, many, 0)
+            to_front(lanes.c[group * m : (group + 1) * m], index, many, 0)
+            to_front(size[: 0 if shared else t], index, many, 1)
+            for i in range(0 if shared else t):
+                to_front(q[i], index, many, 0)
+            for k in labels:
+                to_front(lanes.u[k], index, many, 0)
+        for k in labels:
+            first_moments_of_few(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k, eights(many))
+            add_products(lanes.cu, lanes.u[k], sums.second[group], True, eights(many))
+        _add_free(sums.second[group], q, size, t, both[0], primal, shared, lanes.cu, eights(many))
 
 
 @jit
 def _add_free(second, q, size, t, both, primal, shared, cu, width):
     """second += sum over lanes of c q q^T / |q|^2, or of c less that where q spans what is observed."""
     sign, p, total = 1.0 if primal else -1.0, q.shape[1], 0.0
-    for n in range(LANES):
+    for n in range(width):
         total += both[n]
     for j in range(0 if primal else p):
         second[j, j] += total

@@ -19,6 +19,7 @@ LOG2_E, LN2, LN2_HIGH, LN2_LOW = 1 / math.log(2), math.log(2), 6.931471803691238
 ROUND = 1.5 * 2**52
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)
 LEAST_EXPONENT = -708.0
+LEAST_COUNT = 1e-40
 
 
 def fast(function: F) -> F:
@@ -221,3 +222,50 @@ def first_moments(c, u, cu, total, first, k):
             cu[j, n] = u.dtype.type(c[n]) * u[j, n]
             s += cu[j, n]
         first[k, j] += s
+
+
+@fast
+def first_moments_of_few(c, u, cu, total, first, k, width):
+    """The same of the first lanes; for all, a number of lanes that is known when compiled saves a third."""
+    for n in range(width):
+        total[k] += c[n]
+    for j in range(len(u)):
+        s = u.dtype.type(0)
+        for n in range(width):
+            cu[j, n] = u.dtype.type(c[n]) * u[j, n]
+            s += cu[j, n]
+        first[k, j] += s
+
+
+@jit
+def counting(c, total, width, index):
+    """Which lanes count, and how many: all, if most do.
+
+    A count of 1e-40 of the total so far is none: its part in the sums is far below rounding. One of NaN counts.
+    """
+    least, many, found = LEAST_COUNT * total, 0, 0
+    for n in range(width):
+        many += not c[n] <= least
+    if many > width // 2:
+        return width
+    for n in range(width if many else 0):
+        index[found] = n
+        found += not c[n] <= least
+    return many
+
+
+@jit
+def to_front(rows, index, many, rest):
+    """The lanes that count first, and a number in the rest of the last eight."""
+    for j in range(len(rows)):
+        row = rows[j]
+        for n in range(many):
+            row[n] = row[index[n]]
+        for n in range(many, eights(many)):
+            row[n] = rest
+
+
+@jit
+def eights(n):
+    """The next multiple of 8."""
+    return -(-n // 8) * 8
