@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,6 +12,22 @@ settings.register_profile(
     "laws", max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("laws")
+
+
+COMPILE = """
+import sys, numpy
+from dgjax_kernels.cpu import ffi, gaussian
+ffi.target("gaussian", gaussian.handler, numpy.dtype(sys.argv[1]))
+"""
+
+
+def pytest_sessionstart(session):
+    """Before there are workers, the kernel that all of them need is compiled, once for all, both precisions at once."""
+    if getattr(session.config.option, "numprocesses", None):
+        precisions = "float32", "float64"
+        compilers = [subprocess.Popen([sys.executable, "-c", COMPILE, precision]) for precision in precisions]
+        for compiler in compilers:
+            compiler.wait()
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -25,9 +44,13 @@ def x64():
 
 
 def pytest_collection_modifyitems(items):
-    """Both precisions of every model are `make test-all`; `make test` has float64 of the models in QUICK only."""
+    """Both precisions of everything are `make test-all`; `make test` has float64 of the models in QUICK only.
+
+    And not of the kernels of discrete columns and logistic regression, which take long to compile.
+    """
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         double = params.get("dtype") == "float64" or "x64" in item.fixturenames
-        if double and "case" in params and params["case"].name not in QUICK:
+        model = "case" in params and params["case"].name not in QUICK
+        if double and (model or item.path.name == "test_cpu_discrete.py"):
             item.add_marker(pytest.mark.slow)

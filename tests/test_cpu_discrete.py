@@ -69,9 +69,9 @@ def test_discrete_columns_are_the_references(family, missing, dtype):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_structural_zeros_stay_exact(family, x64):
+def test_structural_zeros_stay_exact(family, dtype):
     """A value of probability 0: minus infinity where it is met, nothing where it is missing, 0 or another."""
-    x, y, weights, log_weights, parameters = discrete(family, 0.3, "float64")
+    x, y, weights, log_weights, parameters = discrete(family, 0.3, dtype)
     parameters = parameters.at[(1, 2, 0) if family == "table" else (1, 2)].set(-jnp.inf)
     fast, reference = (op(x, parameters) for op in OPS[family])
     np.testing.assert_array_equal(np.isneginf(fast), np.isneginf(reference))
@@ -98,9 +98,9 @@ def test_large_counts_keep_their_digits(family, size, dtype):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_broken_parameters_and_cells_out_of_range(family, x64):
+def test_broken_parameters_and_cells_out_of_range(family, dtype):
     """NaN stays with its label and column; a cell that no check has seen is read as the reference reads it."""
-    x, _, _, _, parameters = discrete(family, 0.2, "float64")
+    x, _, _, _, parameters = discrete(family, 0.2, dtype)
     broken = parameters.at[0, 1].set(jnp.nan)
     finite = np.isfinite(OPS[family][0](x, broken))
     np.testing.assert_array_equal(finite[:, 0], np.isnan(x[:, 1]) | (family == "multinomial") & (np.nansum(x, 1) == 0))
@@ -165,8 +165,8 @@ def test_column_summary_is_the_references(shape, dtype):
         np.testing.assert_allclose(np.asarray(a, float)[here], np.asarray(b, float)[here], rtol=tolerance, atol=1e-6)
 
 
-def test_column_summary_sees_what_is_not_finite(x64):
-    x = jnp.asarray([[1.0, jnp.inf, -jnp.inf, jnp.nan], [2.0, 0.5, 0.5, jnp.nan]])
+def test_column_summary_sees_what_is_not_finite(dtype):
+    x = jnp.asarray([[1.0, jnp.inf, -jnp.inf, jnp.nan], [2.0, 0.5, 0.5, jnp.nan]], dtype)
     missing, low, high, whole, *_ = OPS["column_summary"][0](x)
     assert missing.tolist() == [0, 0, 0, 2]
     assert high[1] == jnp.inf
