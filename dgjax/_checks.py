@@ -140,7 +140,7 @@ def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
         )
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one label for each row of x; got shape {array.shape}.")
-    if is_concrete(array) and n and not bool(((array >= -1) & (array < num_labels)).all()):
+    if is_concrete(array) and n and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
             f"{int(array.min())} to {int(array.max())}."

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
-from zoo import QUICK
+from zoo import QUICK, VARIATIONS
 
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
@@ -44,13 +44,14 @@ def x64():
 
 
 def pytest_collection_modifyitems(items):
-    """Both precisions of everything are `make test-all`; `make test` has float64 of the models in QUICK only.
+    """Every model in both precisions is `make test-all`; `make test` has float64 of the models in QUICK only.
 
     And not of the kernels of discrete columns and logistic regression, which take long to compile.
     """
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         double = params.get("dtype") == "float64" or "x64" in item.fixturenames
-        model = "case" in params and params["case"].name not in QUICK
-        if double and (model or item.path.name == "test_cpu_discrete.py"):
+        model = params["case"].name if "case" in params else None
+        long = double and (item.path.name == "test_cpu_discrete.py" or model not in (None, *QUICK))
+        if long or model in VARIATIONS:
             item.add_marker(pytest.mark.slow)

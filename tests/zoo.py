@@ -93,8 +93,10 @@ ZOO = [
 CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
 
 
-QUICK = ("one Gaussian", "full", "Bernoulli", "Poisson")
+QUICK = ("one Gaussian", "full", "Poisson")
 """Enough for float64, and for laws that take long to compile; the other models are marked slow there."""
+VARIATIONS = ("spherical", "Bernoulli mixture in each class")
+"""Those that share nearly all their code with another row, marked slow everywhere."""
 
 
 def every(cases: list[Case], quick: tuple[str, ...] | None = None) -> pytest.MarkDecorator:
