@@ -166,7 +166,7 @@ def _rows_and_labels(x, y, num_classes):
     rows, looked = _rows(x)
     if num_classes is None:
         given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
-        given = given[np.isfinite(given)] if given.dtype.kind == "f" else given
+        given = given if given.dtype.kind in "biu" else given[np.isfinite(given)]
         num_classes = max(1, int(given.max()) + 1) if given.size else 1
     else:
         _checks.as_count(num_classes, "num_classes", 2)

@@ -126,7 +126,7 @@ class Density(Protocol):
         ...
 
     def statistics(self, x: Array, counts: Array) -> Any:
-        """Expected sufficient statistics under counts (n, *L): a pytree that adds over rows."""
+        """Expected sufficient statistics under counts (n, *L), 0 or more: a pytree that adds over rows."""
         ...
 
     def maximum(self, statistics: Any, prior: Any = None) -> "Density":

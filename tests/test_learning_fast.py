@@ -117,6 +117,7 @@ def test_a_sample_does_not_spoil_a_good_start(x64):
     assert float(again.objective[0]) >= float(best.objective[-1]) - 1e-9 * abs(float(best.objective[-1]))
 
 
+@pytest.mark.slow
 def test_a_sample_without_weight_is_no_harm(x64):
     """All sampled rows have weight 0 or no label: what is left is L-BFGS."""
     x, y = regression(2)

@@ -89,7 +89,15 @@ DENSITIES = {
 }
 
 
-RARE = {"diagonal tied", "spherical tied", "nested, shared by all", "nested categories", "columns with a mixture"}
+RARE = {
+    "tied",
+    "nested, shared in each class",
+    "diagonal tied",
+    "spherical tied",
+    "nested, shared by all",
+    "nested categories",
+    "columns with a mixture",
+}
 FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in DENSITIES]
 
 

@@ -41,7 +41,7 @@ def training_rows(bench: Bench, answer: Answer) -> list[Task]:
         return records
 
     # On a machine's first day the kernels of Gaussian models compile for half a minute, one at a time: the first task
-    # sets that off, and all that need none keep the other core busy meanwhile.
+    # sets that off, and all that need none keep the other core busy meanwhile. Cut short then, it has only those.
     *models, slowest = bench.generative
     first, *later = each(bench, bench.plan.repeats, [slowest, *models], measure)
     others = [key for key in bench.contestants if key not in bench.generative]

@@ -1,7 +1,8 @@
 """Multivariate normal distributions with missing cells, on rows times labels.
 
 Letters: x rows (n, d), NaN where missing; labels stand in g groups of m that share a factor; mean (g, m, d);
-L the lower Cholesky factor of a covariance (g, d, d), of which only the lower triangle is read; c counts (n, g, m).
+L the lower Cholesky factor of a covariance (g, d, d), of which only the lower triangle is read; c counts (n, g, m),
+none of them negative.
 
 One identity does it all. Put a row's observed cells first and factor the reordered covariance, F F^T. Writing the
 reordered residual as F u with u standard normal: the observed cells fix the leading part of u, so their density is

@@ -250,11 +250,11 @@ def missing_moments(exact, room, sums, missing, shared, width, d, m):
     lanes, index, both = room.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
         labels = range(group * m, (group + 1) * m)
-        both[:], total = 0, 0.0
+        both[:], smallest = 0, math.inf
         for k in labels:
             both[0] += lanes.c[k]
-            total += sums.total[k]
-        many = counting(both[0], total, width, index)
+            smallest = min(smallest, sums.total[k])
+        many = counting(both[0], smallest, width, index)
         if many == 0:
             continue
         primal = 2 * missing <= d and exact.benign[group]
