@@ -183,11 +183,15 @@ def test_derivatives_are_the_references(family, x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), grad, expected)
 
 
-def test_what_no_handler_was_written_for_goes_to_the_reference():
-    mean = jnp.zeros((2, 3), "float16")
-    text = jax.jit(kernels.diagonal).lower(jnp.zeros((4, 3), "float16"), mean, mean).as_text()
-    assert "dgjax_diagonal" not in text
-    assert kernels.diagonal(jnp.zeros((0, 3)), mean.astype("float32"), mean.astype("float32")).shape == (0, 2)
+@pytest.mark.parametrize(("precision", "handled"), [("float16", False), ("float32", True)])
+def test_what_no_handler_was_written_for_goes_to_the_reference(precision, handled):
+    mean = jnp.zeros((2, 3), precision)
+    x = jax.ShapeDtypeStruct((cpu.MANY_CELLS, 3), precision)
+    text = jax.jit(lambda x: kernels.diagonal(x, mean, mean)).lower(x).as_text()
+    assert ("dgjax_diagonal" in text) == handled
+    none = jnp.zeros((0, 3))
+    assert kernels.diagonal(none, mean.astype("float32"), mean.astype("float32")).shape == (0, 2)
+    assert kernels.gaussian(none, jnp.zeros((2, 1, 3)), jnp.stack([jnp.eye(3)] * 2)).shape == (0, 2, 1)
 
 
 def test_the_words_of_a_call_are_those_of_the_header():
