@@ -62,7 +62,7 @@ def _model(family, log_weights, log_p):
     k, d, values = log_p.shape
     p, q = padded(d), padded(k)
     A, P = np.zeros((q, padded(d * values) if family == TABLE else 2 * p)), np.zeros((q, p))
-    log_weight, log_factorial = np.zeros(q), np.empty(FACTORIALS)
+    log_weight, log_factorial, constant, broken = np.zeros(q), np.empty(FACTORIALS), np.empty(q), np.empty(q, np.bool_)
     for i in range(k):
         log_weight[i] = log_weights[0, i]
         for j in range(d):
@@ -71,13 +71,19 @@ def _model(family, log_weights, log_p):
                 A[i, j * values + value] = NEVER if own < NEVER else own
             if family != TABLE:
                 P[i, j] = math.exp(np.float64(log_p[i, j, 0]))
-    if family == POISSON:
-        A[:, p:] = -P
+    for i in range(q):
+        mass, total = 0.0, 0.0
+        for j in range(d):
+            mass += P[i, j]
+            if family == POISSON:
+                A[i, p + j] = -P[i, j]
+        for j in range(A.shape[1]):
+            total += A[i, j]
+        constant[i] = -mass if family == POISSON else -math.log(mass) if mass > 0 else 0.0
+        broken[i] = math.isnan(total)
     for i in range(FACTORIALS):
         log_factorial[i] = math.lgamma(i + 1.0)
-    mass = P.sum(1)
-    constant = -mass if family == POISSON else -np.log(np.where(mass > 0, mass, 1.0))
-    return Model(family, values, A, P, log_weight, constant, log_factorial, np.isnan(A.sum(1)))
+    return Model(family, values, A, P, log_weight, constant, log_factorial, broken)
 
 
 @fast
@@ -286,7 +292,8 @@ def _summed(model, sums, counts, result):
         counts[i] = sums.counts[i]
         for j in range(d):
             if model.family == TABLE:
-                result[i, j] = sums.S[i, j * slots : (j + 1) * slots]
+                for value in range(slots):
+                    result[i, j, value] = sums.S[i, j * slots + value]
             elif model.family == POISSON:
                 result[i, j, 0], result[i, j, 1] = sums.S[i, p + j] + sums.complete[i], sums.S[i, j]
             else:

@@ -80,7 +80,8 @@ def _piece(frame, piece, dtype):
         a, b, c, e = i, i + width, i + 2 * width, i + 3 * width
         _add(cells[a:b], cells[b:c], cells[c:e], cells[e : e + width], into)
     rest = np.full(4 * width, math.nan, x.dtype)
-    rest[: len(cells) - whole] = cells[whole:]
+    for i in range(whole, len(cells)):
+        rest[i - whole] = cells[i]
     _add(rest[:width], rest[width : 2 * width], rest[2 * width : 3 * width], rest[3 * width :], into)
     _folded(into, result[piece])
 

@@ -252,7 +252,8 @@ def missing_moments(exact, room, sums, missing, shared, width, d, m):
         labels = range(group * m, (group + 1) * m)
         both[:], smallest = 0, math.inf
         for k in labels:
-            both[0] += lanes.c[k]
+            for n in range(LANES):
+                both[0, n] += lanes.c[k, n]
             smallest = min(smallest, sums.total[k])
         many = counting(both[0], smallest, width, index)
         if many == 0:

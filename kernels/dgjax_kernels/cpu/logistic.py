@@ -162,7 +162,9 @@ def _pull(x, r, g, ahead):
 def _sweep(x, y, weights, bias, W, batch, rest, into, g, ahead):
     """One batch: adds to the gradient g (k, 1 + d), and returns the value."""
     q, first, width, whole = len(bias), batch.first, len(x), len(x) // 4 * 4
-    rest[: width - whole] = x[whole:]
+    for n in range(whole, width):
+        for j in range(x.shape[1]):
+            rest[n - whole, j] = x[n, j]
     _score(x[:whole], bias, W, batch.s)
     if whole < width:
         _score(rest, bias, W, batch.s[:, whole:])
@@ -195,7 +197,9 @@ def _piece(frame, piece, dtype):
         np.zeros((tall, d), dtype),
         np.zeros((q, 1 + d)),
     )
-    W[:q] = w
+    for k in range(q):
+        for j in range(d):
+            W[k, j] = w[k, j]
     batch = _new_batch(2 if q == 1 else tall, 1 if q == 1 else 0)
     size = min(LANES, max(8, CACHED // d // 8 * 8))
     for row in range(start, stop, size):
@@ -203,7 +207,10 @@ def _piece(frame, piece, dtype):
         ahead = x[end : min(end + size, stop)]
         value += _sweep(x[row:end], y[row:end], weights[row:end], bias, W, batch, rest, into, g, ahead)
     values[piece] = value
-    ffi.cube(frame, results, 1, dtype)[piece] = g
+    gradient = ffi.cube(frame, results, 1, dtype)[piece]
+    for k in range(q):
+        for j in range(1 + d):
+            gradient[k, j] = g[k, j]
 
 
 def handler(dtype, sources):

@@ -54,7 +54,8 @@ def _inverse_factor(A, W):
     for i in range(len(A)):
         W[i, i] = 1
         _subtract(W[i], A[i], W, i)
-        W[i, : i + 1] /= A[i, i]
+        for j in range(i + 1):
+            W[i, j] /= A[i, i]
 
 
 def handler(dtype, sources):
@@ -66,7 +67,9 @@ def handler(dtype, sources):
         A, result = ffi.matrix(address, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.matrix(address, ffi.FRAME_RESULTS, 0, dtype)
         W = np.empty(A.shape)
         _inverse_factor(A.astype(np.float64), W)
-        result[:] = W.T
+        for i in range(len(A)):
+            for j in range(len(A)):
+                result[i, j] = W[j, i]
         return sources * 0
 
     return whitening
