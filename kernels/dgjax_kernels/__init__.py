@@ -5,6 +5,7 @@ there. Models call the names below and never ask which implementation runs.
 """
 
 from dgjax_kernels import (
+    chain as _chain,
     cpu as _cpu,
     gaussian as _gaussian,
     logistic as _logistic,
@@ -53,6 +54,12 @@ gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gauss
 gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
 logistic_gradient      = Op(_logistic.gradient, _cpu.worthwhile, cpu=_cpu.logistic_gradient)
 logistic_curvature     = Op(_logistic.curvature, _cpu.worthwhile, cpu=_cpu.logistic_curvature)
+chain_expectation      = Op(_chain.expectation)
+chain_log_marginals    = Op(_chain.log_marginals)
+chain_mode             = Op(_chain.mode)
+chain_sample           = Op(_chain.sample)
+chain_entropy          = Op(_chain.entropy)
+chain_partition        = _chain.with_posterior(Op(_chain.log_partition), chain_expectation)
 solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)

@@ -46,7 +46,7 @@ def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[int | float, ...]
 
     def step(carry, block):
         return jax.tree.transpose(
-            jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(_two_sum, *carry, fn(*block))
+            jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(two_sum, *carry, fn(*block))
         ), None
 
     swap = jax.tree.transpose(
@@ -72,7 +72,7 @@ def _split(arrays, size, fill):
     return tuple(map(split, arrays, fill))
 
 
-def _two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:
+def two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:
     """Knuth's exact sum: what rounding takes from `total` is kept in `error`."""
     new = total + value
     virtual = new - total
