@@ -53,7 +53,12 @@ from dgjax.densities import (
     Multinomial as Multinomial,
     Poisson as Poisson,
 )
-from dgjax.models import Logistic as Logistic, Marginalized as Marginalized
+from dgjax.models import (
+    HiddenMarkov as HiddenMarkov,
+    LinearChainCRF as LinearChainCRF,
+    Logistic as Logistic,
+    Marginalized as Marginalized,
+)
 from dgjax.scorers import (
     ColumnScorers as ColumnScorers,
     DiagonalQuadratic as DiagonalQuadratic,

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax._types import Support
+from dgjax.structures import Sequences
 
 LARGE, ALIGNMENT = 1 << 20, 64
 LEAST, MOST = np.finfo(float).min, np.finfo(float).max
@@ -21,9 +22,9 @@ column_summary = kernels.compiled(kernels.column_summary)
 
 
 class Rows(NamedTuple):
-    """Checked rows (n, d), and whether every cell is observed, if that can be known."""
+    """Checked rows (n, d), or sequences of them, and whether every cell is observed, if that can be known."""
 
-    x: Array
+    x: Any
     complete: bool | None
 
 
@@ -126,8 +127,8 @@ def _refuse(x, supports):
     )
 
 
-def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
-    """`y` as int labels of shape (n,), from -1 (unknown) to num_labels - 1."""
+def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
+    """`y` as int labels, one for each row of x, or step (-1 where a sequence has ended); -1 (unknown) or from 0."""
     array = as_array(y, name, "whole-number labels, -1 where unknown", missing="-1")
     # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
     array = np.asarray(array) if is_concrete(array) else array
@@ -138,18 +139,20 @@ def as_labels(y: ArrayLike, n: int, num_labels: int, name: str = "y") -> Array:
             f"{name} must hold whole-number labels, -1 where unknown; got dtype {array.dtype}. "
             "Type np.unique(labels, return_inverse=True)[1] to number them."
         )
-    if array.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), one label for each row of x; got shape {array.shape}.")
-    if is_concrete(array) and n and (array.min() < -1 or array.max() >= num_labels):
+    shape, of = (x.x.shape[:2], "step") if isinstance(x, Sequences) else ((len(x),), "row")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}.")
+    if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
             f"{int(array.min())} to {int(array.max())}."
         )
-    return jnp.asarray(array).astype(int)
+    labels = jnp.asarray(array).astype(int)
+    return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
 
 
-def as_weights(weights: ArrayLike | None, x: Array) -> Array:
-    """`weights` as floats of shape (n,), all one by default."""
+def as_weights(weights: ArrayLike | None, x: Any) -> Array:
+    """`weights` as floats of shape (n,), one for each row or sequence, all one by default."""
     if weights is None:
         return jnp.ones(len(x), x.dtype)
     array = as_floats(weights, "weights", "a finite number for each row, 0 or more")
@@ -243,11 +246,43 @@ def model_and_rows(
     model: Any, x: ArrayLike, lengths: Any = None, looked: kernels.ColumnSummary | None = None
 ) -> tuple[Any, Rows]:
     """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling."""
+    lifted = as_model(model)
+    if is_sequential(lifted):
+        sequences = as_sequences(x, lengths, lifted.num_features)
+        lifted, steps = _one_precision(lifted, sequences.x)
+        sequences = Sequences(steps, sequences.lengths)
+        return lifted, Rows(sequences, check_cells(sequences.in_rows(), lifted.supports))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
-    lifted = as_model(model)
     lifted, rows = _one_precision(lifted, as_rows(x, lifted.num_features))
     return lifted, Rows(rows, check_cells(rows, lifted.supports, looked))
+
+
+def is_sequential(model: Any) -> bool:
+    """Whether a model is one of sequences."""
+    return getattr(type(model), "sequential", False)
+
+
+def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
+    """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
+    if isinstance(x, list | tuple) and len({np.shape(one) for one in x}) > 1:
+        raise ValueError(f"{name} must have shape (n, t, d); got sequences of unequal shape. Type dgjax.pad({name}).")
+    array = as_floats(x, name)
+    if array.ndim != 3 or not array.shape[1]:
+        hint = f" For a single sequence type {name}[None]." if array.ndim == 2 else ""
+        raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
+    if num_features is not None and array.shape[2] != num_features:
+        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
+    n, t, _ = array.shape
+    if lengths is None:
+        return Sequences(array, jnp.full(n, t))
+    given = as_array(lengths, "lengths", "a whole number of steps for each sequence")
+    if not jnp.issubdtype(given.dtype, jnp.integer) or given.shape != (n,):
+        raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.")
+    if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
+        raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
+    sequences = Sequences(array, jnp.asarray(given).astype(int))
+    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
 
 
 def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:

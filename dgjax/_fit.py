@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _checks, _em, _gradient
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax.priors import MixturePrior, WrongPriorError
+from dgjax.structures import Sequences
 
 M = TypeVar("M")
 
@@ -117,24 +118,31 @@ def _checked(model, x, y, weights, lengths, prior, looked=None):
     bare = _checks.as_model(model) is not model
     if not (lifted.generative or hasattr(lifted, "penalty")):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
-    labels = _labels(lifted, y, len(rows))
+    labels = _labels(lifted, y, rows)
     amounts = _checks.as_weights(weights, rows)
-    labelled = _check_data(lifted, rows, labels, amounts, complete)
+    labelled = _check_data(lifted, *_in_rows(rows, labels, amounts), complete)
     if prior is None and lifted.generative and not complete:
-        _check_observed_in_classes(lifted, rows, labels, amounts)
+        _check_observed_in_classes(lifted, *_in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
     return _Data(lifted, rows, labels, amounts, prior, bare, complete, bool(complete) and labelled)
 
 
-def _labels(model, y, n):
+def _in_rows(x, y, weights):
+    """Rows, labels and weights; of sequences those of each step, of weight 0 beyond the lengths."""
+    if not isinstance(x, Sequences):
+        return x, y, weights
+    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1)
+
+
+def _labels(model, y, x):
     if y is None:
         if not model.generative:
             raise ValueError(
                 "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit "
                 "a generative model: dgjax.gaussian_mixture."
             )
-        return jnp.full(n, -1)
-    return _checks.as_labels(y, n, model.num_labels)
+        return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
+    return _checks.as_labels(y, x, model.num_labels)
 
 
 def _check_numbers(l2, tol, max_steps, num_restarts):
@@ -165,7 +173,8 @@ def _prior(model, x, weights, prior):
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
-        return weak_prior(model, jnp.where(weights[:, None] > 0, x, jnp.nan), 1.0)
+        rows, _, counted = _in_rows(x, weights, weights)
+        return weak_prior(model, jnp.where(counted[:, None] > 0, rows, jnp.nan), 1.0)
     if prior is not None:
         try:
             if jax.tree_util.all_leaves([prior]):
@@ -267,6 +276,7 @@ def _starts(model, x, y, weights, num_restarts, key):
 @kernels.compiled
 def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any:
     """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
+    x, y, weights = _in_rows(x, y, weights)
     known = (y >= 0)[:, None]
     hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
     key_here, key_below = jax.random.split(key)

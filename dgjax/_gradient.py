@@ -15,6 +15,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
+from dgjax.structures import num_steps
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
 # with kernels for the derivatives above the second, or where there are too few rows for a sample.
@@ -81,7 +82,7 @@ class Problem(NamedTuple):
 
             return derivative(value)(model)
 
-        cost = model.row_cost if row_cost is None else row_cost
+        cost = model.row_cost * num_steps(self.x) if row_cost is None else row_cost
         fill = (0, -1, 0)
         rows = kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost)
         return jax.tree.map(jnp.add, rows, derivative(self.penalty)(model))
@@ -149,7 +150,12 @@ def ravel_size(model: Any) -> int:
 
 
 def is_for_newton(model: Any, n: int) -> bool:
-    """Whether Newton's method is the usual one: for few parameters, for more where a sample of the rows is enough."""
+    """Whether Newton's method is the usual one: for few parameters, for more where a sample of the rows is enough.
+
+    Not for chains, whose curvature takes as many passes as there are parameters.
+    """
+    if getattr(model, "sequential", False):
+        return False
     size = ravel_size(model)
     sampled = Problem.linear(model) and size <= LINEAR_NEWTON_LIMIT and sample_size(size, n) < n
     return size <= NEWTON_LIMIT or sampled

@@ -170,7 +170,7 @@ def _rows_and_labels(x, y, num_classes):
         num_classes = max(1, int(given.max()) + 1) if given.size else 1
     else:
         _checks.as_count(num_classes, "num_classes", 2)
-    labels = _checks.as_labels(y, len(rows), num_classes)
+    labels = _checks.as_labels(y, rows, num_classes)
     seen = np.bincount(np.asarray(labels) + 1, minlength=1)
     if np.count_nonzero(seen[1:]) < 2:
         raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")

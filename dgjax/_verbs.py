@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _checks
 from dgjax._types import Density, Discriminative, Generative
-from dgjax.densities import Mixture
-from dgjax.models import Logistic, Marginalized
-from dgjax.structures import Classes
+from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
+from dgjax.structures import Sequences, num_steps
 
 G = TypeVar("G", bound=Density)
 
@@ -36,7 +35,7 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
     lifted, rows = _generative(model, x, lengths)
-    return _log_joint(lifted, rows, _checks.as_labels(y, len(rows.x), lifted.num_labels))
+    return _log_joint(lifted, rows, _checks.as_labels(y, rows.x, lifted.num_labels))
 
 
 def log_conditional(
@@ -49,7 +48,7 @@ def log_conditional(
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    return _log_conditional(lifted, rows, _checks.as_labels(y, len(rows.x), lifted.num_labels))
+    return _log_conditional(lifted, rows, _checks.as_labels(y, rows.x, lifted.num_labels))
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -75,7 +74,10 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     Raises ValueError for a discriminative model.
     """
-    return _sample(_require_generative(model), _checks.as_key(key), _checks.as_shape(shape))
+    lifted, sizes = _require_generative(model), _checks.as_shape(shape)
+    if _checks.is_sequential(lifted) and not (sizes and sizes[-1]):
+        raise ValueError(f"shape must end with the number of steps of a sequence, 1 or more; got {shape!r}.")
+    return _sample(lifted, _checks.as_key(key), sizes)
 
 
 def sample_labels(
@@ -98,7 +100,8 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
-    return _impute(*_generative(model, x, lengths))
+    lifted, rows = _generative(model, x, lengths)
+    return _within(rows, _impute(lifted, rows), x)
 
 
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -107,7 +110,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     lifted, rows = _generative(model, x, lengths)
-    return _sample_missing(lifted, _checks.as_key(key), rows.x)
+    return _within(rows, _sample_missing(lifted, _checks.as_key(key), rows.x), x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -123,8 +126,8 @@ def marginal(model: G, columns: ArrayLike) -> G:
 
 
 @kernels.full_precision
-def discriminative(model: Generative) -> Logistic:
-    """The exact twin: the logistic model with the same p(y | x), by Bayes' rule.
+def discriminative(model: Generative) -> Logistic | LinearChainCRF:
+    """The exact twin: the logistic model, or for sequences the CRF, with the same p(y | x), by Bayes' rule.
 
     s(x, y) = log w_y + log p(x | y) up to a function of x. Linear in x for LDA, quadratic for QDA and Gaussian naive
     Bayes, a table or linear for discrete columns, a log-sum-exp for mixtures within classes. On complete rows.
@@ -134,6 +137,8 @@ def discriminative(model: Generative) -> Logistic:
     mixture = _require_generative(model)
     if mixture.num_labels < 2:
         raise ValueError("discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1.")
+    if isinstance(mixture, HiddenMarkov):
+        return mixture.discriminative()
     bias, scorer = mixture.density.discriminative()
     return Logistic(jax.nn.log_softmax(mixture.log_weights) + bias, scorer)
 
@@ -147,6 +152,8 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
     Raises ValueError if the two have different columns.
     """
     model, mixture = _checks.as_model(classifier), _require_generative(density)
+    if _checks.is_sequential(model) or _checks.is_sequential(mixture):
+        raise ValueError("marginalize is for models of rows; of sequences, fill the cells with dgjax.impute(model, x).")
     if model.num_features != mixture.num_features:
         raise ValueError(
             f"marginalize expects a classifier and a density of the same columns; got {model.num_features} and "
@@ -160,15 +167,22 @@ def num_parameters(model: Any) -> int:
     return int(_checks.as_model(model).num_parameters)
 
 
-def _require_generative(model: Any) -> Mixture:
+def _require_generative(model: Any) -> Any:
     lifted = _checks.as_model(model)
     if not lifted.generative:
         raise ValueError(
             f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from."
             " Ask log_conditional or predict_log_proba of it, or fit a generative model: dgjax.naive_bayes, "
-            "dgjax.discriminant_analysis, dgjax.gaussian_mixture."
+            "dgjax.discriminant_analysis, dgjax.gaussian_mixture, dgjax.hidden_markov."
         )
     return lifted
+
+
+def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:
+    """What lies beyond the lengths of sequences, as it was given."""
+    if not isinstance(rows.x, Sequences):
+        return filled
+    return jnp.where(rows.x.inside[..., None], filled, jnp.asarray(x).astype(filled.dtype))
 
 
 def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Rows]:
@@ -182,7 +196,8 @@ def _by_rows(cost):
         @kernels.compiled
         @functools.wraps(fn)
         def run(model, *arrays):
-            return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=cost(model))
+            of_one = cost(model) * num_steps(arrays[0])
+            return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=of_one)
 
         @functools.wraps(fn)
         def call(model, rows, *arrays):
@@ -211,7 +226,8 @@ def _log_joint(model, x, y):
 def _log_conditional(model, x, y):
     potentials = model.potentials(x)
     # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
-    return jnp.where(y < 0, 0, potentials.score(y) - potentials.log_partition())
+    unknown = (y < 0).reshape(len(y), -1).all(1)
+    return jnp.where(unknown, 0, potentials.score(y) - potentials.log_partition())
 
 
 @_by_scores
@@ -238,8 +254,10 @@ def _sample(model, key, shape):
 
 @kernels.compiled
 def _sample_labels(model, key, x):
-    scores = kernels.map_rows(lambda block: model.potentials(block).scores, x, row_cost=model.score_cost)
-    return Classes(scores).sample(key)
+    def block(rows, x):
+        return model.potentials(x).sample(jax.random.fold_in(key, rows[:1].sum()))
+
+    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.score_cost * num_steps(x))
 
 
 @kernels.compiled
@@ -247,4 +265,4 @@ def _sample_missing(model, key, x):
     def block(rows, x):
         return model.sample_missing(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows), x, ())
 
-    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.row_cost)
+    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.row_cost * num_steps(x))

@@ -99,6 +99,18 @@ class MixturePrior:
 
 
 @noun
+class HiddenMarkovPrior:
+    """Prior of a hidden Markov model: of its start, of its moves, and of its density. `None` is a flat prior.
+
+    `Dirichlet(1 + a + b * eye(k))` for the moves makes states last: b pseudo-moves of each to itself.
+    """
+
+    initial: Dirichlet | None = None
+    transition: Dirichlet | None = None
+    density: Any = None
+
+
+@noun
 class ColumnsPrior:
     """Prior of a density of columns: one for each block, `None` where flat."""
 

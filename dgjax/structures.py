@@ -1,11 +1,46 @@
 """Label spaces: what a label is, held as log-potentials over it."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
+
+
+@noun
+class Sequences:
+    """Rows in order: x (n, t, d), of which the first `lengths` (n,) steps of each sequence are there."""
+
+    x: Float[Array, "n t d"]
+    lengths: Int[Array, " n"]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def dtype(self) -> Any:
+        return self.x.dtype
+
+    @property
+    def inside(self) -> Bool[Array, "n t"]:
+        """Which steps are there."""
+        return jnp.arange(self.x.shape[1]) < self.lengths[:, None]
+
+    def in_rows(self) -> Float[Array, "m d"]:
+        """Every step as a row, sequence after sequence."""
+        return self.x.reshape(-1, self.x.shape[-1])
+
+    def in_steps(self, rows: Array) -> Array:
+        """What each row has, (m, ...), back in sequences (n, t, ...)."""
+        return rows.reshape(*self.x.shape[:2], *rows.shape[1:])
+
+
+def num_steps(x: Any) -> int:
+    """Rows that each of `x` is made of: 1, or the steps of sequences."""
+    return x.x.shape[1] if isinstance(x, Sequences) else 1
 
 
 @noun
@@ -48,8 +83,81 @@ class Classes:
         """A draw of y for each row; -1, unknown, where none is possible."""
         return jnp.where(self._possible(), kernels.categorical(key, self.scores), -1)
 
+    def sound(self) -> Bool[Array, ""]:
+        """Whether these are scores of a model that has a density."""
+        return _sound(self.scores)
+
     def _possible(self):
         return jnp.isfinite(self.scores.max(-1))
 
     def _unknown(self):
         return jnp.full(len(self.scores), -1)
+
+
+@noun
+class Chain:
+    """y is a path of t of k states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s, y_{s+1}}.
+
+    `initial` (k,); `transition` (k, k), or (t - 1, k, k) where it differs by step; `scores` (n, t, k), of which the
+    first `lengths` (n,) steps of each sequence count. Minus infinity is a structural zero. Of a label, -1 is unknown.
+    """
+
+    initial: Float[Array, " k"]
+    transition: Float[Array, "*_ k k"]
+    scores: Float[Array, "n t k"]
+    lengths: Int[Array, " n"]
+    empty: Bool[Array, " n"] | None = None
+
+    def clamped(self, y: Int[Array, "n t"]) -> tuple[Float[Array, " n"], tuple[Array, Array]]:
+        """log sum exp s(x, y') over the paths that y allows; marginals (n, t, k) and transitions (n, k, k) under it."""
+        value, marginals, transitions = kernels.chain_expectation(*self._potentials(y))
+        return self._exact(value, y), (marginals, transitions)
+
+    def score(self, y: Int[Array, "n t"]) -> Float[Array, " n"]:
+        """s(x, y); steps where y is unknown (-1) are summed out."""
+        return self._exact(kernels.chain_partition(*self._potentials(y)), y)
+
+    def log_partition(self) -> Float[Array, " n"]:
+        """log sum_y exp s(x, y)."""
+        return self.score(self._unknown())
+
+    def log_marginals(self) -> Float[Array, "n t k"]:
+        """log p(y_s | x); minus infinity beyond the length."""
+        return kernels.chain_log_marginals(*self._potentials())
+
+    def marginals(self) -> Float[Array, "n t k"]:
+        """p(y_s | x): the gradient of the log-partition; 0 beyond the length."""
+        return self.clamped(self._unknown())[1][0]
+
+    def mode(self) -> Int[Array, "n t"]:
+        """The most probable path; -1, unknown, beyond the length and where none is possible."""
+        return kernels.chain_mode(*self._potentials())
+
+    def sample(self, key: Key[Array, ""]) -> Int[Array, "n t"]:
+        """A path drawn for each sequence; -1 beyond the length and where none is possible."""
+        return kernels.chain_sample(key, *self._potentials())
+
+    def entropy(self) -> Float[Array, " n"]:
+        """Of p(y | x), in nats."""
+        return kernels.chain_entropy(*self._potentials())
+
+    def sound(self) -> Bool[Array, ""]:
+        """Whether these are scores of a model that has a density."""
+        return _sound(self.initial) & _sound(self.transition) & _sound(self.scores)
+
+    def _potentials(self, y=None):
+        scores = self.scores
+        if y is not None:
+            other = (y[..., None] >= 0) & (jnp.arange(scores.shape[-1]) != y[..., None])
+            scores = jnp.where(other, -jnp.inf, scores)
+        return self.initial, self.transition, scores, self.lengths
+
+    def _exact(self, value, y):
+        return value if self.empty is None else jnp.where(self.empty & (y < 0).all(-1), 0, value)
+
+    def _unknown(self):
+        return jnp.full(self.scores.shape[:2], -1)
+
+
+def _sound(scores):
+    return ~(jnp.isnan(scores) | jnp.isposinf(scores)).any()

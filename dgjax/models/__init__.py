@@ -1,4 +1,6 @@
-"""Models that are not densities: they know p(y | x) only."""
+"""Models that are not densities of rows: logistic ones, and chains."""
 
+from dgjax.models._hidden_markov import HiddenMarkov as HiddenMarkov
+from dgjax.models._linear_chain import LinearChainCRF as LinearChainCRF
 from dgjax.models._logistic import Logistic as Logistic
 from dgjax.models._marginalized import Marginalized as Marginalized

@@ -127,4 +127,9 @@ class Logistic:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return tuple(own._replace(words=f"{own.words}. {NO_NAN}", missing=False) for own in self.scorer.supports)
+        return without_missing(self.scorer.supports)
+
+
+def without_missing(supports: tuple[Support, ...]) -> tuple[Support, ...]:
+    """The same columns, in which NaN is an error."""
+    return tuple(own._replace(words=f"{own.words}. {NO_NAN}", missing=False) for own in supports)

@@ -1,7 +1,7 @@
 """Loops over blocks of rows, so that memory stays flat however many rows there are."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,9 @@ def block_size(row_cost: int) -> int:
     return min(LARGEST, max(16, 1 << max(0, (BUDGET // max(row_cost, 1)).bit_length() - 1)))
 
 
-def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
-    """`fn` on blocks of rows of the arrays, its results joined along their first axis."""
-    (n, *_), size = arrays[0].shape, block_size(row_cost)
+def map_rows(fn: Callable[..., T], *arrays: Any, row_cost: int) -> T:
+    """`fn` on blocks of rows of the arrays, or pytrees of them, its results joined along their first axis."""
+    n, size = len(jax.tree.leaves(arrays)[0]), block_size(row_cost)
     if n <= size or n * row_cost <= BUDGET:
         return fn(*arrays)
     blocks = _split(arrays, size, [0] * len(arrays))
@@ -36,13 +36,14 @@ def map_rows(fn: Callable[..., T], *arrays: Array, row_cost: int) -> T:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
 
 
-def sum_rows(fn: Callable[..., T], *arrays: Array, fill: tuple[int | float, ...], row_cost: int) -> T:
+def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], row_cost: int) -> T:
     """The sum of `fn` over blocks of rows, with compensation; `fill` is what a row that counts for nothing holds."""
-    (n, *_), size = arrays[0].shape, block_size(row_cost)
+    n, size = len(jax.tree.leaves(arrays)[0]), block_size(row_cost)
     if n <= size:
         return fn(*arrays)
     blocks = _split(arrays, size, fill)
-    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *(b[0] for b in blocks)))
+    first = jax.tree.map(lambda leaf: leaf[0], blocks)
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *first))
 
     def step(carry, block):
         return jax.tree.transpose(
@@ -63,13 +64,14 @@ def _of_blocks():
 
 
 def _split(arrays, size, fill):
-    padding = -len(arrays[0]) % size
+    padding = -len(jax.tree.leaves(arrays)[0]) % size
 
     def split(array, value):
         widths = [(0, padding)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, widths, constant_values=value).reshape(-1, size, *array.shape[1:])
 
-    return tuple(map(split, arrays, fill))
+    values = [jax.tree.map(lambda _, value=value: value, own) for own, value in zip(arrays, fill, strict=True)]
+    return jax.tree.map(split, arrays, tuple(values))
 
 
 def two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ Source: Rabiner (1989), A tutorial on hidden Markov models, section III; Hernand
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,22 +56,24 @@ def expectation(
     (n, t, k), per_step = scores.shape, transition.ndim == 3
 
     def step(carry, xs):
-        later, *counts = carry
+        later, counts = carry
         s, log_filtered, own = xs
         pairs = later[:, None] * _conditional(log_filtered, own if per_step else transition)
         inside = (s + 1 < lengths)[:, None]
         pairs = jnp.where(inside[..., None], pairs, 0)
         marginal = _normalised(jnp.where(inside, pairs.sum(2), later))
-        counts = () if per_step else two_sum(*counts, pairs)
-        return (marginal, *counts), (marginal, pairs if per_step else None)
+        counts = None if counts is None else two_sum(*counts, pairs)
+        return (marginal, counts), (marginal, pairs if per_step else None)
 
     last = jnp.exp(forward.log_filtered[-1])
-    none = () if per_step else (jnp.zeros((n, k, k), scores.dtype),) * 2
+    none = None if per_step else (jnp.zeros((n, k, k), scores.dtype),) * 2
     xs = (jnp.arange(t - 1), forward.log_filtered[:-1], transition if per_step else None)
-    (_, *counts), (earlier, pairs) = jax.lax.scan(step, (last, *none), xs, reverse=True)
+    run: Any = jax.lax.scan(step, (last, none), xs, reverse=True)
+    (_, counts), (earlier, pairs) = run
+    counts = jnp.swapaxes(pairs, 0, 1) if per_step else counts[0] + counts[1]
     marginals = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
     there = (jnp.arange(t) < lengths[:, None])[..., None]
-    return _total(forward), jnp.where(there, marginals, 0), jnp.swapaxes(pairs, 0, 1) if per_step else sum(counts)
+    return _total(forward), jnp.where(there, marginals, 0), counts
 
 
 def log_marginals(

@@ -1,0 +1,176 @@
+"""Hidden Markov models: a chain of states, and any density of a row given its state."""
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_softmax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+import dgjax_kernels as kernels
+from dgjax._pytree import expect_part, noun
+from dgjax._types import Density, Support
+from dgjax.models._linear_chain import LinearChainCRF, steps_cost
+from dgjax.priors import Dirichlet, HiddenMarkovPrior, expect_prior
+from dgjax.structures import Chain, Sequences
+
+
+class HiddenMarkovStatistics(NamedTuple):
+    """Expected number of sequences that start in each state, of moves between states, and those of the density."""
+
+    initial: Float[Array, " k"]
+    transitions: Float[Array, "k k"]
+    density: Any
+
+
+@noun
+class HiddenMarkov:
+    """log p(x, y) = log p(y_0) + sum_s log p(y_{s+1} | y_s) + sum_s log p(x_s | y_s).
+
+    `log_initial` (k,) and `log_transition` (k, k), from row to column, both up to a constant for each distribution;
+    minus infinity is a structural zero, which learning keeps. `density` is any density with labels (k,). Sequences are
+    x (n, t, d) with `lengths` (n,); a missing cell, or step, is NaN.
+
+    Raises ValueError if the shapes do not fit, or a state cannot be left.
+    Source: Rabiner (1989), A tutorial on hidden Markov models.
+    """
+
+    log_initial: Float[Array, " k"]
+    log_transition: Float[Array, "k k"]
+    density: Density
+
+    generative: ClassVar[Literal[True]] = True
+    sequential: ClassVar[Literal[True]] = True
+
+    def __post_init__(self) -> None:
+        expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        k = self.density.label_shape[-1] if self.density.label_shape else 0
+        shapes = self.log_initial.shape, self.log_transition.shape, self.density.label_shape
+        if shapes != ((k,), (k, k), (k,)):
+            raise ValueError(
+                f"HiddenMarkov expects log_initial (k,), log_transition (k, k) and a density with labels (k,); got "
+                f"shapes {shapes[0]}, {shapes[1]} and labels {shapes[2]}."
+            )
+
+    def as_model(self) -> "HiddenMarkov":
+        return self
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.log_initial)
+
+    @property
+    def num_features(self) -> int:
+        return self.density.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return self.density.row_cost + steps_cost(self.num_labels)
+
+    @property
+    def score_cost(self) -> int:
+        return self.density.score_cost + steps_cost(self.num_labels)
+
+    @property
+    def num_parameters(self) -> int:
+        """Structural zeros are none."""
+        free = jnp.isfinite(self.log_initial).sum() - 1 + jnp.isfinite(self.log_transition).sum() - self.num_labels
+        return int(free) + self.density.num_parameters
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.density.supports
+
+    def potentials(self, x: Sequences) -> Chain:
+        scores = x.in_steps(self.density.scores(x.in_rows()))
+        missing = (jnp.isnan(x.x).all(-1) | ~x.inside).all(-1)
+        return Chain(*self._logs(), scores, x.lengths, missing)
+
+    def _logs(self) -> tuple[Array, Array]:
+        return log_softmax(self.log_initial), log_softmax(self.log_transition, axis=-1)
+
+    def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "*n t"]:
+        """Paths; the last entry of `shape` is the number of steps."""
+        *batch, t = shape
+        zeros = jnp.zeros((math.prod(batch), t, self.num_labels), self.log_initial.dtype)
+        chain = Chain(*self._logs(), zeros, jnp.full(len(zeros), t))
+        return chain.sample(key).reshape(shape)
+
+    def sample_missing(self, keys: Key[Array, " n"], x: Sequences, at: tuple) -> Float[Array, "n t d"]:
+        """A path drawn for each sequence, and the missing cells given its states."""
+
+        def path(key, x, lengths):
+            return self.potentials(Sequences(x[None], lengths[None])).sample(key)[0]
+
+        keys_y, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        y = jax.vmap(path)(keys_y, x.x, x.lengths)
+        steps = jax.vmap(lambda key: jax.random.split(key, y.shape[1]))(keys_x).reshape(-1)
+        filled = x.in_steps(self.density.sample_missing(steps, x.in_rows(), (jnp.maximum(y, 0).reshape(-1),)))
+        return jnp.where((y >= 0)[..., None], filled, x.x)
+
+    def impute(self, x: Sequences, posterior: Float[Array, " n"]) -> Float[Array, "n t d"]:
+        marginals = self.potentials(x).marginals()
+        possible = (marginals.sum(-1) > 0)[..., None]
+        rows = marginals.reshape(-1, self.num_labels)
+        return jnp.where(possible, x.in_steps(self.density.impute(x.in_rows(), rows)), x.x)
+
+    def marginal(self, columns: tuple[int, ...]) -> "HiddenMarkov":
+        return type(self)(self.log_initial, self.log_transition, self.density.marginal(columns))
+
+    def discriminative(self) -> LinearChainCRF:
+        """What the density says of a state alone goes where the state is entered."""
+        bias, scorer = self.density.discriminative()
+        initial, transition = self._logs()
+        return LinearChainCRF(initial + bias, transition + bias, scorer)
+
+    def joint_expectation(
+        self, x: Sequences, y: Int[Array, "n t"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, ""], HiddenMarkovStatistics]:
+        """sum_n w_n log p(x_n, y_n), states summed out where y is -1, and the statistics expected there."""
+
+        def block(x, y, weights):
+            value, (marginals, transitions) = self.potentials(x).clamped(y)
+            counts = weights[:, None, None] * marginals
+            density = self.density.statistics(x.in_rows(), counts.reshape(-1, self.num_labels))
+            moves = jnp.einsum("n,nij->ij", weights, transitions)
+            total = kernels.pairwise_sum(jnp.where(weights > 0, weights * value, 0))
+            return total, HiddenMarkovStatistics(counts[:, 0].sum(0), moves, density)
+
+        cost = self.row_cost * x.x.shape[1]
+        return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost)
+
+    def maximum(self, statistics: HiddenMarkovStatistics, prior: HiddenMarkovPrior | None = None) -> "HiddenMarkov":
+        expect_prior(prior, HiddenMarkovPrior, self)
+        prior = HiddenMarkovPrior() if prior is None else prior
+        return type(self)(
+            _maximum(self.log_initial, statistics.initial, prior.initial),
+            _maximum(self.log_transition, statistics.transitions, prior.transition),
+            self.density.maximum(statistics.density, prior.density),
+        )
+
+    def log_prior(self, prior: HiddenMarkovPrior | None) -> Float[Array, ""]:
+        expect_prior(prior, HiddenMarkovPrior, self)
+        if prior is None:
+            return jnp.zeros((), self.log_initial.dtype)
+        parts = zip((prior.initial, prior.transition), self._logs(), strict=True)
+        return self.density.log_prior(prior.density) + sum(own.log_density(p) for own, p in parts if own is not None)
+
+    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> HiddenMarkovPrior:
+        shared = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
+        return HiddenMarkovPrior(shared, shared, self.density.weak_prior(x, strength))
+
+    def started_at(self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"]) -> "HiddenMarkov":
+        """The same chain, the density started from the counts of the states."""
+        return type(self)(self.log_initial, self.log_transition, self.density.started(key, x, counts))
+
+    def settled(self, before: "HiddenMarkov") -> Bool[Array, ""]:
+        return self.density.settled(before.density)
+
+
+def _maximum(logs: Array, counts: Array, prior: Dirichlet | None) -> Array:
+    """Log-probabilities in proportion to the counts; as they were where there are none, and zeros stay."""
+    if prior is not None:
+        counts = counts + jnp.where(jnp.isneginf(logs), 0, prior.concentration - 1)
+    total = counts.sum(-1, keepdims=True)
+    return jnp.where(total == 0, logs, jnp.log(counts) - jnp.log(total))

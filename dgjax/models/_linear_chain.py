@@ -1,0 +1,80 @@
+"""Linear-chain conditional random fields: any scorer of a row, in a chain."""
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dgjax._pytree import expect_part, noun
+from dgjax._types import Scorer, Support
+from dgjax.models._logistic import without_missing
+from dgjax.structures import Chain, Sequences
+
+
+@noun
+class LinearChainCRF:
+    """p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s, y_s)).
+
+    `initial` (k,), `transition` (k, k), from row to column, minus infinity where a move is impossible, and a scorer
+    with labels (k,). Sequences are x (n, t, d) with `lengths` (n,). A missing cell is an error: the model has no
+    distribution of x to marginalise over.
+
+    Raises ValueError if the shapes do not fit together.
+    Source: Lafferty, McCallum and Pereira (2001), Conditional random fields.
+    """
+
+    initial: Float[Array, " k"]
+    transition: Float[Array, "k k"]
+    scorer: Scorer
+
+    generative: ClassVar[Literal[False]] = False
+    sequential: ClassVar[Literal[True]] = True
+
+    def __post_init__(self) -> None:
+        expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
+        k = len(self.initial) if self.initial.ndim else 0
+        shapes = self.initial.shape, self.transition.shape, self.scorer.label_shape
+        if shapes != ((k,), (k, k), (k,)):
+            raise ValueError(
+                f"LinearChainCRF expects initial (k,), transition (k, k) and a scorer with labels (k,); got shapes "
+                f"{shapes[0]}, {shapes[1]} and labels {shapes[2]}."
+            )
+
+    def as_model(self) -> "LinearChainCRF":
+        return self
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.initial)
+
+    @property
+    def num_features(self) -> int:
+        return self.scorer.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return self.scorer.row_cost + steps_cost(self.num_labels)
+
+    score_cost = row_cost
+
+    @property
+    def num_parameters(self) -> int:
+        """Free ones: a function of x added to all states changes nothing, nor a constant to all starts or moves."""
+        moves = int(jnp.isfinite(self.initial).sum() + jnp.isfinite(self.transition).sum())
+        return moves - 2 + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
+
+    def potentials(self, x: Sequences) -> Chain:
+        return Chain(self.initial, self.transition, x.in_steps(self.scorer.scores(x.in_rows())), x.lengths)
+
+    def penalty(self) -> Float[Array, ""]:
+        """Sum of squared weights of columns and of moves: what `l2` / 2 multiplies."""
+        return self.scorer.penalty() + jnp.sum(jnp.where(jnp.isfinite(self.transition), self.transition, 0) ** 2)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return without_missing(self.scorer.supports)
+
+
+def steps_cost(num_labels: int) -> int:
+    """Floats that one step of a chain needs."""
+    return num_labels * (num_labels + 2)
