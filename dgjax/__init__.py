@@ -13,10 +13,13 @@ from dgjax import priors as priors
 from dgjax._fit import Fit as Fit, fit as fit
 from dgjax._pytree import noun as noun, static as static
 from dgjax._select import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
+from dgjax._sequences import Forecast as Forecast, forecast as forecast, pad as pad
 from dgjax._serialize import load as load, save as save
 from dgjax._starters import (
     discriminant_analysis as discriminant_analysis,
     gaussian_mixture as gaussian_mixture,
+    hidden_markov as hidden_markov,
+    linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
     naive_bayes as naive_bayes,

@@ -277,6 +277,7 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
     if lengths is None:
         return Sequences(array, jnp.full(n, t))
     given = as_array(lengths, "lengths", "a whole number of steps for each sequence")
+    given = np.asarray(given) if is_concrete(given) else given
     if not jnp.issubdtype(given.dtype, jnp.integer) or given.shape != (n,):
         raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.")
     if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):

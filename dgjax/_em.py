@@ -34,7 +34,7 @@ def start(model: Any, trace: Array) -> State:
     return State(model, None, value, trace, step, converged)
 
 
-def expectation(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+def expectation(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
     """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
     value, statistics = model.joint_expectation(x, y, weights)
     return statistics, value + model.log_prior(prior)
@@ -56,7 +56,7 @@ def sound(model: Any) -> tuple[Any, Array]:
 
 
 @kernels.compiled
-def closed_form(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
     """The maximum where every label and cell is known, and how many passes it took: one, unless digits were lost."""
     counts = weights[:, None] * jax.nn.one_hot(y, model.num_labels, dtype=weights.dtype)
 
@@ -72,7 +72,7 @@ def closed_form(model: Any, x: Array, y: Array, weights: Array, prior: Any) -> t
 
 @functools.partial(kernels.compiled, static_argnames="known")
 def advance(
-    state: State, x: Array, y: Array, weights: Array, prior: Any, tol: Array, until: Array, known: bool = False
+    state: State, x: Any, y: Array, weights: Array, prior: Any, tol: Array, until: Array, known: bool = False
 ) -> State:
     """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
 

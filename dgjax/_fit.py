@@ -87,7 +87,7 @@ def fit(
     return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps)
 
 
-def solved(model: M, x: Array, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
+def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
     """What `fit` comes to, in one pass over the rows where every label and cell is known."""
     data = _checked(model, x, y, weights, None, prior, looked)
     if not data.known:
@@ -104,7 +104,7 @@ class _Data(NamedTuple):
     """What a model is fitted to, checked."""
 
     model: Any
-    x: Array
+    x: Any
     y: Array
     weights: Array
     prior: Any
@@ -274,7 +274,7 @@ def _starts(model, x, y, weights, num_restarts, key):
 
 
 @kernels.compiled
-def restarted(model: Any, key: Array, x: Array, y: Array, weights: Array) -> Any:
+def restarted(model: Any, key: Array, x: Any, y: Array, weights: Array) -> Any:
     """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
     x, y, weights = _in_rows(x, y, weights)
     known = (y >= 0)[:, None]

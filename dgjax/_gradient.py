@@ -30,14 +30,14 @@ RENEWALS, PASSES_FOR_RENEWALS = 2, 20
 class Problem(NamedTuple):
     """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included."""
 
-    x: Array
+    x: Any
     y: Array
     weights: Array
     prior: Any
     l2: Array
     blend: Array | None
 
-    def row_values(self, model: Any, x: Array, y: Array) -> Array:
+    def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
         potentials = model.potentials(x)
         joint, evidence = potentials.score(y), potentials.log_partition()

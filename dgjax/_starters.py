@@ -15,7 +15,7 @@ from dgjax._types import FINITE
 from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.densities._poisson import COUNT
 from dgjax.densities._shared import moments
-from dgjax.models import Logistic
+from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
 from dgjax.scorers import Linear, Quadratic
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
@@ -55,12 +55,7 @@ def naive_bayes(
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
-    named = [kinds] * rows.shape[1] if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
-    if len(named) != rows.shape[1] or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
-        raise ValueError(
-            f"kinds must be one of {KINDS}, or a list of the first four with one for each of the {rows.shape[1]} "
-            f"columns; got {kinds!r}."
-        )
+    named = _named(kinds, rows.shape[1], "kinds")
     return _fit.solved(_uniform(_columns(rows, looked, named, k)), rows, labels, weights, prior, looked)
 
 
@@ -113,6 +108,49 @@ def mixture_discriminant_analysis(
     return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
 
 
+def hidden_markov(
+    key: Array,
+    x: ArrayLike,
+    num_states: int,
+    emissions: str | Sequence[str] = "gaussian",
+    covariance: str = "full",
+    lengths: ArrayLike | None = None,
+) -> HiddenMarkov:
+    """A hidden Markov model started at k-means++ clusters of the steps of `x` (n, t, d); `dgjax.fit` does the rest.
+
+    `emissions` is one kind, or one for each column, as for `naive_bayes`; `covariance`, as for `gaussian_mixture`, goes
+    with "gaussian" for all. All states are as likely at the start, and half of the moves stay. `lengths` (n,) where
+    sequences are ragged (`dgjax.pad`); cells and steps may be missing.
+
+    Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
+    """
+    sequences = _checks.as_sequences(x, lengths)
+    there = sequences.inside.reshape(-1)
+    rows, looked = _rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
+    k = _checks.as_count(num_states, "num_states")
+    if _checks.is_concrete(there) and k > int(there.sum()):
+        raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
+    density = (
+        _gaussian(looked, int(there.sum()), (k,), covariance)
+        if emissions == "gaussian"
+        else _columns(rows, looked, _named(emissions, rows.shape[1]), k)
+    )
+    moves = jnp.log(0.5 * jnp.eye(k, dtype=rows.dtype) + 0.5 / k)
+    broad = HiddenMarkov(jnp.full(k, -np.log(k), rows.dtype), moves, density)
+    weights = there.astype(rows.dtype)
+    return restarted(broad, _checks.as_key(key), rows, jnp.full(len(rows), -1), weights)
+
+
+def linear_chain_crf(num_features: int, num_states: int) -> LinearChainCRF:
+    """A linear-chain CRF with weights 0, linear in the columns; `dgjax.fit(model, x, y, l2=...)` does the rest.
+
+    Raises ValueError for fewer than one feature or two states.
+    """
+    _checks.as_count(num_features, "num_features")
+    k = _checks.as_count(num_states, "num_states", 2)
+    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), Linear(jnp.zeros((k, num_features))))
+
+
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
     """Logistic regression with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
 
@@ -132,11 +170,12 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     raise ValueError(f'features must be "linear" or "quadratic"; got {features!r}.')
 
 
-def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
+def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:
     """The conjugate prior that acts as `strength` more rows for each label, spread as the columns of `x` are.
 
     For a Gaussian those rows have the columns' means and variances, uncorrelated; for discrete columns they are
     `strength` pseudo-counts shared by the values. Works for any generative model; pass it as `prior=` to `dgjax.fit`.
+    `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose start and moves get `strength` pseudo-counts too.
 
     Raises ValueError for bad rows or a strength that is not positive.
     """
@@ -146,6 +185,9 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0) -> Any:
     _checks.check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    if _checks.is_sequential(model):
+        sequences = _checks.as_sequences(x, lengths, model.num_features)
+        x = jnp.where(sequences.inside.reshape(-1, 1), sequences.in_rows(), jnp.nan)
     rows = _checks.as_rows(x, model.num_features)
     if not _checks.check_cells(rows, model.supports):
         _checks.check_observed(rows, jnp.ones(len(rows)))
@@ -175,6 +217,17 @@ def _rows_and_labels(x, y, num_classes):
     if np.count_nonzero(seen[1:]) < 2:
         raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")
     return rows, looked, labels, num_classes
+
+
+def _named(kinds, d, name="emissions"):
+    """The kind of each of d columns."""
+    named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
+    if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
+        raise ValueError(
+            f"{name} must be one of {KINDS}, or a list of the first four with one for each of the {d} columns; got "
+            f"{kinds!r}."
+        )
+    return named
 
 
 def _uniform(density):

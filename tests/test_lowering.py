@@ -49,3 +49,22 @@ def test_twins_and_averages():
     lower(lambda model, x: dg.predict(dg.discriminative(model), x), model, x)
     x = x.at[0, 0].set(jnp.nan)
     lower(lambda model, x: dg.predict(dg.marginalize(dg.discriminative(model), model), x), model, x)
+
+
+def test_verbs_of_sequences():
+    density = dg.DiagonalGaussian(jnp.zeros((2, 3)), jnp.zeros((2, 3)))
+    model, key = dg.HiddenMarkov(jnp.zeros(2), jnp.zeros((2, 2)), density), jax.random.key(0)
+    x, y, lengths = jnp.zeros((4, 5, 3)), jnp.zeros((4, 5), int).at[0].set(-1), jnp.array([5, 3, 1, 5])
+    for verb in (dg.log_prob, dg.predict, dg.predict_log_proba, dg.impute):
+        lower(verb, model, x, lengths)
+    for verb in (dg.sample_labels, dg.sample_missing):
+        lower(verb, model, key, x, lengths)
+    lower(functools.partial(dg.forecast, steps=2), model, x)
+    lower(lambda model, key: dg.sample(model, key, (2, 4)), model, key)
+    lower(jax.grad(lambda model: dg.log_prob(model, x, lengths).sum()), model)
+    lower(lambda model, x, y: dg.fit(model, x, y, lengths=lengths, max_steps=3).model, model, x, y)
+    crf = dg.linear_chain_crf(3, 2)
+    lower(lambda crf, x, y: dg.fit(crf, x, y, l2=1.0, lengths=lengths, max_steps=3).model, crf, x, y)
+    for verb in (dg.predict, dg.predict_log_proba):
+        lower(verb, crf, x, lengths)
+    lower(dg.log_conditional, dg.discriminative(model), x, y, lengths)

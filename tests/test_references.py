@@ -101,3 +101,66 @@ def test_newton_reaches_what_lbfgs_does_on_raw_columns():
     newton, lbfgs = (float(fit.objective[-1]) for fit in fits)
     assert newton == pytest.approx(lbfgs, rel=1e-4)
     assert newton >= lbfgs - 1e-6
+
+
+def speed_data():
+    """Reaction times and whether the answers were right, three series of 168, 134 and 137 (R's depmixS4)."""
+    series, time, right = np.genfromtxt(Path(__file__).parent / "data" / "speed.csv", delimiter=",", skip_header=1).T
+    return dg.pad([np.stack([time, right], 1)[series == one] for one in range(3)])
+
+
+def test_two_states_of_the_speed_data():
+    """depmixS4's tests, at parameters given there."""
+    x, lengths = speed_data()
+    right = np.array([[0.528], [0.902]])
+    density = dg.Columns(
+        (
+            dg.DiagonalGaussian([[5.52], [6.39]], np.log([[0.202], [0.24]])),
+            dg.Bernoulli(np.log(right) - np.log1p(-right)),
+        ),
+        ((0,), (1,)),
+    )
+    model = dg.HiddenMarkov([-np.inf, 0.0], np.log([[0.899, 0.101], [0.084, 0.916]]), density)
+    assert dg.log_prob(model, x, lengths).sum() == pytest.approx(-296.115107102, rel=1e-9)
+
+
+def test_a_fit_of_the_speed_data():
+    """depmixS4's vignette: times alone, as one sequence."""
+    x, lengths = speed_data()
+    times = np.concatenate([x[i, : lengths[i], 0] for i in range(3)])[None, :, None]
+    moves = np.log([[0.9, 0.1], [0.1, 0.9]])
+    start = dg.HiddenMarkov(np.zeros(2), moves, dg.DiagonalGaussian([[6.4], [5.5]], np.log([[0.25], [0.2]])))
+    fitted = dg.fit(start, times, tol=1e-12)
+    assert fitted.objective[-1] == pytest.approx(-88.730584, rel=1e-8)
+    expected = [[0.916, 0.084], [0.116, 0.884]]
+    np.testing.assert_allclose(np.exp(fitted.model.log_transition), expected, atol=5e-4)
+    np.testing.assert_allclose(fitted.model.density.mean[:, 0], [6.385, 5.510], atol=5e-4)
+    np.testing.assert_allclose(np.exp(fitted.model.density.log_scale[:, 0]), [0.244, 0.192], atol=5e-4)
+
+
+def discrete_chain(initial, transition, emission):
+    k, values = np.shape(emission)
+    density = dg.Categorical(np.log(emission).reshape(k, 1, values))
+    return dg.HiddenMarkov(np.log(initial), np.log(transition), density)
+
+
+def test_the_umbrella_world():
+    """Russell and Norvig, Artificial Intelligence: A Modern Approach, section 14.2."""
+    model = discrete_chain([0.5, 0.5], [[0.7, 0.3], [0.3, 0.7]], [[0.1, 0.9], [0.8, 0.2]])
+    seen = np.array([1.0, 1, 0, 1, 1])
+    x = np.array([[*seen[: t + 1], *[np.nan] * (4 - t)] for t in range(5)])[..., None]
+    rain = np.exp(dg.predict_log_proba(model, x)[..., 0])
+    np.testing.assert_allclose(np.diag(rain), [0.818182, 0.883357, 0.190668, 0.730794, 0.867339], atol=1e-6)
+    np.testing.assert_allclose(rain[4], [0.867339, 0.820419, 0.307484, 0.820419, 0.867339], atol=1e-6)
+    assert dg.log_prob(model, x)[4] == pytest.approx(-3.372502, rel=1e-6)
+
+
+def test_the_most_probable_health():
+    """Wikipedia's example of Viterbi's algorithm."""
+    emission = [[0.5, 0.4, 0.1], [0.1, 0.3, 0.6]]
+    model = discrete_chain([0.6, 0.4], [[0.7, 0.3], [0.4, 0.6]], emission)
+    x = np.array([[[0.0], [1.0], [2.0]]])
+    path = dg.predict(model, x)
+    assert path.tolist() == [[0, 0, 1]]
+    assert np.exp(dg.log_joint(model, x, path)) == pytest.approx([0.01512], rel=1e-9)
+    assert np.exp(dg.log_prob(model, x)) == pytest.approx([0.03628], rel=1e-9)
