@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dgjax_kernels import logistic as reference
+from dgjax_kernels import chain as chain_reference, logistic as reference
 from dgjax_kernels.blocks import pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
@@ -283,3 +283,32 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     low = jnp.where(observed > 0, low, jnp.inf).min(0)
     high = jnp.where(observed > 0, high, -jnp.inf).max(0)
     return ColumnSummary(missing, low, high, fraction.sum(0) == 0, together, scatter)
+
+
+def _chain(initial, transition, scores, lengths, posterior) -> Any:
+    from dgjax_kernels.cpu import chain, ffi
+
+    (n, t, k), dtype = scores.shape, scores.dtype
+    shown = n if posterior else 0
+    results = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in ((n,), (shown, t, k), (shown, k, k)))
+    target = ffi.target("chain", chain.handler, dtype)
+    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
+    return call(initial, transition, scores, lengths.astype(jnp.int32))
+
+
+def chain_partition(
+    initial: Float[Array, " k"], transition: Float[Array, "..."], scores: Float[Array, "n t k"], lengths: Int[Array, " n"]
+) -> Float[Array, " n"]:
+    """As `chain.log_partition`, by which transitions that differ by step are taken."""
+    if transition.ndim == 3 or scores.size == 0:
+        return chain_reference.log_partition(initial, transition, scores, lengths)
+    return _chain(initial, transition, scores, lengths, posterior=False)[0]
+
+
+def chain_expectation(
+    initial: Float[Array, " k"], transition: Float[Array, "..."], scores: Float[Array, "n t k"], lengths: Int[Array, " n"]
+) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
+    """As `chain.expectation`, by which transitions that differ by step are taken."""
+    if transition.ndim == 3 or scores.size == 0:
+        return chain_reference.expectation(initial, transition, scores, lengths)
+    return _chain(initial, transition, scores, lengths, posterior=True)
