@@ -462,6 +462,8 @@ def _one_piece(chain, work, held, arguments, results, piece):
         values[row + i] = work.values[i] + chain.top_initial + (length - 1) * chain.top_transition
         for j in range(k * k if wanted else 0):
             counts[row + i, j // k, j % k] = work.counts[j * WIDTH + i] * chain.transition[j]
+    for i in range(min(WIDTH, n - row)):
+        length = np.int64(work.lengths[i])
         if work.faults[i] != 0:
             values[row + i] = _log_forward(initial, logs, scores[row + i], length, held)
         if (work.faults[i] != 0) & wanted:
