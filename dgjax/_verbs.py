@@ -255,7 +255,7 @@ def _sample(model, key, shape):
 @kernels.compiled
 def _sample_labels(model, key, x):
     def block(rows, x):
-        # A key for each block, and none of jax.random.split(key), which folds in 0 and 1: `sample` draws labels with it.
+        # A key for each block, and none of jax.random.split(key), which folds in 0 and 1: `sample` has used those.
         return model.potentials(x).sample(jax.random.fold_in(key, ~rows[:1].sum()))
 
     return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.score_cost * num_steps(x))

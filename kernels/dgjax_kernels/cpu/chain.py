@@ -178,11 +178,18 @@ def _new_chain(initial, transition):
 
 
 @jit
+def _vectors(size):
+    """Room for so many vectors, none of which lies across two lines of memory."""
+    x = np.empty((size + 1) * WIDTH)
+    first = -x.ctypes.data % (8 * WIDTH) // 8
+    return x[first : first + size * WIDTH]
+
+
+@jit
 def _new_work(k, steps, t):
-    size = k * WIDTH
-    held, block, right = np.empty((2, t * size)), np.empty(steps * size), np.empty((1 + steps) * size)
-    c, counts, lanes = np.empty(steps * WIDTH), np.empty(k * size), np.empty((3, WIDTH))
-    return Work(held[0], held[1], block, right, np.empty(size), c, counts, lanes[0], lanes[1], lanes[2])
+    size = steps * k
+    left, right, b, c, counts = _vectors(size), _vectors(size + k), _vectors(k), _vectors(steps), _vectors(k * k)
+    return Work(_vectors(t * k), _vectors(t * k), left, right, b, c, counts, _vectors(1), _vectors(1), _vectors(1))
 
 
 @jit
@@ -252,6 +259,15 @@ def _load(scores, row, lengths, first, stop, e, at):
 
 
 @jit
+def _to_probabilities(e):
+    """exp of each, which is 0 only of minus infinity."""
+    for i in range(len(e)):
+        x = e[i]
+        p = exp(x)
+        e[i] = TINY if (p < TINY) & (x > -math.inf) else p
+
+
+@jit
 def _emissions(e, at, k, steps):
     """e = exp(score - the best), and the sum over steps of the best."""
     total = spread(0.0)
@@ -263,10 +279,7 @@ def _emissions(e, at, k, steps):
         total = total + top
         for j in range(s, s + k * WIDTH, WIDTH):
             write(e, j, read(e, j) + top * spread(-1.0))
-    for i in range(at, at + steps * k * WIDTH):
-        x = e[i]
-        p = exp(x)
-        e[i] = TINY if (p < TINY) & (x > -math.inf) else p
+    _to_probabilities(e[at : at + steps * k * WIDTH])
     return total
 
 
