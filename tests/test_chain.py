@@ -9,10 +9,10 @@ import pytest
 import dgjax_kernels as kernels
 
 CASES = {
-    "plain": {},
     "structural zeros": {"zeros": 0.3},
-    "by step": {"per_step": True},
     "by step, with zeros": {"per_step": True, "zeros": 0.3},
+    "plain": {},
+    "by step": {"per_step": True},
 }
 N, T, K = 24, 5, 3
 
@@ -27,7 +27,10 @@ def problems(seed=0, **options):
     return each, tuple(map(jnp.asarray, arrays))
 
 
-@pytest.fixture(params=CASES, ids=str)
+EASIER = (pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "by step"))
+
+
+@pytest.fixture(params=["structural zeros", "by step, with zeros", *EASIER])
 def problem(request, x64):
     return problems(**CASES[request.param])
 
@@ -77,6 +80,7 @@ def test_second_derivatives_are_those_of_finite_differences(problem):
     few = scores[3:5], lengths[3:5]
     free = jnp.isfinite(transition)
 
+    @jax.jit
     def gradient(moved):
         def value(moved):
             return kernels.chain_partition(initial, jnp.where(free, moved, -jnp.inf), *few).sum()
@@ -124,20 +128,20 @@ def test_what_lies_beyond_a_sequence_counts_for_nothing(problem):
 def test_a_path_that_nothing_allows_has_log_probability_minus_infinity_and_no_gradient(dtype):
     initial, transition = jnp.array([0, -jnp.inf], dtype), jnp.array([[-jnp.inf, 0], [-jnp.inf, 0]], dtype)
     scores, lengths = jnp.zeros((2, 4, 2), dtype).at[1, 2, 1].set(-jnp.inf), jnp.array([4, 4])
-    value, marginals, counts = kernels.chain_expectation(initial, transition, scores, lengths)
+    value, marginals, counts = jax.jit(kernels.chain_expectation)(initial, transition, scores, lengths)
     assert value.tolist() == [0, -np.inf]
     assert not np.concatenate([marginals[1].ravel(), counts[1].ravel()]).any()
-    assert kernels.chain_mode(initial, transition, scores, lengths).tolist() == [[0, 1, 1, 1], [-1] * 4]
-    drawn = kernels.chain_sample(jax.random.key(0), initial, transition, scores, lengths)
+    assert jax.jit(kernels.chain_mode)(initial, transition, scores, lengths).tolist() == [[0, 1, 1, 1], [-1] * 4]
+    drawn = jax.jit(kernels.chain_sample)(jax.random.key(0), initial, transition, scores, lengths)
     assert drawn.tolist() == [[0, 1, 1, 1], [-1] * 4]
-    grad = jax.grad(lambda a, s: kernels.chain_partition(initial, a, s, lengths).sum(), argnums=(0, 1))
+    grad = jax.jit(jax.grad(lambda a, s: kernels.chain_partition(initial, a, s, lengths).sum(), argnums=(0, 1)))
     assert all(np.isfinite(g).all() for g in grad(transition, scores))
-    assert not np.asarray(kernels.chain_entropy(initial, transition, scores, lengths)).any()
+    assert not np.asarray(jax.jit(kernels.chain_entropy)(initial, transition, scores, lengths)).any()
 
 
 def test_nan_is_never_taken_for_impossible(dtype):
     scores = jnp.zeros((1, 3, 2), dtype).at[0, 1, 0].set(jnp.nan)
-    value = kernels.chain_partition(jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype), scores, jnp.array([3]))
+    value = jax.jit(kernels.chain_partition)(jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype), scores, jnp.array([3]))
     assert np.isnan(value).all()
 
 
@@ -146,10 +150,10 @@ def test_a_surprising_step_of_a_chain_with_zeros_loses_nothing(dtype):
     zero = -jnp.inf
     initial, transition = jnp.array([0.0, -200.0], dtype), jnp.array([[0.0, zero], [zero, 0.0]], dtype)
     scores = jnp.array([[[0.0, 0.0], [-5000.0, 0.0], [0.0, 0.0]]], dtype)
-    value, marginals, _ = kernels.chain_expectation(initial, transition, scores, jnp.array([3]))
+    value, marginals, _ = jax.jit(kernels.chain_expectation)(initial, transition, scores, jnp.array([3]))
     np.testing.assert_allclose(value, [-200.0], rtol=1e-6)
     np.testing.assert_array_equal(marginals[0], [[0, 1]] * 3)
-    logs = kernels.chain_log_marginals(initial, transition, scores, jnp.array([3]))
+    logs = jax.jit(kernels.chain_log_marginals)(initial, transition, scores, jnp.array([3]))
     np.testing.assert_allclose(logs[0], [[-4800, 0]] * 3, rtol=1e-6, atol=1e-6)
 
 

@@ -37,7 +37,10 @@ def mixture(rng):
 DENSITIES = {"gaussian": gaussian, "columns": columns, "mixture": mixture}
 
 
-@pytest.fixture(params=DENSITIES, ids=str)
+OTHERS = (pytest.param(name, marks=pytest.mark.slow) for name in ("columns", "mixture"))
+
+
+@pytest.fixture(params=["gaussian", *OTHERS])
 def model(request):
     return make(request.param)
 
@@ -100,7 +103,7 @@ def test_the_twin_has_the_same_paths(model):
     assert_close(dg.predict_log_proba(twin, x, LENGTHS), dg.predict_log_proba(model, x, LENGTHS))
 
 
-@pytest.mark.parametrize("name", ["gaussian", "columns"])
+@pytest.mark.parametrize("name", ["gaussian", pytest.param("columns", marks=pytest.mark.slow)])
 def test_one_step_of_em_is_that_of_counts_over_paths(name):
     model, (x, y), weights = make(name), data(name), np.array([1, 0.5, 2, 1, 0, 1.5])
     shared = priors.Dirichlet(np.full(K, 1.5))
@@ -275,7 +278,7 @@ WRONG = {
     "labels of rows": (lambda m, x: dg.log_joint(m, x, np.zeros(N, int)), r"shape \(6, 4\)"),
     "labels out of range": (lambda m, x: dg.log_joint(m, x, np.full((N, T), K)), "from 0 to 2"),
     "samples without steps": (lambda m, x: dg.sample(m, jax.random.key(0)), "number of steps"),
-    "NaN for a CRF": (lambda m, x: dg.predict(dg.discriminative(m), x), "impute"),
+    "NaN for a CRF": (lambda m, x: dg.predict(dg.discriminative(m), x), "hidden Markov model of x"),
     "log p(x) of a CRF": (lambda m, x: dg.log_prob(dg.discriminative(m), x), "hidden_markov"),
     "a forecast of rows": (lambda m, x: dg.forecast(dg.Mixture(np.zeros(K), m.density), x, 1), "hidden Markov"),
     "a forecast of nothing": (lambda m, x: dg.forecast(m, x, 0), "steps"),

@@ -11,6 +11,9 @@ from dgjax.models._logistic import without_missing
 from dgjax.structures import Chain, Sequences
 
 
+NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by a hidden Markov model of x"
+
+
 @noun
 class LinearChainCRF:
     """p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s, y_s)).
@@ -72,7 +75,7 @@ class LinearChainCRF:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return without_missing(self.scorer.supports)
+        return without_missing(self.scorer.supports, NO_NAN)
 
 
 def steps_cost(num_labels: int) -> int:

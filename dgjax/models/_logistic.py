@@ -127,9 +127,9 @@ class Logistic:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return without_missing(self.scorer.supports)
+        return without_missing(self.scorer.supports, NO_NAN)
 
 
-def without_missing(supports: tuple[Support, ...]) -> tuple[Support, ...]:
+def without_missing(supports: tuple[Support, ...], remedy: str) -> tuple[Support, ...]:
     """The same columns, in which NaN is an error."""
-    return tuple(own._replace(words=f"{own.words}. {NO_NAN}", missing=False) for own in supports)
+    return tuple(own._replace(words=f"{own.words}. {remedy}", missing=False) for own in supports)

@@ -1,0 +1,125 @@
+"""The CPU's kernel of chains against its reference, in float64 whatever the precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgjax_kernels import chain as reference, cpu
+
+# One worker for all, for they share their compiled functions.
+pytestmark = pytest.mark.xdist_group("cpu")
+EXPECTATION, PARTITION = jax.jit(cpu.chain_expectation), jax.jit(cpu.chain_partition)
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+SHAPES = [(1, 1, 1), (5, 7, 3), (40, 30, 8), (5, 40, 17)]
+KINDS = {
+    "plain": {},
+    "structural zeros": {"zeros": 0.3},
+    "potentials in the hundreds": {"strength": 100.0, "zeros": 0.1},
+    "scores in the hundreds": {"spread": 100.0},
+    "scores in the hundreds, with zeros": {"spread": 300.0, "zeros": 0.2},
+}
+
+
+def problem(n, t, k, dtype, zeros=0.0, strength=1.0, spread=1.0, seed=0):
+    """Sequences of many lengths, with NaN beyond."""
+    rng = np.random.default_rng(seed)
+    initial, transition = np.log(rng.dirichlet(np.ones(k))), strength * np.log(rng.dirichlet(np.ones(k), k))
+    scores, lengths = 3 * spread * rng.normal(size=(n, t, k)), rng.integers(1, t + 1, n)
+    lengths[0] = t
+    initial, transition, scores = (
+        np.where(rng.random(a.shape) < share, -np.inf, a)
+        for a, share in ((initial, zeros), (transition, zeros), (scores, zeros / 4))
+    )
+    scores = np.where((np.arange(t) < lengths[:, None])[..., None], scores, np.nan)
+    return *(jnp.asarray(a, dtype) for a in (initial, transition, scores)), jnp.asarray(lengths)
+
+
+def exact(initial, transition, scores, lengths):
+    """The reference, of the same numbers in float64."""
+    with jax.enable_x64(True):
+        floats = (jnp.asarray(np.asarray(a, "float64")) for a in (initial, transition, scores))
+        return jax.tree.map(np.asarray, _exact(*floats, jnp.asarray(np.asarray(lengths))))
+
+
+_exact = jax.jit(reference.expectation)
+
+
+def assert_exact(arguments):
+    """Value, marginals and counts are those of the reference, and the value alone is too."""
+    dtype = arguments[2].dtype
+    tolerance, expected = TOLERANCE[dtype.name], exact(*arguments)
+    value, marginals, counts = EXPECTATION(*arguments)
+    assert value.dtype == marginals.dtype == counts.dtype == dtype
+    np.testing.assert_allclose(value, expected[0], rtol=tolerance)
+    np.testing.assert_allclose(PARTITION(*arguments), expected[0], rtol=tolerance)
+    np.testing.assert_allclose(marginals, expected[1], atol=tolerance)
+    np.testing.assert_allclose(counts, expected[2], rtol=tolerance, atol=10 * tolerance)
+    possible = np.isfinite(expected[0])
+    inside = (np.arange(marginals.shape[1]) < np.asarray(arguments[3])[:, None]) & possible[:, None]
+    np.testing.assert_allclose(np.asarray(marginals, "float64").sum(-1), inside, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_over_paths_are_the_references(shape, kind, dtype):
+    assert_exact(problem(*shape, dtype, **KINDS[kind]))
+
+
+def test_a_state_that_only_a_surprising_step_brings_back_is_not_lost(dtype):
+    """Chains that cannot leave their state, and one that reaches its last state by its most unlikely path alone."""
+    zero = -jnp.inf
+    apart = jnp.array([[0.0, zero, zero], [zero, 0.0, zero], [zero, zero, 0.0]], dtype)
+    scores = np.zeros((5, 7, 3))
+    scores[0, 2] = -5000, 0, -5000
+    scores[1, :6, 1], scores[1, 6] = -300, (-5000, 0, -np.inf)
+    scores[2, 3] = -np.inf, -np.inf, 0
+    scores[3, :3, 0], scores[3, 3:, 0] = -400, 300
+    scores[4, 0], scores[4, 6] = (0, -300, -600), (-600, -300, 0)
+    arguments = jnp.array([0.0, -200.0, -250.0], dtype), apart, jnp.asarray(scores, dtype), jnp.full(5, 7)
+    assert_exact(arguments)
+    assert_exact((arguments[0], apart.at[0, 2].set(-700.0).at[2, 1].set(-90.0), *arguments[2:]))
+
+
+def test_what_is_impossible_and_what_is_nan(dtype):
+    initial, transition, scores, _ = problem(5, 7, 3, dtype)
+    scores = jnp.nan_to_num(scores).at[0, 6].set(-jnp.inf).at[1, 0, 2].set(jnp.nan).at[2, 5, 1].set(jnp.inf)
+    value, marginals, counts = EXPECTATION(initial, transition, scores, jnp.full(5, 7))
+    alone = PARTITION(initial, transition, scores, jnp.full(5, 7))
+    for values in (value, alone):
+        assert np.isneginf(values[0])
+        assert np.isnan(values[1:3]).all()
+        assert np.isfinite(values[3:]).all()
+    assert not np.asarray(marginals[0]).any()
+    assert not np.asarray(counts[0]).any()
+    assert np.isfinite(marginals[3:]).all()
+    assert_exact((jnp.full(3, -jnp.inf, dtype), transition, scores[3:], jnp.full(2, 7)))
+    assert np.isnan(PARTITION(initial, transition.at[0, 1].set(jnp.nan), scores[3:], jnp.full(2, 7))).all()
+
+
+def test_a_long_chain_keeps_its_digits(dtype):
+    rng, t, k = np.random.default_rng(0), 100_000, 3
+    initial, transition = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k))
+    floats = (jnp.asarray(a, dtype) for a in (initial, transition, rng.normal(0, 3, (1, t, k))))
+    arguments = *floats, jnp.array([t])
+    value, marginals, counts = EXPECTATION(*arguments)
+    expected = exact(*arguments)
+    tolerance = {"float32": 2e-7, "float64": 1e-11}[dtype.name]
+    np.testing.assert_allclose(value, expected[0], rtol=tolerance)
+    np.testing.assert_allclose(marginals, expected[1], atol=tolerance)
+    np.testing.assert_allclose(counts, expected[2], rtol=tolerance)
+
+
+def test_vmap_is_a_loop():
+    initial, transition, scores, lengths = problem(5, 7, 3, "float32")
+    many = jnp.stack([scores, 2 * scores])
+    batched = jax.vmap(lambda s: cpu.chain_expectation(initial, transition, s, lengths))(many)
+    loop = [cpu.chain_expectation(initial, transition, s, lengths) for s in many]
+    jax.tree.map(lambda b, *each: np.testing.assert_array_equal(b, jnp.stack(each)), batched, *loop)
+
+
+def test_transitions_that_differ_by_step_go_to_the_reference():
+    initial, transition, scores, lengths = problem(5, 7, 3, "float32")
+    by_step = jnp.broadcast_to(transition, (6, 3, 3))
+    result = EXPECTATION(initial, by_step, scores, lengths)
+    np.testing.assert_allclose(result[2].sum(1), EXPECTATION(initial, transition, scores, lengths)[2], rtol=1e-5)
