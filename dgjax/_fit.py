@@ -56,10 +56,10 @@ def fit(
     log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
 
-    `x` (n, d); `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,); `prior` from `dgjax.weak_prior` or `dgjax.priors`, none is maximum
-    likelihood; `method` "em", "newton" or "lbfgs"; `tol` nats for each row that a step must gain to go on (0: never
-    stop early); `num_restarts` starts, the further ones from k-means++ with `key`, all in one vmap, the best kept;
-    `progress` shows a bar.
+    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,); `prior` from
+    `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton" or "lbfgs"; `tol` nats for
+    each row that a step must gain to go on (0: never stop early); `num_restarts` starts, the further ones from
+    k-means++ with `key`, all in one vmap, the best kept; `progress` shows a bar.
 
     Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, or
     a solution that has collapsed onto too few rows to have a density there.

@@ -10,7 +10,6 @@ from dgjax._types import Scorer, Support
 from dgjax.models._logistic import without_missing
 from dgjax.structures import Chain, Sequences
 
-
 NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by a hidden Markov model of x"
 
 
