@@ -51,15 +51,18 @@ def x64():
         yield
 
 
+LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py"
+
+
 def pytest_collection_modifyitems(items):
     """Every model in both precisions is `make test-all`; `make test` has float64 of the models in QUICK only.
 
-    And not of the kernels of discrete columns and logistic regression, which take long to compile.
+    And not of the kernels of discrete columns, logistic regression and chains, which take long to compile.
     """
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         double = params.get("dtype") == "float64" or "x64" in item.fixturenames
         model = params["case"].name if "case" in params else None
-        long = double and (item.path.name == "test_cpu_discrete.py" or model not in (None, *QUICK))
+        long = double and (item.path.name in LONG_TO_COMPILE or model not in (None, *QUICK))
         if long or model in VARIATIONS:
             item.add_marker(pytest.mark.slow)

@@ -30,12 +30,12 @@ def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
 class Op(Generic[P, T]):
     """Runs `fast[platform]` where there is one and `reference` elsewhere.
 
-    A fast form is for first arguments that are `supported`. The platform is chosen when the program is lowered, never
+    A fast form is for arguments that are `supported`. The platform is chosen when the program is lowered, never
     by Python asking for the backend. The derivative is always the reference's, so a fast form is forward-only code.
     """
 
     def __init__(
-        self, reference: Callable[P, T], supported: Callable[[Any], bool] | None = None, **fast: Callable[P, T]
+        self, reference: Callable[P, T], supported: Callable[..., bool] | None = None, **fast: Callable[P, T]
     ) -> None:
         self.reference = full_precision(reference)
         self.fast = fast
@@ -46,7 +46,7 @@ class Op(Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         if self.fast:
             args = _of_one_precision(args)  # type: ignore[assignment]
-        if self.supported is not None and not self.supported(args[0]):
+        if self.supported is not None and not self.supported(*args):
             return self.reference(*args, **kwargs)
         return self._call(*args, **kwargs)
 

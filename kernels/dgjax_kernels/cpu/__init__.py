@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dgjax_kernels import chain as chain_reference, logistic as reference
+from dgjax_kernels import logistic as reference
 from dgjax_kernels.blocks import pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
@@ -30,12 +30,12 @@ def num_pieces(n: int, row_cost: int) -> int:
     return pieces if pieces < cores else pieces // cores * cores
 
 
-def supported(x: Array) -> bool:
+def supported(x: Array, *_: Array) -> bool:
     """Whether there is a handler for these rows."""
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
-def worthwhile(x: Array) -> bool:
+def worthwhile(x: Array, *_: Array) -> bool:
     """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
 
     With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
@@ -43,6 +43,12 @@ def worthwhile(x: Array) -> bool:
     full covariances, with missing cells 6 to 40 times as fast, a handler pays for any number.
     """
     return supported(x) and x.size >= MANY_CELLS
+
+
+def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
+    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores."""
+    del initial, lengths
+    return transition.ndim == 2 and worthwhile(scores)
 
 
 def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums, more=()) -> Any:
@@ -297,18 +303,20 @@ def _chain(initial, transition, scores, lengths, posterior) -> Any:
 
 
 def chain_partition(
-    initial: Float[Array, " k"], transition: Float[Array, "..."], scores: Float[Array, "n t k"], lengths: Int[Array, " n"]
+    initial: Float[Array, " k"],
+    transition: Float[Array, "k k"],
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
 ) -> Float[Array, " n"]:
-    """As `chain.log_partition`, by which transitions that differ by step are taken."""
-    if transition.ndim == 3 or scores.size == 0:
-        return chain_reference.log_partition(initial, transition, scores, lengths)
+    """As `chain.log_partition`, for moves that are the same at each step."""
     return _chain(initial, transition, scores, lengths, posterior=False)[0]
 
 
 def chain_expectation(
-    initial: Float[Array, " k"], transition: Float[Array, "..."], scores: Float[Array, "n t k"], lengths: Int[Array, " n"]
+    initial: Float[Array, " k"],
+    transition: Float[Array, "k k"],
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
 ) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
-    """As `chain.expectation`, by which transitions that differ by step are taken."""
-    if transition.ndim == 3 or scores.size == 0:
-        return chain_reference.expectation(initial, transition, scores, lengths)
+    """As `chain.expectation`, for moves that are the same at each step."""
     return _chain(initial, transition, scores, lengths, posterior=True)

@@ -1,159 +1,73 @@
-"""The kernel of `chain.expectation` on a CPU: eight sequences side by side, forward and backward in probabilities.
+"""The kernel of `chain.expectation` and `chain.log_partition` on a CPU: WIDTH sequences side by side, in float64.
 
-All arithmetic is in float64. Nothing that is possible ever becomes 0: what falls below TINY is taken for TINY. That only
-ever adds to a sum over paths, and what it can have added is known at the end: less than TINY times the largest of the
-backward values b by the product of two steps' shares c of the total. Where that may be no rounding error, as after a step
-that nothing but the most unlikely path survives, the sequence is done again in logarithms, as the reference does it.
+Forward and backward in probabilities, in which nothing that is possible becomes 0: what falls below TINY is taken for
+TINY. That only ever adds to a sum over paths, at most TINY times the largest backward value b, divided by the shares
+c of two steps. A sequence where this may be no rounding error, as after a step that only a most unlikely path survives,
+is done again in logarithms, by the recursions of the reference. Without the backward pass b is not known: then a state
+that is possible but is reached from below LEAST_REACHED is one such case.
 
-Letters: k states, a (k, WIDTH) p(y_s, score of s | steps before s), c its sum, b (k, WIDTH) what follows given y_s,
-e (k, WIDTH) exp(score - the best state's), g p(y_s | all steps).
+Letters: k states, e (k, WIDTH) exp(score - the best state's), a (k, WIDTH) p(y_s, score of s | steps before s), c its
+sum, b (k, WIDTH) what follows given y_s, in proportion, g p(y_s | all steps).
 """
 
 import math
-import operator
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core.datamodel import models
-from numba.extending import overload, register_model
 
 from dgjax_kernels.cpu import ffi
-from dgjax_kernels.cpu.ffi import inlined, intrinsic, jit
-from dgjax_kernels.cpu.lanes import exp, fast, log
+from dgjax_kernels.cpu.chain_logs import backward, forward
+from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.lanes import exp, log
+from dgjax_kernels.cpu.vectors import (
+    TINY,
+    WIDTH,
+    add_counts,
+    below,
+    finite,
+    inverse,
+    larger,
+    lifted,
+    number,
+    numbers,
+    product,
+    rare,
+    read,
+    short,
+    spread,
+    write,
+)
 
-WIDTH = 8
-TINY, LEAST_SHARE, MOST, LEAST_REACHED = 1e-100, 1e-25, 1e25, 1e-75
-BLOCK = 1024  # states of consecutive steps that are worked on at once: 64 kB in WIDTH lanes
-
-
-class Vector(types.Type):
-    """WIDTH numbers in registers."""
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, VALUES)
-
-
-VECTOR, VALUES = Vector("vector"), ir.VectorType(ir.DoubleType(), WIDTH)
-CONTRACT = ("contract",)
-
-
-def _all(x):
-    return ir.Constant(VALUES, [x] * WIDTH)
-
-
-def _place(context, builder, signature, arguments):
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.bitcast(builder.gep(array.data, [arguments[1]]), VALUES.as_pointer())
-
-
-@intrinsic
-def read(typingctx, array, offset):
-    """The numbers at an offset of an array."""
-    return VECTOR(array, types.intp), lambda c, b, s, a: b.load(_place(c, b, s, a), align=8)
-
-
-@intrinsic
-def write(typingctx, array, offset, vector):
-    """Puts them there."""
-
-    def build(c, b, s, a):
-        b.store(a[2], _place(c, b, s, a), align=8)
-        return c.get_dummy_value()
-
-    return types.void(array, types.intp, VECTOR), build
-
-
-@intrinsic
-def spread(typingctx, x):
-    """The same number in all places."""
-
-    def build(c, b, s, a):
-        zero = ir.Constant(ir.IntType(32), 0)
-        first = b.insert_element(ir.Constant(VALUES, ir.Undefined), a[0], zero)
-        return b.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
-
-    return VECTOR(types.float64), build
-
-
-def _of_one(build):
-    return intrinsic(lambda typingctx, x: (VECTOR(VECTOR), lambda c, b, s, a: build(b, *a)))
-
-
-def _of_two(build):
-    return intrinsic(lambda typingctx, x, y: (VECTOR(VECTOR, VECTOR), lambda c, b, s, a: build(b, *a)))
-
-
-def _where(b, test, x, y, first, second):
-    return b.select(b.fcmp_ordered(test, x, y), first, second)
-
-
-def _lifted(b, x):
-    above = _where(b, "<", x, _all(TINY), _all(TINY), x)
-    return _where(b, ">", x, _all(0.0), above, x)
-
-
-_plus = _of_two(lambda b, x, y: b.fadd(x, y, flags=CONTRACT))
-_times = _of_two(lambda b, x, y: b.fmul(x, y, flags=CONTRACT))
-lifted = _of_one(_lifted)
-"""What is possible is at least TINY."""
-larger = _of_two(lambda b, x, y: _where(b, ">", x, y, x, y))
-"""The larger of two, the second if the first is NaN."""
-inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
-"""1 / x for positive x, else 0."""
-finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
-"""0 in place of minus infinity."""
-below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
-"""1 where the first is the smaller, else 0."""
-short = _of_one(lambda b, x: _where(b, ">=", x, _all(LEAST_SHARE), _all(0.0), _all(1.0)))
-"""1 where a share is too small, or NaN."""
-rare = _of_two(lambda b, x, y: _where(b, ">", x, _all(0.0), _where(b, "<", x, y, x, y), y))
-"""The smaller of two, of those that are positive."""
-
-
-@overload(operator.add)
-def _add(x, y):
-    return (lambda x, y: _plus(x, y)) if x is VECTOR and y is VECTOR else None
-
-
-@overload(operator.mul)
-def _multiply(x, y):
-    return (lambda x, y: _times(x, y)) if x is VECTOR and y is VECTOR else None
-
-
-class Chain(NamedTuple):
-    """What all sequences share, relative to its largest: probabilities, those of transitions both ways round."""
-
-    k: int
-    initial: np.ndarray  # (k,)
-    transition: np.ndarray  # (k k,)
-    reverse: np.ndarray  # (k k,)
-    top_initial: float
-    top_transition: float
-    steps: int  # of a block
+MOST, LEAST_REACHED = 1e25, 1e-75
+BLOCK = 512  # states of consecutive steps that are worked on at once: 32 kB in WIDTH lanes
 
 
 class Work(NamedTuple):
-    """Of the sequences at work: all steps if the posterior is wanted, else those of a block."""
+    """What sequences are worked on with. Addresses, which unlike arrays cost nothing to hand on.
 
-    e: np.ndarray  # (t, k, WIDTH)
-    a: np.ndarray  # (t, k, WIDTH), later g
-    left: np.ndarray  # (steps, k, WIDTH): a / c of a step
-    right: np.ndarray  # (1 + steps, k, WIDTH): e b of the next
-    b: np.ndarray  # (k, WIDTH)
-    c: np.ndarray  # (steps, WIDTH)
-    counts: np.ndarray  # (k, k, WIDTH)
-    lengths: np.ndarray  # (WIDTH,)
-    values: np.ndarray  # (WIDTH,)
-    faults: np.ndarray  # (WIDTH,): not 0 where logarithms are needed
+    Potentials are relative to the largest; e and a are held for all steps if the posterior is wanted, else of a block.
+    """
+
+    k: int
+    steps: int  # of a block
+    wanted: bool
+    initial: int  # (k,)
+    transition: int  # (k, k)
+    reverse: int  # (k, k): its transpose
+    e: int  # (t, k, WIDTH)
+    a: int  # (t, k, WIDTH), later g
+    left: int  # (steps, k, WIDTH): a / c of a step
+    right: int  # (1 + steps, k, WIDTH): e b, of the step before first
+    b: int  # (k, WIDTH)
+    c: int  # (steps, WIDTH)
+    counts: int  # (k, k, WIDTH)
+    lengths: int  # (WIDTH,)
+    values: int  # (WIDTH,)
+    faults: int  # (WIDTH,): not 0 where logarithms are needed
 
 
 @jit
-def _probabilities(logs, into):
+def _to_shares(logs, into):
     """exp(logs - the largest), which is returned: 0 only of minus infinity."""
     top = -math.inf
     for i in range(len(logs)):
@@ -167,95 +81,41 @@ def _probabilities(logs, into):
 
 
 @jit
-def _new_chain(initial, transition):
-    k = len(initial)
-    pi, A, B = np.empty(k), np.empty(k * k), np.empty(k * k)
-    top_initial, top_transition = _probabilities(initial, pi), _probabilities(transition.reshape(k * k), A)
-    for i in range(k):
-        for j in range(k):
-            B[j * k + i] = A[i * k + j]
-    return Chain(k, pi, A, B, top_initial, top_transition, max(4, BLOCK // k))
+def _new_work(room, k, steps, held, wanted):
+    """Cuts the room up, in multiples of a vector."""
+    line, square, block = 8 * WIDTH, 8 * WIDTH * k * k, 8 * WIDTH * steps * k
+    initial = room + -room % line
+    transition = initial + line * k
+    reverse = transition + square
+    counts = reverse + square
+    b = counts + square
+    c = b + line * k
+    lanes = c + line * steps
+    left = lanes + 3 * line
+    right = left + block
+    e = right + block + line * k
+    a = e + line * held * k
+    values, faults = lanes + line, lanes + 2 * line
+    return Work(k, steps, wanted, initial, transition, reverse, e, a, left, right, b, c, counts, lanes, values, faults)
 
 
 @jit
-def _vectors(size):
-    """Room for so many vectors, none of which lies across two lines of memory."""
-    x = np.empty((size + 1) * WIDTH)
-    first = -x.ctypes.data % (8 * WIDTH) // 8
-    return x[first : first + size * WIDTH]
+def _words(k, steps, held):
+    """The room that it takes."""
+    return WIDTH * (k * (3 * k + 3 + 2 * steps + 2 * held) + steps + 4)
 
 
 @jit
-def _new_work(k, steps, t):
-    size = steps * k
-    left, right, b, c, counts = _vectors(size), _vectors(size + k), _vectors(k), _vectors(steps), _vectors(k * k)
-    return Work(_vectors(t * k), _vectors(t * k), left, right, b, c, counts, _vectors(1), _vectors(1), _vectors(1))
-
-
-@jit
-def _product(M, k, x, at, y, into):
-    """y_j = sum over i of M_ij x_i."""
-    for j in range(0, k - 3, 4):
-        y0, y1, y2, y3 = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
-        for i in range(k):
-            m, xi = i * k + j, read(x, at + i * WIDTH)
-            y0 = y0 + spread(M[m]) * xi
-            y1 = y1 + spread(M[m + 1]) * xi
-            y2 = y2 + spread(M[m + 2]) * xi
-            y3 = y3 + spread(M[m + 3]) * xi
-        write(y, into + j * WIDTH, y0)
-        write(y, into + (j + 1) * WIDTH, y1)
-        write(y, into + (j + 2) * WIDTH, y2)
-        write(y, into + (j + 3) * WIDTH, y3)
-    for j in range(k // 4 * 4, k):
-        y0 = spread(0.0)
-        for i in range(k):
-            y0 = y0 + spread(M[i * k + j]) * read(x, at + i * WIDTH)
-        write(y, into + j * WIDTH, y0)
-
-
-@jit
-def _add_counts(left, right, counts, k, steps):
-    """counts_ij += sum over steps of left_i and the next step's right_j."""
-    size = k * WIDTH
-    for i in range(k):
-        for j in range(0, k - 3, 4):
-            at = (i * k + j) * WIDTH
-            c0, c1, c2, c3 = (
-                read(counts, at),
-                read(counts, at + WIDTH),
-                read(counts, at + 2 * WIDTH),
-                read(counts, at + 3 * WIDTH),
-            )
-            for s in range(steps):
-                a, w = read(left, s * size + i * WIDTH), (s + 1) * size + j * WIDTH
-                c0 = c0 + a * read(right, w)
-                c1 = c1 + a * read(right, w + WIDTH)
-                c2 = c2 + a * read(right, w + 2 * WIDTH)
-                c3 = c3 + a * read(right, w + 3 * WIDTH)
-            write(counts, at, c0)
-            write(counts, at + WIDTH, c1)
-            write(counts, at + 2 * WIDTH, c2)
-            write(counts, at + 3 * WIDTH, c3)
-        for j in range(k // 4 * 4, k):
-            at = (i * k + j) * WIDTH
-            c0 = read(counts, at)
-            for s in range(steps):
-                c0 = c0 + read(left, s * size + i * WIDTH) * read(right, (s + 1) * size + j * WIDTH)
-            write(counts, at, c0)
-
-
-@jit
-def _load(scores, row, lengths, first, stop, e, at):
+def _load(scores, row, lengths, first, stop, e):
     """Scores of steps from first to stop, 0 beyond a sequence's length."""
     k = scores.shape[2]
     for n in range(WIDTH):
         end = max(first, min(stop, np.int64(lengths[n])))
         for s in range(first, end):
             for j in range(k):
-                e[at + ((s - first) * k + j) * WIDTH + n] = scores[row + n, s, j]
+                e[((s - first) * k + j) * WIDTH + n] = scores[row + n, s, j]
         for i in range((end - first) * k, (stop - first) * k):
-            e[at + i * WIDTH + n] = 0.0
+            e[i * WIDTH + n] = 0.0
 
 
 @jit
@@ -265,6 +125,13 @@ def _to_probabilities(e):
         x = e[i]
         p = exp(x)
         e[i] = TINY if (p < TINY) & (x > -math.inf) else p
+
+
+@jit
+def _to_logs(c):
+    """log of each."""
+    for i in range(len(c)):
+        c[i] = log(c[i])
 
 
 @jit
@@ -279,20 +146,20 @@ def _emissions(e, at, k, steps):
         total = total + top
         for j in range(s, s + k * WIDTH, WIDTH):
             write(e, j, read(e, j) + top * spread(-1.0))
-    _to_probabilities(e[at : at + steps * k * WIDTH])
+    _to_probabilities(numbers(e + 8 * at, steps * k * WIDTH))
     return total
 
 
 @jit
-def _step(chain, work, s, held, scale, wanted):
-    """a of a step from that of the one before, its sum, and whether a state is reached by the most unlikely alone."""
-    k, a, e, size = chain.k, work.a, work.e, chain.k * WIDTH
+def _step(work, s, held, scale):
+    """a of a step from that of the one before; its sum, and whether a state is reached from below LEAST_REACHED."""
+    k, a, e, size, wanted = work.k, work.a, work.e, work.k * WIDTH, work.wanted
     to, total, least = (s if wanted else s % 2) * size, spread(0.0), spread(1.0)
     if s == 0:
         for j in range(k):
-            write(a, to + j * WIDTH, spread(chain.initial[j]))
+            write(a, to + j * WIDTH, spread(number(work.initial, j)))
     else:
-        _product(chain.transition, k, a, (s - 1 if wanted else (s - 1) % 2) * size, a, to)
+        product(work.transition, k, a, (s - 1 if wanted else (s - 1) % 2) * size, a, to)
     if not wanted:
         for j in range(to, to + size, WIDTH):
             least = rare(read(a, j), least)
@@ -304,22 +171,28 @@ def _step(chain, work, s, held, scale, wanted):
 
 
 @jit
-def _forward(chain, work, scores, row, t, wanted):
+def _forward(work, scores, row, t):
     """Fills e, a, values and faults."""
-    k, c, lengths = chain.k, work.c, read(work.lengths, 0)
+    k, c, lengths = work.k, work.c, read(work.lengths, 0)
     value, faults, scale = spread(0.0), spread(0.0), spread(1.0)
-    for first in range(0, t, chain.steps):
-        stop = min(first + chain.steps, t)
-        held = first * k * WIDTH if wanted else 0
-        _load(scores, row, work.lengths, first, stop, work.e, held)
+    for first in range(0, t, work.steps):
+        stop = min(first + work.steps, t)
+        held = first * k * WIDTH if work.wanted else 0
+        _load(
+            scores,
+            row,
+            numbers(work.lengths, WIDTH),
+            first,
+            stop,
+            numbers(work.e + 8 * held, (stop - first) * k * WIDTH),
+        )
         gained = _emissions(work.e, held, k, stop - first)
         for s in range(first, stop):
-            total, unlikely = _step(chain, work, s, held + (s - first) * k * WIDTH, scale, wanted)
+            total, unlikely = _step(work, s, held + (s - first) * k * WIDTH, scale)
             scale, inside = inverse(total), below(spread(float(s)), lengths)
             faults = faults + inside * (short(total) + unlikely)
             write(c, (s - first) * WIDTH, inside * total + below(lengths, spread(s + 1.0)))
-        for i in range((stop - first) * WIDTH):
-            c[i] = log(c[i])
+        _to_logs(numbers(c, (stop - first) * WIDTH))
         for s in range(stop - first):
             gained = gained + read(c, s * WIDTH)
         value = value + gained
@@ -328,10 +201,10 @@ def _forward(chain, work, scores, row, t, wanted):
 
 
 @jit
-def _back(chain, work, s, first, scale, shift):
+def _back(work, s, first, scale, shift):
     """b of a step from e b of the next; the sum over states of a b, and the largest b."""
-    size, a, b, total, most = chain.k * WIDTH, work.a, work.b, spread(0.0), spread(1.0)
-    _product(chain.reverse, chain.k, work.right, (s + 1 - first) * size, b, 0)
+    size, a, b, total, most = work.k * WIDTH, work.a, work.b, spread(0.0), spread(1.0)
+    product(work.reverse, work.k, work.right, (s + 1 - first) * size, b, 0)
     for i in range(0, size, WIDTH):
         p = lifted(read(b, i) * scale) + shift
         most = larger(p, most)
@@ -341,9 +214,9 @@ def _back(chain, work, s, first, scale, shift):
 
 
 @jit
-def _backward(chain, work, marginals, row, t):
+def _backward(work, marginals, row, t):
     """Turns a into g, and adds to the counts and the faults."""
-    k, size, steps, lengths = chain.k, chain.k * WIDTH, chain.steps, read(work.lengths, 0)
+    k, size, steps, lengths = work.k, work.k * WIDTH, work.steps, read(work.lengths, 0)
     faults, over, whole = read(work.faults, 0), spread(0.0), spread(1.0)
     for i in range(0, k * size, WIDTH):
         write(work.counts, i, spread(0.0))
@@ -356,11 +229,11 @@ def _backward(chain, work, marginals, row, t):
         for s in range(stop - 1, first - 1, -1):
             more = below(spread(s + 1.0), lengths)
             scale = over * more
-            total, most = _back(chain, work, s, first, scale, whole + more * spread(-1.0))
+            total, most = _back(work, s, first, scale, whole + more * spread(-1.0))
             over = inverse(total)
             faults = faults + below(spread(float(s)), lengths) * (short(total) + below(spread(MOST), most))
             _shares(work, s, first, size, over, scale)
-        _add_counts(work.left, work.right, work.counts, k, stop - first)
+        add_counts(work.left, work.right, work.counts, k, stop - first)
         _store(work, marginals, row, first, stop)
     write(work.faults, 0, faults)
 
@@ -380,135 +253,98 @@ def _shares(work, s, first, size, over, scale):
 def _store(work, marginals, row, first, stop):
     """Marginals of steps from first to stop, 0 beyond a sequence's length."""
     n_rows, _, k = marginals.shape
+    lengths, g = numbers(work.lengths, WIDTH), numbers(work.a + 8 * first * k * WIDTH, (stop - first) * k * WIDTH)
     for n in range(min(WIDTH, n_rows - row)):
-        end = max(first, min(stop, np.int64(work.lengths[n])))
+        end = max(first, min(stop, np.int64(lengths[n])))
         for s in range(first, end):
             for j in range(k):
-                marginals[row + n, s, j] = work.a[(s * k + j) * WIDTH + n]
+                marginals[row + n, s, j] = g[((s - first) * k + j) * WIDTH + n]
         for s in range(end, stop):
             for j in range(k):
                 marginals[row + n, s, j] = 0.0
 
 
-@fast
-def _log_sums(x, logs, k, y):
-    """y_j = log sum over i of exp(x_i + logs_ji); minus infinity of nothing."""
-    for j in range(k):
-        top, total = -math.inf, 0.0
+@jit
+def _store_counts(work, counts, row):
+    """Counts of all sequences."""
+    k = work.k
+    sums = numbers(work.counts, k * k * WIDTH)
+    for n in range(min(WIDTH, len(counts) - row)):
         for i in range(k):
-            z = x[i] + logs[j * k + i]
-            top = z if z > top else top
-        top = top if top > -math.inf else 0.0
-        for i in range(k):
-            total += exp(x[i] + logs[j * k + i] - top)
-        y[j] = -math.inf if total == 0 else math.log(total) + top
+            for j in range(k):
+                counts[row + n, i, j] = sums[(i * k + j) * WIDTH + n] * number(work.transition, i * k + j)
 
 
 @jit
-def _less_total(x, k):
-    """x relative to the log of the sum of its exp, which is returned."""
-    top, total = -math.inf, 0.0
-    for j in range(k):
-        top = x[j] if x[j] > top else top
-    top = top if top > -math.inf else 0.0
-    for j in range(k):
-        total += exp(x[j] - top)
-    gained = -math.inf if total == 0 else math.log(total) + top
-    for j in range(k):
-        x[j] -= gained if total != 0 else 0.0
-    return gained
-
-
-@jit
-def _log_forward(initial, logs, scores, length, filtered):
-    """log p(y_s | steps up to s) of one sequence (length or 2, k), and the log-partition."""
-    k, slots, value = len(initial), len(filtered), 0.0
-    for s in range(length):
-        now = filtered[s % slots]
-        if s > 0:
-            _log_sums(filtered[(s - 1) % slots], logs, k, now)
-        for j in range(k):
-            now[j] = (np.float64(initial[j]) if s == 0 else now[j]) + scores[s, j]
-        value += _less_total(now, k)
+def _in_logs(work, initial, logs, scores, length, marginals, counts, row):
+    """One sequence again: its log-partition, and all else if wanted."""
+    k = work.k
+    held = length if work.wanted else 2
+    filtered = numbers(work.a, held * k).reshape(held, k)
+    value = forward(initial, logs, scores[row], length, filtered)
+    if work.wanted:
+        sums = numbers(work.counts, k * k)
+        for i in range(k * k):
+            sums[i] = 0.0
+        backward(logs, length, filtered, marginals[row], sums)
+        for i in range(k):
+            for j in range(k):
+                counts[row, i, j] = sums[i * k + j]
     return value
 
 
-@jit
-def _log_backward(logs, length, filtered, marginals, sums):
-    """Marginals and counts of one sequence, from p(y_s | y_s+1, steps up to s)."""
-    k = filtered.shape[1]
-    later, norms = np.empty(k), np.empty(k)
-    for j in range(k):
-        later[j] = exp(filtered[length - 1, j])
-        marginals[length - 1, j] = later[j]
-    for s in range(length - 2, -1, -1):
-        x, total = filtered[s], 0.0
-        _log_sums(x, logs, k, norms)
-        for i in range(k):
-            own = 0.0
-            for j in range(k):
-                pair = later[j] * exp(x[i] + logs[j * k + i] - norms[j]) if norms[j] != -math.inf else 0.0
-                sums[i * k + j] += pair
-                own += pair
-            total += own
-            x[i] = own
-        for i in range(k):
-            later[i] = x[i] / total if total != 0 else 0.0
-            marginals[s, i] = later[i]
-
-
 @inlined
-def _one_piece(chain, work, held, arguments, results, piece):
-    """WIDTH sequences: side by side, and those that need it again, in logarithms, one by one."""
+def _sequences(work, shift, arguments, results, row):
+    """WIDTH sequences side by side, and again, one by one, those that need logarithms."""
     (initial, logs, scores, lengths), (values, marginals, counts) = arguments, results
-    n, t, k = scores.shape
-    row, wanted, longest = piece * WIDTH, len(marginals) > 0, 1
+    n, t, longest = scores.shape[0], scores.shape[1], 1
+    lanes, log_partition, faults = (
+        numbers(work.lengths, WIDTH),
+        numbers(work.values, WIDTH),
+        numbers(work.faults, WIDTH),
+    )
     for i in range(WIDTH):
-        work.lengths[i] = lengths[row + i] if row + i < n else 0
-        longest = max(longest, np.int64(work.lengths[i]))
-    _forward(chain, work, scores, row, longest, wanted)
-    if wanted:
-        _backward(chain, work, marginals, row, longest)
+        lanes[i] = lengths[row + i] if row + i < n else 0
+        longest = max(longest, np.int64(lanes[i]))
+    _forward(work, scores, row, longest)
+    if work.wanted:
+        _backward(work, marginals, row, longest)
         _store(work, marginals, row, longest, t)
-    for i in range(min(WIDTH, n - row)):
-        length = np.int64(work.lengths[i])
-        values[row + i] = work.values[i] + chain.top_initial + (length - 1) * chain.top_transition
-        for j in range(k * k if wanted else 0):
-            counts[row + i, j // k, j % k] = work.counts[j * WIDTH + i] * chain.transition[j]
-    for i in range(min(WIDTH, n - row)):
-        length = np.int64(work.lengths[i])
-        if work.faults[i] != 0:
-            values[row + i] = _log_forward(initial, logs, scores[row + i], length, held)
-        if (work.faults[i] != 0) & wanted:
-            for j in range(k * k):
-                work.counts[j] = 0.0
-            _log_backward(logs, length, held, marginals[row + i], work.counts)
-            for j in range(k * k):
-                counts[row + i, j // k, j % k] = work.counts[j]
+        _store_counts(work, counts, row)
+    for i in range(row, min(row + WIDTH, n)):
+        if faults[i - row] == 0:
+            values[i] = log_partition[i - row] + shift[0] + (lanes[i - row] - 1) * shift[1]
+        else:
+            length = np.int64(lanes[i - row])
+            values[i] = _in_logs(work, initial, logs, scores, length, marginals, counts, i)
 
 
 @inlined
-def _pieces(address, dtype):
+def _pieces(address, piece, dtype):
     frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
     scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
     values, marginals = ffi.vector(frame, outputs, 0, dtype), ffi.cube(frame, outputs, 1, dtype)
     counts = ffi.cube(frame, outputs, 2, dtype)
-    piece = ffi.next_piece(address)
-    if piece < 0:
-        return
-    k, wanted = len(initial), len(marginals) > 0
-    chain, logs = _new_chain(initial, transition), np.empty(k * k)
-    held = scores.shape[1] if wanted else chain.steps
-    work = _new_work(k, chain.steps, held)
+    k, wanted, logs = len(initial), len(marginals) > 0, np.empty(transition.size)
+    steps = max(4, BLOCK // k)
+    held = scores.shape[1] if wanted else steps
+    room = ffi.allocate(_words(k, steps, held))
+    work = _new_work(room, k, steps, held, wanted)
+    A, B = numbers(work.transition, k * k), numbers(work.reverse, k * k)
     for i in range(k):
         for j in range(k):
-            logs[j * k + i] = transition[i, j]
+            A[i * k + j] = logs[j * k + i] = transition[i, j]
+    shift = _to_shares(initial, numbers(work.initial, k)), _to_shares(A, A)
+    for i in range(k):
+        for j in range(k):
+            B[j * k + i] = A[i * k + j]
     arguments, results = (initial, logs, scores, lengths), (values, marginals, counts)
     while piece >= 0:
-        _one_piece(chain, work, work.a[: held * k].reshape(held, k), arguments, results, piece)
+        _sequences(work, shift, arguments, results, piece * WIDTH)
         ffi.done(address)
         piece = ffi.next_piece(address)
+    ffi.free(room)
 
 
 def handler(dtype, sources):
@@ -520,7 +356,9 @@ def handler(dtype, sources):
         if ffi.called(address):
             pieces = -(-ffi.size(address, ffi.FRAME_RESULTS, 0, 0) // WIDTH)
             return ffi.spread(address, pieces, ffi.own_address(), sources)
-        _pieces(address, dtype)
+        piece = ffi.next_piece(address)
+        if piece >= 0:
+            _pieces(address, piece, dtype)
         return ffi.leave(address)
 
     return chain

@@ -1,0 +1,75 @@
+"""One chain in logarithms, by the recursions of the reference: for what probabilities cannot hold."""
+
+import math
+
+import numpy as np
+
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.lanes import exp, fast
+
+
+@fast
+def _log_sums(x, logs, k, y):
+    """y_j = log sum over i of exp(x_i + logs_ji); minus infinity of nothing."""
+    for j in range(k):
+        top, total = -math.inf, 0.0
+        for i in range(k):
+            z = x[i] + logs[j * k + i]
+            top = z if z > top else top
+        top = top if top > -math.inf else 0.0
+        for i in range(k):
+            total += exp(x[i] + logs[j * k + i] - top)
+        y[j] = -math.inf if total == 0 else math.log(total) + top
+
+
+@jit
+def _less_total(x, k):
+    """x relative to the log of the sum of its exp, which is returned."""
+    top, total = -math.inf, 0.0
+    for j in range(k):
+        top = x[j] if x[j] > top else top
+    top = top if top > -math.inf else 0.0
+    for j in range(k):
+        total += exp(x[j] - top)
+    gained = -math.inf if total == 0 else math.log(total) + top
+    for j in range(k):
+        x[j] -= gained if total != 0 else 0.0
+    return gained
+
+
+@jit
+def forward(initial, logs, scores, length, filtered):
+    """log p(y_s | steps up to s) of one sequence (length or 2, k), and the log-partition."""
+    k, slots, value = len(initial), len(filtered), 0.0
+    for s in range(length):
+        now = filtered[s % slots]
+        if s > 0:
+            _log_sums(filtered[(s - 1) % slots], logs, k, now)
+        for j in range(k):
+            now[j] = (np.float64(initial[j]) if s == 0 else now[j]) + scores[s, j]
+        value += _less_total(now, k)
+    return value
+
+
+@jit
+def backward(logs, length, filtered, marginals, sums):
+    """Marginals and counts of one sequence, from p(y_s | y_s+1, steps up to s)."""
+    k = filtered.shape[1]
+    later, norms = np.empty(k), np.empty(k)
+    for j in range(k):
+        later[j] = exp(filtered[length - 1, j])
+        marginals[length - 1, j] = later[j]
+    for s in range(length - 2, -1, -1):
+        x, total = filtered[s], 0.0
+        _log_sums(x, logs, k, norms)
+        for i in range(k):
+            own = 0.0
+            for j in range(k):
+                pair = later[j] * exp(x[i] + logs[j * k + i] - norms[j]) if norms[j] != -math.inf else 0.0
+                sums[i * k + j] += pair
+                own += pair
+            total += own
+            x[i] = own
+        for i in range(k):
+            later[i] = x[i] / total if total != 0 else 0.0
+            marginals[s, i] = later[i]

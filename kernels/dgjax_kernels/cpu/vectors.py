@@ -1,0 +1,198 @@
+"""Numbers of WIDTH sequences side by side, in one register of the machine, and arithmetic on them."""
+
+import math
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.extending import overload, register_model
+from numba.np.numpy_support import carray
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import intrinsic, jit
+
+WIDTH = 8
+TINY, LEAST_SHARE = 1e-100, 1e-25
+
+
+class Vector(types.Type):
+    """WIDTH numbers in registers."""
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, VALUES)
+
+
+VECTOR, VALUES = Vector("vector"), ir.VectorType(ir.DoubleType(), WIDTH)
+CONTRACT = ("contract",)
+
+
+def _all(x):
+    return ir.Constant(VALUES, [x] * WIDTH)
+
+
+def _place(builder, arguments, kind):
+    # As a sum of integers made a pointer, LLVM 22 left out counts[0, 0] of few steps and states, once out of the cache.
+    start = builder.inttoptr(arguments[0], ir.DoubleType().as_pointer())
+    return builder.bitcast(builder.gep(start, [arguments[1]]), kind.as_pointer())
+
+
+@intrinsic
+def read(typingctx, address, offset):
+    """The numbers at an offset from an address."""
+    return VECTOR(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, VALUES), align=8 * WIDTH)
+
+
+@intrinsic
+def number(typingctx, address, offset):
+    """The number there."""
+    return types.float64(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, ir.DoubleType()))
+
+
+@intrinsic
+def write(typingctx, address, offset, vector):
+    """Puts them there."""
+
+    def build(c, b, s, a):
+        b.store(a[2], _place(b, a, VALUES), align=8 * WIDTH)
+        return c.get_dummy_value()
+
+    return types.void(types.intp, types.intp, VECTOR), build
+
+
+@jit
+def numbers(address, size):
+    """The same as an array."""
+    return carray(ffi.pointer(address, np.float64), (size,))
+
+
+@intrinsic
+def spread(typingctx, x):
+    """The same number in all places."""
+
+    def build(c, b, s, a):
+        zero = ir.Constant(ir.IntType(32), 0)
+        first = b.insert_element(ir.Constant(VALUES, ir.Undefined), a[0], zero)
+        return b.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
+
+    return VECTOR(types.float64), build
+
+
+def _of_one(build):
+    return intrinsic(lambda typingctx, x: (VECTOR(VECTOR), lambda c, b, s, a: build(b, *a)))
+
+
+def _of_two(build):
+    return intrinsic(lambda typingctx, x, y: (VECTOR(VECTOR, VECTOR), lambda c, b, s, a: build(b, *a)))
+
+
+def _where(b, test, x, y, first, second):
+    return b.select(b.fcmp_ordered(test, x, y), first, second)
+
+
+def _lifted(b, x):
+    above = _where(b, "<", x, _all(TINY), _all(TINY), x)
+    return _where(b, ">", x, _all(0.0), above, x)
+
+
+_plus = _of_two(lambda b, x, y: b.fadd(x, y, flags=CONTRACT))
+_times = _of_two(lambda b, x, y: b.fmul(x, y, flags=CONTRACT))
+lifted = _of_one(_lifted)
+"""What is possible is at least TINY."""
+larger = _of_two(lambda b, x, y: _where(b, ">", x, y, x, y))
+"""The larger of two, the second if the first is NaN."""
+inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
+"""1 / x for positive x, else 0."""
+finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
+"""0 in place of minus infinity."""
+below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
+"""1 where the first is the smaller, else 0."""
+short = _of_one(lambda b, x: _where(b, ">=", x, _all(LEAST_SHARE), _all(0.0), _all(1.0)))
+"""1 where a share is too small, or NaN."""
+rare = _of_two(lambda b, x, y: _where(b, ">", x, _all(0.0), _where(b, "<", x, y, x, y), y))
+"""The smaller of two, of those that are positive."""
+
+
+@overload(operator.add)
+def _add(x, y):
+    return (lambda x, y: _plus(x, y)) if x is VECTOR and y is VECTOR else None
+
+
+@overload(operator.mul)
+def _multiply(x, y):
+    return (lambda x, y: _times(x, y)) if x is VECTOR and y is VECTOR else None
+
+
+@jit
+def _four(address, at):
+    """Vectors of four neighbouring states."""
+    return read(address, at), read(address, at + WIDTH), read(address, at + 2 * WIDTH), read(address, at + 3 * WIDTH)
+
+
+@jit
+def _put_four(address, at, x0, x1, x2, x3):
+    """Puts them there."""
+    write(address, at, x0)
+    write(address, at + WIDTH, x1)
+    write(address, at + 2 * WIDTH, x2)
+    write(address, at + 3 * WIDTH, x3)
+
+
+@jit
+def product(M, k, x, at, y, into):
+    """y_j = sum over i of M_ij x_i."""
+    for j in range(0, k - 3, 4):
+        y0, y1, y2, y3 = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+        for i in range(k):
+            m, xi = i * k + j, read(x, at + i * WIDTH)
+            y0 = y0 + spread(number(M, m)) * xi
+            y1 = y1 + spread(number(M, m + 1)) * xi
+            y2 = y2 + spread(number(M, m + 2)) * xi
+            y3 = y3 + spread(number(M, m + 3)) * xi
+        _put_four(y, into + j * WIDTH, y0, y1, y2, y3)
+    for j in range(k // 4 * 4, k):
+        y0 = spread(0.0)
+        for i in range(k):
+            y0 = y0 + spread(number(M, i * k + j)) * read(x, at + i * WIDTH)
+        write(y, into + j * WIDTH, y0)
+
+
+@jit
+def _add_tile(left, right, counts, k, steps, i, j):
+    """Counts of four states by four, in registers over all steps of a block."""
+    size, row, at = k * WIDTH, k * WIDTH, (i * k + j) * WIDTH
+    c00, c01, c02, c03 = _four(counts, at)
+    c10, c11, c12, c13 = _four(counts, at + row)
+    c20, c21, c22, c23 = _four(counts, at + 2 * row)
+    c30, c31, c32, c33 = _four(counts, at + 3 * row)
+    for s in range(steps):
+        x0, x1, x2, x3 = _four(left, s * size + i * WIDTH)
+        y0, y1, y2, y3 = _four(right, (s + 1) * size + j * WIDTH)
+        c00, c01, c02, c03 = c00 + x0 * y0, c01 + x0 * y1, c02 + x0 * y2, c03 + x0 * y3
+        c10, c11, c12, c13 = c10 + x1 * y0, c11 + x1 * y1, c12 + x1 * y2, c13 + x1 * y3
+        c20, c21, c22, c23 = c20 + x2 * y0, c21 + x2 * y1, c22 + x2 * y2, c23 + x2 * y3
+        c30, c31, c32, c33 = c30 + x3 * y0, c31 + x3 * y1, c32 + x3 * y2, c33 + x3 * y3
+    _put_four(counts, at, c00, c01, c02, c03)
+    _put_four(counts, at + row, c10, c11, c12, c13)
+    _put_four(counts, at + 2 * row, c20, c21, c22, c23)
+    _put_four(counts, at + 3 * row, c30, c31, c32, c33)
+
+
+@jit
+def add_counts(left, right, counts, k, steps):
+    """counts_ij += sum over steps of left_i and the next step's right_j."""
+    size, whole = k * WIDTH, k // 4 * 4
+    for i in range(0, whole, 4):
+        for j in range(0, whole, 4):
+            _add_tile(left, right, counts, k, steps, i, j)
+    for i in range(k):
+        for j in range(whole if i < whole else 0, k):
+            at = (i * k + j) * WIDTH
+            c = read(counts, at)
+            for s in range(steps):
+                c = c + read(left, s * size + i * WIDTH) * read(right, (s + 1) * size + j * WIDTH)
+            write(counts, at, c)
