@@ -71,6 +71,7 @@ def test_a_run_writes_the_report_the_numbers_and_the_table(tiny, tmp_path, capsy
     assert "report.html" in printed
 
 
+@pytest.mark.slow
 def test_mixed_columns_with_missing_cells_and_two_classes(tiny, tmp_path):
     (tmp_path / "mixed.csv").write_text("\n".join(MIXED))
     assert _cli.run(["compare", str(tmp_path / "mixed.csv"), "--quick", "--out", str(tmp_path)]) == 0

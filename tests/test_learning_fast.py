@@ -144,7 +144,7 @@ def test_gradient_of_many_blocks_is_the_automatic_one(features, x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), grad, slope)
 
 
-@pytest.mark.parametrize("how", [pytest.param("weights", marks=pytest.mark.slow), "labels", "scales"])
+@pytest.mark.parametrize("how", [*(pytest.param(h, marks=pytest.mark.slow) for h in ("weights", "scales")), "labels"])
 def test_a_sample_that_misleads_does_not_end_a_fit_early(how, x64):
     """Weights or labels of a period, or sampled curvature far too large, on columns of a small scale."""
     rng, n = np.random.default_rng(0), 32_000
