@@ -46,7 +46,10 @@ def worthwhile(x: Array, *_: Array) -> bool:
 
 
 def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores."""
+    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores.
+
+    Sequences, steps and states (64, 1000, 8): 1.7 ms, and 30 by the reference; (1, 50000, 5): 14 and 50.
+    """
     del initial, lengths
     return transition.ndim == 2 and worthwhile(scores)
 
