@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax._checks import is_sequential
 from dgjax.structures import Sequences
 
 MOST_PASSES = 8
@@ -50,8 +51,8 @@ def sound(model: Any) -> tuple[Any, Array]:
     """The model, all NaN if it has no density, and whether it has one."""
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
-    sequential = getattr(model, "sequential", False)
-    has_density = model.potentials(Sequences(row[None], jnp.ones(1, int)) if sequential else row).sound()
+    one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
+    has_density = model.potentials(one).sound()
     return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), model), has_density
 
 

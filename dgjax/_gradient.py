@@ -15,6 +15,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
+from dgjax._checks import is_sequential
 from dgjax.structures import num_steps
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
@@ -154,7 +155,7 @@ def is_for_newton(model: Any, n: int) -> bool:
 
     Not for chains, whose curvature takes as many passes as there are parameters.
     """
-    if getattr(model, "sequential", False):
+    if is_sequential(model):
         return False
     size = ravel_size(model)
     sampled = Problem.linear(model) and size <= LINEAR_NEWTON_LIMIT and sample_size(size, n) < n

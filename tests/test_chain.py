@@ -141,8 +141,13 @@ def test_a_path_that_nothing_allows_has_log_probability_minus_infinity_and_no_gr
 
 def test_nan_is_never_taken_for_impossible(dtype):
     scores = jnp.zeros((1, 3, 2), dtype).at[0, 1, 0].set(jnp.nan)
-    value = jax.jit(kernels.chain_partition)(jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype), scores, jnp.array([3]))
+    length = jnp.array([3])
+    value = jax.jit(kernels.chain_partition)(jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype), scores, length)
     assert np.isnan(value).all()
+    slope = jax.jit(
+        jax.grad(lambda s: kernels.chain_partition(jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype), s, length)[0])
+    )
+    assert np.isnan(slope(scores)).any()
 
 
 def test_a_surprising_step_of_a_chain_with_zeros_loses_nothing(dtype):

@@ -287,6 +287,11 @@ WRONG = {
     "no sequences": (lambda m, x: dg.pad([]), "at least one step"),
     "unequal columns": (lambda m, x: dg.pad([x[0], x[0, :, :1]]), "same columns"),
     "shapes of moves": (lambda m, x: dg.HiddenMarkov(np.zeros(K), np.zeros((K, 2)), m.density), "log_transition"),
+    "a state that is not left": (
+        lambda m, x: dg.HiddenMarkov(np.zeros(K), np.where(np.diag([1, 0, 1]), 0.0, -np.inf), m.density),
+        "row 1 is all minus infinity",
+    ),
+    "no start": (lambda m, x: dg.HiddenMarkov(np.full(K, -np.inf), np.zeros((K, K)), m.density), "log_initial"),
     "shapes of scores": (lambda m, x: dg.LinearChainCRF(np.zeros(2), np.zeros((K, K)), None), "scorer"),
     "an average over sequences": (lambda m, x: dg.marginalize(dg.discriminative(m), m), "rows"),
 }

@@ -5,10 +5,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import log_softmax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax._checks import is_concrete
 from dgjax._pytree import expect_part, noun
 from dgjax._types import Density, Support
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
@@ -52,6 +54,13 @@ class HiddenMarkov:
                 f"HiddenMarkov expects log_initial (k,), log_transition (k, k) and a density with labels (k,); got "
                 f"shapes {shapes[0]}, {shapes[1]} and labels {shapes[2]}."
             )
+        for name, logs in (("log_initial", self.log_initial[None]), ("log_transition", self.log_transition)):
+            never = np.flatnonzero(np.isneginf(logs).all(1)) if is_concrete(logs) else np.zeros(0, int)
+            if len(never):
+                raise ValueError(
+                    f"HiddenMarkov expects something possible in each row of {name}; row {never[0]} is all minus "
+                    "infinity. A state that is not left gets a move to itself."
+                )
 
     def as_model(self) -> "HiddenMarkov":
         return self
@@ -99,12 +108,13 @@ class HiddenMarkov:
 
     def sample_missing(self, keys: Key[Array, " n"], x: Sequences, at: tuple) -> Float[Array, "n t d"]:
         """A path drawn for each sequence, and the missing cells given its states."""
+        chain = self.potentials(x)
 
-        def path(key, x, lengths):
-            return self.potentials(Sequences(x[None], lengths[None])).sample(key)[0]
+        def path(key, scores, lengths):
+            return Chain(chain.initial, chain.transition, scores[None], lengths[None]).sample(key)[0]
 
         keys_y, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        y = jax.vmap(path)(keys_y, x.x, x.lengths)
+        y = jax.vmap(path)(keys_y, chain.scores, chain.lengths)
         steps = jax.vmap(lambda key: jax.random.split(key, y.shape[1]))(keys_x).reshape(-1)
         filled = x.in_steps(self.density.sample_missing(steps, x.in_rows(), (jnp.maximum(y, 0).reshape(-1),)))
         return jnp.where((y >= 0)[..., None], filled, x.x)

@@ -55,10 +55,9 @@ def expectation(
     forward = _forward(initial, transition, scores, lengths)
     (n, t, k), per_step = scores.shape, transition.ndim == 3
 
-    def step(carry, xs):
+    def step(carry, s, moves, log_filtered):
         later, counts = carry
-        s, log_filtered, own = xs
-        pairs = later[:, None] * _conditional(log_filtered, own if per_step else transition)
+        pairs = later[:, None] * _conditional(log_filtered, moves)
         inside = (s + 1 < lengths)[:, None]
         pairs = jnp.where(inside[..., None], pairs, 0)
         marginal = _normalised(jnp.where(inside, pairs.sum(2), later))
@@ -67,13 +66,10 @@ def expectation(
 
     last = jnp.exp(forward.log_filtered[-1])
     none = None if per_step else (jnp.zeros((n, k, k), scores.dtype),) * 2
-    xs = (jnp.arange(t - 1), forward.log_filtered[:-1], transition if per_step else None)
-    run: Any = jax.lax.scan(step, (last, none), xs, reverse=True)
-    (_, counts), (earlier, pairs) = run
+    (_, counts), (earlier, pairs) = _over_moves(step, (last, none), transition, forward.log_filtered[:-1], reverse=True)
     counts = jnp.swapaxes(pairs, 0, 1) if per_step else counts[0] + counts[1]
-    marginals = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
-    there = (jnp.arange(t) < lengths[:, None])[..., None]
-    return _total(forward), jnp.where(there, marginals, 0), counts
+    there = _inside(lengths, t)[..., None]
+    return _total(forward), jnp.where(there, _joined(earlier, last), 0), counts
 
 
 def log_marginals(
@@ -83,22 +79,19 @@ def log_marginals(
     lengths: Int[Array, " n"],
 ) -> Float[Array, "n t k"]:
     """log p(y_s = i), those far too small for p itself included."""
-    forward, per_step = _forward(initial, transition, scores, lengths), transition.ndim == 3
+    forward = _forward(initial, transition, scores, lengths)
 
-    def step(later, xs):
-        s, log_filtered, own = xs
-        joint = log_filtered[:, :, None] + (own if per_step else transition)
+    def step(later, s, moves, log_filtered):
+        joint = log_filtered[:, :, None] + moves
         share = joint - _finite(_log_sum(joint, 1))[:, None]
         earlier = _log_sum(later[:, None] + share, 2)
         earlier = earlier - _finite(_log_sum(earlier, 1))[:, None]
         earlier = jnp.where((s + 1 < lengths)[:, None], earlier, later)
         return earlier, earlier
 
-    t, last = scores.shape[1], forward.log_filtered[-1]
-    xs = (jnp.arange(t - 1), forward.log_filtered[:-1], transition if per_step else None)
-    _, earlier = jax.lax.scan(step, last, xs, reverse=True)
-    logs = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
-    return jnp.where((jnp.arange(t) < lengths[:, None])[..., None], logs, -jnp.inf)
+    last = forward.log_filtered[-1]
+    _, earlier = _over_moves(step, last, transition, forward.log_filtered[:-1], reverse=True)
+    return jnp.where(_inside(lengths, scores.shape[1])[..., None], _joined(earlier, last), -jnp.inf)
 
 
 def mode(
@@ -108,14 +101,12 @@ def mode(
     lengths: Int[Array, " n"],
 ) -> Int[Array, "n t"]:
     """The most probable path (Viterbi 1967); -1 beyond a sequence's length, and where no path is possible."""
-    k, per_step = len(initial), transition.ndim == 3
 
-    def forward(best, xs):
-        s, score, own = xs
-        through = best[:, :, None] + (own if per_step else transition)
+    def forward(best, s, moves, score):
+        through = best[:, :, None] + moves
         new = _relative(through.max(1) + score)
-        inside = (s < lengths)[:, None]
-        came = jnp.where(inside, through.argmax(1), jnp.arange(k))
+        inside = (s + 1 < lengths)[:, None]
+        came = jnp.where(inside, through.argmax(1), jnp.arange(len(initial)))
         return jnp.where(inside, new, best), came
 
     def backward(state, came):
@@ -123,12 +114,10 @@ def mode(
         return earlier, earlier
 
     steps = _steps(scores, lengths)
-    first = _relative(initial + steps[0])
-    best, came = jax.lax.scan(forward, first, (jnp.arange(1, len(steps)), steps[1:], transition if per_step else None))
+    best, came = _over_moves(forward, _relative(initial + steps[0]), transition, steps[1:])
     last = best.argmax(-1)
     _, earlier = jax.lax.scan(backward, last, came, reverse=True)
-    path = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
-    return _there(path, lengths, jnp.isfinite(best.max(-1)))
+    return _there(_joined(earlier, last), lengths, jnp.isfinite(best.max(-1)))
 
 
 def sample(
@@ -139,22 +128,17 @@ def sample(
     lengths: Int[Array, " n"],
 ) -> Int[Array, "n t"]:
     """A path drawn by its probability; -1 beyond a sequence's length, and where no path is possible."""
-    forward, per_step = _forward(initial, transition, scores, lengths), transition.ndim == 3
+    forward = _forward(initial, transition, scores, lengths)
 
-    def step(state, xs):
-        s, key, log_filtered, own = xs
-        towards = own if per_step else transition
-        drawn = categorical(key, log_filtered + towards.T[state])
+    def step(state, s, moves, log_filtered, key):
+        drawn = categorical(key, log_filtered + moves.T[state])
         earlier = jnp.where(s + 1 < lengths, drawn, state)
         return earlier, earlier
 
-    t = scores.shape[1]
-    keys = jax.random.split(key, t)
+    keys = jax.random.split(key, scores.shape[1])
     last = categorical(keys[-1], forward.log_filtered[-1])
-    xs = (jnp.arange(t - 1), keys[:-1], forward.log_filtered[:-1], transition if per_step else None)
-    _, earlier = jax.lax.scan(step, last, xs, reverse=True)
-    path = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
-    return _there(path, lengths, jnp.isfinite(_total(forward)))
+    _, earlier = _over_moves(step, last, transition, forward.log_filtered[:-1], keys[:-1], reverse=True)
+    return _there(_joined(earlier, last), lengths, jnp.isfinite(_total(forward)))
 
 
 def entropy(
@@ -164,25 +148,41 @@ def entropy(
     lengths: Int[Array, " n"],
 ) -> Float[Array, " n"]:
     """- sum over paths of p log p, in nats; 0 where no path is possible."""
-    forward, per_step = _forward(initial, transition, scores, lengths), transition.ndim == 3
+    forward = _forward(initial, transition, scores, lengths)
 
-    def step(carry, xs):
-        s, log_filtered, own = xs
-        share = _conditional(log_filtered, own if per_step else transition)
+    def step(carry, s, moves, log_filtered):
+        share = _conditional(log_filtered, moves)
         new = (share * carry[:, :, None] + _surprise(share)).sum(1)
         return jnp.where((s + 1 < lengths)[:, None], new, carry), None
 
-    start = jnp.zeros_like(scores[:, 0])
-    xs = (jnp.arange(scores.shape[1] - 1), forward.log_filtered[:-1], transition if per_step else None)
-    given_last, _ = jax.lax.scan(step, start, xs)
+    given_last, _ = _over_moves(step, jnp.zeros_like(scores[:, 0]), transition, forward.log_filtered[:-1])
     last = jnp.exp(forward.log_filtered[-1])
     return (last * given_last + _surprise(last)).sum(-1)
 
 
+def _over_moves(step: Any, start: Any, transition: Array, *arrays: Array, reverse: bool = False) -> Any:
+    """A scan of step(carry, s, moves from step s to s + 1, what each array holds there)."""
+
+    def run(carry, xs):
+        s, own, *rest = xs
+        return step(carry, s, transition if own is None else own, *rest)
+
+    xs = (jnp.arange(len(arrays[0])), transition if transition.ndim == 3 else None, *arrays)
+    return jax.lax.scan(run, start, xs, reverse=reverse)
+
+
+def _joined(earlier, last):
+    """All steps, sequences first, from those before the last and the last."""
+    return jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
+
+
+def _inside(lengths, t):
+    return jnp.arange(t) < lengths[:, None]
+
+
 def _steps(scores, lengths):
     """Steps first, and nothing beyond a sequence's length, which may hold anything."""
-    inside = jnp.arange(scores.shape[1]) < lengths[:, None]
-    return jnp.swapaxes(jnp.where(inside[..., None], scores, 0), 0, 1)
+    return jnp.swapaxes(jnp.where(_inside(lengths, scores.shape[1])[..., None], scores, 0), 0, 1)
 
 
 def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
@@ -197,28 +197,26 @@ def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
         value, marginals, counts = expectation(*primals)
         n = len(value)
         parts = zip((marginals[:, 0], counts, marginals), tangents, strict=False)
-        moved = (jnp.where(share > 0, share * tangent, 0).reshape(n, -1).sum(1) for share, tangent in parts)
+        moved = (jnp.where(share == 0, 0, share * tangent).reshape(n, -1).sum(1) for share, tangent in parts)
         return value, sum(moved)
 
     return call
 
 
 def _forward(initial, transition, scores, lengths):
-    steps, per_step = _steps(scores, lengths), transition.ndim == 3
+    steps = _steps(scores, lengths)
 
-    def step(before, xs):
-        s, score, own = xs
-        joint = _log_sum(before[:, :, None] + (own if per_step else transition), 1) + score
+    def step(before, s, moves, score):
+        joint = _log_sum(before[:, :, None] + moves, 1) + score
         gained = _log_sum(joint, 1)
-        inside = s < lengths
+        inside = s + 1 < lengths
         after = jnp.where(inside[:, None], joint - _finite(gained)[:, None], before)
         return after, (after, jnp.where(inside, gained, 0))
 
     joint = initial + steps[0]
     gained = _log_sum(joint, 1)
     first = joint - _finite(gained)[:, None]
-    xs = (jnp.arange(1, len(steps)), steps[1:], transition if per_step else None)
-    _, (after, added) = jax.lax.scan(step, first, xs)
+    _, (after, added) = _over_moves(step, first, transition, steps[1:])
     return Forward(jnp.concatenate([first[None], after]), jnp.concatenate([gained[None], added]))
 
 
@@ -261,5 +259,4 @@ def _surprise(p):
 
 
 def _there(path, lengths, possible):
-    inside = (jnp.arange(path.shape[1]) < lengths[:, None]) & possible[:, None]
-    return jnp.where(inside, path, -1)
+    return jnp.where(_inside(lengths, path.shape[1]) & possible[:, None], path, -1)
