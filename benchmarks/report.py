@@ -35,8 +35,8 @@ def read(raw: dict) -> dict:
 
 
 def label(case: dict) -> str:
-    """n, d and k in one string."""
-    sizes = [f"n={case['n']:,}", *(f"{name}={case[name]}" for name in ("d", "k") if name in case)]
+    """n, t, d and k in one string."""
+    sizes = [f"n={case['n']:,}", *(f"{name}={case[name]:,}" for name in ("t", "d", "k") if name in case)]
     return " ".join(sizes)
 
 

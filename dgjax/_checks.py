@@ -265,7 +265,8 @@ def is_sequential(model: Any) -> bool:
 
 def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
     """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
-    if isinstance(x, list | tuple) and len({np.shape(one) for one in x}) > 1:
+    listed = enumerate(x) if isinstance(x, list | tuple) else ()
+    if len({as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}) > 1:
         raise ValueError(f"{name} must have shape (n, t, d); got sequences of unequal shape. Type dgjax.pad({name}).")
     array = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:

@@ -272,6 +272,7 @@ WRONG = {
     "a single sequence": (lambda m, x: dg.log_prob(m, x[0]), r"x\[None\]"),
     "too few columns": (lambda m, x: dg.log_prob(m, x[..., :1]), "2 columns"),
     "ragged": (lambda m, x: dg.log_prob(m, [x[0], x[1, :2]]), r"dgjax\.pad"),
+    "a ragged step": (lambda m, x: dg.log_prob(m, [[[1.0, 2.0], [2.0]], [[1.0, 2.0]]]), r"x\[0\] must be numbers"),
     "a length of 0": (lambda m, x: dg.log_prob(m, x, np.zeros(N, int)), "from 1 to 4"),
     "a length too many": (lambda m, x: dg.log_prob(m, x, np.ones(N - 1, int)), r"shape \(6,\)"),
     "lengths that are no ints": (lambda m, x: dg.log_prob(m, x, np.ones(N)), "ints"),
