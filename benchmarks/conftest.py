@@ -76,15 +76,18 @@ class PeakMemory:
 def beside(benchmark, machine, quick):
     """Runs a case and its peers alternately and records the medians, as `beside(ours, peers, n=..., flops=...)`.
 
+    `check` compares their answers: after the first call, which compiles, and before the peers' times are taken.
     `flops` are those that the answer needs, whatever the way taken; their rate is compared with the machine's own rate
     of matrix products in that precision.
     """
 
-    def run(ours, peers=None, *, n, dtype="float64", flops=None, rounds=3, **facts):
+    def run(ours, peers=None, *, n, dtype="float64", flops=None, rounds=3, check=None, **facts):
         peers = peers or {}
         rounds = 2 if quick else rounds
         with PeakMemory() as memory:
             first = seconds(ours)
+        if check is not None:
+            check()
         times = {name: [] for name in peers}
 
         def run_peers():

@@ -1,0 +1,153 @@
+"""Chains: forward-backward, its derivative, Viterbi and Baum-Welch, beside hmmlearn and dynamax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from chain_peers import (
+    baum_welch_of_dynamax,
+    baum_welch_of_hmmlearn,
+    forward_backward_of_hmmlearn,
+    gradient_of_dynamax,
+    smoother_of_dynamax,
+    viterbi_of_hmmlearn,
+)
+from peers import installed
+
+import dgjax as dg
+import dgjax_kernels as kernels
+
+SHAPES = [(64, 1000, 3), (64, 1000, 8), (64, 1000, 16), (64, 1000, 64), (1024, 100, 8), (1, 50_000, 5), (1024, 1000, 4)]
+LEARNT = [(64, 1000, 4, 8, "full"), (1024, 100, 8, 8, "diagonal"), (64, 1000, 16, 4, "full")]
+IN_QUICK = [SHAPES[1], SHAPES[5], LEARNT[0]]
+STEPS = 20
+
+
+def chain(n, t, k, dtype):
+    """Start, moves and scores, as logarithms."""
+    rng = np.random.default_rng(0)
+    arrays = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k)), 3 * rng.normal(size=(n, t, k))
+    return tuple(jnp.asarray(a, dtype) for a in arrays)
+
+
+def problem(n, t, k, dtype):
+    return *chain(n, t, k, dtype), jnp.full(n, t)
+
+
+def skip_most(quick, shape):
+    if quick and shape not in IN_QUICK:
+        pytest.skip("a quick run has two chains, and one that is learnt")
+
+
+chains = pytest.mark.parametrize(("n", "t", "k"), SHAPES)
+
+
+@chains
+def test_forward_backward(beside, quick, dtype, n, t, k):
+    skip_most(quick, (n, t, k))
+    arguments = problem(n, t, k, dtype)
+    ours, peers = jax.jit(kernels.chain_expectation), {}
+    if dtype == "float64" and installed("hmmlearn"):
+        peers["hmmlearn"] = lambda: forward_backward_of_hmmlearn(*arguments[:3])
+    if dtype == "float32" and installed("dynamax"):
+        peers["dynamax"] = smoother_of_dynamax(*arguments[:3])
+
+    def check():
+        value, marginals, counts = ours(*arguments)
+        digits = 1e-9 if dtype == "float64" else 3e-5
+        for peer in peers.values():
+            theirs = peer()
+            np.testing.assert_allclose(theirs[0], value, rtol=digits)
+            np.testing.assert_allclose(theirs[1], marginals, atol=100 * digits)
+            np.testing.assert_allclose(theirs[2], counts, rtol=1e3 * digits, atol=100 * digits)
+
+    facts = {"n": n, "t": t, "k": k, "dtype": dtype, "family": "forward-backward"}
+    beside(lambda: ours(*arguments), peers, check=check, rounds=7, **facts)
+
+
+@chains
+def test_value_and_gradient(beside, quick, n, t, k):
+    skip_most(quick, (n, t, k))
+    *arguments, lengths = problem(n, t, k, "float32")
+
+    @jax.jit
+    def ours(*arguments):
+        return jax.value_and_grad(lambda *a: kernels.chain_partition(*a, lengths).sum(), (0, 1, 2))(*arguments)
+
+    peers = {}
+    if installed("dynamax"):
+        peers["dynamax, differentiated"] = gradient_of_dynamax(*arguments)
+
+    def check():
+        value, gradient = ours(*arguments)
+        for peer in peers.values():
+            theirs = peer()
+            np.testing.assert_allclose(theirs[0], value, rtol=3e-5)
+            np.testing.assert_allclose(theirs[1][2], gradient[2], atol=3e-3)
+
+    facts = {"n": n, "t": t, "k": k, "dtype": "float32", "family": "chain, value and gradient"}
+    beside(lambda: ours(*arguments), peers, check=check, rounds=7, **facts)
+
+
+@chains
+def test_viterbi(beside, quick, x64, n, t, k):
+    skip_most(quick, (n, t, k))
+    arguments = problem(n, t, k, "float64")
+    ours, peers = jax.jit(kernels.chain_mode), {}
+    if installed("hmmlearn"):
+        peers["hmmlearn"] = lambda: viterbi_of_hmmlearn(*arguments[:3])
+
+    def check():
+        for peer in peers.values():
+            np.testing.assert_array_equal(peer(), ours(*arguments))
+
+    facts = {"n": n, "t": t, "k": k, "family": "Viterbi"}
+    beside(lambda: ours(*arguments), peers, check=check, rounds=7, **facts)
+
+
+def emissions(n, t, k, d, dtype):
+    """Rows around one mean for each state of a chain, and a start that is not far from it."""
+    rng = np.random.default_rng(0)
+    moves = 0.9 * np.eye(k) + 0.1 * rng.dirichlet(np.ones(k), k)
+    mean, y = 2 * rng.normal(size=(k, d)), np.zeros((n, t), int)
+    y[:, 0] = rng.integers(k, size=n)
+    for s in range(1, t):
+        y[:, s] = (rng.random((n, 1)) > moves[y[:, s - 1]].cumsum(1)).sum(1)
+    x = mean[y] + rng.normal(size=(n, t, d))
+    return x.astype(dtype), (mean + 0.3 * rng.normal(size=(k, d))).astype(dtype)
+
+
+def start_at(mean, covariance):
+    k, d = mean.shape
+    even = jnp.full(k, -np.log(k), mean.dtype), jnp.full((k, k), -np.log(k), mean.dtype)
+    if covariance == "full":
+        density = dg.Gaussian(jnp.asarray(mean), jnp.broadcast_to(jnp.eye(d, dtype=mean.dtype), (k, d, d)))
+    else:
+        density = dg.DiagonalGaussian(jnp.asarray(mean), jnp.zeros((k, d), mean.dtype))
+    return dg.HiddenMarkov(*even, density)
+
+
+@pytest.mark.parametrize(("n", "t", "k", "d", "covariance"), LEARNT)
+def test_baum_welch(beside, quick, dtype, n, t, k, d, covariance):
+    skip_most(quick, (n, t, k, d, covariance))
+    x, mean = emissions(n, t, k, d, dtype)
+    start, x = start_at(mean, covariance), jnp.asarray(x)
+
+    def ours():
+        return dg.fit(start, x, tol=0.0, max_steps=STEPS).model
+
+    peers, means = {}, {}
+    if dtype == "float64" and installed("hmmlearn"):
+        peers["hmmlearn"] = baum_welch_of_hmmlearn(x, mean, covariance, STEPS)
+        means["hmmlearn"] = lambda model: model.means_
+    if dtype == "float32" and installed("dynamax"):
+        peers["dynamax"] = baum_welch_of_dynamax(x, mean, covariance, STEPS)
+        means["dynamax"] = lambda model: model.emissions.means
+
+    def check():
+        for name, peer in peers.items():
+            digits = 1e-6 if dtype == "float64" else 2e-3  # dynamax has a prior that is never quite flat
+            np.testing.assert_allclose(ours().density.mean, means[name](peer()), atol=digits)
+
+    facts = {"n": n, "t": t, "d": d, "k": k, "dtype": dtype, "steps": STEPS}
+    beside(ours, peers, check=check, family=f"hidden Markov EM, {covariance}", **facts)
