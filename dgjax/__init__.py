@@ -65,6 +65,7 @@ from dgjax.models import (
 from dgjax.scorers import (
     ColumnScorers as ColumnScorers,
     DiagonalQuadratic as DiagonalQuadratic,
+    Indicators as Indicators,
     LatentScorer as LatentScorer,
     Linear as Linear,
     LogLinear as LogLinear,

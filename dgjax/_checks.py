@@ -12,7 +12,7 @@ from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax._types import Support
+from dgjax._types import Support, of_columns
 from dgjax.structures import Sequences
 
 LARGE, ALIGNMENT = 1 << 20, 64
@@ -119,7 +119,7 @@ def _refuse(x, supports):
     inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
-    support = supports[column]
+    support = of_columns(supports, x.shape[1])[column]
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
         f"{float(x[row, column])!r}, and column {column} expects {support.words}"

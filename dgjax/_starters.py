@@ -16,7 +16,7 @@ from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, G
 from dgjax.densities._poisson import COUNT
 from dgjax.densities._shared import moments
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
-from dgjax.scorers import Linear, Quadratic
+from dgjax.scorers import Indicators, Linear, Quadratic
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 
@@ -141,33 +141,30 @@ def hidden_markov(
     return restarted(broad, _checks.as_key(key), rows, jnp.full(len(rows), -1), weights)
 
 
-def linear_chain_crf(num_features: int, num_states: int) -> LinearChainCRF:
-    """A linear-chain CRF with weights 0, linear in the columns; `dgjax.fit(model, x, y, l2=...)` does the rest.
+def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
+    """A linear-chain CRF with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
 
-    Raises ValueError for fewer than one feature or two states.
+    `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
+    of those that are on, 0 to num_features - 1, filled up with -1.
+
+    Raises ValueError for fewer than one feature or two states, or other features.
     """
-    _checks.as_count(num_features, "num_features")
     k = _checks.as_count(num_states, "num_states", 2)
-    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), Linear(jnp.zeros((k, num_features))))
+    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), _scorer(features, num_features, k))
 
 
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
     """Logistic regression with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
 
-    `features` "linear" is w . x, "quadratic" adds every product x_i x_j. Two classes take one row of weights, the
-    log-odds of class 1; k classes take k rows.
+    `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
+    of those that are on, 0 to num_features - 1, filled up with -1. Two classes take one row of weights, the log-odds of
+    class 1; k classes take k rows.
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
-    _checks.as_count(num_features, "num_features")
     _checks.as_count(num_classes, "num_classes", 2)
     k = 1 if num_classes == 2 else num_classes
-    weight = jnp.zeros((k, num_features))
-    if features == "linear":
-        return Logistic(jnp.zeros(k), Linear(weight))
-    if features == "quadratic":
-        return Logistic(jnp.zeros(k), Quadratic(weight, jnp.zeros((k, num_features * (num_features + 1) // 2))))
-    raise ValueError(f'features must be "linear" or "quadratic"; got {features!r}.')
+    return Logistic(jnp.zeros(k), _scorer(features, num_features, k))
 
 
 def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:
@@ -192,6 +189,19 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLi
     if not _checks.check_cells(rows, model.supports):
         _checks.check_observed(rows, jnp.ones(len(rows)))
     return _fit.weak_prior(model, rows, float(strength))
+
+
+def _scorer(features, num_features, k):
+    """Weights 0 of each feature for each of k labels."""
+    d = _checks.as_count(num_features, "num_features")
+    match features:
+        case "linear":
+            return Linear(jnp.zeros((k, d)))
+        case "quadratic":
+            return Quadratic(jnp.zeros((k, d)), jnp.zeros((k, d * (d + 1) // 2)))
+        case "indicator":
+            return Indicators(jnp.zeros((k, d)))
+    raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {features!r}.')
 
 
 def _rows(x):

@@ -36,9 +36,15 @@ def category(num_categories: int) -> Support:
     return Support(f"a category, a whole number from 0 to {top}", low=0, high=top, whole=True)
 
 
+def of_columns(supports: Sequence[Support], num_columns: int) -> tuple[Support, ...]:
+    """One for each column, where a single one is that of all."""
+    return tuple(supports) * (num_columns if len(supports) == 1 else 1)
+
+
 def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Support]]) -> tuple[Support, ...]:
     """The supports of blocks, by the columns that they are of."""
-    placed = zip(itertools.chain(*columns), itertools.chain(*supports), strict=True)
+    each = [of_columns(own, len(of)) for own, of in zip(supports, columns, strict=True)]
+    placed = zip(itertools.chain(*columns), itertools.chain(*each), strict=True)
     return tuple(support for _, support in sorted(placed))
 
 
@@ -49,7 +55,10 @@ class Scorer(Protocol):
     @property
     def label_shape(self) -> tuple[int, ...]: ...
     @property
-    def num_features(self) -> int: ...
+    def num_features(self) -> int | None:
+        """Columns of a row; None where there may be any number of them."""
+        ...
+
     @property
     def row_cost(self) -> int:
         """Floats that one row needs for all labels: sets the size of blocks."""
@@ -68,7 +77,7 @@ class Scorer(Protocol):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        """What each column expects."""
+        """What each column expects; a single one is that of all."""
         ...
 
 
@@ -164,7 +173,7 @@ class Model(Protocol):
     """p(y | x) for rows, and whether p(x, y) too."""
 
     @property
-    def num_features(self) -> int: ...
+    def num_features(self) -> int | None: ...
     @property
     def row_cost(self) -> int: ...
     @property

@@ -154,7 +154,7 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
     model, mixture = _checks.as_model(classifier), _require_generative(density)
     if _checks.is_sequential(model) or _checks.is_sequential(mixture):
         raise ValueError("marginalize is for models of rows; of sequences, fill the cells with dgjax.impute(model, x).")
-    if model.num_features != mixture.num_features:
+    if model.num_features not in (None, mixture.num_features):
         raise ValueError(
             f"marginalize expects a classifier and a density of the same columns; got {model.num_features} and "
             f"{mixture.num_features}."

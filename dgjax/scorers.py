@@ -228,6 +228,55 @@ class Table:
 
 
 @noun
+class Indicators:
+    """s(x, y) = sum_j w_y[x_j]: a row x (m,) numbers the features that are on, 0 to v - 1, and is filled up with -1.
+
+    `weight` (*labels, v), may be -inf. Rows may be of any width m, and a number twice counts twice: the same as Linear
+    in how often each feature is on, (n, v), which is never made.
+
+    Raises ValueError for more features than float32 can number, 2^24, unless the weights are float64.
+    """
+
+    weight: Float[Array, "*labels v"]
+
+    def __post_init__(self) -> None:
+        most = round(2 / float(jnp.finfo(self.weight.dtype).eps))
+        if self.weight.shape[-1] > most:
+            raise ValueError(
+                f"Indicators(weight=...) must have at most {most} features in {self.weight.dtype}, whose whole numbers "
+                f"end there; got shape {self.weight.shape}. Type jax.config.update('jax_enable_x64', True)."
+            )
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.weight.shape[:-1]
+
+    @property
+    def num_features(self) -> None:
+        return None
+
+    @property
+    def row_cost(self) -> int:
+        return math.prod(self.label_shape)
+
+    @property
+    def num_parameters(self) -> int:
+        return self.weight.size
+
+    def scores(self, x: Float[Array, "n m"]) -> Float[Array, "n *labels"]:
+        return kernels.indicator_scores(x, _flat(self.weight, 1)).reshape(len(x), *self.label_shape)
+
+    def penalty(self) -> Float[Array, ""]:
+        return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        top = self.weight.shape[-1] - 1
+        words = f"the number of a feature, a whole number from 0 to {top}, or -1 for none"
+        return (Support(words, low=-1, high=top, whole=True),)
+
+
+@noun
 class Shifted:
     """s(x, y) = scorer(x - offset, y); the offset (d,), where the scorer's numbers are small, is never trained."""
 
@@ -239,7 +288,7 @@ class Shifted:
         return self.scorer.label_shape
 
     @property
-    def num_features(self) -> int:
+    def num_features(self) -> int | None:
         return self.scorer.num_features
 
     @property
@@ -317,7 +366,7 @@ class LatentScorer:
         return self.bias.shape[:-1]
 
     @property
-    def num_features(self) -> int:
+    def num_features(self) -> int | None:
         return self.scorer.num_features
 
     @property

@@ -50,7 +50,7 @@ class LinearChainCRF:
         return len(self.initial)
 
     @property
-    def num_features(self) -> int:
+    def num_features(self) -> int | None:
         return self.scorer.num_features
 
     @property

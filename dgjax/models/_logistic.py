@@ -50,7 +50,7 @@ class Logistic:
         return max(2, len(self.bias))
 
     @property
-    def num_features(self) -> int:
+    def num_features(self) -> int | None:
         return self.scorer.num_features
 
     @property

@@ -72,6 +72,23 @@ def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, 
     return map_rows(lambda x: log_linear(indicators(x, log_p.shape[2]), flat), x, row_cost=flat.size // len(flat))
 
 
+def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Float[Array, "n k"]:
+    """sum_j w[x_j]: the weights of the features that a row numbers, 0 to v - 1, or -1 for none; NaN of other numbers.
+
+    Column after column, so that no more is ever held than one weight for each row and label. The gradient adds into
+    (v, k), where a number's weights lie side by side.
+    """
+    v = weight.shape[1]
+    weights = jnp.pad(weight.T, ((0, 1), (0, 0)))  # those of -1, at the end, are 0
+    known = (x >= 0) & (x < v) & (x == jnp.floor(x))
+    at = jnp.where(known, jnp.where(known, x, 0).astype(int), jnp.where(x == -1, v, v + 1))
+
+    def add(total, column):
+        return total + weights.at[column].get(mode="fill", fill_value=jnp.nan), None
+
+    return jax.lax.scan(add, jnp.zeros((len(x), len(weight)), weight.dtype), at.T)[0]
+
+
 def table_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d v"]
 ) -> Float[Array, "k d v"]:
