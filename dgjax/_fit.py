@@ -1,6 +1,7 @@
 """How a model learns: one verb."""
 
 import dataclasses
+import functools
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
@@ -10,8 +11,9 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _em, _gradient
+from dgjax import _checks, _em, _gradient, _stochastic
 from dgjax._kmeans import SMOOTHING, soft_assignments
+from dgjax._progress import run
 from dgjax.priors import MixturePrior, WrongPriorError
 from dgjax.structures import Sequences
 
@@ -21,7 +23,10 @@ M = TypeVar("M")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Fit(Generic[M]):
-    """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`."""
+    """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`.
+
+    With minibatches all but the last are estimates, each from the batch of the step that follows.
+    """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
 
@@ -41,7 +46,8 @@ def fit(
     prior: Any = None,
     l2: float = 0.0,
     blend: float | None = None,
-    method: str | None = None,
+    method: Any = None,
+    batch_size: int | None = None,
     tol: float = 1e-6,
     max_steps: int = 500,
     num_restarts: int = 1,
@@ -55,20 +61,24 @@ def fit(
     unless the start was so far from the data that it lost digits. With `blend`: blend log p(x, y) + (1 - blend)
     log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
+    Any of these by an optimizer of optax, on minibatches: `method=optax.adam(1e-2), batch_size=64, key=key`.
 
     `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,); `prior` from
-    `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton" or "lbfgs"; `tol` nats for
-    each row that a step must gain to go on (0: never stop early); `num_restarts` starts, the further ones from
-    k-means++ with `key`, all in one vmap, the best kept; `progress` shows a bar.
+    `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton", "lbfgs" or an
+    `optax.GradientTransformation`, of the objective for each unit of weight, negated; `batch_size` rows or sequences,
+    dealt with `key`, for each of its steps, all by default; `tol` nats for each row that a step must gain to go on (0,
+    or an optimizer of optax: only `max_steps` ends it); `num_restarts` starts, the further ones from k-means++ with
+    `key`, the best kept; `progress` shows a bar.
 
-    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, or
-    a solution that has collapsed onto too few rows to have a density there.
+    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, a
+    solution that has collapsed onto too few rows to have a density there, or steps that diverged.
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     data = _checked(model, x, y, weights, lengths, prior)
     lifted, rows, labels, amounts, prior = data.model, data.x, data.y, data.weights, data.prior
     _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(lifted, method, blend, prior, l2, len(rows))
+    batches = _stochastic.batches(method, batch_size, key, len(rows))
     prior = _prior(lifted, rows, amounts, prior)
     tolerance = _number(tol, rows.dtype)
     with kernels.complete_rows(data.complete):
@@ -78,7 +88,10 @@ def fit(
         else:
             share = None if blend is None else _number(blend, rows.dtype)
             problem = _gradient.Problem(rows, labels.astype(np.int32), amounts, prior, _number(l2, rows.dtype), share)
-            final, fitted = _fit_gradient(starts, problem, method, tolerance, max_steps, progress)
+            begin = functools.partial(_gradient.start, method=method, tol=tolerance)
+            if _stochastic.is_optimizer(method):
+                begin = functools.partial(_stochastic.start, method=method, batches=batches)
+            final, fitted = _fit_gradient(starts, problem, begin, max_steps, progress)
     _check_result(fitted, final.value, final.step)
     fitted = fitted.density if data.bare else fitted
     if not _checks.is_concrete(final.step):
@@ -207,10 +220,15 @@ def _method(model, method, blend, prior, l2, n=0):
     small = _gradient.is_for_newton(model, n)
     usual = "newton" if not model.generative and small else "lbfgs"
     usual = "em" if model.generative and blend is None else usual
+    if _stochastic.is_optimizer(method):
+        return method
     method = usual if method is None else method
     allowed = ("em", "lbfgs", "newton") if model.generative and blend is None else ("lbfgs", "newton")
     if method not in allowed:
-        raise ValueError(f"method must be one of {allowed} here; got {method!r}. Leave it out for {usual!r}.")
+        raise ValueError(
+            f"method must be one of {allowed} here, or an optimizer of optax such as optax.adam(1e-2); got {method!r}. "
+            f"Leave it out for {usual!r}."
+        )
     return method
 
 
@@ -315,38 +333,18 @@ def _sound(state, prior):
     return state.model if bool(sound) else upcoming
 
 
-def _fit_gradient(starts, problem, method, tol, max_steps, progress):
+def _fit_gradient(starts, problem, begin, max_steps, progress):
     trace, fits = _empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
-        state, advance, unravel = _gradient.start(model, problem, method, tol, trace)
-        state = run(advance, state, max_steps, progress)
-        fits.append((state, unravel(state.vector)))
-    return min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
+        state, advance, finish = begin(model, problem, trace=trace)
+        fits.append(finish(run(advance, state, max_steps, progress)))
+    best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
+    return best[0]._replace(value=-best[0].value), best[1]
 
 
 def _best(states, value):
     index = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
     return jax.tree.map(lambda leaf: leaf[index], states)
-
-
-def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
-    """Advances to `max_steps`, in one call, or in several with a bar between them."""
-    if not progress:
-        return advance(state, jax.device_put(np.asarray(max_steps)))
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task("fit", total=max_steps)
-        chunk = max(1, max_steps // 100)
-        for until in range(chunk, max_steps + chunk, chunk):
-            state = advance(state, jax.device_put(np.asarray(min(until, max_steps))))
-            best = np.nanmax(np.asarray(state.trace), initial=-np.inf)  # all NaN after a collapse
-            bar.update(task, completed=int(state.step.max()), description=f"fit, objective {best:.6g}")
-            if bool(state.converged.all()):
-                break
-        bar.update(task, total=int(state.step.max()))
-    return state
 
 
 def _check_result(model, value, steps):

@@ -29,7 +29,10 @@ RENEWALS, PASSES_FOR_RENEWALS = 2, 20
 
 
 class Problem(NamedTuple):
-    """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included."""
+    """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included.
+
+    Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one.
+    """
 
     x: Any
     y: Array
@@ -41,7 +44,10 @@ class Problem(NamedTuple):
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
         potentials = model.potentials(x)
-        joint, evidence = potentials.score(y), potentials.log_partition()
+        joint = potentials.score(y)
+        if self.blend is None and model.generative:
+            return joint
+        evidence = potentials.log_partition()
         return joint - evidence if self.blend is None else joint - (1 - self.blend) * evidence
 
     def penalty(self, model: Any) -> Array:
@@ -115,7 +121,10 @@ def coordinates(model: Any, whitener: Array | None = None) -> tuple[Array, Any]:
 
 
 def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any:
-    """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too."""
+    """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too.
+
+    In place of a vector, any pytree that `unravel` makes a model of.
+    """
     scale = 1 / problem.weights.sum() if scale is None else scale
 
     @jax.custom_vjp
@@ -126,14 +135,14 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
     def forward(vector):
         model, pull = jax.vjp(unravel, vector)
         value, grad = problem.value_and_grad(model)
-        return -scale * value, -scale * pull(grad)[0]
+        return -scale * value, jax.tree.map(lambda leaf: -scale * leaf, pull(grad)[0])
 
-    loss.defvjp(forward, lambda grad, cotangent: (cotangent * grad,))
+    loss.defvjp(forward, lambda grad, cotangent: (jax.tree.map(lambda leaf: cotangent * leaf, grad),))
     return loss
 
 
 def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
-    """The first state, a function that advances it, and one that turns its vector into a model."""
+    """The first state, a function that advances it, and one that turns the last into a result and its model."""
     whitener, sample = None, sample_size(ravel_size(model), len(problem.x))
     if method == "newton" and sample < len(problem.x):
         model, whitener = _sample_start(model, _sampled(problem, sample), len(problem.x), problem.weights.sum())
@@ -142,7 +151,8 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
     state = State(vector, memory, value, trace, step, converged)
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton
-    return state, functools.partial(advance, model, whitener, problem, tol), coordinates(model, whitener)[1]
+    unravel = coordinates(model, whitener)[1]
+    return state, functools.partial(advance, model, whitener, problem, tol), lambda last: (last, unravel(last.vector))
 
 
 def ravel_size(model: Any) -> int:

@@ -177,3 +177,13 @@ def test_labels_that_are_no_numbers_are_named():
     x, y = table("gaussian")
     with pytest.raises(ValueError, match="whole-number labels"):
         dg.naive_bayes(x, np.where(np.arange(len(y)) == 3, np.nan, y))
+
+
+@pytest.mark.parametrize("method", ["lbfgs", pytest.param("newton", marks=pytest.mark.slow)])
+def test_a_generative_model_has_one_objective_by_any_method(method):
+    """log p(x, y), not log p(y | x), which is that of blend=0."""
+    x, y = table("poisson", d=2, k=2)
+    start = dg.Mixture(np.zeros(2), dg.Poisson(np.ones((2, 2))))
+    best, fitted = dg.fit(start, x, y), dg.fit(start, x, y, method=method)
+    assert fitted.objective[-1] == pytest.approx(best.objective[-1], rel=1e-5)
+    np.testing.assert_allclose(fitted.model.density.log_rate, best.model.density.log_rate, atol=1e-2)

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from test_laws import VERBS
 from zoo import QUICK, ZOO, Case, every
@@ -68,3 +69,10 @@ def test_verbs_of_sequences():
     for verb in (dg.predict, dg.predict_log_proba):
         lower(verb, crf, x, lengths)
     lower(dg.log_conditional, dg.discriminative(model), x, y, lengths)
+
+
+def test_minibatches_of_text():
+    x, y = jnp.zeros((4, 5, 2)), jnp.arange(20).reshape(4, 5) % 2
+    options = {"method": optax.adam(0.1), "batch_size": 3, "max_steps": 3}
+    crf = dg.linear_chain_crf(6, 2, features="indicator")
+    lower(lambda crf, x, y, key: dg.fit(crf, x, y, key=key, **options).model, crf, x, y, jax.random.key(0))

@@ -1,0 +1,152 @@
+"""Optimizers of optax, on all rows and on minibatches: against plain gradients and the other methods."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from laws import assert_close, assert_same_tree
+
+import dgjax as dg
+
+N, T, K, D = 12, 4, 3, 2
+RATE = 0.1
+WEIGHTS = np.array([1.0, 2.0, 0.5, 0.0] * 3)
+LENGTHS = np.array([4, 1, 3, 4] * 3)
+KEY = jax.random.key(0)
+pytestmark = pytest.mark.xdist_group("stochastic")
+
+
+def chain():
+    """A CRF with a move that is impossible, of ragged sequences with some steps unlabelled; and its objective."""
+    rng = np.random.default_rng(0)
+    model = dg.linear_chain_crf(D, K)
+    model = dg.LinearChainCRF(model.initial, model.transition.at[0, 2].set(-jnp.inf), model.scorer)
+    x, y = rng.normal(size=(N, T, D)), np.where(rng.random((N, T)) < 0.8, rng.integers(1, K, size=(N, T)), -1)
+    options = {"l2": 0.3, "lengths": LENGTHS}
+
+    def objective(model):
+        return WEIGHTS @ dg.log_conditional(model, x, y, LENGTHS) - 0.15 * model.penalty()
+
+    return model, x, y, options, objective
+
+
+def mixture():
+    """A generative model with missing cells, missing labels and a prior; and its objective."""
+    rng = np.random.default_rng(1)
+    density = dg.DiagonalGaussian(rng.normal(size=(K, D)), rng.normal(0, 0.3, (K, D)))
+    model = dg.Mixture(np.array([0.0, 1.0, -1.0]), density)
+    x = np.where(rng.random((N, D)) < 0.2, np.nan, rng.normal(size=(N, D)))
+    y = np.where(rng.random(N) < 0.7, rng.integers(K, size=N), -1)
+    prior = dg.weak_prior(model, x)
+
+    def objective(model):
+        return WEIGHTS @ dg.log_joint(model, x, y) + model.log_prior(prior)
+
+    return model, x, y, {"prior": prior}, objective
+
+
+@pytest.mark.parametrize(("problem", "batch_size"), [(chain, 5), (mixture, 4)])
+def test_a_step_and_the_mean_step_of_an_epoch_are_those_of_the_gradient(problem, batch_size, x64):
+    """The mean of an epoch's gradients, taken at one place, whether or not the batches come out even."""
+    model, x, y, options, objective = problem()
+    options = {**options, "weights": WEIGHTS}
+    value, slope = jax.value_and_grad(objective)(model)
+    expected = jax.tree.map(
+        lambda leaf, g: jnp.where(jnp.isfinite(leaf), leaf + RATE / WEIGHTS.sum() * g, leaf), model, slope
+    )
+    fitted = dg.fit(model, x, y, method=optax.sgd(RATE), max_steps=1, **options)
+    assert_same_tree(fitted.model, expected)
+    assert fitted.objective[-1] == pytest.approx(objective(expected))
+    assert fitted.objective[-1] > value
+    method = optax.MultiSteps(optax.sgd(RATE), 3).gradient_transformation()
+    fitted = dg.fit(model, x, y, method=method, batch_size=batch_size, max_steps=3, key=KEY, **options)
+    assert_same_tree(fitted.model, expected)
+
+
+def regression(n=103):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 3))
+    return x, (x @ [1, -1, 0.5] + rng.normal(size=n) > 0).astype(int)
+
+
+def test_every_row_is_in_one_batch_of_an_epoch(x64):
+    """Batches of one row and steps of nothing: the trace is what each row adds, in the order of the rows."""
+    x, y = regression(11)
+    model = dg.Logistic(np.array([0.3]), dg.Linear(np.array([[1.0, -2.0, 0.5]])))
+    fitted = dg.fit(model, x, y, method=optax.sgd(0.0), batch_size=1, max_steps=34, key=KEY)
+    assert_same_tree(fitted.model, model)
+    assert not fitted.converged
+    rows = 11 * dg.log_conditional(model, x, y)
+    epochs = np.asarray(fitted.objective)[10:32].reshape(2, 11)  # the trace tells of a step when the next one is taken
+    for epoch in epochs:
+        assert_close(np.sort(epoch), np.sort(rows))
+    assert (epochs[0] != epochs[1]).any()
+    assert fitted.objective[-1] == pytest.approx(rows.sum() / 11)
+
+
+def test_steps_that_grow_short_end_where_lbfgs_does(x64):
+    x, y = regression()
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0, tol=1e-12)
+    method = optax.adam(optax.cosine_decay_schedule(0.1, 1000))
+    options = {"l2": 1.0, "method": method, "batch_size": 16, "max_steps": 1000}
+    fitted = dg.fit(dg.logistic_regression(3, 2), x, y, key=KEY, **options)
+    assert 0 <= best.objective[-1] - fitted.objective[-1] < 1e-3
+    np.testing.assert_allclose(fitted.model.scorer.weight, best.model.scorer.weight, atol=0.01)
+    again = dg.fit(dg.logistic_regression(3, 2), x, y, key=KEY, progress=True, **options)
+    inside = jax.jit(lambda key: dg.fit(dg.logistic_regression(3, 2), x, y, key=key, **options))(KEY)
+    assert_same_tree(again.model, fitted.model, 0)
+    assert (again.objective == fitted.objective).all()
+    assert_same_tree(inside.model, fitted.model)
+    other = dg.fit(dg.logistic_regression(3, 2), x, y, key=jax.random.key(1), **options)
+    assert (other.objective[:10] != fitted.objective[:10]).all()
+
+
+@pytest.mark.slow
+def test_all_rows_and_a_line_search_are_lbfgs_too():
+    x, y = regression()
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0)
+    fitted = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0, method=optax.lbfgs(), max_steps=20)
+    assert fitted.objective[-1] == pytest.approx(best.objective[-1])
+
+
+@pytest.mark.slow
+def test_restarts_and_a_generative_model_of_sequences():
+    moves = np.log([[0.9, 0.1], [0.2, 0.8]])
+    truth = dg.HiddenMarkov(np.zeros(2), moves, dg.DiagonalGaussian([[-2.0], [2.0]], [[0.0], [0.0]]))
+    x, _ = dg.sample(truth, KEY, (30, 20))
+    x = x.at[:, 3].set(jnp.nan)
+    start = dg.hidden_markov(jax.random.key(1), x, 2)
+    best = dg.fit(start, x)
+    method = optax.adam(optax.cosine_decay_schedule(0.1, 300))
+    fitted = dg.fit(start, x, method=method, batch_size=8, max_steps=300, num_restarts=2, key=KEY)
+    assert best.objective[-1] - fitted.objective[-1] < 0.1
+
+
+def test_divergence_is_told_and_not_returned():
+    x, y = regression()
+    start = dg.logistic_regression(3, 2)
+    options = {"batch_size": 16, "l2": 1.0, "key": KEY}
+    with pytest.raises(ValueError, match=r"diverged at step \d+.*clip_by_global_norm.*max_steps=\d+") as error:
+        dg.fit(start, x, y, method=(method := optax.sgd(1e3)), **options)
+    before = int(str(error.value).split("max_steps=")[1].split(",")[0])
+    assert np.isfinite(dg.fit(start, x, y, method=method, max_steps=before, **options).objective).all()
+    impossible = dg.Mixture(np.zeros(2), dg.Categorical(np.array([[[0.0, -np.inf]], [[0.0, -np.inf]]])))
+    with pytest.raises(ValueError, match="probability 0"):
+        dg.fit(impossible, y[:, None], y, method=optax.sgd(0.1))
+
+
+WRONG = {
+    "an optimizer that is not made": ({"method": optax.adam}, "such as optax.adam"),
+    "a name of one": ({"method": "adam"}, "such as optax.adam"),
+    "batches of another method": ({"batch_size": 3}, "for an optimizer of optax.*got method='newton'"),
+    "batches without a key": ({"method": optax.sgd(0.1), "batch_size": 3}, r"jax\.random\.key\(seed\)"),
+    "batches of no rows": ({"method": optax.sgd(0.1), "batch_size": 0, "key": KEY}, "batch_size must be a whole"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG, ids=str)
+def test_mistakes_are_named(mistake):
+    options, words = WRONG[mistake]
+    with pytest.raises(ValueError, match=words):
+        dg.fit(dg.logistic_regression(3, 2), *regression(), **options)
