@@ -101,45 +101,60 @@ def _start(model: Any, method: Any, sizes: tuple[int, int], trace: Array) -> Sta
 def _advance(
     model: Any, problem: Problem, method: Any, sizes: tuple[int, int], key: Array | None, state: State, until: Array
 ) -> State:
+    """Epoch by epoch, for the order of the rows would be copied at every step of a single loop."""
+    number, _ = sizes
+    _, back = _parameters(model)
+    total = problem.weights.sum()
+
+    def is_going(state):
+        return (state.step < until) & ~state.diverged
+
+    def step(state):
+        batch = problem if key is None else _batch(problem, sizes, state)
+        return _step(batch, back, total, method, state)
+
+    def epoch(state):
+        this = state.step // number
+        state = state if key is None else state._replace(order=_order(sizes, key, state))
+        return jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
+
+    return jax.lax.while_loop(is_going, epoch, state)
+
+
+def _order(sizes, key, state):
+    """The order of the rows, new where an epoch begins."""
+    number, size = sizes
+    epoch, batch = jnp.divmod(state.step, number)
+
+    def deal(_):
+        return jax.random.permutation(jax.random.fold_in(key, epoch), number * size)
+
+    return jax.lax.cond(batch == 0, deal, lambda order: order, state.order)
+
+
+def _batch(problem, sizes, state):
+    """The problem of this step's batch."""
+    number, size = sizes
+    rows, n = jax.lax.dynamic_slice_in_dim(state.order, state.step % number * size, size), len(problem.x)
+    x, y, weights = jax.tree.map(lambda leaf: leaf[jnp.minimum(rows, n - 1)], (problem.x, problem.y, problem.weights))
+    return problem._replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
+
+
+def _step(problem, back, total, method, state):
     import optax
 
-    _, back = _parameters(model)
-    total, solver = problem.weights.sum(), optax.with_extra_args_support(method)
-
-    def body(state):
-        order, batch = _dealt(problem, sizes, key, state)
-        loss = _gradient.make_loss(batch, back, 1 / total)
-        with kernels.complete_rows(kernels.complete_rows.value or None):
-            value, grad = jax.value_and_grad(loss)(state.parameters)
-            more = {"value": value, "grad": grad, "value_fn": loss}
-            updates, memory = solver.update(grad, state.memory, state.parameters, **more)
-        moved = optax.apply_updates(state.parameters, updates)
-        sound = functools.reduce(
-            jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((value, moved)))
-        )
-        parameters = jax.tree.map(lambda new, old: jnp.where(sound, new, old), moved, state.parameters)
-        # What is seen before a step is said of the step before it; `_finish` says it of the last.
-        trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(-value * total)
-        return State(parameters, memory, order, value, trace, state.step + sound, ~sound)
-
-    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.diverged, body, state)
-
-
-def _dealt(problem, sizes, key, state):
-    """The order of the rows, new in each epoch, and the problem of this step's batch."""
-    number, size = sizes
-    if key is None:
-        return state.order, problem
-    epoch, batch = jnp.divmod(state.step, number)
-    order = jax.lax.cond(
-        batch == 0,
-        lambda _: jax.random.permutation(jax.random.fold_in(key, epoch), number * size),
-        lambda order: order,
-        state.order,
-    )
-    rows, n = jax.lax.dynamic_slice_in_dim(order, batch * size, size), len(problem.x)
-    x, y, weights = jax.tree.map(lambda leaf: leaf[jnp.minimum(rows, n - 1)], (problem.x, problem.y, problem.weights))
-    return order, problem._replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
+    solver, loss = optax.with_extra_args_support(method), _gradient.make_loss(problem, back, 1 / total)
+    # Of rows with missing cells, a batch may have none.
+    with kernels.complete_rows(kernels.complete_rows.value or None):
+        value, grad = jax.value_and_grad(loss)(state.parameters)
+        more = {"value": value, "grad": grad, "value_fn": loss}
+        updates, memory = solver.update(grad, state.memory, state.parameters, **more)
+    moved = optax.apply_updates(state.parameters, updates)
+    sound = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((value, moved))))
+    parameters = jax.tree.map(lambda new, old: jnp.where(sound, new, old), moved, state.parameters)
+    # What is seen before a step is said of the step before it; `_finish` says it of the last.
+    trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(-value * total)
+    return State(parameters, memory, state.order, value, trace, state.step + sound, ~sound)
 
 
 @kernels.compiled
