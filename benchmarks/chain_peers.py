@@ -1,6 +1,7 @@
 """Chains of hmmlearn and dynamax, given the same potentials, start and number of steps."""
 
 import logging
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -97,3 +98,49 @@ def baum_welch_of_dynamax(x, mean, covariance, steps):
     )
     run = jax.jit(lambda start: model.fit_em(start, learnt, x, num_iters=steps, verbose=False))
     return lambda: run(start)[0]
+
+
+def adam_of_pytorch_crf(x, y, batch_size, rate):
+    """One pass of Adam over the sequences, of a linear layer and a CRF from 0; the layer's weights."""
+    import torch
+    from torchcrf import CRF
+
+    (n, _, d), k = x.shape, int(y.max()) + 1
+    rows, labels = torch.from_numpy(x), torch.from_numpy(y).long()
+    there = torch.ones(y.shape, dtype=torch.bool)
+
+    def run():
+        linear, crf = torch.nn.Linear(d, k), CRF(k, batch_first=True)
+        for parameter in (*linear.parameters(), *crf.parameters()):
+            torch.nn.init.zeros_(parameter)
+        # Ours has no weights for where a sequence ends, and as many biases as starts and moves.
+        optimizer = torch.optim.Adam([linear.weight, crf.start_transitions, crf.transitions], rate)
+        for first in range(0, n, batch_size):
+            some = slice(first, first + batch_size)
+            optimizer.zero_grad()
+            (-crf(linear(rows[some]), labels[some], there[some])).backward()
+            optimizer.step()
+        return linear.weight.detach().numpy()
+
+    return run
+
+
+def lbfgs_of_crfsuite(ids, y, l2, steps):
+    """So many steps on the same indicators, loading left out; the objective, negated."""
+    import pycrfsuite
+
+    trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
+    for sequence, labels in zip(ids, y, strict=True):
+        named = [[str(int(one)) for one in row if one >= 0] for row in sequence]
+        named[0].append("first")  # in place of weights for where a sequence starts
+        trainer.append(named, [str(label) for label in labels])
+    # All weights are there, those never seen with their label too, as in ours.
+    everything = {"feature.possible_states": True, "feature.possible_transitions": True}
+    trainer.set_params({"c1": 0, "c2": l2 / 2, "max_iterations": steps, "epsilon": 0, "delta": 0, **everything})
+
+    def run():
+        with tempfile.NamedTemporaryFile() as file:
+            trainer.train(file.name)
+        return trainer.logparser.last_iteration["loss"]
+
+    return run
