@@ -43,16 +43,18 @@ def test_indicators(beside, quick, x64):
     y = (rng.normal(size=(v, k))[ids.astype(int)].sum(2) + 3 * rng.gumbel(size=(n, t, k))).argmax(-1)
     start, peers = dg.linear_chain_crf(v, k, "indicator"), {}
 
-    def fit(steps=STEPS):
-        return dg.fit(start, ids, y, l2=L2, method="lbfgs", tol=0.0, max_steps=steps).objective
+    def fit(some=slice(None), steps=STEPS):
+        return dg.fit(start, ids[some], y[some], l2=L2, method="lbfgs", tol=0.0, max_steps=steps).objective
 
     if installed("pycrfsuite"):
         peers["CRFsuite"] = lbfgs_of_crfsuite(ids, y, L2, STEPS)
 
     def check():
         if peers:
-            most = 300
-            assert -float(fit(most)[-1]) == pytest.approx(lbfgs_of_crfsuite(ids, y, L2, most)(), rel=1e-3)
+            # After few steps each is somewhere else on the way; and weights of the first step are penalised there.
+            some, most = slice(100), 300
+            ours = -float(fit(some, most)[-1])
+            assert ours == pytest.approx(lbfgs_of_crfsuite(ids[some], y[some], L2, most)(), rel=1e-3)
 
     facts = {"n": n, "t": t, "d": v, "k": k, "steps": STEPS}
     beside(fit, peers, check=check, family="CRF, L-BFGS on indicators", **facts)
