@@ -57,18 +57,15 @@ def expectation(
 
     def step(carry, s, moves, log_filtered):
         later, counts = carry
-        pairs = later[:, None] * _conditional(log_filtered, moves)
-        inside = (s + 1 < lengths)[:, None]
-        pairs = jnp.where(inside[..., None], pairs, 0)
-        marginal = _normalised(jnp.where(inside, pairs.sum(2), later))
+        marginal, pairs = back(later, moves, log_filtered, s + 1 < lengths)
         counts = None if counts is None else two_sum(*counts, pairs)
         return (marginal, counts), (marginal, pairs if per_step else None)
 
-    last = jnp.exp(forward.log_filtered[-1])
+    last = normalised(jnp.exp(forward.log_filtered[-1]))
     none = None if per_step else (jnp.zeros((n, k, k), scores.dtype),) * 2
     (_, counts), (earlier, pairs) = _over_moves(step, (last, none), transition, forward.log_filtered[:-1], reverse=True)
     counts = jnp.swapaxes(pairs, 0, 1) if per_step else counts[0] + counts[1]
-    there = _inside(lengths, t)[..., None]
+    there = existing(lengths, t)[..., None]
     return _total(forward), jnp.where(there, _joined(earlier, last), 0), counts
 
 
@@ -83,15 +80,15 @@ def log_marginals(
 
     def step(later, s, moves, log_filtered):
         joint = log_filtered[:, :, None] + moves
-        share = joint - _finite(_log_sum(joint, 1))[:, None]
-        earlier = _log_sum(later[:, None] + share, 2)
-        earlier = earlier - _finite(_log_sum(earlier, 1))[:, None]
+        share = joint - finite(log_sum(joint, 1))[:, None]
+        earlier = log_sum(later[:, None] + share, 2)
+        earlier = earlier - finite(log_sum(earlier, 1))[:, None]
         earlier = jnp.where((s + 1 < lengths)[:, None], earlier, later)
         return earlier, earlier
 
     last = forward.log_filtered[-1]
     _, earlier = _over_moves(step, last, transition, forward.log_filtered[:-1], reverse=True)
-    return jnp.where(_inside(lengths, scores.shape[1])[..., None], _joined(earlier, last), -jnp.inf)
+    return jnp.where(existing(lengths, scores.shape[1])[..., None], _joined(earlier, last), -jnp.inf)
 
 
 def mode(
@@ -104,7 +101,7 @@ def mode(
 
     def forward(best, s, moves, score):
         through = best[:, :, None] + moves
-        new = _relative(through.max(1) + score)
+        new = _relative_to_best(through.max(1) + score)
         inside = (s + 1 < lengths)[:, None]
         came = jnp.where(inside, through.argmax(1), jnp.arange(len(initial)))
         return jnp.where(inside, new, best), came
@@ -113,8 +110,8 @@ def mode(
         earlier = jnp.take_along_axis(came, state[:, None], axis=1)[:, 0]
         return earlier, earlier
 
-    steps = _steps(scores, lengths)
-    best, came = _over_moves(forward, _relative(initial + steps[0]), transition, steps[1:])
+    steps = steps_first(scores, lengths)
+    best, came = _over_moves(forward, _relative_to_best(initial + steps[0]), transition, steps[1:])
     last = best.argmax(-1)
     _, earlier = jax.lax.scan(backward, last, came, reverse=True)
     return _there(_joined(earlier, last), lengths, jnp.isfinite(best.max(-1)))
@@ -176,13 +173,14 @@ def _joined(earlier, last):
     return jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
 
 
-def _inside(lengths, t):
+def existing(lengths, t):
+    """Which of t steps a sequence has (n, t)."""
     return jnp.arange(t) < lengths[:, None]
 
 
-def _steps(scores, lengths):
+def steps_first(scores, lengths):
     """Steps first, and nothing beyond a sequence's length, which may hold anything."""
-    return jnp.swapaxes(jnp.where(_inside(lengths, scores.shape[1])[..., None], scores, 0), 0, 1)
+    return jnp.swapaxes(jnp.where(existing(lengths, scores.shape[1])[..., None], scores, 0), 0, 1)
 
 
 def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
@@ -204,20 +202,27 @@ def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
 
 
 def _forward(initial, transition, scores, lengths):
-    steps = _steps(scores, lengths)
+    steps = steps_first(scores, lengths)
 
     def step(before, s, moves, score):
-        joint = _log_sum(before[:, :, None] + moves, 1) + score
-        gained = _log_sum(joint, 1)
-        inside = s + 1 < lengths
-        after = jnp.where(inside[:, None], joint - _finite(gained)[:, None], before)
-        return after, (after, jnp.where(inside, gained, 0))
+        after, added = ahead(before, moves, score, s + 1 < lengths)
+        return after, (after, added)
 
-    joint = initial + steps[0]
-    gained = _log_sum(joint, 1)
-    first = joint - _finite(gained)[:, None]
+    first, gained = relative(initial + steps[0])
     _, (after, added) = _over_moves(step, first, transition, steps[1:])
     return Forward(jnp.concatenate([first[None], after]), jnp.concatenate([gained[None], added]))
+
+
+def ahead(before, moves, score, inside):
+    """log p(y_{s+1} | steps up to s + 1) from that of step s, and the log of what is added, where it is a step."""
+    after, gained = relative(log_sum(before[:, :, None] + moves, 1) + score)
+    return jnp.where(inside[:, None], after, before), jnp.where(inside, gained, 0)
+
+
+def back(later, moves, log_filtered, inside):
+    """p(y_s) from p(y_{s+1}), and the pairs of both where s + 1 is a step."""
+    pairs = jnp.where(inside[:, None, None], later[:, None] * _conditional(log_filtered, moves), 0)
+    return normalised(jnp.where(inside[:, None], pairs.sum(2), later)), pairs
 
 
 def _total(forward):
@@ -227,27 +232,33 @@ def _total(forward):
 def _conditional(log_filtered, transition):
     """p(y_s = i | y_{s+1} = j, steps up to s) (n, i, j); all 0 for a j that is not reached."""
     joint = log_filtered[:, :, None] + transition
-    return jnp.exp(joint - _finite(_log_sum(joint, 1))[:, None])
+    return jnp.exp(joint - finite(log_sum(joint, 1))[:, None])
 
 
-def _log_sum(values, axis):
+def log_sum(values, axis):
     """Its derivative too is right where nothing or but one term is finite."""
-    top = _finite(jax.lax.stop_gradient(values.max(axis, keepdims=True)))
+    top = finite(jax.lax.stop_gradient(values.max(axis, keepdims=True)))
     total = jnp.exp(values - top).sum(axis)
     none = total == 0
     return jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1, total)) + top.squeeze(axis))
 
 
-def _finite(values):
+def relative(values):
+    """Logs relative to that of their sum over the last axis, and it."""
+    total = log_sum(values, -1)
+    return values - finite(total)[..., None], total
+
+
+def finite(values):
     """0 in place of minus infinity: nothing is then divided by nothing."""
     return jnp.where(jnp.isneginf(values), 0, values)
 
 
-def _relative(values):
-    return values - _finite(values.max(-1, keepdims=True))
+def _relative_to_best(values):
+    return values - finite(values.max(-1, keepdims=True))
 
 
-def _normalised(values):
+def normalised(values):
     """A share of the whole again, for rounding adds up over many steps."""
     total = values.sum(-1, keepdims=True)
     return values / jnp.where(total > 0, total, 1)
@@ -259,4 +270,4 @@ def _surprise(p):
 
 
 def _there(path, lengths, possible):
-    return jnp.where(_inside(lengths, path.shape[1]) & possible[:, None], path, -1)
+    return jnp.where(existing(lengths, path.shape[1]) & possible[:, None], path, -1)
