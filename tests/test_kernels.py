@@ -99,6 +99,20 @@ def test_a_fast_form_runs_where_it_is_and_is_differentiated_as_the_reference():
     assert ["2.0" in text for text in texts] == [False, True, False]
 
 
+def test_a_fast_form_runs_where_its_own_condition_or_the_rows_holds():
+    many, some = (lambda x: x.size > 2), (lambda x: x.size > 1)
+    operation = kernels.Op(
+        jnp.sin, many, cpu=lambda x: jnp.sin(x) + 1, cuda=kernels.When(some, lambda x: jnp.sin(x) + 2)
+    )
+    assert [operation(jnp.zeros(n))[0] for n in (1, 2, 3)] == [0, 0, 1]
+    lowered = [
+        [jax.jit(operation).trace(jnp.zeros(n)).lower(lowering_platforms=(p,)).as_text() for n in (1, 2, 3)]
+        for p in ("cpu", "cuda")
+    ]
+    assert [["1.0" in text for text in texts] for texts in lowered] == [[False, False, True], [False] * 3]
+    assert [["2.0" in text for text in texts] for texts in lowered] == [[False] * 3, [False, True, True]]
+
+
 def test_matrix_products_keep_every_digit():
     """As lowered for accelerators, which would round float32 factors."""
     case = dg.Mixture(jnp.zeros(2), dg.Gaussian(jnp.zeros((2, 3)), jnp.eye(3)))

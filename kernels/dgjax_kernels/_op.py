@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,28 +27,45 @@ def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     return jax.jit(full_precision(fn), **options)
 
 
+class When(NamedTuple):
+    """A fast form with a condition of its own, in the place of one that the row's condition is for."""
+
+    supported: Callable[..., bool]
+    form: Callable[..., Any]
+
+
 class Op(Generic[P, T]):
     """Runs `fast[platform]` where there is one and `reference` elsewhere.
 
-    A fast form is for arguments that are `supported`. The platform is chosen when the program is lowered, never
-    by Python asking for the backend. The derivative is always the reference's, so a fast form is forward-only code.
+    A fast form is for arguments that are `supported`, or that it supports by itself: `cuda=When(supported, form)`. The
+    platform is chosen when the program is lowered, never by Python asking for the backend. The derivative is always the
+    reference's, so a fast form is forward-only code.
     """
 
     def __init__(
-        self, reference: Callable[P, T], supported: Callable[..., bool] | None = None, **fast: Callable[P, T]
+        self, reference: Callable[P, T], supported: Callable[..., bool] | None = None, **fast: Callable[P, T] | When
     ) -> None:
+        forms = {
+            platform: own if isinstance(own, When) else When(supported or _any, own) for platform, own in fast.items()
+        }
         self.reference = full_precision(reference)
-        self.fast = fast
-        self.supported = supported
+        self.fast: dict[str, Callable[P, T]] = {platform: own.form for platform, own in forms.items()}
+        self.supported = {platform: own.supported for platform, own in forms.items()}
         self.__doc__ = reference.__doc__
-        self._call = full_precision(_with_derivative_of(reference, fast) if fast else reference)
+        self._calls: dict[tuple[str, ...], Callable[P, T]] = {(): self.reference}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         if self.fast:
             args = _of_one_precision(args)  # type: ignore[assignment]
-        if self.supported is not None and not self.supported(*args):
-            return self.reference(*args, **kwargs)
-        return self._call(*args, **kwargs)
+        platforms = tuple(platform for platform, supported in self.supported.items() if supported(*args))
+        if platforms not in self._calls:
+            fast = {platform: self.fast[platform] for platform in platforms}
+            self._calls[platforms] = full_precision(_with_derivative_of(self.reference, fast))
+        return self._calls[platforms](*args, **kwargs)
+
+
+def _any(*_: Any) -> bool:
+    return True
 
 
 def _of_one_precision(args: tuple[Any, ...]) -> tuple[Any, ...]:
