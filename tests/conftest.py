@@ -51,13 +51,13 @@ def x64():
         yield
 
 
-LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py"
+LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_chain_accelerators.py"
 
 
 def pytest_collection_modifyitems(items):
     """Every model in both precisions is `make test-all`; `make test` has float64 of the models in QUICK only.
 
-    And not of the kernels of discrete columns, logistic regression and chains, which take long to compile.
+    And not of the fast forms of discrete columns, logistic regression and chains, which take long to compile.
     """
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})

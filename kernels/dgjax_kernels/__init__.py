@@ -6,19 +6,22 @@ there. Models call the names below and never ask which implementation runs.
 
 from dgjax_kernels import (
     chain as _chain,
+    chain_parallel as _parallel,
     cpu as _cpu,
     gaussian as _gaussian,
+    gpu as _gpu,
     logistic as _logistic,
     rows as _rows,
     triangular as _triangular,
 )
-from dgjax_kernels._op import Op as Op, compiled as compiled, full_precision as full_precision
+from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     complete_rows as complete_rows,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
     sum_rows as sum_rows,
 )
+from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,
@@ -55,9 +58,14 @@ gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gauss
 gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
 logistic_gradient      = Op(_logistic.gradient, _cpu.worthwhile, cpu=_cpu.logistic_gradient)
 logistic_curvature     = Op(_logistic.curvature, _cpu.worthwhile, cpu=_cpu.logistic_curvature)
-chain_expectation      = Op(_chain.expectation, _cpu.many_steps, cpu=_cpu.chain_expectation)
-chain_log_partition    = Op(_chain.log_partition, _cpu.many_steps, cpu=_cpu.chain_partition)
-chain_log_marginals    = Op(_chain.log_marginals)
+chain_expectation      = Op(_chain.expectation, _cpu.many_steps, cpu=_cpu.chain_expectation,
+                            cuda=When(_gpu.chains, _gpu.chain_expectation),
+                            tpu=When(_parallel.long, _parallel.expectation))
+chain_log_partition    = Op(_chain.log_partition, _cpu.many_steps, cpu=_cpu.chain_partition,
+                            cuda=When(_gpu.chains, _gpu.chain_partition),
+                            tpu=When(_parallel.long, _parallel.log_partition))
+chain_log_marginals    = Op(_chain.log_marginals, _parallel.long,
+                            cuda=_parallel.log_marginals, tpu=_parallel.log_marginals)
 chain_mode             = Op(_chain.mode)
 chain_sample           = Op(_chain.sample)
 chain_entropy          = Op(_chain.entropy)

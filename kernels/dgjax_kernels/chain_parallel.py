@@ -1,0 +1,137 @@
+"""Sums over the paths of long chains, all steps at once: operations of `chain` for accelerators.
+
+A stretch of steps is a table over the states before it and at its end: log p(end = j | before = i, its steps), and the
+log of what its steps add given i. Two stretches join into one, in any grouping: an associative scan. That is some
+hundred rounds instead of t steps one after another, for k times the work and memory (t, n, k, k).
+
+Nothing cancels. What a row holds is relative to the row's own total, for what follows may differ by any factor between
+states, and totals are sums of two floats. The way back joins p(y_s = i | y_{s+1} = j, steps up to s), which add to 1
+for each j, with the probabilities at the last step.
+Source: Hassan, Särkkä and García-Fernández (2021), Temporal parallelization of inference in hidden Markov models.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from dgjax_kernels import associative
+from dgjax_kernels.blocks import pairwise_sum, two_sum
+from dgjax_kernels.chain import Transition, existing, finite, log_sum, relative, steps_first
+
+FEWEST_STEPS, MOST_WORK, MOST_MEMORY = 512, 1 << 18, 1 << 26
+
+
+class Stretch(NamedTuple):
+    """log p(end = j | before = i) (..., i, j), and the log of what is added given i as the sum of two (..., i)."""
+
+    log_share: Float[Array, "*batch k k"]
+    total: Float[Array, "*batch k"]
+    error: Float[Array, "*batch k"]
+
+
+def long(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
+    """Whether there are many steps, each too small to fill an accelerator, and the tables of all have room.
+
+    Counted, not measured: a step of the reference is several kernels of some microseconds each, in which time an
+    accelerator takes a million exponentials. Six tables or so are held for each step: 1.5 GiB in float32 at most.
+    """
+    del initial, transition, lengths
+    n, t, k = scores.shape
+    return t >= FEWEST_STEPS and n * k**3 <= MOST_WORK and n * t * k**2 <= MOST_MEMORY
+
+
+def log_partition(
+    initial: Float[Array, " k"],
+    transition: Transition,
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
+) -> Float[Array, " n"]:
+    """As `chain.log_partition`."""
+    stretches = _stretches(initial, transition, scores, lengths)
+    zero = jnp.zeros((), scores.dtype)
+    whole = associative.fold(_join, stretches, Stretch(_stay(stretches.log_share), zero, zero))
+    return (whole.total + whole.error)[:, 0]
+
+
+def expectation(
+    initial: Float[Array, " k"],
+    transition: Transition,
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
+) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
+    """As `chain.expectation`."""
+    value, share, log_p = _posterior(initial, transition, scores, lengths)
+    inside = existing(lengths, len(log_p)).T[..., None]
+    pairs = jnp.where(inside[1:, :, None], jnp.exp(share + log_p[1:, :, None]), 0)
+    if transition.ndim == 3:
+        counts = jnp.swapaxes(pairs, 0, 1)
+    else:
+        counts = pairwise_sum(jnp.concatenate([pairs, jnp.zeros_like(share, shape=(1, *share.shape[1:]))]))
+    return value, jnp.swapaxes(jnp.where(inside, jnp.exp(log_p), 0), 0, 1), counts
+
+
+def log_marginals(
+    initial: Float[Array, " k"],
+    transition: Transition,
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
+) -> Float[Array, "n t k"]:
+    """As `chain.log_marginals`."""
+    _, _, log_p = _posterior(initial, transition, scores, lengths)
+    return jnp.where(existing(lengths, len(log_p))[..., None], jnp.swapaxes(log_p, 0, 1), -jnp.inf)
+
+
+def _posterior(initial, transition, scores, lengths):
+    """The log-partition, log p(y_s = i | y_{s+1} = j, steps up to s) (t - 1, n, i, j) and log p(y_s = i) (t, n, i)."""
+    upto = associative.scan(_join, _stretches(initial, transition, scores, lengths))
+    log_filtered = upto.log_share[:, :, 0]
+    share = _where_inside(lengths, _of_columns(log_filtered[:-1, :, :, None] + _moves(transition)))
+    last = jnp.broadcast_to(log_filtered[-1, :, :, None], upto.log_share.shape[1:])
+    log_p = associative.scan(_before, jnp.concatenate([share, last[None]])[::-1])[::-1, ..., 0]
+    return (upto.total + upto.error)[-1, :, 0], share, log_p
+
+
+def _stretches(initial, transition, scores, lengths):
+    """Each step by itself, steps first. What precedes the first makes no difference to it."""
+    steps, k = steps_first(scores, lengths), len(initial)
+    first = jnp.broadcast_to((initial + steps[0])[:, None], (*steps[0].shape, k))
+    later = _where_inside(lengths, _moves(transition) + steps[1:, :, None])
+    log_share, total = relative(jnp.concatenate([first[None], later]))
+    return Stretch(log_share, total, jnp.zeros_like(total))
+
+
+def _join(first, second):
+    """The stretch of both. What the second adds is taken relative to the state from which the first gives it most."""
+    base = finite((first.log_share + second.total[..., None, :]).max(-1))
+    added = (second.total[..., None, :] - base[..., None]) + second.error[..., None, :]
+    log_share, gained = relative(_log_product(first.log_share + added, second.log_share))
+    return Stretch(log_share, *two_sum(*two_sum(first.total, first.error, base), gained))
+
+
+def _before(later, earlier):
+    return _of_columns(_log_product(earlier, later))
+
+
+def _log_product(a, b):
+    return log_sum(a[..., None] + b[..., None, :, :], -2)
+
+
+def _of_columns(tables):
+    """Columns relative to their totals; minus infinity throughout where a state is not reached."""
+    return tables - finite(log_sum(tables, -2))[..., None, :]
+
+
+def _moves(transition):
+    return transition if transition.ndim == 2 else transition[:, None]
+
+
+def _where_inside(lengths, tables):
+    """What leads to each step from the second on, and no move beyond a sequence's length."""
+    inside = existing(lengths, len(tables) + 1).T[1:, :, None, None]
+    return jnp.where(inside, tables, _stay(tables))
+
+
+def _stay(tables):
+    return jnp.where(jnp.eye(tables.shape[-1], dtype=bool), 0, -jnp.inf).astype(tables.dtype)

@@ -1,0 +1,57 @@
+"""Operations on a GPU, each with the signature of its reference; Pallas is imported when one is traced."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dgjax_kernels import chain_parallel
+from dgjax_kernels.chain import Transition
+
+MOST_STATES, MOST_CELLS = 64, 1 << 31
+
+gpu_kernels = jax.make_user_context(False)
+"""`with gpu_kernels(True):` what is traced may run kernels written in Pallas on a GPU.
+
+They have been run in Pallas's interpret mode and lowered for CUDA, and never on a GPU: until they have, off."""
+
+
+def chains(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
+    """Whether these chains are long, or may go to the kernel in Pallas."""
+    return chain_parallel.long(initial, transition, scores, lengths) or (gpu_kernels.value and fits(transition, scores))
+
+
+def fits(transition: Array, scores: Array) -> bool:
+    """Whether the kernel is for these chains: a table of moves in registers, offsets of 32 bits."""
+    n, t, k = scores.shape
+    padded = (n + 32) * t * 2 * k
+    right = scores.size > 0 and scores.dtype in (jnp.float32, jnp.float64)
+    return right and transition.ndim == 2 and k <= MOST_STATES and padded < MOST_CELLS
+
+
+def chain_partition(
+    initial: Float[Array, " k"],
+    transition: Transition,
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
+) -> Float[Array, " n"]:
+    """As `chain.log_partition`."""
+    return _of(initial, transition, scores, lengths).log_partition(initial, transition, scores, lengths)
+
+
+def chain_expectation(
+    initial: Float[Array, " k"],
+    transition: Transition,
+    scores: Float[Array, "n t k"],
+    lengths: Int[Array, " n"],
+) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
+    """As `chain.expectation`."""
+    return _of(initial, transition, scores, lengths).expectation(initial, transition, scores, lengths)
+
+
+def _of(*arguments):
+    """The module for these chains: long ones are too few to fill a GPU otherwise."""
+    if chain_parallel.long(*arguments):
+        return chain_parallel
+    from dgjax_kernels.gpu import chain
+
+    return chain
