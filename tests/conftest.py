@@ -51,7 +51,7 @@ def x64():
         yield
 
 
-LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_chain_accelerators.py"
+LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi.py", "test_chain_accelerators.py"
 
 
 def pytest_collection_modifyitems(items):

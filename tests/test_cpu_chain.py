@@ -1,4 +1,4 @@
-"""The CPU's kernel of chains against its reference, in float64 whatever the precision."""
+"""The CPU's two kernels of sums over chains against their reference, in float64 whatever the precision."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,8 @@ from dgjax_kernels import chain as reference, cpu
 pytestmark = pytest.mark.xdist_group("cpu")
 EXPECTATION, PARTITION = jax.jit(cpu.chain_expectation), jax.jit(cpu.chain_partition)
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-SHAPES = [(1, 1, 1), (5, 7, 3), (40, 30, 8), (5, 40, 17)]
+SHAPES = [(1, 1, 1), (5, 7, 3), (3, 200, 8), (1, 40, 33), (8, 1, 1), (12, 7, 3), (40, 30, 8), (12, 40, 17)]
+"""Fewer sequences than lanes have a kernel of their own."""
 KINDS = {
     "plain": {},
     "structural zeros": {"zeros": 0.3},
@@ -33,6 +34,12 @@ def problem(n, t, k, dtype, zeros=0.0, strength=1.0, spread=1.0, seed=0):
     )
     scores = np.where((np.arange(t) < lengths[:, None])[..., None], scores, np.nan)
     return *(jnp.asarray(a, dtype) for a in (initial, transition, scores)), jnp.asarray(lengths)
+
+
+def repeated(arguments, times):
+    """Sequences as often as that."""
+    initial, transition, scores, lengths = arguments
+    return initial, transition, jnp.tile(scores, (times, 1, 1)), jnp.tile(lengths, times)
 
 
 def exact(initial, transition, scores, lengths):
@@ -66,7 +73,8 @@ def test_sums_over_paths_are_the_references(shape, kind, dtype):
     assert_exact(problem(*shape, dtype, **KINDS[kind]))
 
 
-def test_a_state_that_only_a_surprising_step_brings_back_is_not_lost(dtype):
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_state_that_only_a_surprising_step_brings_back_is_not_lost(times, dtype):
     """Chains that cannot leave their state, and one that reaches its last state by its most unlikely path alone."""
     zero = -jnp.inf
     apart = jnp.array([[0.0, zero, zero], [zero, 0.0, zero], [zero, zero, 0.0]], dtype)
@@ -77,41 +85,47 @@ def test_a_state_that_only_a_surprising_step_brings_back_is_not_lost(dtype):
     scores[3, :3, 0], scores[3, 3:, 0] = -400, 300
     scores[4, 0], scores[4, 6] = (0, -300, -600), (-600, -300, 0)
     arguments = jnp.array([0.0, -200.0, -250.0], dtype), apart, jnp.asarray(scores, dtype), jnp.full(5, 7)
+    arguments = repeated(arguments, times)
     assert_exact(arguments)
     assert_exact((arguments[0], apart.at[0, 2].set(-700.0).at[2, 1].set(-90.0), *arguments[2:]))
 
 
-def test_what_is_impossible_and_what_is_nan(dtype):
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_impossible_and_what_is_nan(times, dtype):
     initial, transition, scores, _ = problem(5, 7, 3, dtype)
     scores = jnp.nan_to_num(scores).at[0, 6].set(-jnp.inf).at[1, 0, 2].set(jnp.nan).at[2, 5, 1].set(jnp.inf)
-    value, marginals, counts = EXPECTATION(initial, transition, scores, jnp.full(5, 7))
-    alone = PARTITION(initial, transition, scores, jnp.full(5, 7))
-    for values in (value, alone):
+    arguments = repeated((initial, transition, scores, jnp.full(5, 7)), times)
+    value, marginals, counts = EXPECTATION(*arguments)
+    alone = PARTITION(*arguments)
+    for values in (value[-5:], alone[-5:]):
         assert np.isneginf(values[0])
         assert np.isnan(values[1:3]).all()
         assert np.isfinite(values[3:]).all()
     assert not np.asarray(marginals[0]).any()
     assert not np.asarray(counts[0]).any()
-    assert np.isfinite(marginals[3:]).all()
-    assert_exact((jnp.full(3, -jnp.inf, dtype), transition, scores[3:], jnp.full(2, 7)))
-    assert np.isnan(PARTITION(initial, transition.at[0, 1].set(jnp.nan), scores[3:], jnp.full(2, 7))).all()
+    assert np.isfinite(marginals[-2:]).all()
+    _, _, scores, lengths = repeated((None, None, scores[3:], jnp.full(2, 7)), 4 * times - 3)
+    assert_exact((jnp.full(3, -jnp.inf, dtype), transition, scores, lengths))
+    assert np.isnan(PARTITION(initial, transition.at[0, 1].set(jnp.nan), scores, lengths)).all()
 
 
-def test_a_long_chain_keeps_its_digits(dtype):
+@pytest.mark.parametrize("times", [1, 8])
+def test_a_long_chain_keeps_its_digits(times, dtype):
     rng, t, k = np.random.default_rng(0), 100_000, 3
     initial, transition = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k))
     floats = (jnp.asarray(a, dtype) for a in (initial, transition, rng.normal(0, 3, (1, t, k))))
     arguments = *floats, jnp.array([t])
-    value, marginals, counts = EXPECTATION(*arguments)
     expected = exact(*arguments)
+    value, marginals, counts = (result[-1:] for result in EXPECTATION(*repeated(arguments, times)))
     tolerance = {"float32": 2e-7, "float64": 1e-11}[dtype.name]
     np.testing.assert_allclose(value, expected[0], rtol=tolerance)
     np.testing.assert_allclose(marginals, expected[1], atol=tolerance)
     np.testing.assert_allclose(counts, expected[2], rtol=tolerance)
 
 
-def test_vmap_is_a_loop():
-    initial, transition, scores, lengths = problem(5, 7, 3, "float32")
+@pytest.mark.parametrize("n", [5, 12])
+def test_vmap_is_a_loop(n):
+    initial, transition, scores, lengths = problem(n, 7, 3, "float32")
     many = jnp.stack([scores, 2 * scores])
     batched = jax.vmap(lambda s: cpu.chain_expectation(initial, transition, s, lengths))(many)
     loop = [cpu.chain_expectation(initial, transition, s, lengths) for s in many]

@@ -66,7 +66,7 @@ chain_log_partition    = Op(_chain.log_partition, _cpu.many_steps, cpu=_cpu.chai
                             tpu=When(_parallel.long, _parallel.log_partition))
 chain_log_marginals    = Op(_chain.log_marginals, _parallel.long,
                             cuda=_parallel.log_marginals, tpu=_parallel.log_marginals)
-chain_mode             = Op(_chain.mode)
+chain_mode             = Op(_chain.mode, _cpu.many_steps_of_few_states, cpu=_cpu.chain_mode)
 chain_sample           = Op(_chain.sample)
 chain_entropy          = Op(_chain.entropy)
 chain_partition        = _chain.with_posterior(chain_log_partition, chain_expectation)

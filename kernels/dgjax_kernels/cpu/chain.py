@@ -67,7 +67,7 @@ class Work(NamedTuple):
 
 
 @jit
-def _to_shares(logs, into):
+def to_shares(logs, into):
     """exp(logs - the largest), which is returned: 0 only of minus infinity."""
     top = -math.inf
     for i in range(len(logs)):
@@ -119,7 +119,7 @@ def _load(scores, row, lengths, first, stop, e):
 
 
 @jit
-def _to_probabilities(e):
+def to_probabilities(e):
     """exp of each, which is 0 only of minus infinity."""
     for i in range(len(e)):
         x = e[i]
@@ -146,7 +146,7 @@ def _emissions(e, at, k, steps):
         total = total + top
         for j in range(s, s + k * WIDTH, WIDTH):
             write(e, j, read(e, j) + top * spread(-1.0))
-    _to_probabilities(numbers(e + 8 * at, steps * k * WIDTH))
+    to_probabilities(numbers(e + 8 * at, steps * k * WIDTH))
     return total
 
 
@@ -335,7 +335,7 @@ def _pieces(address, piece, dtype):
     for i in range(k):
         for j in range(k):
             A[i * k + j] = logs[j * k + i] = transition[i, j]
-    shift = _to_shares(initial, numbers(work.initial, k)), _to_shares(A, A)
+    shift = to_shares(initial, numbers(work.initial, k)), to_shares(A, A)
     for i in range(k):
         for j in range(k):
             B[j * k + i] = A[i * k + j]

@@ -44,6 +44,11 @@ def inlined(function: F) -> F:
     return jit(function, inline="always")
 
 
+def within(function: F) -> F:
+    """The same by LLVM, wherever it is called: for steps that wait for each other, whose calls would cost as much."""
+    return jit(function, forceinline=True)
+
+
 def intrinsic(function: Callable) -> Any:
     """What stands for instructions of the machine."""
     return numba_intrinsic(function)
@@ -207,8 +212,7 @@ def spread(frame, pieces, handler, sources):
         if not _ask(frame, API_SCHEDULE, handler, control):
             fetch_add(control, USERS, -1)
     call(handler, control)
-    while load(control, DONE) < pieces:
-        let_others_run()
+    wait(control, pieces)
     leave(control)
     return 0
 
@@ -239,6 +243,13 @@ def next_piece(control):
 def done(control):
     """Says that a piece is."""
     fetch_add(control, DONE, 1)
+
+
+@jit
+def wait(control, pieces):
+    """Waits until so many are done, all of them taken before one that the thread has taken itself."""
+    while load(control, DONE) < pieces:
+        let_others_run()
 
 
 @jit

@@ -33,12 +33,14 @@ def exact(function: F) -> F:
 
 
 @intrinsic
-def _as_bits(typingctx, x):
+def as_bits(typingctx, x):
+    """The bits of a number, as an integer."""
     return types.int64(types.float64), lambda c, b, s, a: b.bitcast(a[0], ir.IntType(64))
 
 
 @intrinsic
-def _as_float(typingctx, bits):
+def as_float(typingctx, bits):
+    """The number of such bits."""
     return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
 
 
@@ -61,18 +63,18 @@ def exp(x):
     p = p * r + 0.5
     p = p * r + 1
     p = p * r + 1
-    scaled = p * _as_float((_as_bits(shifted) << 52) + ONE_BITS)
+    scaled = p * as_float((as_bits(shifted) << 52) + ONE_BITS)
     return scaled if x > LEAST_EXPONENT else (0.0 if x <= LEAST_EXPONENT else x)
 
 
 @exact
 def log(x):
     """log x for normal positive x, to two units in the last place."""
-    bits = _as_bits(x)
-    m = _as_float((bits & MANTISSA) + ONE_BITS)
+    bits = as_bits(x)
+    m = as_float((bits & MANTISSA) + ONE_BITS)
     high = m > 1.4142135623730951
     m = 0.5 * m if high else m
-    exponent = _as_float((bits >> 52) + ROUND_BITS) - (ROUND + 1023) + (1.0 if high else 0.0)
+    exponent = as_float((bits >> 52) + ROUND_BITS) - (ROUND + 1023) + (1.0 if high else 0.0)
     f = (m - 1) / (m + 1)
     s = f * f
     p = s * (1 / 21) + 1 / 19

@@ -64,6 +64,56 @@ def write(typingctx, address, offset, vector):
     return types.void(types.intp, types.intp, VECTOR), build
 
 
+@intrinsic
+def read_row(typingctx, array, offset):
+    """The same of an array, wherever it starts, in either precision."""
+    kind = array.dtype
+
+    def build(c, b, s, a):
+        data, number = c.make_array(array)(c, b, a[0]).data, c.get_value_type(kind)
+        row = b.bitcast(b.gep(data, [a[1]]), ir.VectorType(number, WIDTH).as_pointer())
+        values = b.load(row, align=kind.bitwidth // 8)
+        return values if kind is types.float64 else b.fpext(values, VALUES)
+
+    return VECTOR(array, types.intp), build
+
+
+@intrinsic
+def write_columns(typingctx, address, offset, rows):
+    """Puts WIDTH vectors there as the columns of a square."""
+
+    def build(c, b, s, a):
+        rows = [b.extract_value(a[2], i) for i in range(WIDTH)]
+        for d in (1 << bit for bit in range(WIDTH.bit_length() - 1)):
+            for i in (i for i in range(WIDTH) if not i & d):
+                rows[i], rows[i + d] = (
+                    b.shuffle_vector(rows[i], rows[i + d], ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
+                    for places in (
+                        [n + WIDTH - d if n & d else n for n in range(WIDTH)],
+                        [n + WIDTH if n & d else n + d for n in range(WIDTH)],
+                    )
+                )
+        for i, row in enumerate(rows):
+            at = b.add(a[1], ir.Constant(a[1].type, i * WIDTH))
+            b.store(row, _place(b, (a[0], at), VALUES), align=8 * WIDTH)
+        return c.get_dummy_value()
+
+    return types.void(types.intp, types.intp, rows), build
+
+
+@intrinsic
+def write_bytes(typingctx, address, offset, vector):
+    """Puts them there as bytes, of which each is one."""
+
+    def build(c, b, s, a):
+        start = b.inttoptr(a[0], ir.IntType(8).as_pointer())
+        small = b.fptoui(a[2], ir.VectorType(ir.IntType(8), WIDTH))
+        b.store(small, b.bitcast(b.gep(start, [a[1]]), small.type.as_pointer()), align=WIDTH)
+        return c.get_dummy_value()
+
+    return types.void(types.intp, types.intp, VECTOR), build
+
+
 @jit
 def numbers(address, size):
     """The same as an array."""
@@ -90,6 +140,12 @@ def _of_two(build):
     return intrinsic(lambda typingctx, x, y: (VECTOR(VECTOR, VECTOR), lambda c, b, s, a: build(b, *a)))
 
 
+def _of_four(build):
+    return intrinsic(
+        lambda typingctx, x, y, u, v: (VECTOR(VECTOR, VECTOR, VECTOR, VECTOR), lambda c, b, s, a: build(b, *a))
+    )
+
+
 def _where(b, test, x, y, first, second):
     return b.select(b.fcmp_ordered(test, x, y), first, second)
 
@@ -105,6 +161,8 @@ lifted = _of_one(_lifted)
 """What is possible is at least TINY."""
 larger = _of_two(lambda b, x, y: _where(b, ">", x, y, x, y))
 """The larger of two, the second if the first is NaN."""
+smaller = _of_two(lambda b, x, y: _where(b, "<", x, y, x, y))
+"""The smaller of two, the second if the first is NaN."""
 inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
 """1 / x for positive x, else 0."""
 finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
@@ -113,8 +171,65 @@ below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
 """1 where the first is the smaller, else 0."""
 short = _of_one(lambda b, x: _where(b, ">=", x, _all(LEAST_SHARE), _all(0.0), _all(1.0)))
 """1 where a share is too small, or NaN."""
+chosen = _of_four(lambda b, x, y, u, v: _where(b, ">", x, y, u, v))
+"""The third where the first is larger than the second, else the fourth."""
+unbounded = _of_one(lambda b, x: _where(b, "<", x, _all(math.inf), _all(0.0), _all(1.0)))
+"""1 where it is plus infinity or NaN."""
 rare = _of_two(lambda b, x, y: _where(b, ">", x, _all(0.0), _where(b, "<", x, y, x, y), y))
 """The smaller of two, of those that are positive."""
+
+
+def _folded(build):
+    """A number from all places, halves with halves."""
+
+    def fold(b, x):
+        half = WIDTH // 2
+        while half:
+            places = [ir.Constant(ir.VectorType(ir.IntType(32), half), [*range(i, i + half)]) for i in (0, half)]
+            x = build(b, *(b.shuffle_vector(x, x, p) for p in places))
+            half //= 2
+        return b.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
+    return intrinsic(lambda typingctx, x: (types.float64(VECTOR), lambda c, b, s, a: fold(b, *a)))
+
+
+@intrinsic
+def each(typingctx, x):
+    """Vectors of what is in each place."""
+    kind = types.UniTuple(VECTOR, WIDTH)
+
+    def build(c, b, s, a):
+        places = ir.VectorType(ir.IntType(32), WIDTH)
+        return c.make_tuple(
+            b, kind, [b.shuffle_vector(a[0], a[0], ir.Constant(places, [i] * WIDTH)) for i in range(WIDTH)]
+        )
+
+    return kind(VECTOR), build
+
+
+def _exponent(b, x):
+    bits = b.bitcast(x, ir.VectorType(ir.IntType(64), WIDTH))
+    return b.and_(bits, ir.Constant(bits.type, [2047 << 52] * WIDTH))
+
+
+def _to_one(b, x):
+    bits = _exponent(b, x)
+    return b.bitcast(b.sub(ir.Constant(bits.type, [2046 << 52] * WIDTH), bits), VALUES)
+
+
+def _power(b, x):
+    bits = _exponent(b, x)
+    return b.fsub(b.uitofp(b.lshr(bits, ir.Constant(bits.type, [52] * WIDTH)), VALUES), _all(1023.0))
+
+
+to_one = _of_one(_to_one)
+"""The power of two that makes a positive number one between 1 and 2."""
+power = _of_one(_power)
+"""The logarithm of its inverse, to the base 2."""
+whole = _folded(lambda b, x, y: b.fadd(x, y))
+"""Their sum."""
+largest = _folded(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
+"""The largest, of those that are not NaN, at least if the last is none."""
 
 
 @overload(operator.add)
@@ -196,3 +311,25 @@ def add_counts(left, right, counts, k, steps):
             for s in range(steps):
                 c = c + read(left, s * size + i * WIDTH) * read(right, (s + 1) * size + j * WIDTH)
             write(counts, at, c)
+
+
+@jit
+def add_counts_of_one(left, right, counts, k, K, steps):
+    """The same of one sequence and right_j of the same step, where vectors are of states, K with those beyond k."""
+    for j in range(0, K, WIDTH):
+        for i in range(0, k - 3, 4):
+            at = i * K + j
+            c0, c1, c2, c3 = read(counts, at), read(counts, at + K), read(counts, at + 2 * K), read(counts, at + 3 * K)
+            for s in range(0, steps * K, K):
+                u = read(right, s + j)
+                c0, c1 = c0 + spread(number(left, s + i)) * u, c1 + spread(number(left, s + i + 1)) * u
+                c2, c3 = c2 + spread(number(left, s + i + 2)) * u, c3 + spread(number(left, s + i + 3)) * u
+            write(counts, at, c0)
+            write(counts, at + K, c1)
+            write(counts, at + 2 * K, c2)
+            write(counts, at + 3 * K, c3)
+        for i in range(k // 4 * 4, k):
+            c0 = read(counts, i * K + j)
+            for s in range(0, steps * K, K):
+                c0 = c0 + spread(number(left, s + i)) * read(right, s + j)
+            write(counts, i * K + j, c0)

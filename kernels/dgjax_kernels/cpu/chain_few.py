@@ -1,0 +1,396 @@
+"""The kernel of `chain.expectation` and `chain.log_partition` on a CPU for few sequences: WIDTH states side by side.
+
+As in `chain`, in probabilities and float64, where nothing that is possible becomes 0: what falls below TINY is TINY.
+A sequence is worked on from both ends at once, forward to its middle and backward to it, and then on, where each finds
+what the other has left: marginals and counts need both. Each step is scaled by a power of two, so that the log of the
+scale is exact.
+
+The sum over states of a b is the weight of all paths, in units in which no a or b is above 2, so that TINY adds less to
+it than 4 k^2 TINY at each step: no rounding error, unless the sum is below LEAST. Without the second halves it is known
+in the middle only: then a state that is possible but is reached from below LEAST is one such case. Either is done again
+in logarithms.
+
+Letters: k states, K of them with those of probability 0 that fill up vectors, e exp(score - the best state's), a
+p(y_s, scores up to s), b what follows given y_s, u = e b, each in proportion, g p(y_s | all scores).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.chain import to_probabilities, to_shares
+from dgjax_kernels.cpu.chain_logs import backward, forward
+from dgjax_kernels.cpu.ffi import inlined, jit, within
+from dgjax_kernels.cpu.lanes import LN2
+from dgjax_kernels.cpu.vectors import (
+    TINY,
+    WIDTH,
+    add_counts_of_one,
+    chosen,
+    each,
+    larger,
+    largest,
+    number,
+    numbers,
+    power,
+    rare,
+    read,
+    read_row,
+    smaller,
+    spread,
+    to_one,
+    whole,
+    write,
+)
+
+LEAST, HUGE = 1e-75, 1e101  # what is possible is at least TINY^2, so that HUGE times it is not below TINY
+BLOCK = 512  # states of consecutive steps that are worked on at once
+VALUE, FAULTS, REACHED, NOTES = 0, 1, 2, 8  # of a side: the log of its scales, and what is to be done again
+
+
+class Work(NamedTuple):
+    """What a thread works with. Addresses, which unlike arrays cost nothing to hand on."""
+
+    k: int
+    K: int
+    steps: int  # of a block
+    initial: int  # (K,)
+    there: int  # (K,): 1 of states, 0 beyond
+    moves: int  # (K, K)
+    reverse: int  # (K, K): its transpose
+    x: int  # (2, K): a or u of the last two steps
+    left: int  # (steps, K): a of a step, in proportion to the weight of all paths
+    right: int  # (1 + steps, K): u
+    g: int  # (steps, K)
+
+
+class Sequence(NamedTuple):
+    """What the two sides of a sequence share."""
+
+    row: int
+    start: int  # of its scores
+    length: int
+    middle: int
+    e: int  # (t, K)
+    ab: int  # (t, K): a before the middle, b after it
+    counts: int  # (2, k, K)
+    notes: int  # (2, NOTES)
+
+
+@jit
+def _padded(k):
+    return -(-k // WIDTH) * WIDTH
+
+
+@jit
+def _new_work(room, k, steps):
+    """Cuts the room up, in multiples of a vector."""
+    K = _padded(k)
+    line = 8 * K
+    initial = room + -room % (8 * WIDTH)
+    there = initial + line
+    moves = there + line
+    reverse = moves + K * line
+    x = reverse + K * line
+    left = x + 2 * line
+    right = left + steps * line
+    return Work(k, K, steps, initial, there, moves, reverse, x, left, right, right + (1 + steps) * line)
+
+
+@jit
+def _words(k, steps):
+    """The room that it takes."""
+    return _padded(k) * (2 * _padded(k) + 5 + 3 * steps) + WIDTH
+
+
+def words_of_sequence(t: int, k: int) -> int:
+    """The room that a sequence takes."""
+    return -(-k // WIDTH) * WIDTH * (2 * t + 2 * k) + 2 * NOTES
+
+
+_words_of_sequence = jit(words_of_sequence)
+
+
+@jit
+def _sequence(room, row, t, k, lengths):
+    """Cuts its room up."""
+    line, length = 8 * _padded(k), int(lengths[row])
+    e = room + row * 8 * _words_of_sequence(t, k)
+    ab = e + t * line
+    counts = ab + t * line
+    return Sequence(row, row * t * k, length, (length + 1) // 2, e, ab, counts, counts + 2 * k * line)
+
+
+@jit
+def _emissions(work, e, scores, start, first, stop):
+    """e of some steps, and the sum over them of the best score."""
+    k, K, total, none = work.k, work.K, 0.0, spread(-math.inf)
+    for s in range(first, stop):
+        at, top, row = start + s * k, none, numbers(e + 8 * s * K, K)
+        for j in range(0, K, WIDTH):
+            if at + j + WIDTH <= len(scores):
+                write(e, s * K + j, chosen(read(work.there, j), spread(0.5), read_row(scores, at + j), none))
+            else:
+                for i in range(j, j + WIDTH):
+                    row[i] = scores[at + i] if i < k else -math.inf
+            top = larger(read(e, s * K + j), top)
+        best = largest(top)
+        best = best if best != -math.inf else 0.0
+        total += best
+        for j in range(s * K, s * K + K, WIDTH):
+            write(e, j, read(e, j) + spread(-best))
+    to_probabilities(numbers(e + 8 * first * K, (stop - first) * K))
+    return total
+
+
+@within
+def _total(x, at, K):
+    """The sum of x, in all places. One vector of states stays in registers."""
+    if K == WIDTH:
+        x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
+        return ((x0 + x1) + (x2 + x3)) + ((x4 + x5) + (x6 + x7))
+    total = spread(0.0)
+    for j in range(at, at + K, WIDTH):
+        total = total + read(x, j)
+    return spread(whole(total))
+
+
+@within
+def _product(M, k, K, x, at, j):
+    """sum over i of M_ij x_i, for a vector of j."""
+    if K == WIDTH:
+        x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
+        low = (x0 * read(M, 0) + x1 * read(M, K)) + (x2 * read(M, 2 * K) + x3 * read(M, 3 * K))
+        return low + ((x4 * read(M, 4 * K) + x5 * read(M, 5 * K)) + (x6 * read(M, 6 * K) + x7 * read(M, 7 * K)))
+    even, odd = spread(0.0), spread(0.0)
+    for i in range(0, k, 2):
+        even = even + spread(number(x, at + i)) * read(M, i * K + j)
+        odd = odd + spread(number(x, at + i + 1)) * read(M, (i + 1) * K + j)
+    return even + odd
+
+
+@within
+def _forward(work, sequence, s, out, to):
+    """a of a step from that of the one before; the sum of that, and the least that a state is reached by."""
+    k, K, x, e, zero, tiny, huge = work.k, work.K, work.x, sequence.e, spread(0.0), spread(TINY), spread(HUGE)
+    here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
+    if s > 0:
+        total = _total(x, before, K)
+    scale = to_one(total)
+    for j in range(0, K, WIDTH):
+        y, score = _product(work.moves, k, K, x, before, j) if s > 0 else read(work.initial, j), read(e, s * K + j)
+        least = rare(y, least)
+        a = larger(smaller(y * huge, chosen(score, zero, tiny, zero)), y * (score * scale))
+        write(x, here + j, a)
+        write(out, to + j, a)
+    return total, least
+
+
+@within
+def _backward(work, sequence, s, out, to):
+    """b of a step from u of the next, and u of this one."""
+    k, K, x, e, tiny, huge = work.k, work.K, work.x, sequence.e, spread(TINY), spread(HUGE)
+    here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
+    last = s == sequence.length - 1
+    if not last:
+        total = _total(x, before, K)
+    scale = to_one(total)
+    for j in range(0, K, WIDTH):
+        y, score = read(work.there, j) if last else _product(work.reverse, k, K, x, before, j), read(e, s * K + j)
+        least = rare(y, least)
+        write(x, here + j, larger(smaller(y * huge, tiny) * score, y * (score * scale)))
+        write(out, to + j, larger(smaller(y * huge, tiny), y * scale))
+    return total, least
+
+
+@jit
+def _first_half(work, sequence, scores, side):
+    """From an end to the middle: e, and a or b."""
+    powers, value, reached, K = spread(0.0), 0.0, spread(1.0), work.K
+    first, stop = (sequence.middle, sequence.length) if side else (0, sequence.middle)
+    for block in range(0, stop - first, work.steps):
+        many = min(work.steps, stop - first - block)
+        low = stop - block - many if side else first + block
+        value += _emissions(work, sequence.e, scores, sequence.start, low, low + many)
+        for i in range(many):
+            s = low + many - 1 - i if side else low + i
+            if side:
+                total, least = _backward(work, sequence, s, sequence.ab, s * K)
+            else:
+                total, least = _forward(work, sequence, s, sequence.ab, s * K)
+            powers, reached = powers + power(total), rare(least, reached)
+    notes = numbers(sequence.notes + 8 * side * NOTES, NOTES)
+    notes[VALUE], notes[FAULTS] = value + LN2 * largest(powers), 0.0
+    notes[REACHED] = -largest(reached * spread(-1.0))
+
+
+@within
+def _joined(work, sequence, s, slot):
+    """g of a step, from a and b; one over the sum of a b, and whether that is too small."""
+    K, g, total = work.K, work.g, spread(0.0)
+    for j in range(0, K, WIDTH):
+        y = read(g, slot * K + j) * read(sequence.ab, s * K + j)
+        total = total + y
+        write(g, slot * K + j, y)
+    weight = whole(total)
+    for j in range(slot * K, slot * K + K, WIDTH):
+        write(g, j, read(g, j) * spread(1 / weight))
+    return 1 / weight, not weight >= LEAST
+
+
+@jit
+def _second_half(work, sequence, marginals, side):
+    """On from the middle to the other end: marginals, and what of the counts lies there."""
+    k, K, x, e, ab, middle = work.k, work.K, work.x, sequence.e, sequence.ab, sequence.middle
+    first, stop, faults = 0 if side else middle, middle if side else sequence.length, 0
+    counts = sequence.counts + 8 * side * k * K
+    for i in range(0, k * K, WIDTH):
+        write(counts, i, spread(0.0))
+    at = middle if side else middle - 1
+    for j in range(0, K if at < sequence.length else 0, WIDTH):
+        write(x, at % 2 * K + j, read(ab, at * K + j) * (read(e, at * K + j) if side else spread(1.0)))
+    for block in range(0, stop - first, work.steps):
+        many = min(work.steps, stop - first - block)
+        low = stop - block - many if side else first + block
+        for i in range(many):
+            slot = many - 1 - i if side else i
+            s, before = low + slot, (low + slot + 1) % 2 * K
+            if side:
+                total, _ = _backward(work, sequence, s, work.g, slot * K)
+            else:
+                total, _ = _forward(work, sequence, s, work.g, slot * K)
+            over, fault = _joined(work, sequence, s, slot)
+            faults += fault
+            share = to_one(total) * spread(over if s != middle - 1 else 0.0)
+            for j in range(0, K, WIDTH):
+                theirs, ours = read(ab, s * K + j), read(x, before + j)
+                write(work.left, slot * K + j, (theirs if side else ours) * share)
+                write(work.right, slot * K + j, ours if side else theirs * read(e, s * K + j))
+        add_counts_of_one(work.left, work.right, counts, k, K, many)
+        _store(work, marginals, sequence.row, low, many)
+    numbers(sequence.notes, 2 * NOTES)[side * NOTES + FAULTS] = faults
+
+
+@jit
+def _store(work, marginals, row, low, many):
+    g = numbers(work.g, many * work.K)
+    for s in range(many):
+        for j in range(work.k):
+            marginals[row, low + s, j] = g[s * work.K + j]
+
+
+@jit
+def _weight(work, sequence):
+    """The weight of all paths, in the middle."""
+    k, K, s, total = work.k, work.K, sequence.middle, 0.0
+    for i in range(k):
+        follows = 1.0 if s == sequence.length else 0.0
+        for j in range(k if s < sequence.length else 0):
+            u = number(sequence.e, s * K + j) * number(sequence.ab, s * K + j)
+            follows += number(work.moves, i * K + j) * u
+        total += number(sequence.ab, (s - 1) * K + i) * follows
+    return total
+
+
+@inlined
+def _settle(work, sequence, shift, arguments, results):
+    """The log-partition and the counts of a sequence, or all of it again in logarithms."""
+    (initial, logs, scores, _), (values, marginals, counts) = arguments, results
+    k, K, row, length, wanted = work.k, work.K, sequence.row, sequence.length, len(marginals) > 0
+    notes, weight = numbers(sequence.notes, 2 * NOTES), _weight(work, sequence)
+    some = numbers(sequence.counts, 2 * k * K)
+    fault = notes[FAULTS] + notes[NOTES + FAULTS] > 0
+    unlikely = notes[REACHED] < LEAST or notes[NOTES + REACHED] < LEAST
+    if not weight >= LEAST or (fault if wanted else unlikely):
+        held = length if wanted else 2
+        filtered = numbers(sequence.e, held * k).reshape(held, k)
+        values[row] = forward(initial, logs, scores[row], length, filtered)
+        if wanted:
+            for i in range(k * k):
+                some[i] = 0.0
+            backward(logs, length, filtered, marginals[row], some)
+            for i in range(k):
+                for j in range(k):
+                    counts[row, i, j] = some[i * k + j]
+    else:
+        scales = notes[VALUE] + notes[NOTES + VALUE]
+        values[row] = math.log(weight) + scales + shift[0] + (length - 1) * shift[1]
+        for i in range(k if wanted else 0):
+            for j in range(k):
+                counts[row, i, j] = (some[i * K + j] + some[(k + i) * K + j]) * number(work.moves, i * K + j)
+    for s in range(length, marginals.shape[1] if wanted else 0):
+        for j in range(k):
+            marginals[row, s, j] = 0.0
+
+
+@inlined
+def _potentials(work, initial, transition, logs):
+    """What they are as shares; the logs of the largest."""
+    k, K = work.k, work.K
+    first, there, A = numbers(work.initial, K), numbers(work.there, K), np.empty(k * k)
+    M, R = numbers(work.moves, K * K), numbers(work.reverse, K * K)
+    for i in range(k):
+        for j in range(k):
+            A[i * k + j] = logs[j * k + i] = transition[i, j]
+    for j in range(K):
+        first[j], there[j] = 0.0, 1.0 if j < k else 0.0
+    shift = to_shares(initial, first[:k]), to_shares(A, A)
+    for i in range(K):
+        for j in range(K):
+            M[i * K + j] = A[i * k + j] if i < k and j < k else 0.0
+            R[i * K + j] = A[j * k + i] if i < k and j < k else 0.0
+    return shift
+
+
+@inlined
+def _pieces(address, piece, dtype):
+    frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
+    initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
+    scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
+    values, marginals = ffi.vector(frame, outputs, 0, dtype), ffi.cube(frame, outputs, 1, dtype)
+    counts, shared = ffi.cube(frame, outputs, 2, dtype), ffi.vector(frame, outputs, 3, np.uint8).ctypes.data
+    (n, t, k), logs, flat = scores.shape, np.empty(transition.size), scores.reshape(scores.size)
+    steps = max(4, BLOCK // k)
+    room = ffi.allocate(_words(k, steps))
+    work = _new_work(room, k, steps)
+    shift = _potentials(work, initial, transition, logs)
+    arguments, results, halves = (initial, logs, scores, lengths), (values, marginals, counts), 2 * n
+    rounds = 2 if len(marginals) > 0 else 1
+    while piece >= 0:
+        ffi.wait(address, piece // halves * halves)
+        if piece < rounds * halves:
+            sequence = _sequence(shared + -shared % (8 * WIDTH), piece % halves // 2, t, k, lengths)
+            if piece < halves:
+                _first_half(work, sequence, flat, piece % 2)
+            else:
+                _second_half(work, sequence, marginals, piece % 2)
+        else:
+            sequence = _sequence(shared + -shared % (8 * WIDTH), piece - rounds * halves, t, k, lengths)
+            _settle(work, sequence, shift, arguments, results)
+        ffi.done(address)
+        piece = ffi.next_piece(address)
+    ffi.free(room)
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def chain_few(address):
+        if ffi.introduced(address):
+            return 0
+        if ffi.called(address):
+            rounds = 3 if ffi.size(address, ffi.FRAME_RESULTS, 1, 0) > 0 else 2
+            return ffi.spread(
+                address,
+                (2 * rounds - 1) * ffi.size(address, ffi.FRAME_RESULTS, 0, 0),
+                ffi.own_address(),
+                sources,
+            )
+        piece = ffi.next_piece(address)
+        if piece >= 0:
+            _pieces(address, piece, dtype)
+        return ffi.leave(address)
+
+    return chain_few
