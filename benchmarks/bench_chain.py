@@ -20,7 +20,7 @@ import dgjax_kernels as kernels
 SHAPES = [(64, 1000, 3), (64, 1000, 8), (64, 1000, 16), (64, 1000, 64), (1024, 100, 8), (1, 50_000, 5), (1024, 1000, 4)]
 LEARNT = [(64, 1000, 4, 8, "full"), (1024, 100, 8, 8, "diagonal"), (64, 1000, 16, 4, "full")]
 IN_QUICK = [SHAPES[1], SHAPES[5], LEARNT[0]]
-STEPS = 20
+STEPS = 5
 
 
 def chain(n, t, k, dtype):

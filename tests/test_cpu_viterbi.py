@@ -99,6 +99,8 @@ def test_many_sequences_one_long_one_and_what_goes_to_the_reference():
         arguments = problem(n, t, k, "float32")
         assert cpu.many_steps_of_few_states(*arguments)
         np.testing.assert_array_equal(jax.jit(chain_mode)(*arguments), exact(*arguments))
+    with jax.enable_x64(True):  # where an int is of 64 bits; float32 all the same, for which all is compiled
+        assert jax.eval_shape(chain_mode, *arguments) == jax.eval_shape(reference.mode, *arguments)
     initial, transition, scores, lengths = arguments
     assert not cpu.many_steps_of_few_states(initial, transition, scores[:, :10], lengths)
     assert not cpu.many_steps_of_few_states(
