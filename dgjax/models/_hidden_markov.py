@@ -147,7 +147,8 @@ class HiddenMarkov:
             total = kernels.pairwise_sum(jnp.where(weights > 0, weights * value, 0))
             return total, HiddenMarkovStatistics(counts[:, 0].sum(0), moves, density)
 
-        cost = self.row_cost * x.x.shape[1]
+        # The passes over rows split them by themselves.
+        cost = self.score_cost * x.x.shape[1]
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost)
 
     def maximum(self, statistics: HiddenMarkovStatistics, prior: HiddenMarkovPrior | None = None) -> "HiddenMarkov":
