@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dgjax.compare._contestants import Contestant, Pair, contestants, pairs
+from dgjax.compare._contestants import Contestant, Pair
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._metrics import brier
 from dgjax.compare._plan import Plan
@@ -18,18 +18,11 @@ class Bench:
 
     dataset: Dataset
     plan: Plan
+    contestants: dict[str, Contestant]
+    pairs: list[Pair]
     _fitted: dict[tuple[int, str], Fitted] = field(default_factory=dict)
+    _told: dict[tuple[int, str, int], np.ndarray] = field(default_factory=dict)
     _strength: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def contestants(self) -> dict[str, Contestant]:
-        """All that take part, by key."""
-        return contestants(self.plan)
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """The pairs that take part."""
-        return pairs(self.plan)
 
     @property
     def generative(self) -> list[str]:
@@ -44,17 +37,17 @@ class Bench:
     @property
     def chance(self) -> float:
         """Accuracy of always naming the most frequent class."""
-        return float(np.bincount(self.dataset.y[self.dataset.labelled]).max() / len(self.dataset.labelled))
+        _, y = self.dataset.at(self.dataset.labelled)
+        return float(np.bincount(y).max() / len(y))
 
     def split(self, repeat: int) -> Split:
         """The split of that repeat."""
         plan = self.plan
-        return make_split(self.dataset.y, self.dataset.labelled, plan.train_rows, plan.test_rows, repeat)
+        return make_split(self.dataset.strata, self.dataset.labelled, plan.train_rows, plan.test_rows, repeat)
 
     def test(self, repeat: int) -> tuple[np.ndarray, np.ndarray]:
         """Test rows and their labels."""
-        rows = self.split(repeat).test
-        return self.dataset.x[rows], self.dataset.y[rows]
+        return self.dataset.at(self.split(repeat).test)
 
     def training(self, rows: np.ndarray, seed: int, size: int | None = None) -> Training:
         """Those rows to learn from, padded to all training rows."""
@@ -88,10 +81,21 @@ class Bench:
         rows = self.split(0).train
         own, other = rows[: -(len(rows) // 4)], rows[-(len(rows) // 4) :]
         fitted = self._fit(key, self.training(own, 0), strength)
-        return brier(fitted.log_proba(self.dataset.x[other]), self.dataset.y[other])
+        x, y = self.dataset.at(other)
+        return brier(fitted.log_proba(x), y)
 
     def full(self, key: str, repeat: int) -> Fitted:
         """A contestant fitted on all training rows of a split, once."""
         if (repeat, key) not in self._fitted:
             self._fitted[repeat, key] = self.fit(key, self.training(self.split(repeat).train, repeat))
         return self._fitted[repeat, key]
+
+    def told(self, key: str, repeat: int, size: int) -> np.ndarray:
+        """log p(y | x) of the test rows by a contestant fitted on the first training rows of a split, once."""
+        place = repeat, key, size
+        if place not in self._told:
+            train = self.split(repeat).train
+            whole = size == len(train)
+            fitted = self.full(key, repeat) if whole else self.fit(key, self.training(train[:size], repeat))
+            self._told[place] = fitted.log_proba(self.test(repeat)[0])
+        return self._told[place]

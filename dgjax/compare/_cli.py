@@ -10,7 +10,7 @@ except ImportError:
     sys.exit("dgjax: expected the packages of the command line, got none; type: pip install 'dgjax[compare]'")
 
 if TYPE_CHECKING:
-    from dgjax.compare._dataset import Dataset
+    from dgjax.compare._run import Comparison
 
 BAD_INPUT, INTERRUPTED = 2, 130
 HELP = "Discriminative and generative models in pairs."
@@ -28,9 +28,15 @@ def dgjax() -> None:
 @app.command()
 def compare(
     data: Annotated[
-        str, typer.Argument(metavar="[DATA]", help="A CSV or Parquet file, or digits, breast-cancer, wine or iris.")
+        str,
+        typer.Argument(
+            metavar="[DATA]", help="A CSV or Parquet file, or digits, breast-cancer, wine, iris or activity."
+        ),
     ] = "digits",
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the labels.")] = None,
+    sequence: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column that says which sequence a row belongs to.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html and results.json go.")] = Path(
         "dgjax-report"
     ),
@@ -40,17 +46,25 @@ def compare(
     ] = None,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
-    from dgjax.compare._dataset import load
+    from dgjax.compare import _dataset, _sequence_data
 
-    dataset = load(data, target, tuple(drop or ()))
+    # What is wrong with the input is said before JAX is imported.
+    if sequence is None and not _dataset.is_embedded(data, (_dataset.SIMULATED,)):
+        rows = _dataset.load(data, target, tuple(drop or ()))
+        _check_folder(out)
+        from dgjax.compare._run import begin
+
+        raise typer.Exit(_compare(begin(rows, quick), out))
+    sequences = _sequence_data.load(data, target, sequence, tuple(drop or ()))
     _check_folder(out)
-    raise typer.Exit(_compare(dataset, quick, out))
+    from dgjax.compare._sequence_questions import begin
+
+    raise typer.Exit(_compare(begin(sequences, quick), out))
 
 
-def _compare(dataset: "Dataset", quick: bool, out: Path) -> int:
+def _compare(comparison: "Comparison", out: Path) -> int:
     from dgjax.compare import _progress, _report, _run
 
-    comparison = _run.begin(dataset, quick)
     _progress.introduce(comparison)
     with _progress.watching(comparison) as watcher:
         _run.ask(comparison, watcher)

@@ -55,6 +55,19 @@ def parse_text(
     return _categories(name, stripped, given, values, f"{place} {lines[given[stray]]}")
 
 
+def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
+    """Any number of different names, in the order in which they come first; none may be missing."""
+    stripped = [cell.strip() for cell in cells]
+    for cell, line in zip(stripped, lines, strict=True):
+        if not cell:
+            raise InputError(
+                f"column '{name}', {place} {line}: expected the name of the row's sequence, got an empty cell; "
+                "fill it in, or leave the row out"
+            )
+    index = {text: float(i) for i, text in enumerate(dict.fromkeys(stripped))}
+    return Column(name, np.array([index[cell] for cell in stripped]), tuple(index))
+
+
 def parse_numbers(cells: Sequence[str]) -> tuple[list[float], int | None]:
     """The cells as numbers, NaN where one is none, and the place of the first that is none."""
     values: list[float] = []

@@ -1,7 +1,10 @@
 """The data set that is compared on: features with missing cells, labels, names; checked before anything is fitted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from dgjax.compare._table import Table, listed, read_table
 TARGET_NAMES = ("target", "label", "class", "y")
 FEWEST_ROWS = 8
 EMBEDDED = ("digits", "breast-cancer", "wine", "iris")
+SIMULATED = "activity"
 
 
 @dataclass(frozen=True)
@@ -56,43 +60,77 @@ class Dataset:
         """The rows whose label is known."""
         return np.flatnonzero(self.y >= 0)
 
+    @property
+    def strata(self) -> np.ndarray:
+        """What every split holds in its shares (n,)."""
+        return self.y
+
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """How much there is, in words and numbers."""
+        return [("Rows", len(self.x))]
+
+    def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those rows, and the labels that are to be told."""
+        return self.x[rows], self.y[rows]
+
+    def table(self, x: np.ndarray) -> np.ndarray:
+        """Rows as one table (m, d)."""
+        return x
+
 
 def load(data: str, target: str | None = None, drop: tuple[str, ...] = ()) -> Dataset:
     """A file, or an embedded data set by its name."""
-    path = Path(data)
-    if data in EMBEDDED and not path.is_file():
-        if target is not None or drop:
-            option = "--target" if target is not None else "--drop"
+    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop}):
+        return _embedded(data)
+    table, name = table_of(data, target, drop)
+    dataset = from_table(table, name, target)
+    missing = len(dataset.y) - len(dataset.labelled)
+    if not missing:
+        return dataset
+    note = (
+        f"{missing} of {len(dataset.y)} rows have no {dataset.target}: they count as unlabelled, "
+        "and only the question of unlabelled rows uses them."
+    )
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
+def is_embedded(data: str, names: tuple[str, ...], options: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """Whether that is one of those names; options that go with files only are refused then."""
+    if data not in names or Path(data).is_file():
+        return False
+    for option, value in options.items():
+        if value:
             raise InputError(
                 f"{option}: expected only with a file, got it with the embedded data set '{data}'; leave it out"
             )
-        return _embedded(data)
+    return True
+
+
+def table_of(data: str, target: str | None, drop: tuple[str, ...], sequence: str | None = None) -> tuple[Table, str]:
+    """The file as a table, and its name."""
+    path = Path(data)
     if path.is_dir():
         raise InputError(f"DATA {data}: expected a file, got a folder; name the file in it, as {path / 'data.csv'}")
     if not path.exists():
         raise InputError(
-            f"DATA {data}: expected a file or one of {', '.join(EMBEDDED)}, got neither; check the path, "
+            f"DATA {data}: expected a file or one of {', '.join((*EMBEDDED, SIMULATED))}, got neither; check the path, "
             "or type: dgjax compare digits"
         )
     if target is not None and target in drop:
         raise InputError(
             f"--drop {target}: expected a column other than the target, got the target; leave out one of the two"
         )
-    return from_table(read_table(path, drop), path.name, target)
+    return read_table(path, drop, sequence), path.name
 
 
 def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
     """Split a table into the target and the features, and refuse what cannot be compared on."""
     chosen, note = _target(table, target)
-    labels, classes, missing = _labels(table.column(chosen))
+    labels, classes = _labels(table.column(chosen))
     features = table.without((chosen,)).columns
     _check_features(features, chosen)
     notes = [*table.notes, *note]
-    if missing:
-        notes.append(
-            f"{missing} of {len(labels)} rows have no {chosen}: they count as unlabelled, "
-            "and only the question of unlabelled rows uses them."
-        )
     counters = [c.name for c in features if _counts_rows(c)]
     notes += [f"Column '{c}' numbers the rows: if it is an identifier, leave it out (--drop '{c}')." for c in counters]
     return Dataset(
@@ -125,7 +163,7 @@ def _target(table: Table, target: str | None) -> tuple[str, list[str]]:
     return chosen, [f"The target is '{chosen}', {why}; --target names another."]
 
 
-def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...], int]:
+def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
     known = ~np.isnan(column.values)
     values, codes = np.unique(column.values[known], return_inverse=True)
     if len(values) == 0:
@@ -151,7 +189,7 @@ def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...], int]:
         )
     labels = np.full(len(known), -1)
     labels[known] = codes
-    return labels, classes, int((~known).sum())
+    return labels, classes
 
 
 def _check_features(features: tuple[Column, ...], target: str) -> None:

@@ -14,6 +14,7 @@ from dgjax.compare._splits import hide
 from dgjax.compare._training import Fitted
 
 EXACT, MEAN, TWIN, OWN = "exact marginal", "mean imputation", "averaged over the twin", "its own way"
+FILLED = "filled by"
 NUM_DRAWN = 40
 NUM_SHOWN = 8
 
@@ -90,9 +91,9 @@ def at_training(bench: Bench, answer: Answer) -> list[Task]:
     return _with_twins(bench, plan.missing_repeats, measure, averaged)
 
 
-def twin_method(pair: Pair) -> str:
+def twin_method(pair: Pair, unit: str = "rows") -> str:
     """The method's name, which tells apart the twins of one classifier."""
-    return f"{TWIN} {pair.generative[0]}"
+    return f"{TWIN if unit == 'rows' else FILLED} {pair.generative[0]}"
 
 
 def mean_filled(x: np.ndarray, bench: Bench) -> np.ndarray:

@@ -17,7 +17,7 @@ TOL, LOOSE_TOL = 1e-3, 0.3
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and repeats of every question."""
+    """Sizes and repeats of every question, 0 or nothing where one is not asked; `unit` is what is split and counted."""
 
     quick: bool
     repeats: int
@@ -26,27 +26,31 @@ class Plan:
     sizes: tuple[int, ...]
     missing_repeats: int
     missing_test_rows: int
-    missing_train_rows: int
-    em_tol: float
     missing_shares: tuple[float, ...]
-    missing_train_shares: tuple[float, ...]
     labelled_shares: tuple[float, ...]
     label_repeats: int
     held_out_runs: int
-    full_covariance: bool
     mixture_steps: int
-    twin_draws: int
-    twin_completions: int
-    boosting_steps: int
+    missing_train_rows: int = 0
+    missing_train_shares: tuple[float, ...] = ()
+    em_tol: float = TOL
+    full_covariance: bool = True
+    twin_draws: int = 0
+    twin_completions: int = 0
+    boosting_steps: int = 0
+    longest: int = 1
+    unit: str = "rows"
 
     def describe(self) -> list[str]:
         """What the numbers rest on, in words."""
         lines = [
-            f"{self.repeats} repeated splits into at most {self.train_rows} training and {self.test_rows} test rows.",
-            f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test rows.",
-            f"Cells missing at training: {self.missing_train_rows} training rows.",
-            f"Gradient boosting: {self.boosting_steps} steps.",
+            f"{self.repeats} repeated splits: up to {self.train_rows} training and {self.test_rows} test {self.unit}.",
+            f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test {self.unit}.",
         ]
+        if self.missing_train_rows:
+            lines.append(f"Cells missing at training: {self.missing_train_rows} training rows.")
+        if self.boosting_steps:
+            lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
         if not self.full_covariance:
             lines.append(
                 f"More than {MOST_FULL_FEATURES} features: models with full covariances, and logistic regression on "

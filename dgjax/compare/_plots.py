@@ -14,6 +14,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
+from dgjax.compare import _plots_sequences
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair
 from dgjax.compare._metrics import NUM_BINS
@@ -25,6 +26,8 @@ from dgjax.compare._run import Comparison
 from dgjax.compare._style import FAINT, HUES, INK, WIDE, Look, Picture, drawn, legend, panel
 
 FEWEST_IN_BIN = 10
+# Losses that differ by more than this factor go on a logarithmic axis.
+MUCH, SMALLEST = 6.0, 1e-3
 
 
 def plots(comparison: Comparison, key: str) -> list[Picture]:
@@ -92,15 +95,16 @@ def _by_pair(
         with panel() as (figure, axes):
             _curves(answer, axes, metric, lines(bench, pair) + outside)
             axes.set_ylabel(label)
-            if metric == "log-loss":
+            if metric == "log-loss" and high > MUCH * max(low, SMALLEST):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             else:
-                axes.set_ylim(low, min(high, 1.02))
+                axes.set_ylim(low, high if metric == "log-loss" else min(high, 1.02))
                 axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-                axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            axis(axes, settings)
+                if metric == "accuracy":
+                    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axis(axes, settings, bench.plan.unit)
             legend(axes)
             pictures.append(drawn(figure, f"{pair.name}: {label.lower()} {about}".strip()))
     return pictures
@@ -110,23 +114,23 @@ def _plain(bench: Bench, pair: Pair) -> list[tuple[Line, Look]]:
     return [((model, "exact"), _look(bench, pair, model)) for model in (*pair.generative, pair.discriminative)]
 
 
-def _axis_rows(axes: Axes, settings: Sequence[float]) -> None:
+def _axis_rows(axes: Axes, settings: Sequence[float], unit: str) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("Training rows")
+    axes.set_xlabel(f"Training {unit}")
     shown = list(settings) if len(settings) <= 6 else [*settings[:-1:2], settings[-1]]
     axes.set_xticks(shown, [f"{s:g}" for s in shown])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _axis_labelled(axes: Axes, settings: Sequence[float]) -> None:
+def _axis_labelled(axes: Axes, settings: Sequence[float], unit: str) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("Share of the training rows labelled")
+    axes.set_xlabel(f"Share of the training {unit} labelled")
     axes.set_xticks(settings, [f"{100 * s:.2g} %" if s < 1 else "all" for s in settings])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _axis_missing(axes: Axes, settings: Sequence[float]) -> None:
-    axes.set_xlabel("Share of cells missing")
+def _axis_missing(axes: Axes, settings: Sequence[float], unit: str) -> None:
+    axes.set_xlabel("Share missing")
     axes.set_xticks(settings)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
@@ -135,15 +139,15 @@ def labelled_rows(answer: Answer, bench: Bench) -> list[Picture]:
     """With and without the rows that have no label, for each pair."""
 
     def lines(bench: Bench, pair: Pair) -> list[tuple[Line, Look]]:
-        every = []
+        every, unit = [], bench.plan.unit
         for model in pair.generative:
             short = bench.contestants[model].short
-            every.append(((model, ALL_ROWS), _look(bench, pair, model, label=f"{short}, all rows")))
+            every.append(((model, ALL_ROWS), _look(bench, pair, model, label=f"{short}, all {unit}")))
             look = _look(bench, pair, model, label=f"{short}, labelled only", dashes=":", hollow=True)
             every.append(((model, LABELLED), look))
         return [*every, ((pair.discriminative, LABELLED), _look(bench, pair, pair.discriminative))]
 
-    return _by_pair(answer, bench, "accuracy", lines, _axis_labelled, "none", "Accuracy", "by share of rows labelled")
+    return _by_pair(answer, bench, "accuracy", lines, _axis_labelled, "none", "Accuracy", "by share labelled")
 
 
 def missing(answer: Answer, bench: Bench) -> list[Picture]:
@@ -155,15 +159,17 @@ def missing(answer: Answer, bench: Bench) -> list[Picture]:
             short = bench.contestants[model].short
             every.append(((model, EXACT), _look(bench, pair, model, label=f"{short}, exact")))
             every.append(((model, MEAN), _look(bench, pair, model, label=f"{short}, mean", dashes=":", hollow=True)))
-        own = pair.discriminative
-        short = bench.contestants[own].short.split(" ")[0]
-        every.append(((own, twin_method(pair)), _look(bench, pair, own, label=f"{short}, over twin", marker="s")))
+        own, unit = pair.discriminative, bench.plan.unit
+        name = bench.contestants[own].short
+        short, twin = (name.split(" ")[0], "over twin") if unit == "rows" else (name, "by model")
+        method = twin_method(pair, unit)
+        every.append(((own, method), _look(bench, pair, own, label=f"{short}, {twin}", marker="s")))
         look = _look(
             bench, pair, own, label=f"{short}, mean", dashes=(0, (1.5, 1.5)), marker="s", hollow=True, thin=True
         )
         return [*every, ((own, MEAN), look)]
 
-    return _by_pair(answer, bench, "accuracy", lines, _axis_missing, OWN, "Accuracy", "by share of cells missing")
+    return _by_pair(answer, bench, "accuracy", lines, _axis_missing, OWN, "Accuracy", "by share missing")
 
 
 def calibration(answer: Answer, bench: Bench) -> list[Picture]:
@@ -213,8 +219,10 @@ def _color(bench: Bench, model: str) -> str:
     return HUES[side[0] if side else "reference"][0]
 
 
-def _dots(answer: Answer, bench: Bench, metric: str, label: str, unit: str | None = None) -> Picture:
-    """Models below one another; a logarithmic axis where there is a unit."""
+def _dots(
+    answer: Answer, bench: Bench, metric: str, label: str, unit: str | None = None, truth: str | None = None
+) -> Picture:
+    """Models below one another, a line at the truth; a logarithmic axis where there is a unit."""
     lines = [line for line in answer.lines(metric) if line[0] in bench.contestants]
     values = [answer.estimate(metric, model, 0.0, method) for model, method in lines]
     with panel(height=0.9 + 0.31 * len(lines)) as (figure, axes):
@@ -227,6 +235,9 @@ def _dots(answer: Answer, bench: Bench, metric: str, label: str, unit: str | Non
             )
         _below(axes, [bench.contestants[model].short.replace(" regression", "") for model, _ in lines])
         axes.set_xlabel(label)
+        if truth is not None:
+            axes.axvline(answer.estimate(metric, truth).mean, color=FAINT, linewidth=1.2, label=f"in {truth}")
+            legend(axes)
         if unit is not None:
             _log_axis(axes, unit)
         return drawn(figure, f"{label} of each model")
@@ -282,7 +293,7 @@ def cost(answer: Answer, bench: Bench) -> list[Picture]:
     """Three things that cost."""
     return [
         _dots(answer, bench, "training seconds", "Time to train", unit="s"),
-        _dots(answer, bench, "rows per second", "Rows predicted in a second", unit=""),
+        _dots(answer, bench, "rows per second", f"{bench.plan.unit.capitalize()} predicted in a second", unit=""),
         _dots(answer, bench, "parameters", "Numbers it keeps", unit=""),
     ]
 
@@ -327,6 +338,19 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
         return drawn(figure, f"{label}, by model")
 
 
+def paths(answer: Answer, bench: Bench) -> list[Picture]:
+    """One sequence, then how often its state changes by each model."""
+    return [
+        *_plots_sequences.path(answer, bench),
+        _dots(answer, bench, "changes", "Changes of state in 100 steps", truth="truth"),
+    ]
+
+
+def unusual(answer: Answer, bench: Bench) -> list[Picture]:
+    """A panel for each thing that is wrong."""
+    return _plots_sequences.unusual(answer, bench, _color, _below)
+
+
 PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "training_rows": training_rows,
     "calibration": calibration,
@@ -336,4 +360,7 @@ PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "missing_training": missing,
     "knowledge": knowledge,
     "cost": cost,
+    "paths": paths,
+    "missing_steps": missing,
+    "unusual": unusual,
 }

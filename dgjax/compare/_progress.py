@@ -19,10 +19,11 @@ from dgjax.compare._verdicts import verdict
 def introduce(comparison: Comparison) -> None:
     """What is compared on."""
     dataset, console = comparison.bench.dataset, Console(stderr=True, highlight=False)
+    sizes = ", ".join(f"{size} {name.lower()}" for name, size in dataset.sizes)
     kinds = "quick" if comparison.bench.plan.quick else "full"
     console.print(
         Text(
-            f"{dataset.name}: {len(dataset.x)} rows, {len(dataset.columns)} columns, {len(dataset.classes)} classes of "
+            f"{dataset.name}: {sizes}, {len(dataset.columns)} columns, {len(dataset.classes)} classes of "
             f"'{dataset.target}'; {len(comparison.bench.contestants)} models, {kinds} run. "
             "Ctrl-C writes what was measured so far."
         )
@@ -102,7 +103,8 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
 
 def _table(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("Model", "Accuracy %", "Log-loss", "Unseen\nclass", "Half cells\nmissing %", "Training"):
+    noticed = _summary.columns(comparison)[4].replace(" ", "\n")
+    for name in ("Model", "Accuracy %", "Log-loss", noticed, "Half cells\nmissing %", "Training"):
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True, min_width=6)
     keys = comparison.bench.contestants.values()
     for contestant, row in zip(keys, _summary.models(comparison), strict=True):

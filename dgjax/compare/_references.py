@@ -1,6 +1,7 @@
 """The outside references: scikit-learn's random forest, gradient boosting and support vector machine."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from dgjax.compare._training import Fitted, Training
 
+View = Callable[[np.ndarray, bool], np.ndarray]
 # A forest may give a class probability 0, whose log-loss is infinite.
 SMALLEST_PROBABILITY = 1e-6
 
 
-def fit_forest(training: Training) -> Fitted:
+def fit_forest(training: Training, view: View | None = None) -> Fitted:
     """100 trees; missing cells are split on natively."""
-    return _fit(training, RandomForestClassifier(100, random_state=training.seed), native=True)
+    return _fit(training, RandomForestClassifier(100, random_state=training.seed), native=True, view=view)
 
 
 def fit_boosting(training: Training, steps: int) -> Fitted:
@@ -38,10 +40,12 @@ def fit_svm(training: Training) -> Fitted:
     return _fit(training, model, native=False)
 
 
-def _fit(training: Training, model: Any, native: bool) -> Fitted:
-    known = training.y >= 0
-    encoder = training.encoder
-    x, y = encoder.view(training.x[known], "features", filled=not native), training.y[known]
+def _fit(training: Training, model: Any, native: bool, view: View | None = None) -> Fitted:
+    """`view` makes rows of what there is to learn from; none is the encoder's features."""
+    look: View = view or (lambda rows, filled: training.encoder.view(rows, "features", filled))
+    labels = np.concatenate(training.y) if view else training.y
+    known = labels >= 0
+    x, y = look(training.x, not native)[known], labels[known]
     # Threads gain nothing on so few rows, and cost much where the machine has other work.
     with threadpool_limits(1):
         start = time.perf_counter()
@@ -49,9 +53,10 @@ def _fit(training: Training, model: Any, native: bool) -> Fitted:
         seconds = time.perf_counter() - start
 
     def predict(rows: np.ndarray, filled: bool) -> np.ndarray:
-        proba = np.zeros((len(rows), training.num_classes))
         with threadpool_limits(1):
-            proba[:, model.classes_] = model.predict_proba(encoder.view(rows, "features", filled))
+            known = model.predict_proba(look(rows, filled))
+        proba = np.zeros((len(known), training.num_classes))
+        proba[:, model.classes_] = known
         return np.log(np.maximum(proba, SMALLEST_PROBABILITY))
 
     return Fitted(
@@ -60,7 +65,7 @@ def _fit(training: Training, model: Any, native: bool) -> Fitted:
         parameters=_num_parameters(model),
         seconds=seconds,
         model=model,
-        encoder=encoder,
+        encoder=training.encoder,
     )
 
 

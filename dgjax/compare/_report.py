@@ -15,7 +15,7 @@ from dgjax.compare import _summary, _words as words
 from dgjax.compare._plots import plots
 from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
-from dgjax.compare._say import Verdict
+from dgjax.compare._say import Verdict, say
 from dgjax.compare._style import Picture
 from dgjax.compare._verdicts import verdict
 
@@ -26,24 +26,6 @@ HOW = (
     "sizes the logarithm of their ratio. Splits share rows, so standard errors are somewhat too small: read a narrow "
     "win as a hint."
 )
-MEASURED = {
-    "training_rows": "Every model learns from the same first rows of each split and is tested on the same test rows.",
-    "calibration": "Models trained on all training rows; the share that is right in ten bins of the largest class "
-    "probability, bins of fewer than ten rows left out, bars one binomial standard error.",
-    "held_out": "One class is left out of training at a time; its rows are to be told from test rows of the others, "
-    "by low log p(x) or by a low largest class probability.",
-    "labelled_rows": "The labels of a part of the training rows are kept. Generative models learn from the labelled "
-    "rows only, and from all rows; the discriminative ones cannot use a row without a label.",
-    "missing_prediction": "Cells of the test rows are hidden completely at random; models were trained on complete "
-    "rows. Trees take missing cells natively, the SVM after mean imputation.",
-    "missing_training": "Cells of the training rows are hidden completely at random; the test rows are complete. "
-    "Over the twin: logistic regression is trained on rows completed several times by its generative twin, "
-    "fitted on the same rows.",
-    "knowledge": "Samples are judged by a random forest trained on real rows. The error of filled cells is the root "
-    "mean square in units of each column's standard deviation, over columns of numbers.",
-    "cost": "On all training rows, compiled beforehand, best read as ratios; references on one thread. "
-    "For trees and the SVM the numbers kept are splits and leaves, or support vectors.",
-}
 
 
 @dataclass(frozen=True)
@@ -76,7 +58,7 @@ def page(comparison: Comparison) -> str:
         dataset=dataset,
         headline=_summary.headline(comparison),
         situations=_summary.situations(comparison),
-        columns=_summary.COLUMNS,
+        columns=_summary.columns(comparison),
         models=_summary.models(comparison),
         sections=[_section(comparison, question) for question in comparison.asked],
         interrupted=comparison.interrupted,
@@ -87,21 +69,22 @@ def page(comparison: Comparison) -> str:
 
 def _regularisation(comparison: Comparison) -> str:
     """What each model was held back by, and how that was chosen."""
-    bench = comparison.bench
+    bench, unit = comparison.bench, comparison.bench.plan.unit
+    steps = "rows" if unit == "rows" else "steps"
     chosen = ", ".join(f"{bench.contestants[key].short} {value:g}" for key, value in bench.strengths.items())
     return (
         "How much a model is held back is chosen on both sides alike, once, of three values by the Brier score on a "
-        "quarter of the first split's training rows. For a generative model: so many rows in each class with the "
-        "columns' means and variances, its prior; for logistic regression: its penalty (l2), on standardised columns. "
+        f"quarter of the first split's training {unit}. For a generative model: so many {steps} in each class with the "
+        "columns' means and variances, its prior; for a discriminative one: its penalty (l2), on standardised columns. "
         f"Chosen: {chosen or 'nothing yet'}. The references are as scikit-learn has them, or close to it."
     )
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     dataset = comparison.bench.dataset
-    missing = float(np.isnan(dataset.x).mean())
+    missing = float(np.isnan(dataset.table(dataset.x)).mean())
     return [
-        ("Rows", words.count(len(dataset.x))),
+        *((name, words.count(size)) for name, size in dataset.sizes),
         ("Columns", str(len(dataset.columns))),
         ("Classes", f"{len(dataset.classes)} of “{dataset.target}”"),
         ("Missing cells", words.share(missing) if missing else "none"),
@@ -116,7 +99,7 @@ def _section(comparison: Comparison, question) -> Section:
         question.title,
         verdict(comparison, question.key),
         plots(comparison, question.key),
-        MEASURED[question.key],
+        question.measured,
         _numbers(answer, comparison),
     )
 
@@ -125,19 +108,19 @@ def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[li
     """Everything measured, as a table: a row for each model and way, a column for each metric and setting."""
     columns = list(dict.fromkeys((r.metric, r.setting) for r in answer.records))
     lines = list(dict.fromkeys((r.model, r.method) for r in answer.records))
-    head = ["", *(f"{metric}{_at(answer.key, setting)}" for metric, setting in columns)]
+    head = ["", *(f"{metric}{_at(answer.key, setting, comparison.bench.plan.unit)}" for metric, setting in columns)]
     body = []
     for model, method in lines:
         cells = (answer.estimate(metric, model, setting, method) for metric, setting in columns)
-        name = words.capital(words.spoken((model, method), comparison.bench.contestants))
+        name = words.capital(say(comparison.bench, (model, method)))
         body.append([name, *(_short(cell.mean, cell.error) for cell in cells)])
     return head, body
 
 
-def _at(key: str, setting: float) -> str:
+def _at(key: str, setting: float, unit: str) -> str:
     if key == "training_rows":
-        return f", {words.count(setting)} rows"
-    return f", {words.share(setting)}" if key in ("labelled_rows", "missing_prediction", "missing_training") else ""
+        return f", {words.count(setting)} {unit}"
+    return f", {words.share(setting)}" if key == "labelled_rows" or key.startswith("missing") else ""
 
 
 def _short(mean: float, error: float) -> str:
@@ -156,8 +139,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             "dgjax": _version(),
             "data": {
                 "name": dataset.name,
-                "rows": len(dataset.x),
-                "labelled_rows": len(dataset.labelled),
+                **{name.lower(): size for name, size in dataset.sizes},
+                f"labelled_{bench.plan.unit}": len(dataset.labelled),
                 "columns": dataset.columns,
                 "target": dataset.target,
                 "classes": dataset.classes,

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from threadpoolctl import threadpool_limits
 
 from dgjax.compare import _missing, _questions
 from dgjax.compare._bench import Bench
+from dgjax.compare._contestants import contestants, pairs
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._plan import Plan, make_plan
 from dgjax.compare._questions import Task
@@ -18,30 +19,83 @@ from dgjax.compare._results import Answer, Record
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, in the words of the report, and the function that measures it."""
+    """What is asked, in the words of the report, the function that measures it, and what that does."""
 
     key: str
     title: str
     short: str
     tasks: Callable[[Bench, Answer], list[Task]]
+    measured: str
     # Compiling takes one core: two tasks at once halve it. What is timed runs alone.
     workers: int = 2
 
 
 QUESTIONS = (
-    Question("training_rows", "How many training rows does each side need?", "training rows", _questions.training_rows),
-    Question("calibration", "Can its probabilities be believed?", "calibration", _questions.calibration),
-    Question("held_out", "Does it notice a class it has never seen?", "unseen class", _questions.held_out),
-    Question("labelled_rows", "Do rows without a label help?", "unlabelled rows", _questions.labelled_rows),
+    Question(
+        "training_rows",
+        "How many training rows does each side need?",
+        "training rows",
+        _questions.training_rows,
+        "Every model learns from the same first rows of each split and is tested on the same test rows.",
+    ),
+    Question(
+        "calibration",
+        "Can its probabilities be believed?",
+        "calibration",
+        _questions.calibration,
+        "Models trained on all training rows; the share that is right in ten bins of the largest class "
+        "probability, bins of fewer than ten rows left out, bars one binomial standard error.",
+    ),
+    Question(
+        "held_out",
+        "Does it notice a class it has never seen?",
+        "unseen class",
+        _questions.held_out,
+        "One class is left out of training at a time; its rows are to be told from test rows of the others, "
+        "by low log p(x) or by a low largest class probability.",
+    ),
+    Question(
+        "labelled_rows",
+        "Do rows without a label help?",
+        "unlabelled rows",
+        _questions.labelled_rows,
+        "The labels of a part of the training rows are kept. Generative models learn from the labelled "
+        "rows only, and from all rows; the discriminative ones cannot use a row without a label.",
+    ),
     Question(
         "missing_prediction",
         "What if cells are missing at prediction?",
         "missing at prediction",
         _missing.at_prediction,
+        "Cells of the test rows are hidden completely at random; models were trained on complete "
+        "rows. Trees take missing cells natively, the SVM after mean imputation.",
     ),
-    Question("missing_training", "What if cells are missing at training?", "missing at training", _missing.at_training),
-    Question("knowledge", "What do the generative models know?", "samples and filling in", _missing.knowledge),
-    Question("cost", "What does it cost?", "cost", _questions.cost, workers=1),
+    Question(
+        "missing_training",
+        "What if cells are missing at training?",
+        "missing at training",
+        _missing.at_training,
+        "Cells of the training rows are hidden completely at random; the test rows are complete. "
+        "Over the twin: logistic regression is trained on rows completed several times by its generative twin, "
+        "fitted on the same rows.",
+    ),
+    Question(
+        "knowledge",
+        "What do the generative models know?",
+        "samples and filling in",
+        _missing.knowledge,
+        "Samples are judged by a random forest trained on real rows. The error of filled cells is the root "
+        "mean square in units of each column's standard deviation, over columns of numbers.",
+    ),
+    Question(
+        "cost",
+        "What does it cost?",
+        "cost",
+        _questions.cost,
+        "On all training rows, compiled beforehand, best read as ratios; references on one thread. "
+        "For trees and the SVM the numbers kept are splits and leaves, or support vectors.",
+        workers=1,
+    ),
 )
 
 
@@ -60,15 +114,20 @@ class Comparison:
 
     bench: Bench
     answers: dict[str, Answer]
+    asked: tuple[Question, ...]
     seconds: float = 0.0
     interrupted: bool = False
-    asked: tuple[Question, ...] = field(default=QUESTIONS)
 
 
 def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison:
     """Nothing measured yet."""
-    bench = Bench(dataset, plan or make_plan(dataset, quick))
-    return Comparison(bench, {question.key: Answer(question.key) for question in QUESTIONS})
+    plan = plan or make_plan(dataset, quick)
+    return asking(QUESTIONS, Bench(dataset, plan, contestants(plan), pairs(plan)))
+
+
+def asking(questions: tuple[Question, ...], bench: Bench) -> Comparison:
+    """Those questions, none answered yet."""
+    return Comparison(bench, {question.key: Answer(question.key) for question in questions}, questions)
 
 
 def ask(comparison: Comparison, watcher: Watcher) -> None:

@@ -17,7 +17,12 @@ class Verdict:
 
 def say(bench: Bench, line: Line) -> str:
     """A line's name in a sentence."""
-    return words.spoken(line, bench.contestants)
+    return words.spoken(line, bench.contestants, bench.plan.unit)
+
+
+def unlabelled(bench: Bench) -> str:
+    """What has no label."""
+    return "rows without a label" if bench.plan.unit == "rows" else f"{bench.plan.unit} without labels"
 
 
 def best_of(ranking: Ranking, bench: Bench, claim: str = "is the most accurate") -> str:

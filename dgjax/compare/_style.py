@@ -17,6 +17,10 @@ HUES = {
     "bayes": ("#1f6fb2",),
     "discriminant": ("#1b7f5c", "#62b58f"),
     "mixture": ("#c2570c",),
+    "diagonal": ("#1f6fb2",),
+    "full": ("#1b7f5c",),
+    "around": ("#c2570c",),
+    "alone": ("#7b4fa3",),
     "reference": ("#6b7280", "#9aa1ab", "#4b5563"),
 }
 # Inches of a figure that is as wide as the page, and of one of three beside one another.

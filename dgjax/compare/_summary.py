@@ -6,7 +6,7 @@ from dgjax.compare import _words as words
 from dgjax.compare._questions import DENSITY
 from dgjax.compare._ranking import Line, Ranking, nearest, rank
 from dgjax.compare._run import Comparison
-from dgjax.compare._say import say
+from dgjax.compare._say import say, unlabelled
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def headline(comparison: Comparison) -> str:
         return "Nothing was measured: the run was stopped before the first question had an answer."
     bench = comparison.bench
     best, value = words.capital(say(bench, ranking.best)), words.percent(ranking.value)
-    text = f"{best} is the most accurate on complete rows, {value}"
+    text = f"{best} is the most accurate on complete {bench.plan.unit}, {value}"
     if ranking.level:
         text += f", but cannot be told from {words.listing([say(bench, line) for line in ranking.level], 3)}"
     text += f" (always naming the most frequent class: {100 * bench.chance:.1f} %). "
@@ -41,10 +41,11 @@ def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
     if not generative:
         return (
             "No generative model keeps up with it: take one only for what the others cannot do, as exact missing "
-            "cells, rows without a label, or noticing what is unusual."
+            f"cells, {unlabelled(bench)}, or noticing what is unusual."
         )
     names = words.listing([say(bench, line) for line in generative])
-    also = "also fills in missing cells, learns from rows without a label and tells how usual a row is"
+    one = "a row" if bench.plan.unit == "rows" else "a sequence"
+    also = f"also fills in missing cells, learns from {unlabelled(bench)} and tells how usual {one} is"
     also = (
         also
         if len(generative) == 1
@@ -61,12 +62,13 @@ def _accuracy(comparison: Comparison) -> Ranking | None:
 
 def situations(comparison: Comparison) -> list[Situation]:
     """The best for each need that was measured."""
+    notice, noticing, _ = NOTICED[comparison.bench.plan.unit]
     rows = [_rows(comparison, last=True), _rows(comparison, last=False), *_shares(comparison)]
     rows += [
         _one(
             comparison, "calibration", "brier", "Probabilities to act on (Brier score, lower is better)", words.number
         ),
-        _one(comparison, "held_out", "auroc", "Noticing a class it has never seen (AUROC)", words.number),
+        _one(comparison, notice, "auroc", f"{noticing} (AUROC)", words.number),
         _one(comparison, "cost", "training seconds", "Quick to train", lambda value: words.seconds(value.mean)),
     ]
     return [row for row in rows if row is not None]
@@ -78,18 +80,20 @@ def _rows(comparison: Comparison, last: bool) -> Situation | None:
     if not sizes or (len(sizes) == 1 and not last):
         return None
     size = sizes[-1 if last else 0]
-    need = f"Complete rows, {words.count(size)} to train on" if last else f"Only {words.count(size)} rows to train on"
+    unit, count = comparison.bench.plan.unit, words.count(size)
+    need = f"Complete {unit}, {count} to train on" if last else f"Only {count} {unit} to train on"
     return _situation(comparison, need, rank(answer, "accuracy", size), words.percent)
 
 
 def _shares(comparison: Comparison) -> list[Situation | None]:
     wanted = (
         ("missing_prediction", 0.5, "of the cells missing at prediction"),
+        ("missing_steps", 0.5, "of the steps missing at prediction"),
         ("missing_training", 0.5, "of the training cells missing"),
-        ("labelled_rows", 0.0, "of the rows labelled"),
+        ("labelled_rows", 0.0, f"of the {comparison.bench.plan.unit} labelled"),
     )
     found = []
-    for key, share, what in wanted:
+    for key, share, what in (one for one in wanted if one[0] in comparison.answers):
         answer = comparison.answers[key]
         shares = [s for s in answer.settings("accuracy") if 0 < s < 1]
         if shares:
@@ -112,15 +116,25 @@ def _situation(comparison: Comparison, need: str, ranking: Ranking | None, form)
     return Situation(need, words.capital(say(comparison.bench, ranking.best)), form(ranking.value), level)
 
 
-COLUMNS = ("Model", "Accuracy", "Log-loss", "Brier score", "Unseen class", "Half of the cells missing", "Training")
+# The question of what is unusual, what somebody needs its answer for, and its column in the table.
+NOTICED = {
+    "rows": ("held_out", "Noticing a class it has never seen", "Unseen class"),
+    "sequences": ("unusual", "Noticing a sensor that is off", "Sensor off"),
+}
+
+
+def columns(comparison: Comparison) -> tuple[str, ...]:
+    """The head of the table of models."""
+    noticed = NOTICED[comparison.bench.plan.unit][2]
+    return "Model", "Accuracy", "Log-loss", "Brier score", noticed, "Half of the cells missing", "Training"
 
 
 def models(comparison: Comparison) -> list[tuple[str, ...]]:
-    """A row for each model: the cells of `COLUMNS`, a dash where nothing was measured."""
+    """A row for each model: the cells of `columns`, a dash where nothing was measured."""
     answers = comparison.answers
     sizes = answers["training_rows"].settings("accuracy")
     shares = [s for s in answers["missing_prediction"].settings("accuracy") if s]
-    rows = []
+    notice, rows = NOTICED[comparison.bench.plan.unit][0], []
     for key, contestant in comparison.bench.contestants.items():
         size = sizes[-1] if sizes else 0.0
         rows.append(
@@ -129,7 +143,7 @@ def models(comparison: Comparison) -> list[tuple[str, ...]]:
                 _cell(comparison, "training_rows", "accuracy", (key, "exact"), size, words.percent),
                 _cell(comparison, "training_rows", "log-loss", (key, "exact"), size, words.number),
                 _cell(comparison, "calibration", "brier", (key, "exact"), 0.0, words.number),
-                _cell(comparison, "held_out", "auroc", _detector(comparison, key), 0.0, words.number),
+                _cell(comparison, notice, "auroc", _detector(comparison, notice, key), 0.0, words.number),
                 _missing(comparison, key, nearest(shares, 0.5)) if shares else "–",
                 _cell(comparison, "cost", "training seconds", (key, "exact"), 0.0, lambda v: words.seconds(v.mean)),
             )
@@ -142,8 +156,8 @@ def _cell(comparison: Comparison, key: str, metric: str, line: Line, setting: fl
     return form(value) if value.known else "–"
 
 
-def _detector(comparison: Comparison, key: str) -> Line:
-    own = [line for line in comparison.answers["held_out"].lines("auroc") if line[0] == key]
+def _detector(comparison: Comparison, question: str, key: str) -> Line:
+    own = [line for line in comparison.answers[question].lines("auroc") if line[0] == key]
     return next((line for line in own if line[1] == DENSITY), own[0] if own else (key, DENSITY))
 
 

@@ -3,12 +3,13 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from dgjax.compare._columns import Column, date_error, parse_numbers, parse_text
+from dgjax.compare._columns import Column, date_error, parse_names, parse_numbers, parse_text
 from dgjax.compare._errors import InputError
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", "")
@@ -36,8 +37,8 @@ class Table:
         return Table(tuple(c for c in self.columns if c.name not in names), self.notes)
 
 
-def read_table(path: Path, drop: tuple[str, ...] = ()) -> Table:
-    """Read a file by its suffix; the columns in `drop` are not even parsed."""
+def read_table(path: Path, drop: tuple[str, ...] = (), sequence: str | None = None) -> Table:
+    """Read a file by its suffix; the columns in `drop` are not even parsed, that of `sequence` is taken for names."""
     suffix = path.suffix.lower()
     if suffix not in TEXT_SUFFIXES + PARQUET_SUFFIXES:
         raise InputError(
@@ -47,14 +48,14 @@ def read_table(path: Path, drop: tuple[str, ...] = ()) -> Table:
     try:
         empty = path.stat().st_size == 0
         if not empty:
-            return _read_parquet(path, drop) if suffix in PARQUET_SUFFIXES else _read_csv(path, drop)
+            return (_read_parquet if suffix in PARQUET_SUFFIXES else _read_csv)(path, drop, sequence)
     except PermissionError:
         raise InputError(f"DATA {path}: expected a file that can be read, got no permission; chmod +r {path}") from None
     raise InputError(f"DATA {path}: expected a header line and rows, got an empty file; check that it was written")
 
 
-def check_names(path: Path, names: list[str], drop: tuple[str, ...]) -> None:
-    """Refuse two columns of one name, and columns to drop that are not there."""
+def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: str | None) -> None:
+    """Refuse two columns of one name, and columns to drop, or to tell sequences by, that are not there."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(
@@ -66,6 +67,12 @@ def check_names(path: Path, names: list[str], drop: tuple[str, ...]) -> None:
             raise InputError(
                 f"--drop {name}: expected a column of {path.name}, got none of that name; it has {listed(names)}"
             )
+    if sequence is not None and sequence not in names:
+        near = get_close_matches(sequence, names, 1)
+        raise InputError(
+            f"--sequence {sequence}: expected the column of {path.name} that says which sequence a row belongs to, got "
+            f"none of that name; {f'type: --sequence {near[0]}' if near else f'it has {listed(names)}'}"
+        )
 
 
 def listed(names: list[str], most: int = 12) -> str:
@@ -74,7 +81,7 @@ def listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _read_csv(path: Path, drop: tuple[str, ...]) -> Table:
+def _read_csv(path: Path, drop: tuple[str, ...], sequence: str | None) -> Table:
     rows = _csv_rows(path)
     first = next(rows, None)
     if first is None:
@@ -84,7 +91,7 @@ def _read_csv(path: Path, drop: tuple[str, ...]) -> Table:
     _, header, delimiter = first
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
     _check_header(path, names)
-    check_names(path, names, drop)
+    check_names(path, names, drop, sequence)
     lines: list[int] = []
     cells: list[list[str]] = []
     for line, row, _ in rows:
@@ -98,7 +105,12 @@ def _read_csv(path: Path, drop: tuple[str, ...]) -> Table:
     if not cells:
         raise InputError(f"DATA {path}: expected rows below the header, got none; check that it was written in full")
     kept = [(i, name) for i, name in enumerate(names) if name not in drop]
-    columns = [parse_text(name, [row[i] for row in cells], lines, delimiter == ";") for i, name in kept]
+    columns = [
+        parse_names(name, [row[i] for row in cells], lines)
+        if name == sequence
+        else parse_text(name, [row[i] for row in cells], lines, delimiter == ";")
+        for i, name in kept
+    ]
     notes = [f"Cells are separated by {'tabs' if delimiter == chr(9) else delimiter!r}."] if delimiter != "," else []
     return _without_row_numbers(Table(tuple(columns), tuple(notes)), header[0].strip() == "")
 
@@ -142,11 +154,11 @@ def _without_row_numbers(table: Table, unnamed: bool) -> Table:
     return Table(table.columns[1:], (*table.notes, "The first column has no name and numbers the rows: left out."))
 
 
-def _read_parquet(path: Path, drop: tuple[str, ...]) -> Table:
+def _read_parquet(path: Path, drop: tuple[str, ...], sequence: str | None) -> Table:
     try:
         file = parquet.ParquetFile(path)
         names = list(file.schema_arrow.names)
-        check_names(path, names, drop)
+        check_names(path, names, drop, sequence)
         table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -157,11 +169,14 @@ def _read_parquet(path: Path, drop: tuple[str, ...]) -> Table:
         raise InputError(f"DATA {path}: expected rows, got none; check that it was written in full")
     kept = [name for name in names if name not in drop and not name.startswith("__index_level_")]
     notes = ("The stored row index is left out.",) if any(n.startswith("__index_level_") for n in names) else ()
-    return Table(tuple(_arrow_column(name, table.column(name)) for name in kept), notes)
+    return Table(tuple(_arrow_column(name, table.column(name), name == sequence) for name in kept), notes)
 
 
-def _arrow_column(name: str, column: pa.ChunkedArray) -> Column:
+def _arrow_column(name: str, column: pa.ChunkedArray, names: bool) -> Column:
     kind = column.type
+    if names:
+        cells = ["" if cell is None else str(cell) for cell in column.to_pylist()]
+        return parse_names(name, cells, list(range(1, len(cells) + 1)), place="row")
     if pa.types.is_temporal(kind):
         raise date_error(name, str(kind))
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):

@@ -53,7 +53,7 @@ class Training:
 
 def make_training(dataset: Dataset, x: np.ndarray, y: np.ndarray, size: int, seed: int) -> Training:
     """Training rows with the encoder that they, and no other rows, give."""
-    return Training(dataset, x, y, size, seed, fit_encoder(x, dataset))
+    return Training(dataset, x, y, size, seed, fit_encoder(dataset.table(x), dataset))
 
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -64,7 +64,8 @@ class Fitted:
     """A fitted contestant: raw rows (m, d) in, log-probabilities (m, k) out.
 
     `log_proba` takes missing cells as the contestant does by itself, `filled` after mean imputation, and `log_prob`
-    is log p(x) (m,) where there is one.
+    is log p(x) (m,) where there is one. Of sequences x is (m,) arrays of steps, and log-probabilities are those of all
+    their steps in turn; `encoded` takes them encoded and padded (m, t, f), with their lengths (m,).
     """
 
     log_proba: Predict
@@ -75,6 +76,7 @@ class Fitted:
     model: Any = None
     view: View = "features"
     encoder: Encoder | None = None
+    encoded: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:

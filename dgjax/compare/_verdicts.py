@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from dgjax.compare import _verdicts_missing, _words as words
+from dgjax.compare import _verdicts_missing, _verdicts_sequences, _words as words
 from dgjax.compare._bench import Bench
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
 from dgjax.compare._ranking import Line, Ranking, better, certain, rank
 from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
-from dgjax.compare._say import Verdict, best_of, say
+from dgjax.compare._say import Verdict, best_of, say, unlabelled
 
 
 def verdict(comparison: Comparison, key: str) -> Verdict:
@@ -28,10 +28,10 @@ def training_rows(answer: Answer, bench: Bench) -> Verdict:
     assert few is not None
     assert many is not None
     if sizes[0] == sizes[-1]:
-        headline = f"With {words.count(sizes[0])} training rows, {best_of(few, bench)}."
+        headline = f"With {words.count(sizes[0])} training {bench.plan.unit}, {best_of(few, bench)}."
     else:
         headline = (
-            f"With {words.count(sizes[0])} training rows, {best_of(few, bench)}; "
+            f"With {words.count(sizes[0])} training {bench.plan.unit}, {best_of(few, bench)}; "
             f"with {words.count(sizes[-1])}, {best_of(many, bench)}."
         )
     reasons = [
@@ -42,7 +42,7 @@ def training_rows(answer: Answer, bench: Bench) -> Verdict:
     loss = rank(answer, "log-loss", sizes[-1])
     if loss is not None:
         reasons.append(
-            f"Lowest log-loss with {words.count(sizes[-1])} rows: {say(bench, loss.best)}, "
+            f"Lowest log-loss with {words.count(sizes[-1])} {bench.plan.unit}: {say(bench, loss.best)}, "
             f"{words.number(loss.value)} nats{_level(loss, bench)}."
         )
     return Verdict(headline, tuple(reasons))
@@ -52,29 +52,30 @@ def _crossing(answer: Answer, bench: Bench, generative: str, discriminative: str
     one, other = (generative, "exact"), (discriminative, "exact")
     signs = {size: better(answer, "accuracy", one, other, size) for size in sizes}
     ahead, behind = ([size for size in sizes if signs[size] == sign] for sign in (1, -1))
-    first, second = words.capital(say(bench, one)), say(bench, other)
+    first, second, unit = words.capital(say(bench, one)), say(bench, other), bench.plan.unit
+    won, lost = (_span(some, sizes, unit) if some else "" for some in (ahead, behind))
     if ahead and behind and max(ahead) < min(behind):
         return (
-            f"{first} is the more accurate {_span(ahead, sizes)} and {second} {_span(behind, sizes)}: "
-            f"their curves cross between {words.count(max(ahead))} and {words.count(min(behind))} rows."
+            f"{first} is the more accurate {won} and {second} {lost}: "
+            f"their curves cross between {words.count(max(ahead))} and {words.count(min(behind))} {unit}."
         )
     if ahead and behind:
-        return f"{first} is the more accurate {_span(ahead, sizes)}, {second} {_span(behind, sizes)}."
+        return f"{first} is the more accurate {won}, {second} {lost}."
     if ahead:
-        return f"{first} is more accurate than {second} {_span(ahead, sizes)}, and nowhere less for certain."
+        return f"{first} is more accurate than {second} {won}, and nowhere less for certain."
     if behind:
         first, second = words.capital(second), say(bench, one)
-        return f"{first} is more accurate than {second} {_span(behind, sizes)}, and nowhere less for certain."
+        return f"{first} is more accurate than {second} {lost}, and nowhere less for certain."
     return f"Between {say(bench, one)} and {second} no difference can be told at any size."
 
 
-def _span(some: list[float], sizes: list[float]) -> str:
+def _span(some: list[float], sizes: list[float], unit: str) -> str:
     """Sizes in words: a run of neighbours by its ends."""
     if len(some) == len(sizes) > 1:
         return "at every size"
     if len(some) > 1 and sizes.index(some[-1]) - sizes.index(some[0]) == len(some) - 1:
-        return f"from {words.count(some[0])} to {words.count(some[-1])} rows"
-    return f"at {words.listing([words.count(size) for size in some])} rows"
+        return f"from {words.count(some[0])} to {words.count(some[-1])} {unit}"
+    return f"at {words.listing([words.count(size) for size in some])} {unit}"
 
 
 def _level(ranking: Ranking, bench: Bench) -> str:
@@ -156,7 +157,7 @@ def _one_kind(ranking: Ranking | None, bench: Bench) -> Verdict:
 
 
 def labelled_rows(answer: Answer, bench: Bench) -> Verdict:
-    """Whether rows without a label raise the accuracy."""
+    """Whether rows, or sequences, without labels raise the accuracy."""
     gains = [
         (key, share, answer.difference("accuracy", (key, ALL_ROWS), (key, LABELLED), share))
         for key in bench.generative
@@ -166,15 +167,17 @@ def labelled_rows(answer: Answer, bench: Bench) -> Verdict:
     hurt = [gain for gain in gains if certain(gain[2]) and gain[2].mean < 0]
     said = [f"{_most(some, bench)}" for some in (helped, hurt) if some]
     verb = {(True, True): "Both", (True, False): "Yes", (False, True): "No, they hurt"}.get((bool(helped), bool(hurt)))
-    headline = f"{verb}: {'; '.join(said)}." if verb else "No gain from rows without a label can be told, nor a loss."
+    headline = f"{verb}: {'; '.join(said)}." if verb else f"No gain from {unlabelled(bench)} can be told, nor a loss."
     return Verdict(headline, (_each_gain(gains, bench), *_few_labels(answer, bench)))
 
 
 def _most(gains: list, bench: Bench) -> str:
     key, share, gain = max(gains, key=lambda one: abs(one[2].mean))
     verb = "gains" if gain.mean > 0 else "loses"
-    rows = words.count(share * bench.plan.train_rows)
-    return f"with {rows} labels, {bench.contestants[key].short} {verb} {words.points(gain)} from the rows without one"
+    size = words.count(share * bench.plan.train_rows)
+    labels, rest = (f"{size} labels", "one") if bench.plan.unit == "rows" else (f"{size} labelled", "labels")
+    name = bench.contestants[key].short
+    return f"with {labels}, {name} {verb} {words.points(gain)} from the {bench.plan.unit} without {rest}"
 
 
 def _each_gain(gains: list, bench: Bench) -> str:
@@ -184,7 +187,7 @@ def _each_gain(gains: list, bench: Bench) -> str:
         up, down = ([words.share(s) for s, g in own if (g.mean > 0) == up] for up in (True, False))
         parts = [f"{verb} at {words.listing(at)}" for verb, at in (("helped", up), ("hurt", down)) if at]
         said.append(f"{bench.contestants[key].short}: {', '.join(parts) or 'no change for certain'}")
-    return f"By share of rows labelled: {'; '.join(said)}."
+    return f"By share of {bench.plan.unit} labelled: {'; '.join(said)}."
 
 
 def _few_labels(answer: Answer, bench: Bench) -> list[str]:
@@ -193,7 +196,7 @@ def _few_labels(answer: Answer, bench: Bench) -> list[str]:
     ranking = rank(answer, "accuracy", shares[0], lines)
     if ranking is None:
         return []
-    return [f"With {words.share(shares[0])} of the rows labelled, {best_of(ranking, bench)} of all ways."]
+    return [f"With {words.share(shares[0])} of the {bench.plan.unit} labelled, {best_of(ranking, bench)} of all ways."]
 
 
 def cost(answer: Answer, bench: Bench) -> Verdict:
@@ -206,7 +209,7 @@ def cost(answer: Answer, bench: Bench) -> Verdict:
     other = "" if fast.best == fit.best else f"{say(bench, fast.best)} "
     headline = (
         f"{words.capital(say(bench, fit.best))} trains quickest ({words.seconds(fit.value.mean)}), "
-        f"{other or 'and '}predicts quickest ({words.count(fast.value.mean)} rows a second)."
+        f"{other or 'and '}predicts quickest ({words.count(fast.value.mean)} {bench.plan.unit} a second)."
     )
     slowest = fit.order[-1]
     slow = answer.estimate("training seconds", *slowest[:1]).mean
@@ -227,4 +230,7 @@ VERDICTS: dict[str, Callable[[Answer, Bench], Verdict]] = {
     "missing_training": _verdicts_missing.at_training,
     "knowledge": _verdicts_missing.knowledge,
     "cost": cost,
+    "paths": _verdicts_sequences.paths,
+    "missing_steps": _verdicts_missing.of_steps,
+    "unusual": _verdicts_sequences.unusual,
 }

@@ -13,6 +13,11 @@ def at_prediction(answer: Answer, bench: Bench) -> Verdict:
     return _missing(answer, bench, "of the cells to predict from missing")
 
 
+def of_steps(answer: Answer, bench: Bench) -> Verdict:
+    """The same for whole steps of sequences."""
+    return _missing(answer, bench, "of the steps to predict from missing")
+
+
 def at_training(answer: Answer, bench: Bench) -> Verdict:
     """The same for cells of the training rows."""
     return _missing(answer, bench, "of the training cells missing")
@@ -28,15 +33,16 @@ def _missing(answer: Answer, bench: Bench, what: str) -> Verdict:
     headline = f"With {words.share(share)} {what}, {best_of(ranking, bench)}."
     exact = {bench.contestants[key].short: ((key, EXACT), (key, MEAN)) for key in bench.generative}
     twins = {
-        say(bench, (pair.discriminative, twin_method(pair))): (
-            (pair.discriminative, twin_method(pair)),
+        say(bench, (pair.discriminative, twin_method(pair, bench.plan.unit))): (
+            (pair.discriminative, twin_method(pair, bench.plan.unit)),
             (pair.discriminative, MEAN),
         )
         for pair in bench.pairs
     }
+    used = "Averaging over the twin" if bench.plan.unit == "rows" else "Filling in by the generative model"
     reasons = [
         _gains(answer, share, "The exact marginal against mean imputation", exact),
-        _gains(answer, share, "Averaging over the twin against mean imputation", twins),
+        _gains(answer, share, f"{used} against mean imputation", twins),
     ]
     return Verdict(headline, tuple(reason for reason in reasons if reason))
 

@@ -63,14 +63,14 @@ def share(value: float) -> str:
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
-def spoken(line: Line, contestants: dict[str, Contestant]) -> str:
+def spoken(line: Line, contestants: dict[str, Contestant], unit: str = "rows") -> str:
     """A line's name: the model, and how it was used where there is more than one way."""
     model, method = line
     name = contestants[model].short if model in contestants else model
     twin = method.rsplit(" ", 1)
     if method not in METHODS:
-        return f"{name} averaged over {contestants[twin[1]].short}"
-    return f"{name} ({METHODS[method]})" if METHODS[method] else name
+        return f"{name} {'filled by' if twin[0] == 'filled by' else 'averaged over'} {contestants[twin[1]].short}"
+    return f"{name} ({METHODS[method].replace('rows', unit)})" if METHODS[method] else name
 
 
 def capital(text: str) -> str:
