@@ -2,11 +2,14 @@ import json
 from dataclasses import replace
 from datetime import date, timedelta
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import dgjax as dg
 from dgjax.compare import (
     _cli,
     _sequence_contestants,
@@ -18,6 +21,7 @@ from dgjax.compare import (
 )
 from dgjax.compare._dataset import SIMULATED
 from dgjax.compare._errors import InputError
+from dgjax.compare._metrics import accuracy
 from dgjax.compare._missing import EXACT, MEAN
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
 from dgjax.compare._results import Record
@@ -57,7 +61,7 @@ def simulated():
 
 
 def begin(dataset, **changes):
-    plan = replace(_sequence_questions.make_plan(dataset, quick=True), **TINY, **changes)
+    plan = replace(_sequence_questions.make_plan(dataset, quick=True), **{**TINY, **changes})
     return _sequence_questions.begin(dataset, True, plan)
 
 
@@ -226,6 +230,30 @@ def test_with_every_cell_there_nothing_is_filled_in(comparison):
     hidden = _sequence_data.hide_steps(x, 0.5, 0)
     assert np.isfinite(predict(hidden)).all()
     assert not np.allclose(predict(hidden), classifier.log_proba(hidden), atol=1e-2)
+
+
+@pytest.mark.slow
+def test_sequences_without_labels_help_where_the_model_is_the_truth():
+    moves = jnp.log(0.85 * jnp.eye(3) + 0.05)
+    density = dg.DiagonalGaussian(jnp.array([[0.0, 0.0], [1.5, 0.0], [0.0, 1.5]]), jnp.zeros((3, 2)))
+    x, y = dg.sample(dg.HiddenMarkov(jnp.zeros(3), moves, density), jax.random.key(0), (60, 30))
+    dataset = _sequence_data.SequenceDataset(
+        name="truth",
+        x=_sequence_data.ragged(list(np.asarray(x, float))),
+        y=_sequence_data.ragged(list(np.asarray(y))),
+        columns=("a", "b"),
+        levels=((), ()),
+        classes=("u", "v", "w"),
+        target="state",
+    )
+    bench = begin(dataset, train_rows=40, test_rows=20, sizes=(3, 40), mixture_steps=10).bench
+    for repeat in range(3):
+        split, (test, states) = bench.split(repeat), bench.test(repeat)
+        unknown = [np.full_like(own, -1) for own in dataset.y[split.train[3:]]]
+        some = _sequence_data.ragged([*dataset.y[split.train[:3]], *unknown])
+        every = bench.fit("hmm_diagonal", bench.given(dataset.x[split.train], some, repeat))
+        gain = accuracy(every.log_proba(test), states) - accuracy(bench.told("hmm_diagonal", repeat, 3), states)
+        assert gain > 0.01
 
 
 def tell(comparison, question, values, noise=NOISE):

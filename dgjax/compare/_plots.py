@@ -20,7 +20,7 @@ from dgjax.compare._contestants import Pair
 from dgjax.compare._metrics import NUM_BINS
 from dgjax.compare._missing import EXACT, MEAN, OWN, twin_method
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
-from dgjax.compare._ranking import Line, rank
+from dgjax.compare._ranking import Line, nearest, rank
 from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
 from dgjax.compare._style import FAINT, HUES, INK, WIDE, Look, Picture, drawn, legend, panel
@@ -87,7 +87,8 @@ def _by_pair(
     answer: Answer, bench: Bench, metric: str, lines: Lines, axis: Callable, reference: str, label: str, about: str
 ) -> list[Picture]:
     settings = answer.settings(metric)
-    outside = _reference(answer, bench, metric, reference, settings[-1])
+    # Where cells are missing the verdict is on half of them.
+    outside = _reference(answer, bench, metric, reference, nearest(settings, 0.5) if reference == OWN else settings[-1])
     every = [line for pair in bench.pairs for line, _ in lines(bench, pair)] + [line for line, _ in outside]
     low, high = _limits(answer, metric, settings, every)
     pictures = []

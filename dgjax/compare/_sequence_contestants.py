@@ -60,9 +60,9 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
     return {c.key: c for c in everyone if c.key in named or c.side == "reference"}
 
 
-def padded(arrays: np.ndarray, size: int, steps: int, fill: float) -> np.ndarray:
-    """Arrays (n,) of (t_i, ...) as one (size, steps, ...), `fill` beyond them."""
-    whole = np.full((size, steps, *arrays[0].shape[1:]), fill, np.float32)
+def padded(arrays: np.ndarray, size: int, steps: int) -> np.ndarray:
+    """Arrays (n,) of (t_i, ...) as one (size, steps, ...), 0 beyond them."""
+    whole = np.zeros((size, steps, *arrays[0].shape[1:]), np.float32)
     for row, one in zip(whole, arrays, strict=False):
         row[: len(one)] = one
     return whole
@@ -85,7 +85,7 @@ def encode(x: np.ndarray, encoder: Encoder, plan: Plan, filled: bool, size: int)
     lengths = np.array([len(one) for one in x])
     flat = encoder.view(np.concatenate(x), "features", filled)
     steps = ragged(np.split(flat, np.cumsum(lengths)[:-1]))
-    return padded(steps, size, plan.longest, 0), np.concatenate([lengths, np.ones(size - len(x), int)])
+    return padded(steps, size, plan.longest), np.concatenate([lengths, np.ones(size - len(x), int)])
 
 
 def fill(fitted: Fitted, x: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def filled_by(classifier: Fitted, twin: Fitted, plan: Plan) -> Predict:
 def _arrays(training: Training, plan: Plan, filled: bool) -> dict[str, Any]:
     """What `dg.fit` takes: sequences, states, lengths and weights, always of one shape."""
     x, lengths = encode(training.x, training.encoder, plan, filled, training.size)
-    y = padded(training.y, training.size, plan.longest, 0).astype(np.int32)
+    y = padded(training.y, training.size, plan.longest).astype(np.int32)
     return {"x": x, "y": y, "lengths": lengths, "weights": training.weights}
 
 

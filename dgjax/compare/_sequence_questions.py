@@ -196,7 +196,8 @@ QUESTIONS = (
         "unlabelled sequences",
         labelled_sequences,
         "The labels of a part of the training sequences are kept. Generative models learn from the labelled ones only, "
-        "and from all by Baum-Welch; the discriminative ones cannot use a sequence without labels.",
+        "and from all by Baum-Welch; the discriminative ones cannot use a sequence without labels. Where a model is "
+        "wrong about x, the states that explain x best need not be those of the labels.",
     ),
     Question(
         "missing_prediction",
