@@ -134,9 +134,12 @@ def test_bad_sequences_are_refused_with_the_reason(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("option", ["--target", "--sequence", "--drop"])
-def test_options_of_files_are_refused_with_the_simulated_data(tmp_path, capsys, option):
-    assert _cli.run(["compare", SIMULATED, option, "motion", "--out", str(tmp_path)]) == 2
+@pytest.mark.parametrize(
+    ("data", "option"),
+    [(SIMULATED, "--target"), (SIMULATED, "--sequence"), (SIMULATED, "--drop"), ("iris", "--sequence")],
+)
+def test_options_of_files_are_refused_with_embedded_data(tmp_path, capsys, data, option):
+    assert _cli.run(["compare", data, option, "motion", "--out", str(tmp_path)]) == 2
     assert f"{option}: expected only with a file" in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dgjax.compare import _simulate
-from dgjax.compare._dataset import SIMULATED, Dataset, from_table, is_embedded, table_of
+from dgjax.compare._dataset import EMBEDDED, SIMULATED, Dataset, from_table, is_embedded, table_of
 from dgjax.compare._errors import InputError
 
 FEWEST_SEQUENCES = 12
@@ -49,7 +49,7 @@ def load(
     data: str, target: str | None = None, sequence: str | None = None, drop: tuple[str, ...] = ()
 ) -> SequenceDataset:
     """A file with a row for each step, or the simulated data set by its name."""
-    if is_embedded(data, (SIMULATED,), {"--target": target, "--sequence": sequence, "--drop": drop}):
+    if is_embedded(data, (*EMBEDDED, SIMULATED), {"--target": target, "--sequence": sequence, "--drop": drop}):
         return _simulated()
     assert sequence is not None
     for option, name in (("--target", target), ("--drop", sequence if sequence in drop else None)):
