@@ -351,7 +351,8 @@ def _paths(initial, transition, scores, lengths, parts) -> Any:
     results = tuple(jax.ShapeDtypeStruct(*shape) for shape in shapes)
     target = ffi.target("viterbi", viterbi.handler, scores.dtype)
     call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    return call(initial, transition, scores, lengths.astype(jnp.int32), jnp.array([parts, step], jnp.int32))[0].astype(int)
+    path, *_ = call(initial, transition, scores, lengths.astype(jnp.int32), jnp.array([parts, step], jnp.int32))
+    return path.astype(int)
 
 
 def chain_mode(
