@@ -115,7 +115,10 @@ class Chain:
 
     def score(self, y: Int[Array, "n t"]) -> Float[Array, " n"]:
         """s(x, y); steps where y is unknown (-1) are summed out."""
-        return self._exact(kernels.chain_partition(*self._potentials(y)), y)
+        inside = jnp.arange(y.shape[1]) < self.lengths[:, None]
+        known = ((y >= 0) | ~inside).all()
+        summed_out = lambda: kernels.chain_partition(*self._potentials(y))  # noqa: E731
+        return self._exact(jax.lax.cond(known, lambda: self._of_path(y, inside), summed_out), y)
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""
@@ -144,6 +147,15 @@ class Chain:
     def sound(self) -> Bool[Array, ""]:
         """Whether these are scores of a model that has a density."""
         return _sound(self.initial) & _sound(self.transition) & _sound(self.scores)
+
+    def _of_path(self, y, inside):
+        """s(x, y) of a path that is known wherever there is a step."""
+        y = jnp.where(inside, y, 0)
+        here, later = y[:, :-1], y[:, 1:]
+        per_step = (jnp.arange(here.shape[1]),) * (self.transition.ndim - 2)
+        moves = jnp.concatenate([self.initial[y[:, :1]], self.transition[*per_step, here, later]], axis=1)
+        added = moves + jnp.take_along_axis(self.scores, y[..., None], axis=2)[..., 0]
+        return kernels.pairwise_sum(jnp.where(inside, added, 0).T)
 
     def _potentials(self, y=None):
         scores = self.scores

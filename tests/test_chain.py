@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dgjax_kernels as kernels
+from dgjax.structures import Chain
 
 CASES = {
     "structural zeros": {"zeros": 0.3},
@@ -47,6 +48,26 @@ def test_sums_over_paths_are_those_over_all_paths(problem):
     with np.errstate(divide="ignore"):
         logs = np.log([oracle.marginals(p) for p in each])
     np.testing.assert_allclose(jax.jit(kernels.chain_log_marginals)(*arrays), logs, atol=1e-11)
+
+
+def test_the_score_of_a_known_path_is_a_sum_of_its_steps(problem):
+    """Whether it is worked out as one, or, where one step of one sequence is unknown, by the sums over paths."""
+    each, arrays = problem
+    chain, rng = Chain(*arrays), np.random.default_rng(1)
+    y = jnp.asarray(np.where(np.arange(T) < arrays[3][:, None], rng.integers(K, size=(N, T)), -1))
+    wanted = np.array([oracle.score_of(p, own[: p.length]) for p, own in zip(each, y, strict=True)])
+    score = jax.jit(lambda chain, y: chain.score(y))
+    np.testing.assert_allclose(score(chain, y), wanted, rtol=1e-12)
+    np.testing.assert_allclose(score(chain, y.at[0, 0].set(-1))[1:], wanted[1:], rtol=1e-12)
+    possible = jnp.asarray(np.isfinite(wanted))
+    assert possible.any()
+
+    def of_sums(chain):
+        return kernels.chain_partition(*chain._potentials(y))[possible].sum()
+
+    grads = [jax.grad(f, allow_int=True)(chain) for f in (lambda c: score(c, y)[possible].sum(), of_sums)]
+    for name in ("initial", "transition", "scores"):
+        np.testing.assert_allclose(*(getattr(grad, name) for grad in grads), atol=1e-12)
 
 
 def test_the_mode_is_the_best_path(problem):
