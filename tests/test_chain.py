@@ -183,6 +183,7 @@ def test_a_surprising_step_of_a_chain_with_zeros_loses_nothing(dtype):
     np.testing.assert_allclose(logs[0], [[-4800, 0]] * 3, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_as_exact_in_float32_as_in_float64():
     rng, t, k = np.random.default_rng(0), 100_000, 3
     initial, transition = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k))

@@ -12,7 +12,15 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.stem)
+QUICK = "CONTRIBUTING", "getting_started", "gaussian"
+EXAMPLES = [
+    pytest.param(page, marks=[] if page.stem in QUICK else pytest.mark.slow, id=page.stem)
+    for page in PAGES
+    if examples(page)
+]
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_run_as_written(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page)

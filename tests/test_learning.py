@@ -132,7 +132,7 @@ def test_an_empty_row_changes_no_density(case, x64):
         assert_same_tree(empty.model, full.model)
 
 
-@every(ZOO, ("full",))
+@every(ZOO, ("one Gaussian",))
 def test_restarts_keep_the_best(case, x64):
     start = case.model("float64", seed=1)
     x, _ = case.rows("float64")
@@ -154,7 +154,7 @@ def best_of(start, x, prior):
     return np.max([fit(s, x, prior=prior).objective[-1:] for s in starts], axis=0)
 
 
-@every(CLASSIFIERS, ("full",))
+@every(CLASSIFIERS, ("Poisson",))
 def test_the_blend_runs_from_joint_to_conditional(case, x64):
     """Each end is best at its own: what the other end reaches there is no more."""
     model = case.model("float64")

@@ -57,6 +57,7 @@ def test_classes_far_apart_and_narrow_keep_their_digits(covariance):
         np.testing.assert_allclose(found, wanted, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
     """Within the classes, components are still latent: EM goes on."""
     x, y = table("gaussian", k=2)
@@ -91,7 +92,8 @@ def regression(k, n=4000, d=3):
     return (z * [1e3, 1.0, 1e-3] + [100.0, -5.0, 0.0])[order], y[order]
 
 
-@pytest.mark.parametrize("k", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [2, 4])
 def test_newton_on_a_sample_ends_where_the_gradient_is_zero(k, x64):
     x, y = regression(k)
     start = dg.logistic_regression(3, k)
@@ -144,7 +146,8 @@ def test_gradient_of_many_blocks_is_the_automatic_one(features, x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), grad, slope)
 
 
-@pytest.mark.parametrize("how", [*(pytest.param(h, marks=pytest.mark.slow) for h in ("weights", "scales")), "labels"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["weights", "scales", "labels"])
 def test_a_sample_that_misleads_does_not_end_a_fit_early(how, x64):
     """Weights or labels of a period, or sampled curvature far too large, on columns of a small scale."""
     rng, n = np.random.default_rng(0), 32_000

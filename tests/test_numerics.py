@@ -116,6 +116,7 @@ def test_large_counts():
         assert_log_density(dg.log_prob(rounded, x), in_double(dg.log_prob, rounded, x))
 
 
+@pytest.mark.slow
 def test_many_rows_add_up():
     """A million equal rows: a running sum in float32 would stop growing."""
     x = np.full((1_000_000, 1), 0.5, "float32")

@@ -198,12 +198,20 @@ def one_step_of_em(name, prior):
     assert_close(constants, np.full(len(constants), 0.0 if prior is None else constants[0]))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LONG = "columns", "nested", "multinomial", "diagonal", "spherical"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in (*RARE, *LONG) else n for n in DENSITIES]
+)
 def test_one_step_of_em_with_a_prior(name):
     one_step_of_em(name, prior_of(model_of(name), random_of(name, "prior")))
 
 
-@pytest.mark.parametrize("name", ["full", "diagonal", "categorical", "poisson", "nested"])
+@pytest.mark.parametrize(
+    "name",
+    ["diagonal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("full", "categorical", "poisson", "nested"))],
+)
 def test_one_step_of_em_without_a_prior(name):
     one_step_of_em(name, None)
 

@@ -161,6 +161,7 @@ def test_missing_cells_are_filled_by_what_is_around_them(model):
         assert (np.abs(draws[:, missing].mean(0) - filled[missing]) < 5 * error).all()
 
 
+@pytest.mark.slow
 def test_draws_of_paths_have_their_probabilities():
     model, many = make("gaussian"), 20_000
     x = jnp.broadcast_to(data("gaussian")[0][3], (many, T, D))
@@ -239,6 +240,7 @@ def test_a_blend_climbs_its_own_objective():
     assert dg.log_conditional(discriminative, x, y).sum() > dg.log_conditional(generative, x, y).sum()
 
 
+@pytest.mark.slow
 def test_a_model_started_from_data_finds_the_states():
     means = np.array([[-4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
     moves = np.log(0.8 * np.eye(K) + 0.2 / K)
