@@ -27,7 +27,7 @@ class Sequences:
     @property
     def inside(self) -> Bool[Array, "n t"]:
         """Which steps are there."""
-        return jnp.arange(self.x.shape[1]) < self.lengths[:, None]
+        return _inside(self.lengths, self.x.shape[1])
 
     def in_rows(self) -> Float[Array, "m d"]:
         """Every step as a row, sequence after sequence."""
@@ -115,7 +115,7 @@ class Chain:
 
     def score(self, y: Int[Array, "n t"]) -> Float[Array, " n"]:
         """s(x, y); steps where y is unknown (-1) are summed out."""
-        inside = jnp.arange(y.shape[1]) < self.lengths[:, None]
+        inside = _inside(self.lengths, y.shape[1])
         known = ((y >= 0) | ~inside).all()
         summed_out = lambda: kernels.chain_partition(*self._potentials(y))  # noqa: E731
         return self._exact(jax.lax.cond(known, lambda: self._of_path(y, inside), summed_out), y)
@@ -169,6 +169,10 @@ class Chain:
 
     def _unknown(self):
         return jnp.full(self.scores.shape[:2], -1)
+
+
+def _inside(lengths, t):
+    return jnp.arange(t) < lengths[:, None]
 
 
 def _sound(scores):

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from test_compare_verdicts import tell
 
 import dgjax as dg
 from dgjax.compare import (
@@ -24,10 +25,8 @@ from dgjax.compare._errors import InputError
 from dgjax.compare._metrics import accuracy
 from dgjax.compare._missing import EXACT, MEAN
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
-from dgjax.compare._results import Record
 from dgjax.compare._sequence_questions import OFF, SHUFFLED
 
-NOISE = (0.0, 0.01, -0.01, 0.02, -0.02)
 TINY = {
     "repeats": 3,
     "train_rows": 8,
@@ -257,19 +256,6 @@ def test_sequences_without_labels_help_where_the_model_is_the_truth():
         every = bench.fit("hmm_diagonal", bench.given(dataset.x[split.train], some, repeat))
         gain = accuracy(every.log_proba(test), states) - accuracy(bench.told("hmm_diagonal", repeat, 3), states)
         assert gain > 0.01
-
-
-def tell(comparison, question, values, noise=NOISE):
-    """Records of those means, {(metric, model, setting, method): mean}; their noise is the same in each split."""
-    answer = comparison.answers[question]
-    answer.status = "done"
-    for (metric, model, setting, method), mean in values.items():
-        own = np.random.default_rng(len(answer.records)).permutation(noise) * 0.1
-        answer.records += [
-            Record(metric, model, i, mean + shared + single, setting, method)
-            for i, (shared, single) in enumerate(zip(noise, own, strict=True))
-        ]
-    return answer
 
 
 def headline(comparison, question):
