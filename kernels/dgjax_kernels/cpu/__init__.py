@@ -347,7 +347,8 @@ def _paths(initial, transition, scores, lengths, parts) -> Any:
     (n, t, k), width = scores.shape, viterbi.WIDTH
     step, groups = -(-t // parts), -(-n * parts // width)
     came = groups if parts > 1 else 0, min(t, step + 2 * viterbi.MARGIN), k, width
-    shapes = ((n, t), jnp.int32), ((groups * width, 8 * (2 * k + viterbi.NOTES)), jnp.uint8), (came, jnp.uint8)
+    integer = jnp.int32 if scores.dtype == jnp.float32 else jnp.int64
+    shapes = ((n, t), integer), ((groups * width, 8 * (2 * k + viterbi.NOTES)), jnp.uint8), (came, jnp.uint8)
     results = tuple(jax.ShapeDtypeStruct(*shape) for shape in shapes)
     target = ffi.target("viterbi", viterbi.handler, scores.dtype)
     call = jax.ffi.ffi_call(target, results, vmap_method="sequential")

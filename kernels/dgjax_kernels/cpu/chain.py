@@ -19,10 +19,10 @@ from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.chain_logs import backward, forward
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.lanes import exp, log
+from dgjax_kernels.cpu.side_by_side import add_counts, product, put_one_by_one, put_side_by_side
 from dgjax_kernels.cpu.vectors import (
     TINY,
     WIDTH,
-    add_counts,
     below,
     finite,
     inverse,
@@ -30,7 +30,6 @@ from dgjax_kernels.cpu.vectors import (
     lifted,
     number,
     numbers,
-    product,
     rare,
     read,
     short,
@@ -106,16 +105,13 @@ def _words(k, steps, held):
 
 
 @jit
-def _load(scores, row, lengths, first, stop, e):
+def _load(scores, starts, lengths, k, first, stop, e):
     """Scores of steps from first to stop, 0 beyond a sequence's length."""
-    k = scores.shape[2]
+    put_side_by_side(e, scores, starts, first * k, (stop - first) * k)
+    side_by_side = numbers(e, (stop - first) * k * WIDTH)
     for n in range(WIDTH):
-        end = max(first, min(stop, np.int64(lengths[n])))
-        for s in range(first, end):
-            for j in range(k):
-                e[((s - first) * k + j) * WIDTH + n] = scores[row + n, s, j]
-        for i in range((end - first) * k, (stop - first) * k):
-            e[i * WIDTH + n] = 0.0
+        for i in range((max(first, np.int64(lengths[n])) - first) * k, (stop - first) * k):
+            side_by_side[i * WIDTH + n] = 0.0
 
 
 @jit
@@ -171,21 +167,14 @@ def _step(work, s, held, scale):
 
 
 @jit
-def _forward(work, scores, row, t):
+def _forward(work, scores, starts, t):
     """Fills e, a, values and faults."""
     k, c, lengths = work.k, work.c, read(work.lengths, 0)
     value, faults, scale = spread(0.0), spread(0.0), spread(1.0)
     for first in range(0, t, work.steps):
         stop = min(first + work.steps, t)
         held = first * k * WIDTH if work.wanted else 0
-        _load(
-            scores,
-            row,
-            numbers(work.lengths, WIDTH),
-            first,
-            stop,
-            numbers(work.e + 8 * held, (stop - first) * k * WIDTH),
-        )
+        _load(scores, starts, numbers(work.lengths, WIDTH), k, first, stop, work.e + 8 * held)
         gained = _emissions(work.e, held, k, stop - first)
         for s in range(first, stop):
             total, unlikely = _step(work, s, held + (s - first) * k * WIDTH, scale)
@@ -214,7 +203,7 @@ def _back(work, s, first, scale, shift):
 
 
 @jit
-def _backward(work, marginals, row, t):
+def _backward(work, marginals, starts, used, t):
     """Turns a into g, and adds to the counts and the faults."""
     k, size, steps, lengths = work.k, work.k * WIDTH, work.steps, read(work.lengths, 0)
     faults, over, whole = read(work.faults, 0), spread(0.0), spread(1.0)
@@ -234,7 +223,7 @@ def _backward(work, marginals, row, t):
             faults = faults + below(spread(float(s)), lengths) * (short(total) + below(spread(MOST), most))
             _shares(work, s, first, size, over, scale)
         add_counts(work.left, work.right, work.counts, k, stop - first)
-        _store(work, marginals, row, first, stop)
+        _store(work, marginals, starts, used, first, stop)
     write(work.faults, 0, faults)
 
 
@@ -250,18 +239,13 @@ def _shares(work, s, first, size, over, scale):
 
 
 @jit
-def _store(work, marginals, row, first, stop):
+def _store(work, marginals, starts, used, first, stop):
     """Marginals of steps from first to stop, 0 beyond a sequence's length."""
-    n_rows, _, k = marginals.shape
-    lengths, g = numbers(work.lengths, WIDTH), numbers(work.a + 8 * first * k * WIDTH, (stop - first) * k * WIDTH)
-    for n in range(min(WIDTH, n_rows - row)):
-        end = max(first, min(stop, np.int64(lengths[n])))
-        for s in range(first, end):
-            for j in range(k):
-                marginals[row + n, s, j] = g[((s - first) * k + j) * WIDTH + n]
-        for s in range(end, stop):
-            for j in range(k):
-                marginals[row + n, s, j] = 0.0
+    k, lengths = work.k, numbers(work.lengths, WIDTH)
+    put_one_by_one(work.a + 8 * first * k * WIDTH, marginals, starts, first * k, (stop - first) * k, used)
+    for n in range(used):
+        for i in range(max(first, np.int64(lengths[n])) * k, stop * k):
+            marginals[starts[n] + i] = 0.0
 
 
 @jit
@@ -294,24 +278,25 @@ def _in_logs(work, initial, logs, scores, length, marginals, counts, row):
 
 
 @inlined
-def _sequences(work, shift, arguments, results, row):
+def _sequences(work, shift, arguments, results, starts, row):
     """WIDTH sequences side by side, and again, one by one, those that need logarithms."""
     (initial, logs, scores, lengths), (values, marginals, counts) = arguments, results
-    n, t, longest = scores.shape[0], scores.shape[1], 1
-    lanes, log_partition, faults = (
-        numbers(work.lengths, WIDTH),
-        numbers(work.values, WIDTH),
-        numbers(work.faults, WIDTH),
-    )
+    n, t, k = scores.shape
+    used, longest, lanes = min(WIDTH, n - row), 1, numbers(work.lengths, WIDTH)
     for i in range(WIDTH):
-        lanes[i] = lengths[row + i] if row + i < n else 0
+        lanes[i] = lengths[row + i] if i < used else 0
+        starts[i] = (row + min(i, used - 1)) * t * k
         longest = max(longest, np.int64(lanes[i]))
-    _forward(work, scores, row, longest)
+    _forward(work, scores.reshape(n * t * k), starts, longest)
     if work.wanted:
-        _backward(work, marginals, row, longest)
-        _store(work, marginals, row, longest, t)
+        whole = marginals.reshape(n * t * k)
+        _backward(work, whole, starts, used, longest)
+        for i in range(used):
+            for j in range(starts[i] + longest * k, starts[i] + t * k):
+                whole[j] = 0.0
         _store_counts(work, counts, row)
-    for i in range(row, min(row + WIDTH, n)):
+    log_partition, faults = numbers(work.values, WIDTH), numbers(work.faults, WIDTH)
+    for i in range(row, row + used):
         if faults[i - row] == 0:
             values[i] = log_partition[i - row] + shift[0] + (lanes[i - row] - 1) * shift[1]
         else:
@@ -340,8 +325,9 @@ def _pieces(address, piece, dtype):
         for j in range(k):
             B[j * k + i] = A[i * k + j]
     arguments, results = (initial, logs, scores, lengths), (values, marginals, counts)
+    starts = np.empty(WIDTH, np.int64)
     while piece >= 0:
-        _sequences(work, shift, arguments, results, piece * WIDTH)
+        _sequences(work, shift, arguments, results, starts, piece * WIDTH)
         ffi.done(address)
         piece = ffi.next_piece(address)
     ffi.free(room)

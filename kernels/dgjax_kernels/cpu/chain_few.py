@@ -24,10 +24,10 @@ from dgjax_kernels.cpu.chain import to_probabilities, to_shares
 from dgjax_kernels.cpu.chain_logs import backward, forward
 from dgjax_kernels.cpu.ffi import inlined, jit, within
 from dgjax_kernels.cpu.lanes import LN2
+from dgjax_kernels.cpu.side_by_side import add_counts_of_one
 from dgjax_kernels.cpu.vectors import (
     TINY,
     WIDTH,
-    add_counts_of_one,
     chosen,
     each,
     larger,

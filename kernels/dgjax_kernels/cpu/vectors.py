@@ -79,11 +79,25 @@ def read_row(typingctx, array, offset):
 
 
 @intrinsic
-def write_columns(typingctx, address, offset, rows):
-    """Puts WIDTH vectors there as the columns of a square."""
+def write_row(typingctx, array, offset, vector):
+    """Puts them there in an array, wherever it starts, in either precision."""
+    kind = array.dtype
 
     def build(c, b, s, a):
-        rows = [b.extract_value(a[2], i) for i in range(WIDTH)]
+        data, number = c.make_array(array)(c, b, a[0]).data, ir.VectorType(c.get_value_type(kind), WIDTH)
+        row = b.bitcast(b.gep(data, [a[1]]), number.as_pointer())
+        b.store(a[2] if kind is types.float64 else b.fptrunc(a[2], number), row, align=kind.bitwidth // 8)
+        return c.get_dummy_value()
+
+    return types.void(array, types.intp, VECTOR), build
+
+
+@intrinsic
+def transposed(typingctx, rows):
+    """The columns of a square of WIDTH vectors."""
+
+    def build(c, b, s, a):
+        rows = [b.extract_value(a[0], i) for i in range(WIDTH)]
         for d in (1 << bit for bit in range(WIDTH.bit_length() - 1)):
             for i in (i for i in range(WIDTH) if not i & d):
                 rows[i], rows[i + d] = (
@@ -93,12 +107,10 @@ def write_columns(typingctx, address, offset, rows):
                         [n + WIDTH if n & d else n + d for n in range(WIDTH)],
                     )
                 )
-        for i, row in enumerate(rows):
-            at = b.add(a[1], ir.Constant(a[1].type, i * WIDTH))
-            b.store(row, _place(b, (a[0], at), VALUES), align=8 * WIDTH)
-        return c.get_dummy_value()
+        return c.make_tuple(b, rows_of, rows)
 
-    return types.void(types.intp, types.intp, rows), build
+    rows_of = types.UniTuple(VECTOR, WIDTH)
+    return rows_of(rows), build
 
 
 @intrinsic
@@ -156,6 +168,7 @@ def _lifted(b, x):
 
 
 _plus = _of_two(lambda b, x, y: b.fadd(x, y, flags=CONTRACT))
+_minus = _of_two(lambda b, x, y: b.fsub(x, y, flags=CONTRACT))
 _times = _of_two(lambda b, x, y: b.fmul(x, y, flags=CONTRACT))
 lifted = _of_one(_lifted)
 """What is possible is at least TINY."""
@@ -237,99 +250,11 @@ def _add(x, y):
     return (lambda x, y: _plus(x, y)) if x is VECTOR and y is VECTOR else None
 
 
+@overload(operator.sub)
+def _subtract(x, y):
+    return (lambda x, y: _minus(x, y)) if x is VECTOR and y is VECTOR else None
+
+
 @overload(operator.mul)
 def _multiply(x, y):
     return (lambda x, y: _times(x, y)) if x is VECTOR and y is VECTOR else None
-
-
-@jit
-def _four(address, at):
-    """Vectors of four neighbouring states."""
-    return read(address, at), read(address, at + WIDTH), read(address, at + 2 * WIDTH), read(address, at + 3 * WIDTH)
-
-
-@jit
-def _put_four(address, at, x0, x1, x2, x3):
-    """Puts them there."""
-    write(address, at, x0)
-    write(address, at + WIDTH, x1)
-    write(address, at + 2 * WIDTH, x2)
-    write(address, at + 3 * WIDTH, x3)
-
-
-@jit
-def product(M, k, x, at, y, into):
-    """y_j = sum over i of M_ij x_i."""
-    for j in range(0, k - 3, 4):
-        y0, y1, y2, y3 = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
-        for i in range(k):
-            m, xi = i * k + j, read(x, at + i * WIDTH)
-            y0 = y0 + spread(number(M, m)) * xi
-            y1 = y1 + spread(number(M, m + 1)) * xi
-            y2 = y2 + spread(number(M, m + 2)) * xi
-            y3 = y3 + spread(number(M, m + 3)) * xi
-        _put_four(y, into + j * WIDTH, y0, y1, y2, y3)
-    for j in range(k // 4 * 4, k):
-        y0 = spread(0.0)
-        for i in range(k):
-            y0 = y0 + spread(number(M, i * k + j)) * read(x, at + i * WIDTH)
-        write(y, into + j * WIDTH, y0)
-
-
-@jit
-def _add_tile(left, right, counts, k, steps, i, j):
-    """Counts of four states by four, in registers over all steps of a block."""
-    size, row, at = k * WIDTH, k * WIDTH, (i * k + j) * WIDTH
-    c00, c01, c02, c03 = _four(counts, at)
-    c10, c11, c12, c13 = _four(counts, at + row)
-    c20, c21, c22, c23 = _four(counts, at + 2 * row)
-    c30, c31, c32, c33 = _four(counts, at + 3 * row)
-    for s in range(steps):
-        x0, x1, x2, x3 = _four(left, s * size + i * WIDTH)
-        y0, y1, y2, y3 = _four(right, (s + 1) * size + j * WIDTH)
-        c00, c01, c02, c03 = c00 + x0 * y0, c01 + x0 * y1, c02 + x0 * y2, c03 + x0 * y3
-        c10, c11, c12, c13 = c10 + x1 * y0, c11 + x1 * y1, c12 + x1 * y2, c13 + x1 * y3
-        c20, c21, c22, c23 = c20 + x2 * y0, c21 + x2 * y1, c22 + x2 * y2, c23 + x2 * y3
-        c30, c31, c32, c33 = c30 + x3 * y0, c31 + x3 * y1, c32 + x3 * y2, c33 + x3 * y3
-    _put_four(counts, at, c00, c01, c02, c03)
-    _put_four(counts, at + row, c10, c11, c12, c13)
-    _put_four(counts, at + 2 * row, c20, c21, c22, c23)
-    _put_four(counts, at + 3 * row, c30, c31, c32, c33)
-
-
-@jit
-def add_counts(left, right, counts, k, steps):
-    """counts_ij += sum over steps of left_i and the next step's right_j."""
-    size, whole = k * WIDTH, k // 4 * 4
-    for i in range(0, whole, 4):
-        for j in range(0, whole, 4):
-            _add_tile(left, right, counts, k, steps, i, j)
-    for i in range(k):
-        for j in range(whole if i < whole else 0, k):
-            at = (i * k + j) * WIDTH
-            c = read(counts, at)
-            for s in range(steps):
-                c = c + read(left, s * size + i * WIDTH) * read(right, (s + 1) * size + j * WIDTH)
-            write(counts, at, c)
-
-
-@jit
-def add_counts_of_one(left, right, counts, k, K, steps):
-    """The same of one sequence and right_j of the same step, where vectors are of states, K with those beyond k."""
-    for j in range(0, K, WIDTH):
-        for i in range(0, k - 3, 4):
-            at = i * K + j
-            c0, c1, c2, c3 = read(counts, at), read(counts, at + K), read(counts, at + 2 * K), read(counts, at + 3 * K)
-            for s in range(0, steps * K, K):
-                u = read(right, s + j)
-                c0, c1 = c0 + spread(number(left, s + i)) * u, c1 + spread(number(left, s + i + 1)) * u
-                c2, c3 = c2 + spread(number(left, s + i + 2)) * u, c3 + spread(number(left, s + i + 3)) * u
-            write(counts, at, c0)
-            write(counts, at + K, c1)
-            write(counts, at + 2 * K, c2)
-            write(counts, at + 3 * K, c3)
-        for i in range(k // 4 * 4, k):
-            c0 = read(counts, i * K + j)
-            for s in range(0, steps * K, K):
-                c0 = c0 + spread(number(left, s + i)) * read(right, s + j)
-            write(counts, i * K + j, c0)

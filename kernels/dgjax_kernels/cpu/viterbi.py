@@ -16,23 +16,22 @@ from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.side_by_side import put_side_by_side
 from dgjax_kernels.cpu.vectors import (
     WIDTH,
     chosen,
-    finite,
     larger,
     number,
     numbers,
     read,
-    read_row,
     spread,
     unbounded,
     write,
     write_bytes,
-    write_columns,
 )
 
 MARGIN = 64
+LOWEST = np.finfo(np.float64).min  # the best of states of which none is possible, for it is taken from them
 BLOCK = 256  # states of consecutive steps whose scores are put side by side at once: 16 kB
 ENTERED, LEFT, FAULT, NOTES = range(4)  # beside x before a stretch counts and at its end: states there, and any fault
 ROW, BEGIN, FIRST, STOP, END = range(5)  # of a lane: its sequence, and the steps where it begins, counts, and no longer
@@ -91,30 +90,12 @@ def _stretch(lane, index, lengths, parts, step):
 
 
 @jit
-def _load(into, scores, starts, first, size):
-    """So many scores of each lane; beyond its end anything."""
-    last, whole = 0, 0
-    for n in range(WIDTH):
-        last = max(last, starts[n] + first + size)
-    if last <= len(scores):
-        whole = size // WIDTH * WIDTH
-    for i in range(0, whole, WIDTH):
-        at = first + i
-        r0, r1 = read_row(scores, starts[0] + at), read_row(scores, starts[1] + at)
-        r2, r3 = read_row(scores, starts[2] + at), read_row(scores, starts[3] + at)
-        r4, r5 = read_row(scores, starts[4] + at), read_row(scores, starts[5] + at)
-        r6, r7 = read_row(scores, starts[6] + at), read_row(scores, starts[7] + at)
-        write_columns(into, i * WIDTH, (r0, r1, r2, r3, r4, r5, r6, r7))
-    side_by_side = numbers(into, size * WIDTH)
-    for i in range(whole, size):
-        for n in range(WIDTH):
-            side_by_side[i * WIDTH + n] = scores[min(starts[n] + first + i, len(scores) - 1)]
+def _moved(work, at, held, faults):
+    """new = scores + the best of the moves to each state, the first of equals; where it came from is put there.
 
-
-@jit
-def _moved(work, at):
-    """new = the best of the moves to each state, the first of equals; where it came from is put there."""
-    k, x, moves, new, came = work.k, work.x, work.moves, work.new, work.came
+    The best of new, and whether there was a fault by now.
+    """
+    k, x, moves, came, top = work.k, work.x, work.moves, work.came, spread(LOWEST)
     for j in range(0, k - 3, 4):
         xi = read(x, 0)
         b0, b1 = xi + spread(number(moves, j)), xi + spread(number(moves, j + 1))
@@ -127,10 +108,12 @@ def _moved(work, at):
             c0, c1 = chosen(y0, b0, index, c0), chosen(y1, b1, index, c1)
             c2, c3 = chosen(y2, b2, index, c2), chosen(y3, b3, index, c3)
             b0, b1, b2, b3 = larger(y0, b0), larger(y1, b1), larger(y2, b2), larger(y3, b3)
-        write(new, j * WIDTH, b0)
-        write(new, (j + 1) * WIDTH, b1)
-        write(new, (j + 2) * WIDTH, b2)
-        write(new, (j + 3) * WIDTH, b3)
+        t0, f0 = _scored(work, j * WIDTH, held, b0)
+        t1, f1 = _scored(work, (j + 1) * WIDTH, held, b1)
+        t2, f2 = _scored(work, (j + 2) * WIDTH, held, b2)
+        t3, f3 = _scored(work, (j + 3) * WIDTH, held, b3)
+        top = larger(larger(larger(t0, t1), larger(t2, t3)), top)
+        faults = larger(larger(larger(f0, f1), larger(f2, f3)), faults)
         write_bytes(came, at + j * WIDTH, c0)
         write_bytes(came, at + (j + 1) * WIDTH, c1)
         write_bytes(came, at + (j + 2) * WIDTH, c2)
@@ -141,33 +124,37 @@ def _moved(work, at):
             y0 = read(x, i * WIDTH) + spread(number(moves, i * k + j))
             c0 = chosen(y0, b0, spread(float(i)), c0)
             b0 = larger(y0, b0)
-        write(new, j * WIDTH, b0)
+        t0, f0 = _scored(work, j * WIDTH, held, b0)
+        top, faults = larger(t0, top), larger(f0, faults)
         write_bytes(came, at + j * WIDTH, c0)
+    return top, faults
 
 
 @jit
-def _started(work, lanes):
-    """new = initial of lanes at the begin of their sequence, elsewhere any state."""
-    new = numbers(work.new, work.k * WIDTH)
+def _scored(work, j, held, y):
+    """new of a state, and whether it is a fault."""
+    y = y + read(work.scores, held + j)
+    write(work.new, j, y)
+    return y, unbounded(y)
+
+
+@jit
+def _started(work, lanes, held, faults):
+    """The same of the first step: from initial in lanes at the begin of their sequence, elsewhere from any state."""
+    new, top = numbers(work.new, work.k * WIDTH), spread(LOWEST)
     for j in range(work.k):
         for n in range(WIDTH):
             new[j * WIDTH + n] = number(work.initial, j) if lanes[n, BEGIN] == 0 else 0.0
+        y, fault = _scored(work, j * WIDTH, held, read(work.new, j * WIDTH))
+        top, faults = larger(y, top), larger(fault, faults)
+    return top, faults
 
 
 @jit
-def _scored(work, held, faults):
-    """x = new + scores, relative to the best; whether there was a fault by now."""
-    x, new, scores, size = work.x, work.new, work.scores, work.k * WIDTH
-    top = spread(-math.inf)
-    for j in range(0, size, WIDTH):
-        y = read(new, j) + read(scores, held + j)
-        faults = larger(unbounded(y), faults)
-        top = larger(y, top)
-        write(new, j, y)
-    less = finite(top) * spread(-1.0)
-    for j in range(0, size, WIDTH):
-        write(x, j, read(new, j) + less)
-    return faults
+def _relative(work, top):
+    """x = new relative to the best."""
+    for j in range(0, work.k * WIDTH, WIDTH):
+        write(work.x, j, read(work.new, j) - top)
 
 
 @jit
@@ -198,13 +185,11 @@ def _forward(work, scores, starts, lanes, known, last, longest):
     size, faults, later = work.k * WIDTH, spread(0.0), np.int64(0)
     for first in range(0, longest, work.steps):
         stop = min(first + work.steps, longest)
-        _load(work.scores, scores, starts, first * work.k, (stop - first) * work.k)
+        put_side_by_side(work.scores, scores, starts, first * work.k, (stop - first) * work.k)
         for s in range(first, stop):
-            if s == 0:
-                _started(work, lanes)
-            else:
-                _moved(work, s * size)
-            faults = _scored(work, (s - first) * size, faults)
+            held = (s - first) * size
+            top, faults = _moved(work, s * size, held, faults) if s > 0 else _started(work, lanes, held, faults)
+            _relative(work, top)
             if s == later:
                 write(work.faults, 0, faults)
                 later = _note(work, lanes, s, known, last)
@@ -215,11 +200,17 @@ def _trace(work, lanes, known, last, path, longest):
     """The paths of all lanes backwards, where they count."""
     k, state, final, size = work.k, np.zeros(WIDTH, np.int64), np.empty(WIDTH, np.int64), work.k * WIDTH
     came, states = carray(ffi.pointer(work.came, np.uint8), (longest * size,)), np.empty((longest, WIDTH), np.uint8)
+    together = longest
     for n in range(WIDTH):
         final[n] = lanes[n, END] - lanes[n, BEGIN] - 1
-    for s in range(longest - 1, -1, -1):
+        together = min(together, final[n])
+    for s in range(longest - 1, max(0, together) - 1, -1):
         for n in range(WIDTH):
             state[n] = last[n] if s >= final[n] else came[(s + 1) * size + state[n] * WIDTH + n]
+            states[s, n] = state[n]
+    for s in range(together - 1, -1, -1):
+        for n in range(WIDTH):
+            state[n] = came[(s + 1) * size + state[n] * WIDTH + n]
             states[s, n] = state[n]
     for n in range(WIDTH if longest > 0 else 0):
         begin, first, stop, row = lanes[n, BEGIN], lanes[n, FIRST], lanes[n, STOP], path[lanes[n, ROW]]
@@ -327,11 +318,11 @@ def _potentials(work, initial, transition):
 
 
 @inlined
-def _pieces(address, piece, dtype):
+def _pieces(address, piece, dtype, integer):
     frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
     scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
-    path, (n, t, k) = ffi.matrix(frame, outputs, 0, np.int32), scores.shape
+    path, (n, t, k) = ffi.matrix(frame, outputs, 0, integer), scores.shape
     known, cut = ffi.matrix(frame, outputs, 1, np.uint8), ffi.vector(frame, inputs, 4, np.int32)
     known = carray(ffi.pointer(known.ctypes.data, np.float64), (len(known), 2 * k + NOTES))
     came, groups, steps = (
@@ -359,7 +350,8 @@ def _pieces(address, piece, dtype):
 
 
 def handler(dtype, sources):
-    """What XLA calls."""
+    """What XLA calls. Paths are as wide as scores: where both have 64 bits, nothing is left to convert."""
+    integer = np.int32 if dtype == np.float32 else np.int64
 
     def viterbi(address):
         if ffi.introduced(address):
@@ -372,7 +364,7 @@ def handler(dtype, sources):
             return ffi.spread(address, groups + settled, ffi.own_address(), sources)
         piece = ffi.next_piece(address)
         if piece >= 0:
-            _pieces(address, piece, dtype)
+            _pieces(address, piece, dtype, integer)
         return ffi.leave(address)
 
     return viterbi
