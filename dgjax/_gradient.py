@@ -248,9 +248,11 @@ def _lbfgs_start(model, whitener, problem):
 def _solver(size, whitener):
     import optax
 
+    from dgjax import _lbfgs  # which needs optax, and that takes a while to import
+
     memory = min(MOST_PAIRS, max(FEWEST_PAIRS, PAIRS_HOLD // size))
     search = optax.scale_by_zoom_linesearch(max_linesearch_steps=HALVINGS, initial_guess_strategy="one")
-    return optax.chain(optax.scale_by_lbfgs(memory, scale_init_precond=whitener is None), optax.scale(-1.0), search)
+    return optax.chain(_lbfgs.scale_by_lbfgs(memory, whitener is None), optax.scale(-1.0), search)
 
 
 @kernels.compiled

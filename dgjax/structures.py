@@ -122,7 +122,7 @@ class Chain:
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""
-        return self.score(self._unknown())
+        return self._exact(kernels.chain_partition(*self._potentials()), self._unknown())
 
     def log_marginals(self) -> Float[Array, "n t k"]:
         """log p(y_s | x); minus infinity beyond the length."""

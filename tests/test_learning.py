@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given
 from laws import assert_close, assert_same_tree
 from zoo import CLASSIFIERS, QUICK, ZOO, N, every, labels, masks, num_labels, seeds, weights, with_missing
 
 import dgjax as dg
+from dgjax._lbfgs import scale_by_lbfgs
 
 every_model = every(ZOO, (*QUICK, "multinomial", "columns"))
 STEPS = 5
@@ -207,3 +209,20 @@ def test_a_collapse_under_a_progress_bar_is_told_as_one():
     x = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 0.0], [2.0, 1.0]])
     with pytest.raises(ValueError, match="weak_prior"):
         dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 4), x, tol=0.0, progress=True)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_lbfgs_takes_the_steps_of_optax(scaled, x64):
+    """Three changes remembered, of more steps than that: from the first, which has none, until the oldest is lost."""
+    curvature, start = jnp.linspace(0.5, 3, 7), jnp.linspace(-1, 2, 7)
+
+    def path(solver):
+        def step(carry, _):
+            vector, memory = carry
+            updates, memory = solver.update(curvature * vector + vector**3, memory, vector)
+            return (vector - 0.3 * updates, memory), updates
+
+        return jax.lax.scan(step, (start, solver.init(start)), length=9)[1]
+
+    expected = path(optax.scale_by_lbfgs(3, scale_init_precond=scaled))
+    np.testing.assert_allclose(path(scale_by_lbfgs(3, scaled)), expected, rtol=1e-9)

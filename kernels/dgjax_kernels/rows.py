@@ -79,12 +79,13 @@ def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Flo
     (v, k), where a number's weights lie side by side.
     """
     v = weight.shape[1]
-    weights = jnp.pad(weight.T, ((0, 1), (0, 0)))  # those of -1, at the end, are 0
+    # After them the weights of none, 0, and of what is no number of a feature.
+    weights = jnp.concatenate([weight.T, jnp.zeros_like(weight.T[:1]), jnp.full_like(weight.T[:1], jnp.nan)])
     known = (x >= 0) & (x < v) & (x == jnp.floor(x))
-    at = jnp.where(known, jnp.where(known, x, 0).astype(int), jnp.where(x == -1, v, v + 1))
+    at = jnp.where(known, jnp.where(known, x, 0).astype(jnp.int32), jnp.where(x == -1, v, v + 1))
 
     def add(total, column):
-        return total + weights.at[column].get(mode="fill", fill_value=jnp.nan), None
+        return total + weights.at[column].get(mode="promise_in_bounds"), None
 
     return jax.lax.scan(add, jnp.zeros((len(x), len(weight)), weight.dtype), at.T)[0]
 
