@@ -59,11 +59,10 @@ def sound(model: Any) -> tuple[Any, Array]:
 @kernels.compiled
 def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
     """The maximum where every label and cell is known, and how many passes it took: one, unless digits were lost."""
-    counts = weights[:, None] * jax.nn.one_hot(y, model.num_labels, dtype=weights.dtype)
 
     def step(carry):
         passes, model, _ = carry
-        new = model.maximum(model.joint_statistics(x, counts), prior)
+        new = model.maximum(model.labelled_statistics(x, y, weights), prior)
         return passes + 1, new, new.density.settled(model.density)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)

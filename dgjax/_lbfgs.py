@@ -20,7 +20,7 @@ from jax import Array
 class Memory(NamedTuple):
     """How many steps there were; parameters and gradient before this one; M, and M M^T."""
 
-    count: Array
+    steps: Array
     parameters: Array
     gradient: Array
     changes: Array  # (2 m, p)
@@ -37,7 +37,7 @@ def scale_by_lbfgs(m: int, scaled: bool) -> optax.GradientTransformation:
         return Memory(jnp.zeros((), int), nothing, nothing, changes, jnp.zeros((2 * m, 2 * m), vector.dtype))
 
     def update(gradient, memory, vector):
-        newest, known = (memory.count - 1) % m, memory.count > 0
+        newest, known = (memory.steps - 1) % m, memory.steps > 0
         s = jnp.where(known, vector - memory.parameters, 0)
         y = jnp.where(known, gradient - memory.gradient, 0)
         changes = memory.changes.at[newest].set(s).at[newest + m].set(y)
@@ -51,7 +51,7 @@ def scale_by_lbfgs(m: int, scaled: bool) -> optax.GradientTransformation:
             first = jnp.minimum(1, 1 / jnp.sqrt(jnp.vdot(gradient, gradient)))
             scale = jnp.where(known, jnp.where(yy > 0, sy / jnp.where(yy > 0, yy, 1), 1), first)
         w = _two_loops(products, with_g, scale, newest)
-        return w @ changes + scale * gradient, Memory(memory.count + 1, vector, gradient, changes, products)
+        return w @ changes + scale * gradient, Memory(memory.steps + 1, vector, gradient, changes, products)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
 

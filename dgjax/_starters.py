@@ -205,10 +205,10 @@ def _scorer(features, num_features, k):
 
 
 def _rows(x):
-    rows = _checks.as_rows(x)
+    rows, looked = _checks.rows_and_summary(x)
     if not rows.size:
         raise ValueError(f"x must have at least one row and one column; got shape {rows.shape}.")
-    looked = _checks.column_summary(rows)
+    looked = _checks.column_summary(rows) if looked is None else looked
     if not _checks.check_cells(rows, (FINITE,) * rows.shape[1], looked):
         _checks.check_observed(rows, jnp.ones(len(rows)))
     return rows, looked

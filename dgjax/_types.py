@@ -138,6 +138,10 @@ class Density(Protocol):
         """Expected sufficient statistics under counts (n, *L), 0 or more: a pytree that adds over rows."""
         ...
 
+    def labelled(self, x: Array, y: Array, weights: Array) -> tuple[Array, Any]:
+        """The weight of each label of one axis, and the statistics under one-hot counts w_n of label y_n."""
+        ...
+
     def maximum(self, statistics: Any, prior: Any = None) -> "Density":
         """The parameters that maximise the expected log-likelihood plus the log prior."""
         ...

@@ -26,6 +26,7 @@ def compiled(name):
 
 OPS = {name + part: compiled(name + part) for name in FAMILIES for part in ("", "_statistics", "_expectation")}
 OPS |= {name: compiled(name) for name in ("logistic_gradient", "logistic_curvature", "column_summary", "whitener")}
+OPS["labelled_moments"] = compiled("labelled_moments")
 
 
 def discrete(family, missing, dtype, n=300):
@@ -157,12 +158,17 @@ def test_column_summary_is_the_references(shape, dtype):
     x[:, 0] = np.round(x[:, 0])
     x[:, -1] = np.nan if shape[1] > 1 else x[:, -1]
     fast, reference = (op(jnp.asarray(x, dtype)) for op in OPS["column_summary"])
+    copy = np.empty(shape, dtype)
+    copied = kernels.copied_columns(x, copy)
+    np.testing.assert_array_equal(copy, x.astype(dtype))
     seen = np.asarray(fast.missing) < len(x)
-    for name, a, b in zip(fast._fields, fast, reference, strict=True):
-        assert a.dtype == b.dtype
-        here = slice(None) if name == "missing" else seen
-        tolerance = {"mean": 1e-6, "scatter": 1e-2}.get(name, 0) if dtype.name == "float32" else 1e-9
-        np.testing.assert_allclose(np.asarray(a, float)[here], np.asarray(b, float)[here], rtol=tolerance, atol=1e-6)
+    for summary in (fast, copied):
+        for name, a, b in zip(fast._fields, summary, reference, strict=True):
+            assert a.dtype == b.dtype
+            here = slice(None) if name == "missing" else seen
+            tolerance = {"mean": 1e-6, "scatter": 1e-2}.get(name, 0) if dtype.name == "float32" else 1e-9
+            a, b = np.asarray(a, float)[here], np.asarray(b, float)[here]
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=1e-6)
 
 
 def test_column_summary_sees_what_is_not_finite(dtype):
@@ -173,6 +179,16 @@ def test_column_summary_sees_what_is_not_finite(dtype):
     assert low[2] == -jnp.inf
     assert bool(whole[0])
     assert not bool(whole[1])
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 5), (700, 8), (700, 11)])
+def test_labelled_moments_are_the_references(n, d, dtype):
+    """Cells missing, labels that are none, weights 0, labels of few rows, columns that fill no vector."""
+    x, y, weights, *_ = discrete("poisson", 0.3, dtype, n)
+    y = y.at[::7].set(K)
+    x, centre = x[:, :1] + jnp.arange(d, dtype=dtype), jnp.linspace(-1, 2, K * d, dtype=dtype).reshape(K, d)
+    fast, reference = (op(x, y, weights, centre) for op in OPS["labelled_moments"])
+    assert_near(fast, reference, dtype, 3)
 
 
 @pytest.mark.parametrize("d", [1, 6, 70])

@@ -79,6 +79,10 @@ def test_arrays_large_enough_to_be_copied_apart(dtype):
         found = dg.log_prob(model, given)
         given[:] = np.nan
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    too_large = np.full((70_000, 4), 1e300)
+    if dtype == "float32":
+        with pytest.raises(ValueError, match=r"x\[0, 0\] is inf"):
+            dg.log_prob(model, too_large)
     whole = np.arange(300_000).reshape(-1, 4) % 7
     np.testing.assert_array_equal(dg.log_prob(model, whole), dg.log_prob(model, jnp.asarray(whole, dtype)))
 

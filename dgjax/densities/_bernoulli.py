@@ -96,6 +96,12 @@ class Bernoulli:
         value, counts, sums = kernels.table_expectation(x, y, weights, log_weights, self._table())
         return value, counts, BernoulliStatistics(*jnp.moveaxis(sums, -1, 0))
 
+    def labelled(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, " k"], BernoulliStatistics]:
+        counts, (cells, ones, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
+        return counts, BernoulliStatistics(cells - ones, ones)
+
     def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> "Bernoulli":
         expect_prior(prior, Beta, self)
         a, b = (1, 1) if prior is None else (prior.a, prior.b)

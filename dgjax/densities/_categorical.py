@@ -29,6 +29,7 @@ class Categorical:
             raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
 
     generative: ClassVar[Literal[True]] = True
+    labelled = _shared.labelled
     settled = _shared.settled
     started = _shared.started
     as_model = _shared.as_model

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax._pytree import noun, static
 from dgjax._types import At, Density, Support, in_order
@@ -111,6 +111,12 @@ class Columns:
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> tuple[Any, ...]:
         return tuple(block.statistics(part, counts) for block, part in self._parts(x))
+
+    def labelled(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, " k"], tuple[Any, ...]]:
+        parts = [block.labelled(part, y, weights) for block, part in self._parts(x)]
+        return parts[0][0], tuple(statistics for _, statistics in parts)
 
     def maximum(self, statistics: tuple[Any, ...], prior: ColumnsPrior | None = None) -> "Columns":
         parts = zip(self.blocks, statistics, self._priors(prior), strict=True)

@@ -126,6 +126,12 @@ class DiagonalGaussian:
         value, counts, sums = kernels.diagonal_expectation(x, y, weights, log_weights, *self._flat())
         return value, counts, DiagonalStatistics(*sums)
 
+    def labelled(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, " k"], DiagonalStatistics]:
+        counts, sums = kernels.labelled_moments(x, y, weights, self.mean)
+        return counts, DiagonalStatistics(*sums)
+
     def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":
         expect_prior(prior, NormalInverseGamma, self)
         total, first, second = statistics

@@ -47,6 +47,7 @@ class Gaussian:
         _shared.check_label_axes(self, "scale_tril", self.scale_tril.shape[:-2], self.label_shape)
 
     generative: ClassVar[Literal[True]] = True
+    labelled = _shared.labelled
     started = _shared.started
     as_model = _shared.as_model
 

@@ -41,6 +41,7 @@ class Mixture:
 
     generative: ClassVar[Literal[True]] = True
     expectation = _shared.expectation
+    labelled = _shared.labelled
 
     def __post_init__(self) -> None:
         expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
@@ -137,6 +138,12 @@ class Mixture:
     def joint_statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
         """Statistics given counts of the components themselves."""
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
+
+    def labelled_statistics(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> MixtureStatistics:
+        """The same where the component of each row is known."""
+        return MixtureStatistics(*self.density.labelled(x, y, weights))
 
     def joint_expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]

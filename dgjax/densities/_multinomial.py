@@ -106,6 +106,14 @@ class Multinomial:
             x, y, weights, log_weights, _shared.flat(self._log_p(), self.label_shape)
         )
 
+    def labelled(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
+        if not kernels.complete_rows.value:
+            return _shared.labelled(self, x, y, weights)
+        counts, (_, first, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
+        return counts, first
+
     def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> "Multinomial":
         expect_prior(prior, Dirichlet, self)
         if prior is not None:

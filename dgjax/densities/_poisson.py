@@ -100,6 +100,12 @@ class Poisson:
         value, counts, sums = kernels.poisson_expectation(x, y, weights, log_weights, self._flat())
         return value, counts, PoissonStatistics(*jnp.moveaxis(sums, -1, 0))
 
+    def labelled(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+    ) -> tuple[Float[Array, " k"], PoissonStatistics]:
+        counts, (cells, first, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.log_rate))
+        return counts, PoissonStatistics(cells, first)
+
     def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> "Poisson":
         expect_prior(prior, Gamma, self)
         shape, rate = (1, 0) if prior is None else (prior.shape, prior.rate)

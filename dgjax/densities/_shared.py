@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -71,6 +72,12 @@ def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Arra
         return value, counts.sum(0), self.statistics(x, counts)
 
     return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
+
+
+def labelled(self: Any, x: Array, y: Array, weights: Array) -> tuple[Array, Any]:
+    """The weight of each label, and the statistics, where labels are known."""
+    counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
+    return counts.sum(0), self.statistics(x, counts)
 
 
 def started(self: Any, key: Array, x: Array, counts: Array) -> Any:

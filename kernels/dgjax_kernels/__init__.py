@@ -21,6 +21,7 @@ from dgjax_kernels.blocks import (
     pairwise_sum as pairwise_sum,
     sum_rows as sum_rows,
 )
+from dgjax_kernels.cpu.copying import can_copy_columns as can_copy_columns, copied_columns as copied_columns
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
@@ -38,6 +39,7 @@ log_linear             = Op(_rows.log_linear)
 weighted_sums          = Op(_rows.weighted_sums)
 diagonal               = Op(_rows.diagonal, _cpu.worthwhile, cpu=_cpu.diagonal_scores)
 diagonal_statistics    = Op(_rows.diagonal_statistics, _cpu.worthwhile, cpu=_cpu.diagonal_statistics)
+labelled_moments       = Op(_rows.labelled_moments, _cpu.worthwhile, cpu=_cpu.labelled_moments)
 diagonal_expectation   = Op(_rows.diagonal_expectation, _cpu.worthwhile, cpu=_cpu.diagonal_expectation)
 indicator_scores       = Op(_rows.indicator_scores)
 table                  = Op(_rows.table, _cpu.worthwhile, cpu=_cpu.table)

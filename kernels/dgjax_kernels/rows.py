@@ -157,6 +157,17 @@ def diagonal_statistics(
     return sum_rows(block, x, c, fill=(0, 0), row_cost=mean.size)
 
 
+def labelled_moments(
+    x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], centre: Float[Array, "k d"]
+) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+    """The weight of each label, and over its rows and observed cells the sums of it, times x - centre, and its square.
+
+    A row whose label is not known, -1, counts for nothing.
+    """
+    counts = weights[:, None] * jax.nn.one_hot(y, len(centre), dtype=x.dtype)
+    return counts.sum(0), diagonal_statistics(x, counts, centre, centre)
+
+
 def diagonal_expectation(
     x: Float[Array, "n d"],
     y: Int[Array, " n"],

@@ -30,12 +30,12 @@ def num_pieces(n: int, row_cost: int) -> int:
     return pieces if pieces < cores else pieces // cores * cores
 
 
-def supported(x: Array, *_: Array) -> bool:
+def supported(x: Array | np.ndarray, *_: Array) -> bool:
     """Whether there is a handler for these rows."""
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
-def worthwhile(x: Array, *_: Array) -> bool:
+def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
     """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
 
     With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
@@ -154,6 +154,20 @@ def diagonal_statistics(
 ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]:
     """As `rows.diagonal_statistics`."""
     return _diagonal(x, *_unlabelled(x, len(mean)), mean, log_scale, c)[2]
+
+
+def labelled_moments(
+    x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], centre: Float[Array, "k d"]
+) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+    """As `rows.labelled_moments`."""
+    from dgjax_kernels.cpu import ffi, labelled
+
+    pieces, (k, d) = num_pieces(len(x), x.shape[1]), centre.shape
+    results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in ((pieces, k), (pieces, 3, k, d)))
+    target = ffi.target("labelled", labelled.handler, x.dtype)
+    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
+    counts, sums = call(x, y.astype(jnp.int32), weights, centre)
+    return counts.sum(0), tuple(sums.sum(0))
 
 
 def diagonal_expectation(
@@ -289,17 +303,7 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     pieces = num_pieces(n, d)
     result = jax.ShapeDtypeStruct((pieces, columns.NUM_RESULTS, d), x.dtype)
     target = ffi.target("columns", columns.handler, x.dtype)
-    of_piece = jax.ffi.ffi_call(target, result, vmap_method="sequential")(x)
-    low, high, fraction, mean, scatter, observed = jnp.moveaxis(of_piece, 1, 0)
-    missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(jnp.int32)
-    n_observed = n - missing
-    share = observed / jnp.where(n_observed > 0, n_observed, 1)
-    origin = mean[0]
-    together = origin + (share * (mean - origin)).sum(0)
-    scatter = (scatter + observed * (mean - together) ** 2).sum(0)
-    low = jnp.where(observed > 0, low, jnp.inf).min(0)
-    high = jnp.where(observed > 0, high, -jnp.inf).max(0)
-    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, together, scatter)
+    return columns.of_pieces(jax.ffi.ffi_call(target, result, vmap_method="sequential")(x), n, jnp)
 
 
 def _chain(initial, transition, scores, lengths, posterior) -> Any:

@@ -1,12 +1,15 @@
 """What there is in each column, by one pass over the rows: `rows.ColumnSummary`."""
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.lanes import fast
+from dgjax_kernels.rows import ColumnSummary
 
 LOW, HIGH, FRACTION, FIRST, SECOND, OBSERVED, ORIGIN = range(7)
 NUM_RESULTS = 6  # the first six, with the mean in place of the sum, and the sum of squares about it
@@ -65,25 +68,85 @@ def _folded(into, result):
             result[i, j] = into[i, j]
 
 
+@jit
+def _begun(x, start, stop):
+    """What is known of a column before its rows from start to stop, in neighbouring rows side by side."""
+    d = x.shape[1]
+    into = np.zeros((7, d * max(1, WIDTH // d)))
+    for j in range(into.shape[1]):
+        origin = _origin(x, start, stop, j) if j < d else into[ORIGIN, j - d]
+        into[ORIGIN, j] = into[LOW, j] = into[HIGH, j] = origin
+    return into
+
+
+@jit
+def _add_at(cells, i, into):
+    """The cells from the i-th on, in four stretches."""
+    width = into.shape[1]
+    a, b, c, e = i, i + width, i + 2 * width, i + 3 * width
+    _add(cells[a:b], cells[b:c], cells[c:e], cells[e : e + width], into)
+
+
+@jit
+def _add_rest(cells, whole, into):
+    """Those that are left over, and NaN, which counts for nothing."""
+    rest = np.full(4 * into.shape[1], math.nan, cells.dtype)
+    for i in range(whole, len(cells)):
+        rest[i - whole] = cells[i]
+    _add_at(rest, 0, into)
+
+
 @inlined
 def _piece(frame, piece, dtype):
     x, result = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.cube(frame, ffi.FRAME_RESULTS, 0, dtype)
     n, d = x.shape
     start, stop = piece * n // len(result), (piece + 1) * n // len(result)
-    width = d * max(1, WIDTH // d)
-    into, cells = np.zeros((7, width)), x.reshape(n * d)[start * d : stop * d]
-    for j in range(width):
-        origin = _origin(x, start, stop, j) if j < d else into[ORIGIN, j - d]
-        into[ORIGIN, j] = into[LOW, j] = into[HIGH, j] = origin
-    whole = len(cells) // (4 * width) * (4 * width)
-    for i in range(0, whole, 4 * width):
-        a, b, c, e = i, i + width, i + 2 * width, i + 3 * width
-        _add(cells[a:b], cells[b:c], cells[c:e], cells[e : e + width], into)
-    rest = np.full(4 * width, math.nan, x.dtype)
-    for i in range(whole, len(cells)):
-        rest[i - whole] = cells[i]
-    _add(rest[:width], rest[width : 2 * width], rest[2 * width : 3 * width], rest[3 * width :], into)
+    into, cells = _begun(x, start, stop), x.reshape(n * d)[start * d : stop * d]
+    block = 4 * into.shape[1]
+    whole = len(cells) // block * block
+    for i in range(0, whole, block):
+        _add_at(cells, i, into)
+    _add_rest(cells, whole, into)
     _folded(into, result[piece])
+
+
+@functools.cache
+def copier(sources):
+    """Copies the rows of a piece, and looks at them on the way: for NumPy's arrays, before XLA has them."""
+
+    def copy_piece(x, copy, result, piece):
+        n, d = x.shape
+        start, stop = piece * n // len(result), (piece + 1) * n // len(result)
+        given, cells = x.reshape(n * d)[start * d : stop * d], copy.reshape(n * d)[start * d : stop * d]
+        into = _begun(x, start, stop)
+        block = 4 * into.shape[1]
+        whole = len(cells) // block * block
+        for i in range(0, whole, block):
+            for j in range(i, i + block):
+                cells[j] = given[j]
+            _add_at(cells, i, into)
+        for j in range(whole, len(cells)):
+            cells[j] = given[j]
+        _add_rest(cells, whole, into)
+        _folded(into, result[piece])
+        return sources
+
+    return ffi.from_python(copy_piece)
+
+
+def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
+    """What there is in each column, from what there is in stretches of the rows."""
+    pieces = len(of_piece)
+    low, high, fraction, mean, scatter, observed = xp.moveaxis(of_piece, 1, 0)
+    missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(np.int32)
+    n_observed = n - missing
+    share = observed / xp.where(n_observed > 0, n_observed, 1)
+    origin = mean[0]
+    together = origin + (share * (mean - origin)).sum(0)
+    scatter = (scatter + observed * (mean - together) ** 2).sum(0)
+    low = xp.where(observed > 0, low, np.inf).min(0)
+    high = xp.where(observed > 0, high, -np.inf).max(0)
+    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, together, scatter)
 
 
 def handler(dtype, sources):

@@ -303,6 +303,16 @@ def target(name: str, build: Callable, dtype) -> str:
         return _target(name, build, dtype)
 
 
+def from_python(function: F) -> F:
+    """Compiles what Python calls, on several threads at once; then on disk, like handlers."""
+    decorate: Any = njit
+    options = {"error_model": "numpy", "nogil": True}
+    try:
+        return decorate(cache=True, **options)(function)
+    except RuntimeError:  # no folder to write to
+        return decorate(**options)(function)
+
+
 @functools.cache
 def _target(name, build, dtype):
     function = build(dtype.type, SOURCES)

@@ -180,6 +180,10 @@ inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x)
 """1 / x for positive x, else 0."""
 finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
 """0 in place of minus infinity."""
+kept = _of_two(lambda b, x, y: _where(b, "==", x, x, x, y))
+"""The first, the second if the first is NaN."""
+seen = _of_one(lambda b, x: _where(b, "==", x, x, _all(1.0), _all(0.0)))
+"""0 where it is NaN, else 1."""
 below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
 """1 where the first is the smaller, else 0."""
 short = _of_one(lambda b, x: _where(b, ">=", x, _all(LEAST_SHARE), _all(0.0), _all(1.0)))
