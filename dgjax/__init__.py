@@ -11,6 +11,14 @@ Nouns are frozen pytrees that hold parameters and nothing else; verbs are functi
 
 from dgjax import priors as priors
 from dgjax._fit import Fit as Fit, fit as fit
+from dgjax._latent import (
+    decode as decode,
+    elbo as elbo,
+    encode as encode,
+    interpolate as interpolate,
+    log_prob_error as log_prob_error,
+    reconstruct as reconstruct,
+)
 from dgjax._pytree import noun as noun, static as static
 from dgjax._select import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._sequences import Forecast as Forecast, forecast as forecast, pad as pad
@@ -23,8 +31,11 @@ from dgjax._starters import (
     logistic_regression as logistic_regression,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
     naive_bayes as naive_bayes,
+    neural_classifier as neural_classifier,
+    variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )
+from dgjax._stochastic import Diverged as Diverged
 from dgjax._types import (
     Density as Density,
     Discriminative as Discriminative,
@@ -48,19 +59,30 @@ from dgjax._verbs import (
 )
 from dgjax.densities import (
     Bernoulli as Bernoulli,
+    BernoulliCells as BernoulliCells,
     Categorical as Categorical,
+    CategoricalCells as CategoricalCells,
     Columns as Columns,
     DiagonalGaussian as DiagonalGaussian,
     Gaussian as Gaussian,
+    GaussianCells as GaussianCells,
     Mixture as Mixture,
     Multinomial as Multinomial,
     Poisson as Poisson,
+    PoissonCells as PoissonCells,
+    VariationalAutoencoder as VariationalAutoencoder,
 )
 from dgjax.models import (
     HiddenMarkov as HiddenMarkov,
     LinearChainCRF as LinearChainCRF,
     Logistic as Logistic,
     Marginalized as Marginalized,
+)
+from dgjax.networks import (
+    MLP as MLP,
+    ConvolutionalDecoder as ConvolutionalDecoder,
+    ConvolutionalEncoder as ConvolutionalEncoder,
+    Network as Network,
 )
 from dgjax.scorers import (
     ColumnScorers as ColumnScorers,
@@ -69,6 +91,7 @@ from dgjax.scorers import (
     LatentScorer as LatentScorer,
     Linear as Linear,
     LogLinear as LogLinear,
+    Neural as Neural,
     Quadratic as Quadratic,
     Shifted as Shifted,
     Table as Table,

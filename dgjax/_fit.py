@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
@@ -11,7 +12,8 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _em, _gradient, _stochastic
+from dgjax import _checkpoint, _checks, _em, _gradient, _stochastic
+from dgjax._draws import LEARNING, has_draws
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
 from dgjax.priors import MixturePrior, WrongPriorError
@@ -25,7 +27,8 @@ M = TypeVar("M")
 class Fit(Generic[M]):
     """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`.
 
-    With minibatches all but the last are estimates, each from the batch of the step that follows.
+    With minibatches all but the last are estimates, each from the batch of the step that follows. `validation` is the
+    objective of the rows held out, in nats over all of them, at the end of each epoch; None where none were.
     """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
@@ -34,6 +37,7 @@ class Fit(Generic[M]):
     objective: Array
     converged: bool
     num_steps: int
+    validation: Array | None = None
 
 
 def fit(
@@ -52,6 +56,10 @@ def fit(
     max_steps: int = 500,
     num_restarts: int = 1,
     key: Array | None = None,
+    validation: float = 0.0,
+    patience: int = 10,
+    warm_up: int = 0,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> Fit[M]:
     """The model that maximises an objective, started at `model`.
@@ -61,43 +69,80 @@ def fit(
     unless the start was so far from the data that it lost digits. With `blend`: blend log p(x, y) + (1 - blend)
     log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
-    Any of these by an optimizer of optax, on minibatches: `method=optax.adam(1e-2), batch_size=64, key=key`.
+    Any of these by an optimizer of optax, on minibatches: `method=optax.adam(1e-2), batch_size=64, key=key`; of a
+    variational autoencoder, which has no other way but L-BFGS, a bound, by draws that are fresh at every step.
 
     `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,); `prior` from
     `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton", "lbfgs" or an
     `optax.GradientTransformation`, of the objective for each unit of weight, negated; `batch_size` rows or sequences,
     dealt with `key`, for each of its steps, all by default; `tol` nats for each row that a step must gain to go on (0,
     or an optimizer of optax: only `max_steps` ends it); `num_restarts` starts, the further ones from k-means++ with
-    `key`, the best kept; `progress` shows a bar.
+    `key`, the best kept; `progress` shows a bar. For an optimizer of optax: `validation`, the share of rows to hold out
+    by `key`, which ends the fit `patience` epochs after their best, whose model is kept; `warm_up` steps in which the
+    divergence of an autoencoder's bound comes to count in full; `checkpoint`, a folder that the state is kept in, from
+    where the same call goes on.
 
     Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, a
-    solution that has collapsed onto too few rows to have a density there, or steps that diverged.
+    solution that has collapsed onto too few rows to have a density there, or steps that diverged: `dgjax.Diverged`,
+    with the last good model.
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     data = _checked(model, x, y, weights, lengths, prior)
-    lifted, rows, labels, amounts, prior = data.model, data.x, data.y, data.weights, data.prior
     _check_numbers(l2, tol, max_steps, num_restarts)
-    method = _method(lifted, method, blend, prior, l2, len(rows))
-    batches = _stochastic.batches(method, batch_size, key, len(rows))
-    prior = _prior(lifted, rows, amounts, prior)
-    tolerance = _number(tol, rows.dtype)
+    method = _method(data.model, method, blend, data.prior, l2, len(data.x))
+    data, held = _held_out(data, validation, method, key)
+    data = data._replace(prior=_prior(data.model, data.x, data.weights, data.prior))
+    judge = None if held is None else _problem(held, 0.0, blend)
+    course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
+    keeper = _checkpoint.keeper(checkpoint, course, num_restarts)
+    tolerance = _number(tol, data.x.dtype)
     with kernels.complete_rows(data.complete):
-        starts = _starts(lifted, rows, labels, amounts, num_restarts, key)
+        starts = _starts(data.model, data.x, data.y, data.weights, num_restarts, key)
         if method == "em":
-            final, fitted = _fit_em(starts, data._replace(prior=prior), tolerance, max_steps, progress)
+            final, fitted = _fit_em(starts, data, tolerance, max_steps, progress)
         else:
-            share = None if blend is None else _number(blend, rows.dtype)
-            problem = _gradient.Problem(rows, labels.astype(np.int32), amounts, prior, _number(l2, rows.dtype), share)
             begin = functools.partial(_gradient.start, method=method, tol=tolerance)
             if _stochastic.is_optimizer(method):
-                begin = functools.partial(_stochastic.start, method=method, batches=batches)
-            final, fitted = _fit_gradient(starts, problem, begin, max_steps, progress)
+                begin = functools.partial(_stochastic.start, method=method, course=course)
+            final, fitted = _fit_gradient(starts, _problem(data, l2, blend), begin, max_steps, progress, keeper)
     _check_result(fitted, final.value, final.step)
-    fitted = fitted.density if data.bare else fitted
+    return _result(fitted.density if data.bare else fitted, final, max_steps)
+
+
+def _result(fitted, final, max_steps):
+    judged = getattr(final, "validation", None)
     if not _checks.is_concrete(final.step):
-        return Fit(fitted, final.trace[:max_steps], final.converged, final.step)
+        return Fit(fitted, final.trace[:max_steps], final.converged, final.step, judged)
     steps = int(final.step)
-    return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps)
+    judged = None if judged is None else jax.device_put(np.asarray(judged)[~np.isnan(judged)])
+    return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps, judged)
+
+
+def _problem(data, l2, blend):
+    share = None if blend is None else _number(blend, data.x.dtype)
+    labels = data.y.astype(np.int32)
+    return _gradient.Problem(data.x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
+
+
+def _held_out(data, share, method, key):
+    """The rows to learn from, and those to judge by: None, or a share of them by chance."""
+    _checks.check_number(share, "validation", 0, 1)
+    if not share:
+        return data, None
+    num_held = round(share * len(data.x))
+    if not _stochastic.is_optimizer(method) or key is None or not 0 < num_held < len(data.x):
+        raise ValueError(
+            "validation needs an optimizer of optax, such as method=optax.adam(1e-2), key=jax.random.key(seed), and a "
+            f"share that leaves rows on both sides; got method={method!r}, key={key!r} and {num_held} of "
+            f"{len(data.x)} rows."
+        )
+    dealt = jax.random.permutation(jax.random.fold_in(_checks.as_key(key), np.uint32(0xFFFFFFF0)), len(data.x))
+
+    def some(rows):
+        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], (data.x, data.y, data.weights))
+        return data._replace(x=x, y=y, weights=weights)
+
+    return some(dealt[num_held:]), some(dealt[:num_held])._replace(prior=None)
 
 
 def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
@@ -222,6 +267,8 @@ def _method(model, method, blend, prior, l2, n=0):
     usual = "em" if model.generative and blend is None else usual
     if _stochastic.is_optimizer(method):
         return method
+    if has_draws(model) and method != "lbfgs":
+        raise ValueError(f"{LEARNING}, or method='lbfgs' for draws that stay; got method={method!r}.")
     method = usual if method is None else method
     allowed = ("em", "lbfgs", "newton") if model.generative and blend is None else ("lbfgs", "newton")
     if method not in allowed:
@@ -333,11 +380,11 @@ def _sound(state, prior):
     return state.model if bool(sound) else upcoming
 
 
-def _fit_gradient(starts, problem, begin, max_steps, progress):
+def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
     trace, fits = _empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
         state, advance, finish = begin(model, problem, trace=trace)
-        fits.append(finish(run(advance, state, max_steps, progress)))
+        fits.append(finish(run(advance, state, max_steps, progress, keeper)))
     best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
     return best[0]._replace(value=-best[0].value), best[1]
 

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
 from dgjax._checks import is_sequential
+from dgjax._draws import Draws, with_draws
 from dgjax.structures import num_steps
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
@@ -34,7 +35,8 @@ RENEWALS, PASSES_FOR_RENEWALS = 2, 20
 class Problem(NamedTuple):
     """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included.
 
-    Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one.
+    Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
+    by draws, by these if there are any, else by its own.
     """
 
     x: Any
@@ -43,10 +45,11 @@ class Problem(NamedTuple):
     prior: Any
     l2: Array
     blend: Array | None
+    draws: Draws | None = None
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
-        potentials = model.potentials(x)
+        potentials = with_draws(model, self.draws).potentials(x)
         joint = potentials.score(y)
         if self.blend is None and model.generative:
             return joint
@@ -107,6 +110,7 @@ class State(NamedTuple):
     trace: Array
     step: Array
     converged: Array
+    validation: Array | None = None
 
 
 def coordinates(model: Any, whitener: Array | None = None) -> tuple[Array, Any]:

@@ -6,21 +6,26 @@ import jax
 import numpy as np
 
 
-def run(advance: Any, state: Any, max_steps: int, progress: bool) -> Any:
-    """Advances to `max_steps`, in one call, or in several with a bar between them."""
-    if not progress:
+CHUNKS = 100
+
+
+def run(advance: Any, state: Any, max_steps: int, progress: bool, keeper: Any = None) -> Any:
+    """Advances to `max_steps`, in one call, or in several with a bar between them or the state kept after each."""
+    if keeper is not None:
+        state = keeper.restore(state)
+    if not progress and keeper is None:
         return advance(state, jax.device_put(np.asarray(max_steps)))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, disable=not progress) as bar:
         task = bar.add_task("fit", total=max_steps)
-        chunk = max(1, max_steps // 100)
-        for until in range(chunk, max_steps + chunk, chunk):
-            state = advance(state, jax.device_put(np.asarray(min(until, max_steps))))
+        chunk = max(1, max_steps // CHUNKS)
+        while (step := int(state.step.max())) < max_steps and not bool(state.converged.all()):
+            state = advance(state, jax.device_put(np.asarray(min(max(step, 0) + chunk, max_steps))))
+            if keeper is not None and not bool(state.diverged):
+                keeper.save(state)
             bar.update(task, completed=int(state.step.max()), description=f"fit, objective {_latest(state.trace):.6g}")
-            if bool(state.converged.all()):
-                break
         bar.update(task, total=int(state.step.max()))
     return state
 

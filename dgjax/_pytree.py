@@ -18,7 +18,12 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def tree(**kwargs: Any) -> Any:
+    """A field that is any pytree of arrays, and stays as it is given."""
+    return dataclasses.field(metadata={"tree": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, tree, dataclasses.field))
 def noun(cls: type[T]) -> type[T]:
     """A frozen dataclass that is a pytree of its fields.
 
@@ -28,8 +33,10 @@ def noun(cls: type[T]) -> type[T]:
     check = cls.__dict__.get("__post_init__")
 
     def settle(self: Any) -> None:
-        for name in _field_names(cls, static=False):
-            object.__setattr__(self, name, _as_arrays(getattr(self, name), f"{cls.__name__}({name}=...)"))
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            if not field.metadata:
+                value = _as_arrays(getattr(self, field.name), f"{cls.__name__}({field.name}=...)")
+                object.__setattr__(self, field.name, value)
         if check is not None:
             check(self)
 

@@ -12,11 +12,25 @@ from numpy.typing import ArrayLike
 from dgjax import _checks, _fit
 from dgjax._fit import restarted
 from dgjax._types import FINITE
-from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.densities import (
+    Bernoulli,
+    BernoulliCells,
+    Categorical,
+    Columns,
+    DiagonalGaussian,
+    Gaussian,
+    GaussianCells,
+    Mixture,
+    Multinomial,
+    Poisson,
+    PoissonCells,
+    VariationalAutoencoder,
+)
 from dgjax.densities._poisson import COUNT
 from dgjax.densities._shared import moments
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
-from dgjax.scorers import Indicators, Linear, Quadratic
+from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from dgjax.scorers import Indicators, Linear, Neural, Quadratic
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 
@@ -165,6 +179,78 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     _checks.as_count(num_classes, "num_classes", 2)
     k = 1 if num_classes == 2 else num_classes
     return Logistic(jnp.zeros(k), _scorer(features, num_features, k))
+
+
+def variational_autoencoder(
+    key: Array,
+    num_features: int,
+    latent_dim: int,
+    likelihood: Any = "bernoulli",
+    num_classes: int | None = None,
+    hidden: Sequence[int] = (400,),
+    image: tuple[int, ...] | None = None,
+    channels: Sequence[int] = (32, 64),
+) -> VariationalAutoencoder | Mixture:
+    """A variational autoencoder with random networks; `dgjax.fit(model, x, method=optax.adam(1e-3), ...)` does the rest.
+
+    `likelihood` is "bernoulli", "gaussian" or "poisson", for all columns, or one of `dgjax.BernoulliCells`,
+    `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, the mixture
+    of one for each class that share all but an offset within the first layers: fitted to labels, some of them or none,
+    it is the model M2 of Kingma et al. (2014). `hidden` are the sizes of the encoder's hidden layers, in reverse those
+    of the decoder's; for an `image` (height, width) or (height, width, channels), so many `channels` are convolved
+    before.
+
+    Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
+    """
+    d, m = _checks.as_count(num_features, "num_features"), _checks.as_count(latent_dim, "latent_dim")
+    k = 1 if num_classes is None else _checks.as_count(num_classes, "num_classes", 2)
+    cells = _cells(likelihood, d)
+    sizes = [_checks.as_count(size, "hidden") for size in hidden]
+    key_encoder, key_decoder = jax.random.split(_checks.as_key(key))
+    if image is None:
+        encoder = MLP.start(key_encoder, (d * cells.inputs, *sizes, 2 * m), k)
+        decoder = MLP.start(key_decoder, (m, *sizes[::-1], d * cells.size), k)
+    else:
+        whole = (*image, 1)[:3]
+        if len(image) not in (2, 3) or np.prod(whole) != d:
+            raise ValueError(f"image must be (height, width) or (height, width, channels) of {d} pixels; got {image}.")
+        seen, said = ((*whole[:2], whole[2] * size) for size in (cells.inputs, cells.size))
+        encoder = ConvolutionalEncoder.start(key_encoder, seen, channels, (*sizes, 2 * m), k)
+        decoder = ConvolutionalDecoder.start(key_decoder, said, channels[::-1], (m, *sizes[::-1]), k)
+    density = VariationalAutoencoder(encoder, decoder, cells, d, m, k)
+    return density if num_classes is None else Mixture(jnp.full(k, -np.log(k)), density)
+
+
+def neural_classifier(
+    key: Array, num_features: int, num_classes: int, likelihood: Any = "bernoulli", hidden: Sequence[int] = (400,)
+) -> Logistic:
+    """A softmax of the last of `hidden` layers, an encoder of `variational_autoencoder` with a head, all of it to learn.
+
+    `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, method=optax.adam(1e-3), ...)` does the
+    rest.
+
+    Raises ValueError for fewer than one feature or two classes, or another likelihood.
+    """
+    d, k = _checks.as_count(num_features, "num_features"), _checks.as_count(num_classes, "num_classes", 2)
+    cells, sizes = _cells(likelihood, d), [_checks.as_count(size, "hidden") for size in hidden]
+    trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 1))
+    return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
+
+
+def _cells(likelihood, d):
+    match likelihood:
+        case "bernoulli":
+            return BernoulliCells()
+        case "gaussian":
+            return GaussianCells(jnp.zeros(d))
+        case "poisson":
+            return PoissonCells()
+    if not hasattr(type(likelihood), "seen"):
+        raise ValueError(
+            f'likelihood must be "bernoulli", "gaussian" or "poisson", or dgjax.CategoricalCells(num_categories); got '
+            f"{likelihood!r}."
+        )
+    return likelihood
 
 
 def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:

@@ -6,7 +6,8 @@ Rows are dealt into s = ceil(n / batch_size) batches, afresh in each epoch, and 
 
 Each row is in exactly one batch of an epoch, and in each batch with probability 1 / s: the estimate is unbiased, and
 its mean over an epoch is the objective, whether or not batch_size divides n. Where it does not, the s batch_size - n
-blanks, of weight 0, are dealt as rows are.
+blanks, of weight 0, are dealt as rows are. A model that is scored by draws gets fresh ones at every step. Rows that are
+held out judge the parameters at the end of every epoch, and end the fit where they no longer gain.
 """
 
 import functools
@@ -19,11 +20,29 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _checks, _gradient
+from dgjax._draws import LEARNING, Draws, has_draws
 from dgjax._gradient import Problem
+
+LAST = 0xFFFFFFFF  # of the draws by which objectives are compared: no step's own
+
+
+class Diverged(ValueError):
+    """`fit` led to numbers that are not finite: at step `num_steps` + 1, and `objective` (num_steps,) was fine before.
+
+    `model` is the last one known to be good: the best by the rows held out, or else that of the epoch before.
+    """
+
+    def __init__(self, message: str, model: Any, objective: Array, num_steps: int) -> None:
+        super().__init__(message)
+        self.model, self.objective, self.num_steps = model, objective, num_steps
 
 
 class State(NamedTuple):
-    """Parameters, the optimizer's memory, the order of the rows in this epoch, and the objective before each step."""
+    """Parameters, the optimizer's memory, the order of the rows in this epoch, and the objective before each step.
+
+    `kept` are the parameters to go back to: the best so far by the rows held out, of the value `best`, which is `stale`
+    epochs ago; without such rows those of an epoch ago.
+    """
 
     parameters: Any
     memory: Any
@@ -32,19 +51,34 @@ class State(NamedTuple):
     trace: Array
     step: Array
     diverged: Array
+    kept: Any
+    best: Array
+    stale: Array
+    validation: Array
+    stopped: Array
 
     @property
     def converged(self) -> Array:
         """Whether there is no going on."""
-        return self.diverged
+        return self.diverged | self.stopped
 
 
-class Batches(NamedTuple):
-    """How many batches of how many rows there are, and the key by which they are dealt; None where one is all rows."""
+class Pace(NamedTuple):
+    """How many batches of how many rows, steps of warm-up and epochs without a gain there are."""
 
     number: int
     size: int
-    key: Array | None
+    warm_up: int
+    patience: int
+
+
+class Course(NamedTuple):
+    """What a fit by steps goes by: its pace, keys to deal rows and to draw by, and the problem of rows held out."""
+
+    pace: Pace
+    deal: Array | None
+    draws: Array | None
+    held: Problem | None
 
 
 def is_optimizer(method: Any) -> bool:
@@ -52,31 +86,53 @@ def is_optimizer(method: Any) -> bool:
     return callable(getattr(method, "init", None)) and callable(getattr(method, "update", None))
 
 
-def batches(method: Any, batch_size: Any, key: Any, n: int) -> Batches:
-    """The batches of n rows, after checking that the arguments go together."""
-    if batch_size is None:
-        return Batches(1, n, None)
+def course(
+    model: Any, method: Any, n: int, held: Problem | None, batch_size: Any, warm_up: Any, patience: Any, key: Any
+) -> Course:
+    """How n rows are learnt from, after checking that the arguments go together."""
+    drawn = has_draws(model)
     if not is_optimizer(method):
-        raise ValueError(
-            f"batch_size is for an optimizer of optax, such as method=optax.adam(1e-2); got method={method!r}, which "
-            "takes all rows at every step. Leave batch_size out."
-        )
-    size = min(_checks.as_count(batch_size, "batch_size"), n)
+        _only_for_optimizers(method, batch_size, warm_up)
+        return Course(Pace(1, n, 0, 0), None, None, None)
+    size = n if batch_size is None else min(_checks.as_count(batch_size, "batch_size"), n)
+    if key is None and (batch_size is not None or drawn):
+        words = "batch_size needs key=jax.random.key(seed), by which batches are dealt; got key=None."
+        raise ValueError(f"{LEARNING}; got key=None." if drawn else words)
+    if _checks.as_count(warm_up, "warm_up", 0) and not drawn:
+        raise ValueError("warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder.")
+    pace = Pace(-(-n // size), size, warm_up, _checks.as_count(patience, "patience"))
     if key is None:
-        raise ValueError("batch_size needs key=jax.random.key(seed), by which batches are dealt; got key=None.")
-    key = jax.random.fold_in(_checks.as_key(key), np.uint32(0xFFFFFFFF))  # none of those of restarts
-    return Batches(-(-n // size), size, key if size < n else None)
+        return Course(pace, None, None, held)
+    # None of those of restarts.
+    deal, draws = (jax.random.fold_in(_checks.as_key(key), np.uint32(LAST - i)) for i in range(2))
+    if held is not None and drawn:
+        held = held._replace(draws=_last(draws))
+    return Course(pace, deal if size < n else None, draws if drawn else None, held)
 
 
-def start(model: Any, problem: Problem, method: Any, batches: Batches, trace: Array) -> tuple[State, Any, Any]:
+def _only_for_optimizers(method, batch_size, warm_up):
+    for name, value in {"batch_size": batch_size, "warm_up": warm_up or None}.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is for an optimizer of optax, such as method=optax.adam(1e-2); got method={method!r}, which "
+                f"takes all rows at every step. Leave {name} out."
+            )
+
+
+def _last(draws):
+    return Draws(jax.random.fold_in(draws, np.uint32(LAST)))
+
+
+def start(model: Any, problem: Problem, method: Any, course: Course, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns the last into a result and its model."""
-    sizes = batches.number, batches.size
-    state = _start(model, method, sizes, trace)
+    pace, *keys_and_held = course
+    state = _start(model, method, pace, trace)
 
     def advance(state, until):
-        return _advance(model, problem, method, sizes, batches.key, state, until)
+        return _advance(model, problem, method, pace, *keys_and_held, state, until)
 
-    return state, advance, functools.partial(_finish, model, problem)
+    whole = problem if course.draws is None else problem._replace(draws=_last(course.draws))
+    return state, advance, functools.partial(_finish, model, whole, course.held is not None)
 
 
 def _parameters(model):
@@ -90,54 +146,73 @@ def _parameters(model):
 
 
 @functools.partial(kernels.compiled, static_argnums=(1, 2))
-def _start(model: Any, method: Any, sizes: tuple[int, int], trace: Array) -> State:
+def _start(model: Any, method: Any, pace: Pace, trace: Array) -> State:
     parameters, _ = _parameters(model)
-    order, step = jnp.arange(sizes[0] * sizes[1]), jnp.zeros((), int)
-    value, diverged = jnp.zeros((), trace.dtype), jnp.zeros((), bool)
-    return State(parameters, method.init(parameters), order, value, trace, step, diverged)
+    zero, false, value = jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), trace.dtype)
+    validation = jnp.full(-(-len(trace) // pace.number), jnp.nan, trace.dtype)
+    memory, order = method.init(parameters), jnp.arange(pace.number * pace.size)
+    return State(
+        parameters, memory, order, value, trace, zero, false, parameters, value - jnp.inf, zero, validation, false
+    )
 
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))
 def _advance(
-    model: Any, problem: Problem, method: Any, sizes: tuple[int, int], key: Array | None, state: State, until: Array
+    model: Any,
+    problem: Problem,
+    method: Any,
+    pace: Pace,
+    deal: Array | None,
+    draws: Array | None,
+    held: Problem | None,
+    state: State,
+    until: Array,
 ) -> State:
     """Epoch by epoch, for the order of the rows would be copied at every step of a single loop."""
-    number, _ = sizes
+    number = pace.number
     _, back = _parameters(model)
     total = problem.weights.sum()
 
     def is_going(state):
-        return (state.step < until) & ~state.diverged
+        return (state.step < until) & ~state.converged
 
     def step(state):
-        batch = problem if key is None else _batch(problem, sizes, state)
-        return _step(batch, back, total, method, state)
+        batch = problem if deal is None else _batch(problem, pace, state)
+        return _step(batch._replace(draws=_drawn(draws, pace, state)), back, total, method, state)
 
     def epoch(state):
-        this = state.step // number
-        state = state if key is None else state._replace(order=_order(sizes, key, state))
-        return jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
+        this, before = state.step // number, state
+        state = state if deal is None else state._replace(order=_order(pace, deal, state))
+        state = jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
+        return _kept(before, state) if held is None else _judged(held, back, pace, state)
 
     return jax.lax.while_loop(is_going, epoch, state)
 
 
-def _order(sizes, key, state):
+def _order(pace, key, state):
     """The order of the rows, new where an epoch begins."""
-    number, size = sizes
-    epoch, batch = jnp.divmod(state.step, number)
+    epoch, batch = jnp.divmod(state.step, pace.number)
 
     def deal(_):
-        return jax.random.permutation(jax.random.fold_in(key, epoch), number * size)
+        return jax.random.permutation(jax.random.fold_in(key, epoch), pace.number * pace.size)
 
     return jax.lax.cond(batch == 0, deal, lambda order: order, state.order)
 
 
-def _batch(problem, sizes, state):
+def _batch(problem, pace, state):
     """The problem of this step's batch."""
-    number, size = sizes
+    number, size = pace.number, pace.size
     rows, n = jax.lax.dynamic_slice_in_dim(state.order, state.step % number * size, size), len(problem.x)
     x, y, weights = jax.tree.map(lambda leaf: leaf[jnp.minimum(rows, n - 1)], (problem.x, problem.y, problem.weights))
     return problem._replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
+
+
+def _drawn(draws, pace, state):
+    """This step's draws: fresh ones, the divergence at the weight of its warm-up."""
+    if draws is None:
+        return None
+    weight = 1.0 if not pace.warm_up else jnp.minimum(1, (state.step + 1) / pace.warm_up)
+    return Draws(jax.random.fold_in(draws, state.step), weight)
 
 
 def _step(problem, back, total, method, state):
@@ -149,40 +224,76 @@ def _step(problem, back, total, method, state):
         value, grad = jax.value_and_grad(loss)(state.parameters)
         more = {"value": value, "grad": grad, "value_fn": loss}
         updates, memory = solver.update(grad, state.memory, state.parameters, **more)
-    moved = optax.apply_updates(state.parameters, updates)
-    sound = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((value, moved))))
-    parameters = jax.tree.map(lambda new, old: jnp.where(sound, new, old), moved, state.parameters)
+    # Parameters that are not finite are told by the value that they lead to, with no pass over them at every step.
+    parameters, sound = optax.apply_updates(state.parameters, updates), jnp.isfinite(value)
     # What is seen before a step is said of the step before it; `_finish` says it of the last.
     trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(-value * total)
-    return State(parameters, memory, state.order, value, trace, state.step + sound, ~sound)
+    moved = {"parameters": parameters, "memory": memory, "value": value, "trace": trace}
+    return state._replace(**moved, step=state.step + sound, diverged=~sound)
+
+
+def _kept(before, state):
+    """With the parameters that the epoch began with kept, if a step from them was sound."""
+    sound = state.step > before.step
+    kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), before.parameters, state.kept)
+    return state._replace(kept=kept)
+
+
+def _judged(held, back, pace, state):
+    """What the rows held out say at the end of an epoch, the best parameters kept."""
+
+    def judge(state):
+        value = held.objective(back(state.parameters))
+        better = value > state.best
+        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.parameters, state.kept)
+        # In warm-up it is another objective that is gained on.
+        stale = jnp.where(better | (state.step < pace.warm_up), 0, state.stale + 1)
+        validation = state.validation.at[state.step // pace.number - 1].set(value)
+        best, stopped = jnp.where(better, value, state.best), stale >= pace.patience
+        return state._replace(kept=kept, best=best, stale=stale, validation=validation, stopped=stopped)
+
+    whole = (state.step % pace.number == 0) & ~state.diverged
+    return jax.lax.cond(whole, judge, lambda state: state, state)
 
 
 @kernels.compiled
-def _objective(model: Any, problem: Problem) -> Array:
-    return problem.objective(model)
+def _objective(model: Any, free: Any, problem: Problem) -> Array:
+    """That of all rows; NaN where a parameter that is free to move has no finite value."""
+    sound = [
+        jnp.where(free, jnp.isfinite(leaf), True).all()
+        for free, leaf in zip(*map(jax.tree.leaves, (free, model)), strict=True)
+    ]
+    return jnp.where(jnp.stack(sound).all(), problem.objective(model), jnp.nan)
 
 
-def _finish(model: Any, problem: Problem, state: State) -> tuple[_gradient.State, Any]:
-    """The last state, with the objective of all rows, and its model.
+def _finish(model: Any, problem: Problem, judged: bool, state: State) -> tuple[_gradient.State, Any]:
+    """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
 
-    Raises ValueError if the steps led to an objective or a parameter that is not finite.
+    Raises Diverged if the steps led to an objective or a parameter that is not finite.
     """
-    fitted = _parameters(model)[1](state.parameters)
-    value = _objective(fitted, problem)
+    back = _parameters(model)[1]
+    go_back = state.diverged | (judged & jnp.isfinite(state.best))
+    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
+    fitted = back(chosen)
+    free = jax.tree.map(jnp.isfinite, model)
+    value = _objective(fitted, free, problem)
     if _checks.is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
-        value = _objective(model, problem)
+        value = _objective(model, free, problem)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
-            _refuse(state)
+            _refuse(back(state.kept), state)
     trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
-    return _gradient.State(fitted, None, -value, trace, state.step, jnp.zeros((), bool)), fitted
+    validation = state.validation if judged else None
+    return _gradient.State(fitted, None, -value, trace, state.step, state.stopped, validation), fitted
 
 
-def _refuse(state):
-    """Raises, naming the step that led here: the next one, unless the last one itself has no objective."""
-    step = int(state.step) + (bool(state.diverged) and bool(np.isfinite(float(state.value))))
+def _refuse(model, state):
+    """Raises, naming the step that led here."""
+    step = max(1, int(state.step))
     before = f", or max_steps={step - 1}, which ends before it" if step > 1 else ""
-    raise ValueError(
+    message = (
         f"fit diverged at step {step}: the objective or a parameter is no longer finite. Type a smaller learning rate, "
         f"or clipped gradients, method=optax.chain(optax.clip_by_global_norm(1.0), ...){before}. Where a class or "
-        "component of a generative model has lost its spread, type prior=dgjax.weak_prior(model, x)."
+        "component of a generative model has lost its spread, type prior=dgjax.weak_prior(model, x). The last good "
+        "model is this error's `model`."
     )
+    raise Diverged(message, model, state.trace[: step - 1], step - 1)

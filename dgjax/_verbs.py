@@ -74,7 +74,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     Raises ValueError for a discriminative model.
     """
-    lifted, sizes = _require_generative(model), _checks.as_shape(shape)
+    lifted, sizes = require_generative(model), _checks.as_shape(shape)
     if _checks.is_sequential(lifted) and not (sizes and sizes[-1]):
         raise ValueError(f"shape must end with the number of steps of a sequence, 1 or more; got {shape!r}.")
     return _sample(lifted, _checks.as_key(key), sizes)
@@ -121,7 +121,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     Raises ValueError for a column out of range or given twice.
     """
     if not hasattr(model, "marginal"):
-        _require_generative(model)
+        require_generative(model)
     return model.marginal(_checks.as_columns(columns, model.num_features))
 
 
@@ -134,7 +134,7 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
 
     Raises ValueError for a model with a single label, whose p(y | x) is 1.
     """
-    mixture = _require_generative(model)
+    mixture = require_generative(model)
     if mixture.num_labels < 2:
         raise ValueError("discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1.")
     if isinstance(mixture, HiddenMarkov):
@@ -151,7 +151,7 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
 
     Raises ValueError if the two have different columns.
     """
-    model, mixture = _checks.as_model(classifier), _require_generative(density)
+    model, mixture = _checks.as_model(classifier), require_generative(density)
     if _checks.is_sequential(model) or _checks.is_sequential(mixture):
         raise ValueError("marginalize is for models of rows; of sequences, fill the cells with dgjax.impute(model, x).")
     if model.num_features not in (None, mixture.num_features):
@@ -167,7 +167,7 @@ def num_parameters(model: Any) -> int:
     return int(_checks.as_model(model).num_parameters)
 
 
-def _require_generative(model: Any) -> Any:
+def require_generative(model: Any) -> Any:
     lifted = _checks.as_model(model)
     if not lifted.generative:
         raise ValueError(
@@ -186,7 +186,7 @@ def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:
 
 
 def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Rows]:
-    return _checks.model_and_rows(_require_generative(model), x, lengths)
+    return _checks.model_and_rows(require_generative(model), x, lengths)
 
 
 def _by_rows(cost):
@@ -209,20 +209,20 @@ def _by_rows(cost):
     return decorate
 
 
-_by_scores = _by_rows(lambda model: model.score_cost)
+by_scores = _by_rows(lambda model: model.score_cost)
 
 
-@_by_scores
+@by_scores
 def _log_prob(model, x):
     return model.potentials(x).log_partition()
 
 
-@_by_scores
+@by_scores
 def _log_joint(model, x, y):
     return model.potentials(x).score(y)
 
 
-@_by_scores
+@by_scores
 def _log_conditional(model, x, y):
     potentials = model.potentials(x)
     # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
@@ -230,12 +230,12 @@ def _log_conditional(model, x, y):
     return jnp.where(unknown, 0, potentials.score(y) - potentials.log_partition())
 
 
-@_by_scores
+@by_scores
 def _predict_log_proba(model, x):
     return model.potentials(x).log_marginals()
 
 
-@_by_scores
+@by_scores
 def _predict(model, x):
     return model.potentials(x).mode()
 

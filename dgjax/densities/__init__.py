@@ -1,7 +1,14 @@
 """log p(x | label), one family in each file."""
 
+from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAutoencoder
 from dgjax.densities._bernoulli import Bernoulli as Bernoulli
 from dgjax.densities._categorical import Categorical as Categorical
+from dgjax.densities._cells import (
+    BernoulliCells as BernoulliCells,
+    CategoricalCells as CategoricalCells,
+    GaussianCells as GaussianCells,
+    PoissonCells as PoissonCells,
+)
 from dgjax.densities._columns import Columns as Columns
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._gaussian import Gaussian as Gaussian

@@ -44,7 +44,7 @@ class Mixture:
     labelled = _shared.labelled
 
     def __post_init__(self) -> None:
-        expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        expect_part(self, "density", "sample_missing", "a density, such as dgjax.Gaussian(mean, scale_tril)")
         if not self.log_weights.ndim or self.log_weights.shape != self.density.label_shape:
             raise ValueError(
                 f"Mixture expects a density with one label for each weight; log_weights have shape "

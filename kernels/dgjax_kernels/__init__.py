@@ -8,6 +8,7 @@ from dgjax_kernels import (
     chain as _chain,
     chain_parallel as _parallel,
     cpu as _cpu,
+    elbo as _elbo,
     gaussian as _gaussian,
     gpu as _gpu,
     logistic as _logistic,
@@ -72,6 +73,14 @@ chain_mode             = Op(_chain.mode, _cpu.many_steps_of_few_states, cpu=_cpu
 chain_sample           = Op(_chain.sample)
 chain_entropy          = Op(_chain.entropy)
 chain_partition        = _chain.with_posterior(chain_log_partition, chain_expectation)
+elbo                   = Op(_elbo.elbo)
+importance_log_weights = Op(_elbo.importance_log_weights)
+importance_bound       = Op(_elbo.importance_bound)
+importance_mean        = Op(_elbo.importance_mean)
+bernoulli_cells        = Op(_elbo.bernoulli_cells)
+gaussian_cells         = Op(_elbo.gaussian_cells)
+categorical_cells      = Op(_elbo.categorical_cells)
+poisson_cells          = Op(_elbo.poisson_cells)
 solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)

@@ -1,0 +1,164 @@
+"""What can be asked of a variational autoencoder alone: its bound, its latent space, and how sure its estimates are."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+import dgjax_kernels as kernels
+from dgjax import _checks
+from dgjax._draws import Draws, has_draws, with_draws
+from dgjax._types import Generative
+from dgjax._verbs import by_scores, predict, require_generative
+
+
+def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, num_samples: int = 64, seed: int = 0) -> Array:
+    """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
+
+    The mean over `num_samples` draws, the same for every row; the divergence is exact. Where `y` (n,) is -1, or not
+    given, labels are summed out: log sum_y p(y) exp(bound of x and y). `dgjax.log_prob` is the tighter bound.
+
+    Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
+    Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
+    """
+    lifted, rows = _checks.model_and_rows(_drawn(model, "elbo"), x)
+    labels = _checks.as_labels(np.full(len(rows.x), -1) if y is None else y, rows.x, lifted.num_labels)
+    draws = Draws(jax.random.key(_checks.as_count(seed, "seed", 0)), 1.0, _checks.as_count(num_samples, "num_samples"))
+    return _elbo(with_draws(lifted, draws), rows, labels)
+
+
+@by_scores
+def _elbo(model, x, y):
+    return model.potentials(x).score(y)
+
+
+def log_prob_error(model: Generative, x: ArrayLike) -> Array:
+    """The standard error of `log_prob(model, x)`, in nats: (n,); 0 for a model whose log p(x) is exact.
+
+    Of the log of a mean of weights w_s, sqrt((S sum_s v_s^2 - 1) / (S - 1)), v_s = w_s / sum w: infinite for one draw.
+    The draws are the same for every row, so that errors of rows do not even out in their mean.
+
+    Raises ValueError for a discriminative model, one of sequences, a wrong shape, or a cell out of range.
+    """
+    lifted, rows = _checks.model_and_rows(require_generative(model), x)
+    if not has_draws(lifted):
+        return jnp.zeros(len(rows.x), rows.x.dtype)
+    if not hasattr(lifted.density, "log_weights"):
+        raise ValueError(f"log_prob_error is for one autoencoder; {type(lifted.density).__name__} holds it deeper.")
+    return _log_prob_error(lifted, rows)
+
+
+@by_scores
+def _log_prob_error(model, x):
+    weights = jax.nn.log_softmax(model.log_weights) + model.density.log_weights(x)
+    shares = jax.nn.softmax(jax.nn.logsumexp(weights, axis=-1), axis=0)
+    num_draws = len(shares)
+    return jnp.sqrt(jnp.maximum(num_draws * (shares**2).sum(0) - 1, 0) / (num_draws - 1))
+
+
+def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
+    """Mean and scale, each (n, m), of the normal q(z | x_observed, y).
+
+    `y` (n,) is the class of each row, for a model with classes; -1, or none, is the most probable one.
+
+    Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
+    """
+    density = _autoencoder(model, "encode")
+    _, rows = _checks.model_and_rows(model, x)
+    return _encode(density, rows.x, _classes(model, rows.x, y))
+
+
+def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array:
+    """The mean of every cell given z, or its probability of 1, or where it is a category the mode: (n, m) -> (n, d).
+
+    `y` (n,) is the class of each row, for a model with classes.
+
+    Raises ValueError for a model that is no variational autoencoder, a wrong shape, or labels missing or out of range.
+    """
+    density = _autoencoder(model, "decode")
+    latent = _checks.as_floats(z, "z", "finite numbers")
+    if latent.ndim != 2 or latent.shape[1] != density.latent_dim:
+        raise ValueError(f"z must have shape (n, {density.latent_dim}); got {latent.shape}.")
+    if y is None and density.num_classes > 1:
+        raise ValueError(f"decode needs the class of each row, y ({len(latent)},), of a model with classes; got None.")
+    labels = np.zeros(len(latent), int) if y is None else y
+    return _decode(density, latent, _one_hot(density, _checks.as_labels(labels, latent, density.num_classes), latent))
+
+
+def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
+    """What is decoded from the mean of q(z | x_observed, y), in every cell: (n, d) -> (n, d), as `decode` gives it.
+
+    `y` as for `encode`. For missing cells alone, and averaged over z, `dgjax.impute`.
+
+    Raises ValueError as `encode` does.
+    """
+    density = _autoencoder(model, "reconstruct")
+    _, rows = _checks.model_and_rows(model, x)
+    shares = _classes(model, rows.x, y)
+    return _decode(density, _encode(density, rows.x, shares)[0], shares)
+
+
+def interpolate(
+    model: Generative, start: ArrayLike, end: ArrayLike, num_steps: int = 8, y: ArrayLike | None = None
+) -> Array:
+    """A walk in the latent space between two rows (d,), decoded: (num_steps, d), reconstructions of both at its ends.
+
+    Straight between the means of q(z | x, y), and between the classes, of which `y` gives both.
+
+    Raises ValueError as `encode` does, or for fewer than 2 steps.
+    """
+    density = _autoencoder(model, "interpolate")
+    pair = jnp.stack([_checks.as_floats(row, name) for row, name in ((start, "start"), (end, "end"))])
+    _, rows = _checks.model_and_rows(model, pair)
+    shares, along = _classes(model, rows.x, y), np.linspace(0, 1, _checks.as_count(num_steps, "num_steps", 2))
+    mean, _ = _encode(density, rows.x, shares)
+    along = jnp.asarray(along, mean.dtype)[:, None]
+    z, y = ((1 - along) * own[0] + along * own[1] for own in (mean, shares))
+    return _decode(density, z, y)
+
+
+@kernels.compiled
+def _encode(density, x, y):
+    return density.encode(x, y)
+
+
+@kernels.compiled
+def _decode(density, z, y):
+    mean = density.likelihood.mean(density.decode(z, y))
+    return mean if mean.shape[-1] == density.num_features else density.likelihood.value(mean)
+
+
+def _classes(model, x, y):
+    """Shares of labels (n, k): the one that is given, or else the most probable one."""
+    density = model.as_model().density
+    if density.num_classes == 1:
+        return _one_hot(density, jnp.zeros(len(x), int), x)
+    labels = _checks.as_labels(np.full(len(x), -1) if y is None else y, x, density.num_classes)
+    if not _checks.is_concrete(labels) or (np.asarray(labels) < 0).any():
+        labels = jnp.where(labels < 0, predict(model, x), labels)
+    return _one_hot(density, labels, x)
+
+
+def _one_hot(density, labels, like):
+    return jax.nn.one_hot(labels, density.num_classes, dtype=like.dtype)
+
+
+def _drawn(model: Any, verb: str) -> Any:
+    lifted = require_generative(model)
+    if not has_draws(lifted):
+        raise ValueError(
+            f"{verb} is for a variational autoencoder; log_prob of this {type(model).__name__} is exact: type "
+            "dgjax.log_prob(model, x)."
+        )
+    return lifted
+
+
+def _autoencoder(model: Any, verb: str) -> Any:
+    """The autoencoder of a model, whose labels are its classes."""
+    density = _drawn(model, verb).density
+    if not hasattr(type(density), "decode"):
+        raise ValueError(f"{verb} is for a variational autoencoder, or a Mixture of its classes; got others around it.")
+    return density

@@ -1,0 +1,132 @@
+"""What a cell is, given what a decoder says of it: the likelihoods of a variational autoencoder.
+
+A decoder gives `size` numbers for each column, column after column. An encoder sees `inputs` numbers for each column,
+0 where a cell is missing.
+"""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+import dgjax_kernels as kernels
+from dgjax._pytree import noun, static
+from dgjax._types import FINITE, Support, category
+from dgjax.densities._poisson import COUNT
+
+
+@noun
+class BernoulliCells:
+    """Cells of 0 and 1: p(x_j = 1 | z) = sigmoid of the decoder's output. An encoder sees -1 and 1."""
+
+    size: ClassVar[int] = 1
+    inputs: ClassVar[int] = 1
+    support: ClassVar[Support] = Support("0 or 1", low=0, high=1, whole=True)
+
+    def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return jnp.where(jnp.isnan(x), 0, 2 * x - 1)
+
+    def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+        return kernels.bernoulli_cells(x, outputs)
+
+    def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return jax.nn.sigmoid(outputs)
+
+    def value(self, mean: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """The mode."""
+        return (mean > 0.5).astype(mean.dtype)
+
+    def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return jax.random.bernoulli(key, jax.nn.sigmoid(outputs)).astype(outputs.dtype)
+
+
+@noun
+class GaussianCells:
+    """Numbers: p(x_j | z) = N(the decoder's output, exp(log_scale_j)^2); `log_scale` (d,) is learnt.
+
+    One scale for each column, whatever z is: were it the decoder's, the likelihood would have no maximum (Mattei and
+    Frellsen, 2018). Centre the columns, and scale them, before: an encoder sees them as they are.
+    """
+
+    log_scale: Float[Array, " d"]
+
+    size: ClassVar[int] = 1
+    inputs: ClassVar[int] = 1
+    support: ClassVar[Support] = FINITE
+
+    def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return jnp.where(jnp.isnan(x), 0, x)
+
+    def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+        return kernels.gaussian_cells(x, outputs, self.log_scale)
+
+    def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return outputs
+
+    value = mean
+
+    def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return outputs + jnp.exp(self.log_scale) * jax.random.normal(key, outputs.shape, outputs.dtype)
+
+
+@noun
+class PoissonCells:
+    """Counts: p(x_j | z) = Poisson(exp of the decoder's output). An encoder sees log(1 + x)."""
+
+    size: ClassVar[int] = 1
+    inputs: ClassVar[int] = 1
+    support: ClassVar[Support] = COUNT
+
+    def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return jnp.log1p(jnp.where(jnp.isnan(x), 0, x))
+
+    def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+        return kernels.poisson_cells(x, outputs)
+
+    def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return jnp.exp(outputs)
+
+    def value(self, mean: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """The mode of the Poisson distribution of that mean."""
+        return jnp.floor(mean)
+
+    def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        return jax.random.poisson(key, jnp.exp(outputs)).astype(outputs.dtype)
+
+
+@noun
+class CategoricalCells:
+    """Categories 0 to c - 1: p(x_j | z) = softmax of the decoder's c outputs. An encoder sees c indicators."""
+
+    num_categories: int = static()
+
+    @property
+    def size(self) -> int:
+        return self.num_categories
+
+    inputs = size
+
+    @property
+    def support(self) -> Support:
+        return category(self.num_categories)
+
+    def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
+        return (x[..., None] == jnp.arange(self.num_categories)).astype(x.dtype).reshape(len(x), -1)
+
+    def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b f"]) -> Float[Array, "*b"]:
+        return kernels.categorical_cells(x, self._by_category(outputs))
+
+    def mean(self, outputs: Float[Array, "*b f"]) -> Float[Array, "*b f"]:
+        """The probabilities."""
+        return jax.nn.softmax(self._by_category(outputs), axis=-1).reshape(outputs.shape)
+
+    def value(self, mean: Float[Array, "*b f"]) -> Float[Array, "*b d"]:
+        """The mode."""
+        return self._by_category(mean).argmax(-1).astype(mean.dtype)
+
+    def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b f"]) -> Float[Array, "*b d"]:
+        return kernels.categorical(key, self._by_category(outputs)).astype(outputs.dtype)
+
+    def _by_category(self, outputs):
+        return outputs.reshape(*outputs.shape[:-1], -1, self.num_categories)

@@ -1,0 +1,82 @@
+"""Some columns of a density whose parameters have no columns to take."""
+
+from typing import Any, ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+import dgjax_kernels as kernels
+from dgjax._pytree import noun, static
+from dgjax._types import At, Support
+from dgjax.densities import _shared
+
+
+@noun
+class Margin:
+    """log p(x) of some columns: those of the density with NaN in all others."""
+
+    density: Any
+    columns: tuple[int, ...] = static()
+
+    generative: ClassVar[Literal[True]] = True
+    as_model = _shared.as_model
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.density.label_shape
+
+    @property
+    def num_features(self) -> int:
+        return len(self.columns)
+
+    @property
+    def row_cost(self) -> int:
+        return self.density.row_cost
+
+    score_cost = row_cost
+
+    @property
+    def num_parameters(self) -> int:
+        return self.density.num_parameters
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        with kernels.complete_rows(False):
+            return self.density.scores(self._whole(x))
+
+    def log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
+        with kernels.complete_rows(False):
+            return self.density.log_weights(self._whole(x))
+
+    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+        return self._part(self.density.sample(key, at))
+
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+        with kernels.complete_rows(False):
+            return self._part(self.density.sample_missing(keys, self._whole(x), at))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        with kernels.complete_rows(False):
+            return self._part(self.density.impute(self._whole(x), posterior))
+
+    def marginal(self, columns: tuple[int, ...]) -> "Margin":
+        return type(self)(self.density, tuple(self.columns[column] for column in columns))
+
+    def discriminative(self) -> Any:
+        raise ValueError("discriminative is for a model of all columns; marginalize its twin over the others instead.")
+
+    def statistics(self, *_: Any) -> Any:
+        raise ValueError("fit is for the model of all columns; rows of some columns have NaN in the others.")
+
+    maximum = settled = expectation = started = log_prior = weak_prior = statistics
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        whole = self.density.supports
+        return tuple(whole[column] for column in self.columns)
+
+    def _whole(self, x):
+        rows = jnp.full((len(x), self.density.num_features), jnp.nan, x.dtype)
+        return rows.at[:, jnp.array(self.columns)].set(x)
+
+    def _part(self, rows):
+        return rows[..., jnp.array(self.columns)]

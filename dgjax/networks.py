@@ -1,0 +1,174 @@
+"""Networks: functions of a row, for every label at once. What the encoder and the decoder of a `dgjax.VAE` are.
+
+A network is any pytree that can be called as `network(x)`, or with labels as `network(x, y)`: x (..., f) and y (..., k),
+one-hot or shares of labels, of leading axes that broadcast, to (..., outputs). It also has `features(x, y)`, what a
+classifier is built on. `Network` makes one of any pure function.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from dgjax._pytree import noun, static, tree
+
+
+@noun
+class Network:
+    """Any pure function of parameters, a pytree, and rows (n, f), with labels (n, k) too: `apply(parameters, x)`.
+
+    Of Flax: `Network(variables, module.apply)`. Of Equinox: `arrays, rest = eqx.partition(module, eqx.is_array)`, then
+    `Network(arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, rest))(x))`. With classes the function is asked for
+    `apply(parameters, x, y)`. One and the same function, not a new one each time, or everything is compiled again.
+    """
+
+    parameters: Any = tree()
+    apply: Callable[..., Array] = static()
+
+    def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        inputs = (x,) if y is None else (x, y)
+        leading = jnp.broadcast_shapes(*(part.shape[:-1] for part in inputs))
+        rows = [jnp.broadcast_to(part, (*leading, part.shape[-1])).reshape(-1, part.shape[-1]) for part in inputs]
+        return self.apply(self.parameters, *rows).reshape(*leading, -1)
+
+    features = __call__
+
+
+@noun
+class MLP:
+    """Layers of x -> relu(x W + b), the last without relu: `weights` (f, h), (h, h'), ...; `biases` (h,), (h',), ...
+
+    Labels add a row of `offset` (k, h) within the first layer: what it makes of x is worked out once for all of them.
+    """
+
+    weights: tuple[Array, ...] = tree()
+    biases: tuple[Array, ...] = tree()
+    offset: Float[Array, "k h"] | None = None
+
+    @classmethod
+    def start(cls, key: Key[Array, ""], sizes: Sequence[int], num_classes: int = 1) -> "MLP":
+        """Random weights of variance 2 / inputs, 1 / inputs in the last layer, and biases 0. He et al. (2015), eq. 10.
+
+        `sizes` are those of the input, the hidden layers and the output.
+        """
+        *keys, own = jax.random.split(key, len(sizes))
+        gains = [2.0] * (len(sizes) - 2) + [1.0]
+        pairs = zip(keys, gains, sizes[:-1], sizes[1:], strict=True)
+        weights = tuple(jax.random.normal(k, (a, b)) * jnp.sqrt(gain / a) for k, gain, a, b in pairs)
+        offset = None if num_classes == 1 else jax.random.normal(own, (num_classes, sizes[1])) * jnp.sqrt(gains[0] / 2)
+        return cls(weights, tuple(jnp.zeros(size) for size in sizes[1:]), offset)
+
+    def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        return self._through(x, y, len(self.weights))
+
+    def features(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """The last hidden layer."""
+        return self._through(x, y, len(self.weights) - 1)
+
+    def _through(self, x, y, layers):
+        for i, (weight, bias) in enumerate(zip(self.weights[:layers], self.biases, strict=False)):
+            x = x @ weight + bias
+            if i == 0 and y is not None and self.offset is not None:
+                x = x + y @ self.offset
+            x = jax.nn.relu(x) if i < len(self.weights) - 1 else x
+        return x
+
+
+@noun
+class ConvolutionalEncoder:
+    """Convolutions with stride 2 and relu over images, then an `MLP`: each halves height and width, rounded up.
+
+    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels), and the
+    columns of a row are its pixels in that order.
+    """
+
+    kernels: tuple[Array, ...] = tree()
+    biases: tuple[Array, ...] = tree()
+    head: MLP = tree()
+    image: tuple[int, int, int] = static()
+
+    @classmethod
+    def start(
+        cls,
+        key: Key[Array, ""],
+        image: tuple[int, int, int],
+        channels: Sequence[int],
+        sizes: Sequence[int],
+        num_classes: int = 1,
+    ) -> "ConvolutionalEncoder":
+        """Random, with so many `channels` after each convolution and layers of `sizes` after them."""
+        *keys, own = jax.random.split(key, len(channels) + 1)
+        height, width, first = image
+        kernels = _kernels(keys, (first, *channels))
+        for _ in channels:
+            height, width = -(-height // 2), -(-width // 2)
+        head = MLP.start(own, (height * width * channels[-1], *sizes), num_classes)
+        return cls(kernels, tuple(jnp.zeros(c) for c in channels), head, tuple(image))
+
+    def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        return self.head(self._convolved(x), y)
+
+    def features(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """The last hidden layer."""
+        return self.head.features(self._convolved(x), y)
+
+    def _convolved(self, x):
+        maps = x.reshape(-1, *self.image)
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            maps = jax.nn.relu(_convolve(maps, kernel, stride=2) + bias)
+        return maps.reshape(*x.shape[:-1], -1)
+
+
+@noun
+class ConvolutionalDecoder:
+    """An `MLP`, then convolutions over images: each doubles height and width by repeating pixels, relu but for the last.
+
+    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels) of what
+    comes out, and channels is the last one's. What is beyond the image is cut off.
+    """
+
+    body: MLP = tree()
+    kernels: tuple[Array, ...] = tree()
+    biases: tuple[Array, ...] = tree()
+    image: tuple[int, int, int] = static()
+
+    @classmethod
+    def start(
+        cls,
+        key: Key[Array, ""],
+        image: tuple[int, int, int],
+        channels: Sequence[int],
+        sizes: Sequence[int],
+        num_classes: int = 1,
+    ) -> "ConvolutionalDecoder":
+        """Random, with layers of `sizes`, and so many `channels` before each convolution."""
+        *keys, own = jax.random.split(key, len(channels) + 1)
+        height, width = (-(-side // 2 ** len(channels)) for side in image[:2])
+        body = MLP.start(own, (*sizes, height * width * channels[0]), num_classes)
+        kernels = _kernels(keys, (*channels, image[2]))
+        return cls(body, kernels, tuple(jnp.zeros(c) for c in (*channels[1:], image[2])), tuple(image))
+
+    def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        flat = self.body(x, y)
+        height, width = (-(-side // 2 ** len(self.kernels)) for side in self.image[:2])
+        maps = flat.reshape(-1, height, width, flat.shape[-1] // (height * width))
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            doubled = jax.nn.relu(maps).repeat(2, axis=1).repeat(2, axis=2)
+            maps = _convolve(doubled, kernel, stride=1) + bias
+        height, width, _ = self.image
+        return maps[:, :height, :width].reshape(*flat.shape[:-1], -1)
+
+    features = __call__
+
+
+def _kernels(keys, channels):
+    """Random kernels of variance 2 / inputs from each number of channels to the next."""
+    pairs = zip(keys, channels[:-1], channels[1:], strict=True)
+    return tuple(jax.random.normal(key, (3, 3, a, b)) * jnp.sqrt(2 / (9 * a)) for key, a, b in pairs)
+
+
+def _convolve(maps, kernel, stride):
+    layout = "NHWC", "HWIO", "NHWC"
+    return jax.lax.conv_general_dilated(maps, kernel, (stride, stride), "SAME", dimension_numbers=layout)

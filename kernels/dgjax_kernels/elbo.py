@@ -1,0 +1,187 @@
+"""Bounds on log p(x) = log of the integral of p(x | z) p(z), z standard normal, by draws from a normal q(z | x).
+
+Letters: s draws, b batch axes (rows, then labels), m latent dimensions, d columns. q has `mean` and `log_scale`
+(*b, m), and the draws are z = mean + exp(log_scale) e, so that gradients go through them (Kingma and Welling, 2014).
+`noise` gives e (s, *b, m) for draws by their numbers (s,), axes of 1 being shared; `log_likelihood` takes z (s, *b, m)
+to log p(x_observed | z) (s, *b). Draws are taken as many at a time as one block may hold, `draw_cost` floats each, and
+again for the gradient: memory does not grow with their number.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dgjax_kernels import blocks
+from dgjax_kernels.rows import LOG_TWO_PI, log_poisson
+
+Noise = Callable[[Int[Array, " s"]], Float[Array, "s *_b m"]]
+LogLikelihood = Callable[[Float[Array, "s *b m"]], Float[Array, "s *b"]]
+T = TypeVar("T")
+
+
+def elbo(
+    mean: Float[Array, "*b m"],
+    log_scale: Float[Array, "*b m"],
+    noise: Noise,
+    log_likelihood: LogLikelihood,
+    num_samples: int = 1,
+    draw_cost: int = 1,
+    kl_weight: float | Float[Array, ""] = 1.0,
+) -> Float[Array, "*b"]:
+    """E_q log p(x | z) - KL(q || p(z)), the first by draws and the second exact: a bound in expectation.
+
+    The divergence counts `kl_weight` times: under 1, warm-up, there is no bound. Kingma and Welling (2014), eq. 7.
+    """
+    scale = jnp.exp(log_scale)
+    divergence = 0.5 * (mean**2 + (jnp.expm1(2 * log_scale) - 2 * log_scale)).sum(-1)
+
+    def block(draws):
+        return log_likelihood(mean + scale * noise(draws))
+
+    expected = _joined(block, num_samples, draw_cost).mean(0)
+    return expected - jnp.asarray(kl_weight, mean.dtype) * divergence
+
+
+def importance_log_weights(
+    mean: Float[Array, "*b m"],
+    log_scale: Float[Array, "*b m"],
+    noise: Noise,
+    log_likelihood: LogLikelihood,
+    num_samples: int,
+    draw_cost: int = 1,
+) -> Float[Array, "s *b"]:
+    """log p(x | z) + log p(z) - log q(z | x) of every draw.
+
+    The log of the mean weight is the importance-weighted bound, Burda, Grosse and Salakhutdinov (2016), eq. 8; with
+    missing cells that of Mattei and Frellsen (2019), eq. 4. Its gradient is the weights' own, each times its share.
+    """
+    scale, total = jnp.exp(log_scale), log_scale.sum(-1)
+
+    def block(draws):
+        e = noise(draws)
+        z = mean + scale * e
+        return log_likelihood(z) + _log_ratio(z, e, total)
+
+    return _joined(block, num_samples, draw_cost)
+
+
+def importance_bound(
+    mean: Float[Array, "*b m"],
+    log_scale: Float[Array, "*b m"],
+    noise: Noise,
+    log_likelihood: LogLikelihood,
+    num_samples: int,
+    draw_cost: int = 1,
+) -> Float[Array, "*b"]:
+    """The log of the mean of the weights above: at most log p(x) in expectation, and closer with more draws."""
+    weights = importance_log_weights(mean, log_scale, noise, log_likelihood, num_samples, draw_cost)
+    return jax.nn.logsumexp(weights, axis=0) - jnp.log(jnp.asarray(num_samples, mean.dtype))
+
+
+def importance_mean(
+    mean: Float[Array, "*b m"],
+    log_scale: Float[Array, "*b m"],
+    noise: Noise,
+    look: Callable[[Float[Array, "s *b m"]], tuple[Float[Array, "s *b"], Float[Array, "s *b v"]]],
+    num_samples: int,
+    draw_cost: int = 1,
+) -> Float[Array, "*b v"]:
+    """E[v(z) | x_observed] by self-normalised importance sampling; `look` gives log p(x_observed | z) and v(z).
+
+    The weights are kept relative to the largest so far. Mattei and Frellsen (2019), eq. 10.
+    """
+    scale, total = jnp.exp(log_scale), log_scale.sum(-1)
+    size = _at_once(num_samples, draw_cost)
+
+    def step(carry, draws):
+        top, weight, sums = carry
+        e = noise(draws)
+        z = mean + scale * e
+        log_likelihood, values = look(z)
+        log_weights = log_likelihood + _log_ratio(z, e, total)
+        log_weights = jnp.where(_column(draws < num_samples, log_weights.ndim), log_weights, -jnp.inf)
+        new = jnp.maximum(top, log_weights.max(0))
+        ground = jnp.where(jnp.isfinite(new), new, 0)
+        share, kept = jnp.exp(log_weights - ground), jnp.exp(top - ground)
+        sums = kept[..., None] * sums + jnp.einsum("s...,s...v->...v", share, values)
+        return (new, kept * weight + share.sum(0), sums), None
+
+    draws = _numbers(num_samples, size)
+    wanted = jax.eval_shape(look, jax.ShapeDtypeStruct((size, *mean.shape), mean.dtype))[1]
+    nothing = jnp.zeros(mean.shape[:-1], mean.dtype)
+    first = nothing - jnp.inf, nothing, jnp.zeros(wanted.shape[1:], wanted.dtype)
+    (_, weight, sums), _ = jax.lax.scan(step, first, draws)
+    return sums / jnp.where(weight > 0, weight, 1)[..., None]
+
+
+def _log_ratio(z, e, total):
+    """log p(z) - log q(z | x), whose constants cancel."""
+    return 0.5 * (e**2 - z**2).sum(-1) + total
+
+
+def _joined(block: Callable[[Array], T], num_samples: int, draw_cost: int) -> T:
+    """`block` of all draws, some at a time."""
+    size = _at_once(num_samples, draw_cost)
+    if size >= num_samples:
+        return block(jnp.arange(num_samples))
+    parts = jax.lax.map(jax.checkpoint(block), _numbers(num_samples, size))
+    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:num_samples], parts)
+
+
+def _at_once(num_samples, draw_cost):
+    """How many draws fit into one block, made even."""
+    most = max(1, blocks.BUDGET // max(draw_cost, 1))
+    return -(-num_samples // -(-num_samples // most))
+
+
+def _numbers(num_samples, size):
+    """The numbers of the draws (blocks, size), the last block filled up."""
+    return jnp.arange(-(-num_samples // size) * size).reshape(-1, size)
+
+
+def _column(of_draws, ndim):
+    return of_draws.reshape(-1, *[1] * (ndim - 1))
+
+
+def bernoulli_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed."""
+    return _over_observed(lambda x, logits: -jax.nn.softplus(jnp.where(x > 0, -logits, logits)), x, logits)
+
+
+def gaussian_cells(
+    x: Float[Array, "*n d"], mean: Float[Array, "*b d"], log_scale: Float[Array, " d"]
+) -> Float[Array, "*b"]:
+    """sum_j log N(x_j; mean_j, exp(log_scale_j)^2) over the cells that are observed."""
+
+    def cell(x, mean, log_scale):
+        return -0.5 * (((x - mean) * jnp.exp(-log_scale)) ** 2 + LOG_TWO_PI) - log_scale
+
+    return _over_observed(cell, x, mean, jnp.broadcast_to(log_scale, mean.shape))
+
+
+def categorical_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d c"]) -> Float[Array, "*b"]:
+    """sum_j log softmax(logits_j)[x_j] over the cells that are observed."""
+
+    def cell(x, *logits):
+        stacked = jnp.stack(logits, -1)
+        chosen = jnp.where(x[..., None] == jnp.arange(stacked.shape[-1]), stacked, 0).sum(-1)
+        return chosen - jax.nn.logsumexp(stacked, axis=-1)
+
+    return _over_observed(cell, x, *jnp.moveaxis(logits, -1, 0))
+
+
+def poisson_cells(x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+    """sum_j log Poisson(x_j; exp(log_rate_j)) over the cells that are observed."""
+    return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate)), x, log_rate)
+
+
+def _over_observed(cell: Callable[..., Array], x: Array, *parameters: Array) -> Array:
+    """The sum of `cell` over observed columns: where one is missing it never sees x or a parameter, nor its gradient."""
+    if blocks.complete_rows.value:
+        return cell(x, *parameters).sum(-1)
+    observed = ~jnp.isnan(x)
+    safe: Any = [jnp.where(observed, own, 0) for own in (x, *parameters)]
+    return jnp.where(observed, cell(*safe), 0).sum(-1)
