@@ -19,6 +19,7 @@ from dgjax._latent import (
     log_prob_error as log_prob_error,
     reconstruct as reconstruct,
 )
+from dgjax._neural import Neural as Neural
 from dgjax._pytree import noun as noun, static as static
 from dgjax._select import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._sequences import Forecast as Forecast, forecast as forecast, pad as pad
@@ -91,7 +92,6 @@ from dgjax.scorers import (
     LatentScorer as LatentScorer,
     Linear as Linear,
     LogLinear as LogLinear,
-    Neural as Neural,
     Quadratic as Quadratic,
     Shifted as Shifted,
     Table as Table,

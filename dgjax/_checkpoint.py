@@ -57,7 +57,7 @@ def keeper(folder: str | os.PathLike | None, course: _stochastic.Course, num_res
     """What keeps a fit, after checking that this one can be kept."""
     if folder is None:
         return None
-    if course.deal is None and course.draws is None or num_restarts > 1:
+    if (course.deal is None and course.draws is None) or num_restarts > 1:
         raise ValueError(
             "checkpoint is for one fit by an optimizer of optax on minibatches: method=optax.adam(1e-2), "
             f"batch_size=64, key=jax.random.key(seed), num_restarts=1; got num_restarts={num_restarts}."

@@ -1,10 +1,9 @@
-"""Models whose scores are estimates by random draws: the draws of a step of learning, and the bound that they are of."""
+"""Models whose scores are estimates by random draws: the draws of a step of learning."""
 
 from typing import Any, NamedTuple
 
 import jax
 from jax import Array
-
 
 LEARNING = (
     "A variational autoencoder learns by gradient: type method=optax.adam(1e-3), batch_size=128, max_steps=2000, "
@@ -13,14 +12,13 @@ LEARNING = (
 
 
 class Draws(NamedTuple):
-    """The key of a step's draws, how much the divergence of a bound counts in it, 1 but for warm-up, and how many.
+    """The key of a step's draws, None for a model's own, and how much the divergence of a bound counts in it.
 
-    None is as many as each part learns by.
+    That is 1 but for warm-up.
     """
 
-    key: Array
+    key: Array | None
     kl_weight: Array | float = 1.0
-    number: int | None = None
 
 
 def _draws(node: Any) -> bool:

@@ -90,7 +90,7 @@ def fit(
     data = _checked(model, x, y, weights, lengths, prior)
     _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
-    data, held = _held_out(data, validation, method, key)
+    data, held = _stochastic.held_out(data, validation, method, key)
     data = data._replace(prior=_prior(data.model, data.x, data.weights, data.prior))
     judge = None if held is None else _problem(held, 0.0, blend)
     course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
@@ -104,7 +104,11 @@ def fit(
             begin = functools.partial(_gradient.start, method=method, tol=tolerance)
             if _stochastic.is_optimizer(method):
                 begin = functools.partial(_stochastic.start, method=method, course=course)
-            final, fitted = _fit_gradient(starts, _problem(data, l2, blend), begin, max_steps, progress, keeper)
+            try:
+                final, fitted = _fit_gradient(starts, _problem(data, l2, blend), begin, max_steps, progress, keeper)
+            except _stochastic.Diverged as error:
+                error.model = error.model.density if data.bare else error.model
+                raise
     _check_result(fitted, final.value, final.step)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
 
@@ -122,27 +126,6 @@ def _problem(data, l2, blend):
     share = None if blend is None else _number(blend, data.x.dtype)
     labels = data.y.astype(np.int32)
     return _gradient.Problem(data.x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
-
-
-def _held_out(data, share, method, key):
-    """The rows to learn from, and those to judge by: None, or a share of them by chance."""
-    _checks.check_number(share, "validation", 0, 1)
-    if not share:
-        return data, None
-    num_held = round(share * len(data.x))
-    if not _stochastic.is_optimizer(method) or key is None or not 0 < num_held < len(data.x):
-        raise ValueError(
-            "validation needs an optimizer of optax, such as method=optax.adam(1e-2), key=jax.random.key(seed), and a "
-            f"share that leaves rows on both sides; got method={method!r}, key={key!r} and {num_held} of "
-            f"{len(data.x)} rows."
-        )
-    dealt = jax.random.permutation(jax.random.fold_in(_checks.as_key(key), np.uint32(0xFFFFFFF0)), len(data.x))
-
-    def some(rows):
-        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], (data.x, data.y, data.weights))
-        return data._replace(x=x, y=y, weights=weights)
-
-    return some(dealt[num_held:]), some(dealt[:num_held])._replace(prior=None)
 
 
 def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:

@@ -15,19 +15,18 @@ from dgjax._types import Generative
 from dgjax._verbs import by_scores, predict, require_generative
 
 
-def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, num_samples: int = 64, seed: int = 0) -> Array:
+def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
     """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
 
-    The mean over `num_samples` draws, the same for every row; the divergence is exact. Where `y` (n,) is -1, or not
-    given, labels are summed out: log sum_y p(y) exp(bound of x and y). `dgjax.log_prob` is the tighter bound.
+    The mean over the model's `num_samples` draws; the divergence is exact. Where `y` (n,) is -1, or not given, labels
+    are summed out: log sum_y p(y) exp(bound of x and y). `dgjax.log_prob` is the tighter bound.
 
     Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
     """
     lifted, rows = _checks.model_and_rows(_drawn(model, "elbo"), x)
     labels = _checks.as_labels(np.full(len(rows.x), -1) if y is None else y, rows.x, lifted.num_labels)
-    draws = Draws(jax.random.key(_checks.as_count(seed, "seed", 0)), 1.0, _checks.as_count(num_samples, "num_samples"))
-    return _elbo(with_draws(lifted, draws), rows, labels)
+    return _elbo(with_draws(lifted, Draws(None)), rows, labels)
 
 
 @by_scores
@@ -38,8 +37,8 @@ def _elbo(model, x, y):
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     """The standard error of `log_prob(model, x)`, in nats: (n,); 0 for a model whose log p(x) is exact.
 
-    Of the log of a mean of weights w_s, sqrt((S sum_s v_s^2 - 1) / (S - 1)), v_s = w_s / sum w: infinite for one draw.
-    The draws are the same for every row, so that errors of rows do not even out in their mean.
+    Of the log of a mean of S weights, sqrt((S sum_s v_s^2 - 1) / (S - 1)), v_s the share of each: by the delta method,
+    and too small where few weights are large. Errors of rows are independent.
 
     Raises ValueError for a discriminative model, one of sequences, a wrong shape, or a cell out of range.
     """
@@ -55,8 +54,10 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
 def _log_prob_error(model, x):
     weights = jax.nn.log_softmax(model.log_weights) + model.density.log_weights(x)
     shares = jax.nn.softmax(jax.nn.logsumexp(weights, axis=-1), axis=0)
-    num_draws = len(shares)
-    return jnp.sqrt(jnp.maximum(num_draws * (shares**2).sum(0) - 1, 0) / (num_draws - 1))
+    # S sum v^2 - 1 as the sum of squares that it is: exactly 0 where all are the same.
+    spread = (jnp.square(len(shares) * shares - 1).sum(0)) / len(shares)
+    empty = jnp.isnan(x).all(-1)
+    return jnp.where(empty, 0, jnp.sqrt(spread / (len(shares) - 1)))
 
 
 def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array]:

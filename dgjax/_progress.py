@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import numpy as np
 
-
 CHUNKS = 100
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _checks, _fit
 from dgjax._fit import restarted
+from dgjax._neural import Neural
 from dgjax._types import FINITE
 from dgjax.densities import (
     Bernoulli,
@@ -30,7 +31,7 @@ from dgjax.densities._poisson import COUNT
 from dgjax.densities._shared import moments
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
 from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
-from dgjax.scorers import Indicators, Linear, Neural, Quadratic
+from dgjax.scorers import Indicators, Linear, Quadratic
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 
@@ -191,7 +192,7 @@ def variational_autoencoder(
     image: tuple[int, ...] | None = None,
     channels: Sequence[int] = (32, 64),
 ) -> VariationalAutoencoder | Mixture:
-    """A variational autoencoder with random networks; `dgjax.fit(model, x, method=optax.adam(1e-3), ...)` does the rest.
+    """A variational autoencoder of random networks; `dgjax.fit(model, x, method=optax.adam(1e-3), ...)` does the rest.
 
     `likelihood` is "bernoulli", "gaussian" or "poisson", for all columns, or one of `dgjax.BernoulliCells`,
     `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, the mixture
@@ -211,10 +212,10 @@ def variational_autoencoder(
         encoder = MLP.start(key_encoder, (d * cells.inputs, *sizes, 2 * m), k)
         decoder = MLP.start(key_decoder, (m, *sizes[::-1], d * cells.size), k)
     else:
-        whole = (*image, 1)[:3]
-        if len(image) not in (2, 3) or np.prod(whole) != d:
+        if len(image) not in (2, 3) or np.prod(image) != d:
             raise ValueError(f"image must be (height, width) or (height, width, channels) of {d} pixels; got {image}.")
-        seen, said = ((*whole[:2], whole[2] * size) for size in (cells.inputs, cells.size))
+        height, width, depth = (*image, 1)[:3]
+        seen, said = ((height, width, depth * size) for size in (cells.inputs, cells.size))
         encoder = ConvolutionalEncoder.start(key_encoder, seen, channels, (*sizes, 2 * m), k)
         decoder = ConvolutionalDecoder.start(key_decoder, said, channels[::-1], (m, *sizes[::-1]), k)
     density = VariationalAutoencoder(encoder, decoder, cells, d, m, k)
@@ -224,10 +225,10 @@ def variational_autoencoder(
 def neural_classifier(
     key: Array, num_features: int, num_classes: int, likelihood: Any = "bernoulli", hidden: Sequence[int] = (400,)
 ) -> Logistic:
-    """A softmax of the last of `hidden` layers, an encoder of `variational_autoencoder` with a head, all of it to learn.
+    """A softmax on the last of `hidden` layers: the encoder of `variational_autoencoder`, with a head.
 
     `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, method=optax.adam(1e-3), ...)` does the
-    rest.
+    rest, encoder and head.
 
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """

@@ -86,6 +86,27 @@ def is_optimizer(method: Any) -> bool:
     return callable(getattr(method, "init", None)) and callable(getattr(method, "update", None))
 
 
+def held_out(data: Any, share: Any, method: Any, key: Any) -> tuple[Any, Any]:
+    """The rows to learn from, and those to judge by: None, or a share of them, dealt by the key."""
+    _checks.check_number(share, "validation", 0, 1)
+    if not share:
+        return data, None
+    num_held = round(share * len(data.x))
+    if not is_optimizer(method) or key is None or not 0 < num_held < len(data.x):
+        raise ValueError(
+            "validation needs an optimizer of optax, such as method=optax.adam(1e-2), key=jax.random.key(seed), and a "
+            f"share that leaves rows on both sides; got method={method!r}, key={key!r} and {num_held} of "
+            f"{len(data.x)} rows."
+        )
+    dealt = jax.random.permutation(jax.random.fold_in(_checks.as_key(key), np.uint32(LAST - 2)), len(data.x))
+
+    def some(rows):
+        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], (data.x, data.y, data.weights))
+        return data._replace(x=x, y=y, weights=weights)
+
+    return some(dealt[num_held:]), some(dealt[:num_held])._replace(prior=None)
+
+
 def course(
     model: Any, method: Any, n: int, held: Problem | None, batch_size: Any, warm_up: Any, patience: Any, key: Any
 ) -> Course:
@@ -125,14 +146,14 @@ def _last(draws):
 
 def start(model: Any, problem: Problem, method: Any, course: Course, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns the last into a result and its model."""
-    pace, *keys_and_held = course
+    pace, deal, draws, held = course
     state = _start(model, method, pace, trace)
 
     def advance(state, until):
-        return _advance(model, problem, method, pace, *keys_and_held, state, until)
+        return _advance(model, problem, method, pace, deal, draws, held, state, until)
 
-    whole = problem if course.draws is None else problem._replace(draws=_last(course.draws))
-    return state, advance, functools.partial(_finish, model, whole, course.held is not None)
+    whole = problem if draws is None else problem._replace(draws=_last(draws))
+    return state, advance, functools.partial(_finish, model, whole, held is not None)
 
 
 def _parameters(model):
@@ -208,7 +229,7 @@ def _batch(problem, pace, state):
 
 
 def _drawn(draws, pace, state):
-    """This step's draws: fresh ones, the divergence at the weight of its warm-up."""
+    """The draws of a step: fresh ones, the divergence at the weight of its warm-up."""
     if draws is None:
         return None
     weight = 1.0 if not pace.warm_up else jnp.minimum(1, (state.step + 1) / pace.warm_up)

@@ -1,8 +1,8 @@
-"""Networks: functions of a row, for every label at once. What the encoder and the decoder of a `dgjax.VAE` are.
+"""Networks: functions of a row, for every label at once. The encoders and decoders of autoencoders.
 
-A network is any pytree that can be called as `network(x)`, or with labels as `network(x, y)`: x (..., f) and y (..., k),
-one-hot or shares of labels, of leading axes that broadcast, to (..., outputs). It also has `features(x, y)`, what a
-classifier is built on. `Network` makes one of any pure function.
+A network is any pytree that can be called as `network(x)`, or with labels as `network(x, y)`: x (..., f) and y
+(..., k), one-hot or shares of labels, of leading axes that broadcast, to (..., outputs). It also has `features(x, y)`,
+what a classifier is built on. `Network` makes one of any pure function.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,8 +80,8 @@ class MLP:
 class ConvolutionalEncoder:
     """Convolutions with stride 2 and relu over images, then an `MLP`: each halves height and width, rounded up.
 
-    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels), and the
-    columns of a row are its pixels in that order.
+    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels), and
+    the columns of a row are its pixels in that order.
     """
 
     kernels: tuple[Array, ...] = tree()
@@ -105,7 +105,7 @@ class ConvolutionalEncoder:
         for _ in channels:
             height, width = -(-height // 2), -(-width // 2)
         head = MLP.start(own, (height * width * channels[-1], *sizes), num_classes)
-        return cls(kernels, tuple(jnp.zeros(c) for c in channels), head, tuple(image))
+        return cls(kernels, tuple(jnp.zeros(c) for c in channels), head, image)
 
     def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
         return self.head(self._convolved(x), y)
@@ -123,7 +123,7 @@ class ConvolutionalEncoder:
 
 @noun
 class ConvolutionalDecoder:
-    """An `MLP`, then convolutions over images: each doubles height and width by repeating pixels, relu but for the last.
+    """An `MLP`, then convolutions: each doubles height and width by repeating pixels, all but the last end in relu.
 
     `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels) of what
     comes out, and channels is the last one's. What is beyond the image is cut off.
@@ -148,7 +148,7 @@ class ConvolutionalDecoder:
         height, width = (-(-side // 2 ** len(channels)) for side in image[:2])
         body = MLP.start(own, (*sizes, height * width * channels[0]), num_classes)
         kernels = _kernels(keys, (*channels, image[2]))
-        return cls(body, kernels, tuple(jnp.zeros(c) for c in (*channels[1:], image[2])), tuple(image))
+        return cls(body, kernels, tuple(jnp.zeros(c) for c in (*channels[1:], image[2])), image)
 
     def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
         flat = self.body(x, y)

@@ -1,6 +1,5 @@
 """Variational autoencoders: rows decoded from a latent normal vector, scored by a bound."""
 
-import math
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -9,16 +8,16 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._draws import LEARNING, Draws
+from dgjax._neural import Neural
 from dgjax._pytree import noun, static
 from dgjax._types import At, Support
 from dgjax.densities import _shared
 from dgjax.densities._margin import Margin
-from dgjax.scorers import Linear, Neural
 
 
 @noun
 class VariationalAutoencoder:
-    """p(x | y) = E[p(x | z, y)], z ~ N(0, I) of `latent_dim` dimensions, and its bound by draws from a normal q(z | x, y).
+    """p(x | y) = E[p(x | z, y)] over z ~ N(0, I) of `latent_dim` dimensions, bounded by draws from q(z | x, y), normal.
 
     `encoder` takes what is seen of a row, and the label, to the mean of q and the log of its scale, (..., 2 m);
     `decoder` takes z, and the label, to what `likelihood` expects, (..., d times its size): any networks
@@ -27,7 +26,7 @@ class VariationalAutoencoder:
     A score is the importance-weighted bound of `num_samples` draws: log p(x | y) from below in expectation, and all the
     closer for more of them. `fit` learns by the bound of `num_training_samples` fresh ones at every step, for 1 with
     the divergence in closed form. A missing cell has no part in p(x | z), and an encoder sees 0 for it. The draws of
-    verbs depend on `seed` alone, so that a row's result does not depend on the rows beside it.
+    verbs depend on `seed` and the row's own cells, so that a row's result does not depend on the rows beside it.
 
     Raises ValueError if what the networks give has another shape.
     Source: Kingma and Welling (2014); Burda et al. (2016); for missing cells Mattei and Frellsen (2019).
@@ -78,40 +77,39 @@ class VariationalAutoencoder:
         return sum(leaf.size for leaf in jax.tree.leaves((self.decoder, self.likelihood)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        return self.bound(x, self._noise(), self.num_samples)
+        return self.bound(x, self.noise(x), self.num_samples)
 
     def bound(self, x: Float[Array, "n d"], noise: Any, num_samples: int) -> Float[Array, "n k"]:
         """The importance-weighted bound of log p(x_observed | label); exactly 0 where nothing is observed."""
-        value = kernels.importance_bound(
-            *self._posterior(x), noise, self._log_likelihood(x), num_samples, self._cost(x)
-        )
+        mean, log_scale = self._posterior(x)
+        value = kernels.importance_bound(mean, log_scale, noise, self._log_likelihood(x), num_samples, self._cost(x))
         return jnp.where(_empty(x), 0, value)
 
     def evidence(self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any) -> Float[Array, "n k"]:
         """The evidence lower bound of log p(x_observed | label), E_q log p(x | z) - KL(q || p); 0 likewise."""
         log_likelihood, cost = self._log_likelihood(x), self._cost(x)
-        value = kernels.elbo(*self._posterior(x), noise, log_likelihood, num_samples, cost, kl_weight)
+        mean, log_scale = self._posterior(x)
+        value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
         return jnp.where(_empty(x), 0, value)
 
     def log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
         """The logs of the importance weights whose mean `scores` is the log of."""
+        mean, log_scale = self._posterior(x)
         weights = kernels.importance_log_weights(
-            *self._posterior(x), self._noise(), self._log_likelihood(x), self.num_samples, self._cost(x)
+            mean, log_scale, self.noise(x), self._log_likelihood(x), self.num_samples, self._cost(x)
         )
         return jnp.where(_empty(x), 0, weights)
 
     def drawn(self, draws: Draws) -> "Bound":
-        """What is learnt of it with the draws of one step; or with a number of them its evidence lower bound."""
-        learning = draws.number is None
-        number = self.num_training_samples if learning else draws.number
-        return Bound(self, draws.key, draws.kl_weight, number, learning)
+        """What is learnt of it with the draws of one step; with its own draws, its evidence lower bound."""
+        return Bound(self, draws.key, draws.kl_weight)
 
     def encode(self, x: Float[Array, "n d"], y: Float[Array, "n k"]) -> tuple[Array, Array]:
         """Mean and scale (n, m) of q(z | x_observed, y), y in shares of labels."""
         mean, log_scale = jnp.split(self._called(self.encoder, self.likelihood.seen(x), y), 2, axis=-1)
         return mean, jnp.exp(log_scale)
 
-    def decode(self, z: Float[Array, "*n m"], y: Float[Array, "*n k"]) -> Float[Array, "*n f"]:
+    def decode(self, z: Float[Array, "*n m"], y: Float[Array, "... k"]) -> Float[Array, "*n f"]:
         """What the likelihood expects of a row, y in shares of labels."""
         return self._called(self.decoder, z, y)
 
@@ -123,29 +121,22 @@ class VariationalAutoencoder:
         return self.likelihood.sample(key_x, self.decode(z, y))
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        """One of `num_samples` draws of z, in proportion to its weight, decoded: each row has draws of its own."""
+        """One of `num_samples` draws of z, in proportion to its weight, decoded; of an empty row a draw of p(z)."""
         keys_noise, keys_z, keys_x = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
-        y = jax.nn.one_hot(at[0], self.num_classes, dtype=x.dtype)
-        mean, scale = self.encode(x, y)
-
-        def noise_of(key, draw):
-            return jax.random.normal(jax.random.fold_in(key, draw), mean.shape[-1:], mean.dtype)
-
-        def noise(draws):
-            return jax.vmap(lambda draw: jax.vmap(noise_of, (0, None))(keys_noise, draw))(draws)
+        noise = noise_of_rows(keys_noise, self.latent_dim, x.dtype)
+        y = jax.nn.one_hot(at[0], self.num_classes, dtype=x.dtype)[:, None]
+        mean, log_scale = jnp.split(self._called(self.encoder, self.likelihood.seen(x)[:, None], y), 2, axis=-1)
+        mean, log_scale = (jnp.where(_empty(x)[..., None], 0, own) for own in (mean, log_scale))
 
         def log_likelihood(z):
-            return self.likelihood.log_prob(x, self.decode(z, y))
+            return self.likelihood.log_prob(x[:, None], self.decode(z, y))
 
-        weights = kernels.importance_log_weights(
-            mean, jnp.log(scale), noise, log_likelihood, self.num_samples, self._cost(x) // self.num_classes
-        )
-        weights = jnp.where(_empty(x)[:, 0], jnp.zeros_like(weights), weights)
-        chosen = jax.vmap(kernels.categorical)(keys_z, weights.T)
-        z = mean + scale * jax.vmap(noise_of)(keys_noise, chosen)
-        # Of an empty row z is drawn from p(z) itself: the weights of draws from q are known to no good there.
-        z = jnp.where(_empty(x), jax.vmap(noise_of)(keys_noise, chosen), z)
-        return _shared.fill(x, jax.vmap(self.likelihood.sample)(keys_x, self.decode(z, y)))
+        cost = self._cost(x) // self.num_classes
+        weights = kernels.importance_log_weights(mean, log_scale, noise, log_likelihood, self.num_samples, cost)
+        chosen = jax.vmap(kernels.categorical)(keys_z, weights[..., 0].T)
+        e = jax.vmap(lambda key, draw: noise_of(key, (1, self.latent_dim), x.dtype)(draw[None])[0])(keys_noise, chosen)
+        outputs = self.decode(mean + jnp.exp(log_scale) * e, y)[:, 0]
+        return _shared.fill(x, jax.vmap(self.likelihood.sample)(keys_x, outputs))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """By self-normalised importance sampling."""
@@ -154,7 +145,8 @@ class VariationalAutoencoder:
             outputs = self._networked(self.decoder, z)
             return self.likelihood.log_prob(x[:, None], outputs), self.likelihood.mean(outputs)
 
-        means = kernels.importance_mean(*self._posterior(x), self._noise(), look, self.num_samples, 2 * self._cost(x))
+        mean, log_scale = self._posterior(x)
+        means = kernels.importance_mean(mean, log_scale, self.noise(x), look, self.num_samples, 2 * self._cost(x))
         shares = posterior / posterior.sum(-1, keepdims=True)
         return _shared.fill(x, self.likelihood.value(jnp.einsum("nk,nkf->nf", shares, means)))
 
@@ -170,7 +162,7 @@ class VariationalAutoencoder:
         scorer = Neural.start(self.encoder, self.likelihood, self.num_features, self.num_classes, dtype, frozen=True)
         return jnp.zeros(self.num_classes, dtype), scorer
 
-    def statistics(self, *_: Any) -> Any:
+    def statistics(self, *_: Any, **__: Any) -> Any:
         """None: what follows from counts has no closed form, so that `fit` takes an optimizer."""
         raise ValueError(f"{LEARNING} in dgjax.fit.")
 
@@ -189,9 +181,10 @@ class VariationalAutoencoder:
     def supports(self) -> tuple[Support, ...]:
         return (self.likelihood.support,) * self.num_features
 
-    def _noise(self):
-        """Draws that depend on the seed alone."""
-        return noise_of(jax.random.key(self.seed), (1, 1, self.latent_dim), jnp.result_type(*jax.tree.leaves(self)))
+    def noise(self, x: Float[Array, "n d"]) -> Any:
+        """Draws that depend on the seed and the row's own cells alone."""
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), _digest(x))
+        return noise_of_rows(keys, self.latent_dim, x.dtype)
 
     def _posterior(self, x):
         """Mean and log scale of q(z | x_observed, y) for every label, (n, k, m)."""
@@ -213,16 +206,14 @@ class VariationalAutoencoder:
 
 @noun
 class Bound:
-    """An autoencoder scored by given draws: its evidence lower bound.
+    """An autoencoder scored by its evidence lower bound: by its own draws, or in learning by those of a step's key.
 
-    In `learning` each row has draws of its own, and more than one give the importance-weighted bound.
+    There more than one of them give the importance-weighted bound.
     """
 
     density: VariationalAutoencoder
-    key: Key[Array, ""]
-    kl_weight: Float[Array, ""]
-    num_samples: int = static()
-    learning: bool = static()
+    key: Key[Array, ""] | None
+    kl_weight: Float[Array, ""] | float
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -237,11 +228,13 @@ class Bound:
         return self.density.score_cost
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        own, rows = self.density, len(x) if self.learning else 1
-        noise = noise_of(self.key, (rows, 1, own.latent_dim), jnp.result_type(*jax.tree.leaves(own)))
-        if self.learning and self.num_samples > 1:
-            return own.bound(x, noise, self.num_samples)
-        return own.evidence(x, noise, self.num_samples, self.kl_weight)
+        own = self.density
+        if self.key is None:
+            return own.evidence(x, own.noise(x), own.num_samples, self.kl_weight)
+        noise = noise_of(self.key, (len(x), 1, own.latent_dim), x.dtype)
+        if own.num_training_samples > 1:
+            return own.bound(x, noise, own.num_training_samples)
+        return own.evidence(x, noise, 1, self.kl_weight)
 
 
 def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
@@ -251,6 +244,21 @@ def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
         return jax.random.normal(jax.random.fold_in(key, draw), shape, dtype)
 
     return jax.vmap(one)
+
+
+def noise_of_rows(keys: Key[Array, " n"], latent_dim: int, dtype: Any) -> Any:
+    """The same for rows that have a key each, and for all their labels: (s, n, 1, m)."""
+    return lambda draws: jax.vmap(lambda key: noise_of(key, (1, latent_dim), dtype)(draws), out_axes=1)(keys)
+
+
+def _digest(x):
+    """A number that a row's cells make, whatever their zeros' signs and the bits of their NaN."""
+    cells = jnp.where(jnp.isnan(x), jnp.inf, x + 0)
+    words = jax.lax.bitcast_convert_type(cells, jnp.uint32).reshape(len(x), -1)
+    # Knuth's multiplicative hashing: odd factors that have nothing in common.
+    factors = jnp.arange(1, 2 * words.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(2654435761)
+    mixed = (words ^ (words >> 15)) * factors
+    return (mixed ^ (mixed >> 13)).sum(-1, dtype=jnp.uint32)
 
 
 def _empty(x):

@@ -64,7 +64,7 @@ class Margin:
     def discriminative(self) -> Any:
         raise ValueError("discriminative is for a model of all columns; marginalize its twin over the others instead.")
 
-    def statistics(self, *_: Any) -> Any:
+    def statistics(self, *_: Any, **__: Any) -> Any:
         raise ValueError("fit is for the model of all columns; rows of some columns have NaN in the others.")
 
     maximum = settled = expectation = started = log_prior = weak_prior = statistics

@@ -179,7 +179,7 @@ def poisson_cells(x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"]) -> Fl
 
 
 def _over_observed(cell: Callable[..., Array], x: Array, *parameters: Array) -> Array:
-    """The sum of `cell` over observed columns: where one is missing it never sees x or a parameter, nor its gradient."""
+    """The sum of `cell` over observed columns, in value and gradient: of others it sees neither x nor a parameter."""
     if blocks.complete_rows.value:
         return cell(x, *parameters).sum(-1)
     observed = ~jnp.isnan(x)

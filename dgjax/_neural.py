@@ -1,0 +1,68 @@
+"""A scorer on what a network makes of a row."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dgjax._pytree import noun, static
+from dgjax._types import Scorer, Support
+from dgjax.scorers import Linear
+
+
+@noun
+class Neural:
+    """s(x, y) = head_y . features(x), what a network's last hidden layer makes of a row.
+
+    `trunk` is a network, `head` a scorer of its features, and `cells` a likelihood, as whose cells the network sees
+    `num_features` columns. A trunk that expects labels is told of all of them in equal shares. `frozen` leaves the
+    trunk as it is: the head alone learns.
+    """
+
+    trunk: Any
+    head: Scorer
+    cells: Any
+    num_features: int = static()
+    frozen: bool = static(default=False)
+
+    @classmethod
+    def start(
+        cls, trunk: Any, cells: Any, num_features: int, num_classes: int, dtype: Any = float, frozen: bool = False
+    ) -> "Neural":
+        """With a linear head of zeros, as wide as the features are."""
+        x = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
+        features = jax.eval_shape(lambda x: _features(trunk, cells, x, num_classes), x)
+        head = Linear(jnp.zeros((num_classes, features.shape[-1]), dtype))
+        return cls(trunk, head, cells, num_features, frozen)
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.head.label_shape
+
+    @property
+    def row_cost(self) -> int:
+        return max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self))
+
+    @property
+    def num_parameters(self) -> int:
+        trunk = 0 if self.frozen else sum(leaf.size for leaf in jax.tree.leaves(self.trunk))
+        return trunk + self.head.num_parameters
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        trunk = jax.lax.stop_gradient(self.trunk) if self.frozen else self.trunk
+        return self.head.scores(_features(trunk, self.cells, x, self.label_shape[-1]))
+
+    def penalty(self) -> Float[Array, ""]:
+        """Of the trunk, where it learns, all parameters, biases too."""
+        trunk = [] if self.frozen else jax.tree.leaves(self.trunk)
+        return sum(((leaf**2).sum() for leaf in trunk), start=self.head.penalty())
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (self.cells.support,) * self.num_features
+
+
+def _features(trunk, cells, x, num_classes):
+    """What a trunk makes of rows, told of all labels in equal shares."""
+    return trunk.features(cells.seen(x), jnp.full((1, num_classes), 1 / num_classes, x.dtype))
