@@ -20,7 +20,7 @@ def save(path: str | os.PathLike, model: Any) -> None:
 
     The file is complete or not there: an interrupted write leaves what was there before.
 
-    Raises ValueError if the model holds something that is neither a noun nor an array.
+    Raises ValueError if the model holds something that is neither a noun nor an array, such as a function.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -77,6 +77,12 @@ def load(path: str | os.PathLike) -> Any:
 def _describe(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
     if type(value).__name__ in NOUNS and dataclasses.is_dataclass(value):
         fields = {f.name: (f, getattr(value, f.name)) for f in dataclasses.fields(value)}
+        code = [name for name, (f, v) in fields.items() if f.metadata.get("static") and callable(v)]
+        if code:
+            raise ValueError(
+                f"save keeps no functions, and {place}.{code[0]} is one, which is code. Define a noun that calls it, "
+                "@dgjax.noun, or save its parameters by themselves."
+            )
         return {
             "noun": type(value).__name__,
             "fields": {

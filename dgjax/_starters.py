@@ -234,7 +234,8 @@ def neural_classifier(
     """
     d, k = _checks.as_count(num_features, "num_features"), _checks.as_count(num_classes, "num_classes", 2)
     cells, sizes = _cells(likelihood, d), [_checks.as_count(size, "hidden") for size in hidden]
-    trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 1))
+    # The last layer of a trunk is not looked at: it has no outputs.
+    trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 0))
     return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
 
 
