@@ -51,6 +51,7 @@ def test_at_the_best_encoder_every_weight_is_the_exact_density(x64):
     assert abs(off.mean()) < 5 * off.std() / np.sqrt(400) < 0.25
 
 
+@pytest.mark.slow
 def test_the_bound_rises_with_the_number_of_draws_and_stays_below(x64):
     """Of an encoder that is off, over many rows; and the standard error is what the estimates vary by."""
     model, exact = linear_gaussian(tilt=0.6)
@@ -117,7 +118,7 @@ def rows_of(model, n=N, seed=0, share=0.3):
 def test_laws_of_a_generative_classifier(likelihood):
     """Those of the other models that hold for bounds: sums over labels, holes, marginals, rows by themselves."""
     model = classes(likelihood)
-    x, y = rows_of(model)
+    x, _ = rows_of(model)
     x[1] = np.nan
     joint = np.stack([dg.log_joint(model, x, np.full(N, k)) for k in range(K)], -1)
     evidence = np.asarray(dg.log_prob(model, x))
@@ -125,16 +126,23 @@ def test_laws_of_a_generative_classifier(likelihood):
     assert_close(logsumexp(joint, axis=-1), evidence)
     assert_close(joint - evidence[:, None], dg.predict_log_proba(model, x))
     assert (dg.log_joint(model, x, np.full(N, -1)) == evidence).all()
-    assert_close(dg.log_conditional(model, x, y), joint[np.arange(N), y] - evidence)
     assert_close(dg.log_prob(model, x[3:4]), evidence[3:4], 1e-5)
-    part = dg.marginal(model, [3, 0])
-    whole = np.where(np.isin(np.arange(D), [3, 0]), x, np.nan)
-    assert_close(dg.log_prob(part, x[:, [3, 0]]), dg.log_prob(model, whole), 1e-5)
     for filled in (dg.impute(model, x), dg.sample_missing(model, KEY, x)):
         assert (np.asarray(filled)[~np.isnan(x)] == x[~np.isnan(x)]).all()
         assert np.isfinite(dg.log_prob(model, filled)).all()
-    assert dg.impute(part, x[:, [3, 0]]).shape == (N, 2)
-    assert (dg.predict(model, x) == joint.argmax(-1)).all()
+
+
+@pytest.mark.slow
+def test_some_columns_are_a_model_of_them():
+    model = classes()
+    x, _ = rows_of(model)
+    part, some = dg.marginal(model, [3, 0]), x[:, [3, 0]]
+    whole = np.where(np.isin(np.arange(D), [3, 0]), x, np.nan)
+    assert_close(dg.log_prob(part, some), dg.log_prob(model, whole), 1e-5)
+    assert (np.asarray(dg.impute(part, some)) == np.asarray(dg.impute(model, whole))[:, [3, 0]]).all()
+    assert_close(dg.log_prob_error(part, some), dg.log_prob_error(model, whole), 1e-4)
+    assert_close(dg.log_prob(dg.marginal(part, [1]), some[:, 1:]), dg.log_prob(dg.marginal(model, [0]), x[:, :1]), 1e-5)
+    assert dg.sample(part, KEY, 3)[0].shape == dg.sample_missing(part, KEY, some[:3]).shape == (3, 2)
 
 
 @pytest.mark.slow
@@ -189,6 +197,7 @@ def test_the_latent_space():
     assert_close(dg.decode(plain, dg.encode(plain, x)[0]), dg.reconstruct(plain, x))
 
 
+@pytest.mark.slow
 def test_the_twin_keeps_the_encoder_and_learns_the_head():
     model = classes()
     x, y = dg.sample(model, KEY, 60)
@@ -206,11 +215,16 @@ def learnt(max_steps=40, **options):
     return dg.fit(model, x, max_steps=max_steps, **options)
 
 
-def test_a_seed_gives_the_same_fit_twice_and_a_stop_on_the_way_changes_nothing(tmp_path):
+def test_a_seed_gives_the_same_fit_twice():
     once, again = learnt(), learnt(progress=True)
     assert_same_tree(again.model, once.model, 0)
     assert (again.objective == once.objective).all()
     assert once.objective[-1] > once.objective[0]
+
+
+@pytest.mark.slow
+def test_a_stop_on_the_way_changes_nothing(tmp_path):
+    once = learnt()
     learnt(25, checkpoint=tmp_path / "fit")
     resumed = learnt(checkpoint=tmp_path / "fit")
     assert_same_tree(resumed.model, once.model, 0)
@@ -219,6 +233,7 @@ def test_a_seed_gives_the_same_fit_twice_and_a_stop_on_the_way_changes_nothing(t
         learnt(checkpoint=tmp_path / "fit", batch_size=8)
 
 
+@pytest.mark.slow
 def test_rows_held_out_end_the_fit_and_choose_the_model():
     fitted = learnt(4000, validation=0.5, patience=3, method=optax.adam(0.1))
     epochs = np.asarray(fitted.validation)

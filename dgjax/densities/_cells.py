@@ -46,7 +46,8 @@ class GaussianCells:
     """Numbers: p(x_j | z) = N(the decoder's output, exp(log_scale_j)^2); `log_scale` (d,) is learnt.
 
     One scale for each column, whatever z is: were it the decoder's, the likelihood would have no maximum (Mattei and
-    Frellsen, 2018). Centre the columns, and scale them, before: an encoder sees them as they are.
+    Frellsen, 2018). Nor has it one where a column is constant: remove that, or add noise. Centre the columns, and scale
+    them, before: an encoder sees them as they are.
     """
 
     log_scale: Float[Array, " d"]
