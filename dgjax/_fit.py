@@ -162,7 +162,8 @@ def _checked(model, x, y, weights, lengths, prior, looked=None):
     labels = _labels(lifted, y, rows)
     amounts = _checks.as_weights(weights, rows)
     labelled = _check_data(lifted, *_in_rows(rows, labels, amounts), complete)
-    if prior is None and lifted.generative and not complete:
+    # The classes of an autoencoder share what they say of a column.
+    if prior is None and lifted.generative and not complete and not has_draws(lifted):
         _check_observed_in_classes(lifted, *_in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
     return _Data(lifted, rows, labels, amounts, prior, bare, complete, bool(complete) and labelled)

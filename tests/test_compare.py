@@ -81,6 +81,19 @@ def test_mixed_columns_with_missing_cells_and_two_classes(tiny, tmp_path):
     check_report(tmp_path, questions=8)
 
 
+@pytest.mark.slow
+def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
+    make = _plan.make_plan
+    few = {**TINY, "test_rows": 100, "train_rows": 100, "sizes": (50, 100), "network_steps": 20}
+    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
+    assert _cli.run(["compare", "digits", "--quick", "--out", str(tmp_path)]) == 0
+    found = results(tmp_path)
+    assert {question["status"] for question in found["questions"].values()} == {"done"}
+    page = check_report(tmp_path, questions=8)
+    for words in ("Variational autoencoder", "neural classifier", "Walks through the latent space"):
+        assert words in page
+
+
 def test_ctrl_c_leaves_what_was_measured(tiny, tmp_path, monkeypatch, capsys):
     calls, fit = [], _bench.Bench.fit
 

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
-from dgjax.compare import _references
-from dgjax.compare._encode import Encoder, View
+from dgjax.compare import _networks, _references
+from dgjax.compare._encode import View
 from dgjax.compare._plan import Plan
-from dgjax.compare._training import Fitted, Predict, Training, in_blocks
+from dgjax.compare._training import Fitted, Predict, Training, prediction, wrapped
 
 Side = Literal["generative", "discriminative", "reference"]
 NUM_COMPONENTS = 2
 STRENGTHS = {"generative": (1.0, 3.0, 10.0), "discriminative": (0.1, 1.0, 10.0)}
 FEATURES = {"logistic": "linear", "quadratic": "quadratic"}
+NETWORKS = ("autoencoder", "network")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Contestant:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """What `Training.strength` is chosen from; the references are taken as they come."""
-        return STRENGTHS.get(self.side, ())
+        """What `Training.strength` is chosen from; the references and the autoencoder are taken as they come."""
+        return () if self.key == "autoencoder" else STRENGTHS.get(self.side, ())
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ PAIRS = (
     Pair("bayes", "Naive Bayes and logistic regression", ("naive_bayes",), "logistic"),
     Pair("discriminant", "Discriminant analysis and logistic regression", ("lda", "qda"), "logistic"),
     Pair("mixture", "Mixtures and quadratic logistic regression", ("mda",), "quadratic"),
+    Pair("network", "Variational autoencoder and neural classifier", ("autoencoder",), "network"),
 )
 
 
@@ -62,6 +64,7 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
         Contestant("lda", "Linear discriminant analysis", "LDA", "generative", _fit_lda, full=True),
         Contestant("qda", "Quadratic discriminant analysis", "QDA", "generative", _fit_qda, full=True),
         Contestant("mda", "Mixture discriminant analysis", "MDA", "generative", _fit_mda, full=True),
+        Contestant("autoencoder", "Variational autoencoder", "autoencoder", "generative", _networks.fit_autoencoder),
         Contestant("logistic", "Logistic regression", "logistic regression", "discriminative", _fit_linear),
         Contestant(
             "quadratic",
@@ -71,11 +74,13 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
             _fit_quadratic,
             full=True,
         ),
+        Contestant("network", "Neural classifier", "neural classifier", "discriminative", _networks.fit_classifier),
         Contestant("forest", "Random forest", "random forest", "reference", lambda t, _: _references.fit_forest(t)),
         Contestant("boosting", "Gradient boosting", "gradient boosting", "reference", _fit_boosting),
         Contestant("svm", "RBF SVM", "RBF SVM", "reference", lambda t, _: _references.fit_svm(t)),
     )
-    return {c.key: c for c in everyone if plan.full_covariance or not c.full}
+    left_out = () if plan.network_steps else NETWORKS
+    return {c.key: c for c in everyone if (plan.full_covariance or not c.full) and c.key not in left_out}
 
 
 def pairs(plan: Plan) -> list[Pair]:
@@ -87,7 +92,7 @@ def average_over(classifier: Fitted, twin: Fitted, plan: Plan) -> Predict:
     """log p(y | x_observed) of a discriminative contestant, averaged over its twin's p(x_missing | x_observed)."""
     assert classifier.encoder is not None
     model = dg.marginalize(classifier.model, twin.model, num_samples=plan.twin_draws)
-    return _prediction(dg.predict_log_proba, model, classifier.encoder, "features", plan)
+    return prediction(dg.predict_log_proba, model, classifier.encoder, "features", plan)
 
 
 def complete(fitted: Fitted, x: np.ndarray, seed: int) -> np.ndarray:
@@ -105,6 +110,8 @@ def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
     x = np.concatenate([*draws, np.zeros((spare, draws[0].shape[1]), np.float32)])
     labels = np.concatenate([np.tile(training.y, times), np.zeros(spare, int)]).astype(np.int32)
     weights = (np.arange(len(x)) < times * n).astype(np.float32) / times
+    if key == "network":
+        return _networks.fit_classifier(training, plan, (x, labels, weights))
     return _fit_logistic(training, plan, FEATURES[key], (x, labels, weights))
 
 
@@ -138,7 +145,7 @@ def without_class(model: Any, label: int) -> Any:
 def strangeness(fitted: Fitted, label: int, plan: Plan) -> Predict:
     """-log p(x) (m,) of a generative contestant whose class `label` had no training rows."""
     assert fitted.encoder is not None
-    density = _prediction(dg.log_prob, without_class(fitted.model, label), fitted.encoder, fitted.view, plan)
+    density = prediction(dg.log_prob, without_class(fitted.model, label), fitted.encoder, fitted.view, plan)
     return lambda x: -density(x)
 
 
@@ -205,7 +212,7 @@ def _fit_generative(training: Training, plan: Plan, density: Any, view: View) ->
     begin = time.perf_counter()
     model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps, tol=tol).model
     jax.block_until_ready(model)
-    return _wrapped(model, training, plan, view, time.perf_counter() - begin)
+    return wrapped(model, training, plan, view, time.perf_counter() - begin)
 
 
 def _unit_rows(training: Training, view: View) -> np.ndarray:
@@ -235,28 +242,7 @@ def _fit_logistic(
     begin = time.perf_counter()
     model = dg.fit(start, x, np.maximum(y, 0), weights=weights, l2=training.strength).model
     jax.block_until_ready(model)
-    return replace(_wrapped(model, training, plan, "features", time.perf_counter() - begin), log_prob=None)
-
-
-def _wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: float) -> Fitted:
-    encoder = training.encoder
-    filled = _prediction(dg.predict_log_proba, model, encoder, view, plan, filled=True)
-    exact = _prediction(dg.predict_log_proba, model, encoder, view, plan)
-    return Fitted(
-        log_proba=exact if model.generative else filled,
-        filled=filled,
-        parameters=dg.num_parameters(model),
-        seconds=seconds,
-        log_prob=_prediction(dg.log_prob, model, encoder, view, plan),
-        model=model,
-        view=view,
-        encoder=encoder,
-    )
-
-
-def _prediction(verb: Callable, model: Any, encoder: Encoder, view: View, plan: Plan, filled: bool = False) -> Predict:
-    sizes = (plan.missing_test_rows, plan.test_rows)
-    return in_blocks(lambda x: np.asarray(verb(model, encoder.view(x, view, filled))), sizes)
+    return replace(wrapped(model, training, plan, "features", time.perf_counter() - begin), log_prob=None)
 
 
 def _fit_boosting(training: Training, plan: Plan) -> Fitted:

@@ -8,6 +8,7 @@ import numpy as np
 from dgjax.compare import _metrics
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair, average_over, draw, fill, fit_drawn
+from dgjax.compare._networks import walks
 from dgjax.compare._questions import Task, each
 from dgjax.compare._results import Answer, Record
 from dgjax.compare._splits import hide
@@ -16,6 +17,7 @@ from dgjax.compare._training import Fitted
 EXACT, MEAN, TWIN, OWN = "exact marginal", "mean imputation", "averaged over the twin", "its own way"
 FILLED = "filled by"
 NUM_DRAWN = 40
+NUM_STEPS = 8
 NUM_SHOWN = 8
 
 
@@ -131,6 +133,9 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
 
     def measure(repeat: int, key: str) -> list[Record]:
         fitted = bench.full(key, repeat)
+        if repeat == 0 and key == "autoencoder":
+            x, y = _one_of_each(bench)
+            answer.pictures["walks"] = {key: walks(fitted, x, y, NUM_STEPS)}
         return [*drawn(repeat, key, fitted), *filled(repeat, key, fitted)]
 
     def drawn(repeat: int, key: str, fitted: Fitted) -> list[Record]:
@@ -167,15 +172,25 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
 
 def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
     """The rows that the report shows: one of each class, in turn."""
-    y = bench.test(0)[1][: len(x)]
-    first = [np.flatnonzero(y == label)[:1] for label in range(len(bench.dataset.classes))]
-    shown = np.concatenate(first)[:10]
+    shown = _first(bench, len(x))
     numeric = bench.dataset.numeric
     occluded = answer.pictures.setdefault(
         "occluded", {"truth": x[shown][:, numeric], "covered": covered[shown][:, numeric]}
     )
     occluded[MEAN] = guesses[MEAN][shown]
     occluded[key] = guesses[EXACT][shown]
+
+
+def _first(bench: Bench, count: int) -> np.ndarray:
+    """One of each class among so many test rows."""
+    y = bench.test(0)[1][:count]
+    return np.concatenate([np.flatnonzero(y == label)[:1] for label in range(len(bench.dataset.classes))])[:10]
+
+
+def _one_of_each(bench: Bench) -> tuple[np.ndarray, np.ndarray]:
+    x, y = bench.test(0)
+    shown = _first(bench, len(x))
+    return x[shown], y[shown]
 
 
 def cover(x: np.ndarray, bench: Bench, seed: int) -> np.ndarray:

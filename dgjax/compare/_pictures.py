@@ -21,7 +21,8 @@ def pictures(answer: Answer, bench: Bench) -> list[Picture]:
     if bench.dataset.image is None:
         return _scatters(samples, bench)
     drawn_rows = [_sample_grid(rows, bench.contestants[key].short, bench) for key, rows in samples.items()]
-    return drawn_rows + ([_occluded(occluded, bench)] if occluded else [])
+    walked = [_walks(rows, bench) for rows in answer.pictures.get("walks", {}).values()]
+    return drawn_rows + ([_occluded(occluded, bench)] if occluded else []) + walked
 
 
 def _mosaic(rows: np.ndarray, gap: int = 1) -> np.ndarray:
@@ -78,6 +79,19 @@ def _occluded(occluded: dict[str, np.ndarray], bench: Bench) -> Picture:
         axes.set_yticks(1 + image.height / 2 + (image.height + 1) * np.arange(len(kinds)), list(kinds))
         axes.set_xticks([])
         return drawn(figure, "Test rows with the lower half hidden, and filled in by each model", wide=True)
+
+
+def _walks(rows: np.ndarray, bench: Bench) -> Picture:
+    """A row of pictures for each walk."""
+    image = bench.dataset.image
+    assert image is not None
+    pixels = np.stack([image.pixels(np.clip(own, image.low, image.high)) for own in rows])
+    with panel(height=4.9) as (figure, axes):
+        _show(axes, pixels, image.low, image.high)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title("From one row to another")
+        return drawn(figure, "Walks through the latent space of the autoencoder, from a row of each class to the next")
 
 
 def _scatters(samples: dict[str, np.ndarray], bench: Bench) -> list[Picture]:

@@ -38,6 +38,7 @@ class Plan:
     twin_draws: int = 0
     twin_completions: int = 0
     boosting_steps: int = 0
+    network_steps: int = 0
     longest: int = 1
     unit: str = "rows"
 
@@ -51,6 +52,8 @@ class Plan:
             lines.append(f"Cells missing at training: {self.missing_train_rows} training rows.")
         if self.boosting_steps:
             lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
+        if self.network_steps:
+            lines.append(f"Networks: {self.network_steps} steps of Adam.")
         if not self.full_covariance:
             lines.append(
                 f"More than {MOST_FULL_FEATURES} features: models with full covariances, and logistic regression on "
@@ -87,6 +90,7 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         twin_draws=4 if quick else 16,
         twin_completions=completions,
         boosting_steps=20 if quick else 60,
+        network_steps=0 if quick else 1000,
     )
 
 

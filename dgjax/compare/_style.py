@@ -17,6 +17,7 @@ HUES = {
     "bayes": ("#1f6fb2",),
     "discriminant": ("#1b7f5c", "#62b58f"),
     "mixture": ("#c2570c",),
+    "network": ("#7b4fa3",),
     "diagonal": ("#1f6fb2",),
     "full": ("#1b7f5c",),
     "around": ("#c2570c",),

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+import dgjax as dg
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._encode import Encoder, View, fit_encoder
+from dgjax.compare._plan import Plan
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,26 @@ def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
         return np.concatenate(blocks)[: len(x)]
 
     return blocked
+
+
+def wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: float) -> Fitted:
+    """A fitted model as a contestant."""
+    encoder = training.encoder
+    filled = prediction(dg.predict_log_proba, model, encoder, view, plan, filled=True)
+    exact = prediction(dg.predict_log_proba, model, encoder, view, plan)
+    return Fitted(
+        log_proba=exact if model.generative else filled,
+        filled=filled,
+        parameters=dg.num_parameters(model),
+        seconds=seconds,
+        log_prob=prediction(dg.log_prob, model, encoder, view, plan),
+        model=model,
+        view=view,
+        encoder=encoder,
+    )
+
+
+def prediction(verb: Callable, model: Any, encoder: Encoder, view: View, plan: Plan, filled: bool = False) -> Predict:
+    """A verb of a model, of raw rows."""
+    sizes = (plan.missing_test_rows, plan.test_rows)
+    return in_blocks(lambda x: np.asarray(verb(model, encoder.view(x, view, filled))), sizes)

@@ -1,0 +1,65 @@
+"""The pair of networks: a variational autoencoder of every class, and a classifier of the encoder's size."""
+
+import functools
+import time
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+import dgjax as dg
+from dgjax.compare._plan import Plan
+from dgjax.compare._training import Fitted, Training, wrapped
+
+HIDDEN, LATENT, BATCH = (128,), 16, 100
+# What a row with a label counts for where others have none.
+LABELLED = 10.0
+LEARNING_RATE = 1e-3
+
+
+def fit_autoencoder(training: Training, plan: Plan) -> Fitted:
+    """Of standardised features; cells and labels may be missing."""
+    x, y, key = training.view("features", False), training.labels, jax.random.key(training.seed)
+    weights = training.weights * np.where((y >= 0) & (y < 0).any(), LABELLED, 1.0).astype(np.float32)
+    classes = training.num_classes if training.num_classes > 1 else None
+    latent = min(LATENT, x.shape[1])
+    start = dg.variational_autoencoder(key, x.shape[1], latent, "gaussian", classes, HIDDEN).as_model()
+    begin = time.perf_counter()
+    model = _learnt(start, x, y, weights, plan, key)
+    return wrapped(model, training, plan, "features", time.perf_counter() - begin)
+
+
+def fit_classifier(
+    training: Training, plan: Plan, rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+) -> Fitted:
+    """The same layers with a head, on rows filled by the mean, or on others that are given."""
+    x, y, weights = rows or (training.view("features", True), training.labels, training.weights)
+    key, weights = jax.random.key(training.seed), weights * (y >= 0)
+    start = dg.neural_classifier(key, x.shape[1], training.num_classes, "gaussian", HIDDEN)
+    begin = time.perf_counter()
+    model = _learnt(start, x, np.maximum(y, 0), weights, plan, key, l2=0.1 * training.strength)
+    fitted = wrapped(model, training, plan, "features", time.perf_counter() - begin)
+    return replace(fitted, log_prob=None)
+
+
+def walks(fitted: Fitted, x: np.ndarray, y: np.ndarray, num_steps: int) -> np.ndarray:
+    """From each raw row to the next through the latent space, as numbers (walks, num_steps, columns)."""
+    assert fitted.encoder is not None
+    rows = fitted.encoder.view(x, fitted.view)
+    pairs = zip(rows[:-1], rows[1:], y[:-1], y[1:], strict=True)
+    ways = [dg.interpolate(fitted.model, a, b, num_steps, np.array([i, j])) for a, b, i, j in pairs]
+    return np.stack([fitted.encoder.numbers(np.asarray(way, float)) for way in ways])
+
+
+def _learnt(start: Any, x: Any, y: Any, weights: Any, plan: Plan, key: Any, l2: float = 0.0) -> Any:
+    options = {"l2": l2, "method": _adam(), "batch_size": BATCH, "max_steps": plan.network_steps, "key": key}
+    return jax.block_until_ready(dg.fit(start, x, y, weights=weights, **options).model)
+
+
+@functools.cache
+def _adam() -> Any:
+    """One and the same for all fits, which are compiled for it."""
+    import optax
+
+    return optax.adam(LEARNING_RATE)
