@@ -27,6 +27,7 @@ TINY = {
     "full_covariance": False,
     "twin_draws": 2,
     "boosting_steps": 3,
+    "network_steps": 0,
 }
 MIXED = ["height,colour,place"] + [
     f"{(i % 5 + 3 * (i % 2)) if i % 9 else 'NA'},{'' if i % 7 == 3 else ['red', 'blue'][i % 3 == 0]},{'xy'[i % 2]}"
@@ -84,7 +85,14 @@ def test_mixed_columns_with_missing_cells_and_two_classes(tiny, tmp_path):
 @pytest.mark.slow
 def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
     make = _plan.make_plan
-    few = {**TINY, "test_rows": 100, "train_rows": 100, "sizes": (50, 100), "network_steps": 20}
+    few = {
+        **TINY,
+        "test_rows": 100,
+        "train_rows": 100,
+        "sizes": (50, 100),
+        "missing_train_rows": 80,
+        "network_steps": 20,
+    }
     monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
     assert _cli.run(["compare", "digits", "--quick", "--out", str(tmp_path)]) == 0
     found = results(tmp_path)
