@@ -318,6 +318,11 @@ def _starts(model, x, y, weights, num_restarts, key):
             "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
             f"has one maximum); got key={key!r} for {type(model).__name__}."
         )
+    if has_draws(model):
+        raise ValueError(
+            "num_restarts starts at clusters, which are no place to start an autoencoder from; leave it out, and type "
+            "another key in dgjax.variational_autoencoder."
+        )
     keys = jax.random.split(_checks.as_key(key), num_restarts - 1)
     return [model, *(restarted(model, own, x, y, weights) for own in keys)]
 

@@ -15,7 +15,7 @@ from dgjax._types import Generative
 from dgjax._verbs import by_scores, predict, require_generative
 
 
-def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
+def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
     """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
 
     The mean over the model's `num_samples` draws; the divergence is exact. Where `y` (n,) is -1, or not given, labels
@@ -24,8 +24,9 @@ def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
     Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
     """
-    lifted, rows = _checks.model_and_rows(_drawn(model, "elbo"), x)
-    labels = _checks.as_labels(np.full(len(rows.x), -1) if y is None else y, rows.x, lifted.num_labels)
+    lifted, rows = _checks.model_and_rows(_drawn(model, "elbo"), x, lengths)
+    unknown = np.full(rows.x.x.shape[:2] if _checks.is_sequential(lifted) else len(rows.x), -1)
+    labels = _checks.as_labels(unknown if y is None else y, rows.x, lifted.num_labels)
     return _elbo(with_draws(lifted, Draws(None)), rows, labels)
 
 
@@ -112,7 +113,11 @@ def interpolate(
     Raises ValueError as `encode` does, or for fewer than 2 steps.
     """
     density = _autoencoder(model, "interpolate")
-    pair = jnp.stack([_checks.as_floats(row, name) for row, name in ((start, "start"), (end, "end"))])
+    ends = [_checks.as_floats(row, name) for row, name in ((start, "start"), (end, "end"))]
+    if any(row.shape != (density.num_features,) for row in ends):
+        shapes = " and ".join(str(row.shape) for row in ends)
+        raise ValueError(f"start and end must be one row each, ({density.num_features},); got shapes {shapes}.")
+    pair = jnp.stack(ends)
     _, rows = _checks.model_and_rows(model, pair)
     shares, along = _classes(model, rows.x, y), np.linspace(0, 1, _checks.as_count(num_steps, "num_steps", 2))
     mean, _ = _encode(density, rows.x, shares)

@@ -5,6 +5,7 @@ A network is any pytree that can be called as `network(x)`, or with labels as `n
 what a classifier is built on. `Network` makes one of any pure function.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,8 @@ class Network:
         inputs = (x,) if y is None else (x, y)
         leading = jnp.broadcast_shapes(*(part.shape[:-1] for part in inputs))
         rows = [jnp.broadcast_to(part, (*leading, part.shape[-1])).reshape(-1, part.shape[-1]) for part in inputs]
-        return self.apply(self.parameters, *rows).reshape(*leading, -1)
+        outputs = self.apply(self.parameters, *rows)
+        return outputs.reshape(*leading, outputs.shape[-1])
 
     features = __call__
 
@@ -118,7 +120,7 @@ class ConvolutionalEncoder:
         maps = x.reshape(-1, *self.image)
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
             maps = jax.nn.relu(_convolve(maps, kernel, stride=2) + bias)
-        return maps.reshape(*x.shape[:-1], -1)
+        return maps.reshape(*x.shape[:-1], math.prod(maps.shape[1:]))
 
 
 @noun
@@ -158,14 +160,14 @@ class ConvolutionalDecoder:
             doubled = jax.nn.relu(maps).repeat(2, axis=1).repeat(2, axis=2)
             maps = _convolve(doubled, kernel, stride=1) + bias
         height, width, _ = self.image
-        return maps[:, :height, :width].reshape(*flat.shape[:-1], -1)
+        return maps[:, :height, :width].reshape(*flat.shape[:-1], math.prod(self.image))
 
     features = __call__
 
 
 def _times(x, weight):
     """x @ weight as one product of matrices: with more axes XLA takes a fifth more time for the gradient."""
-    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
+    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
 def _kernels(keys, channels):

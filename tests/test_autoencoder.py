@@ -133,6 +133,27 @@ def test_laws_of_a_generative_classifier(likelihood):
 
 
 @pytest.mark.slow
+def test_an_autoencoder_is_a_density_like_any_other():
+    """In the states of a hidden Markov model, and beside other columns: scores, draws, and steps of learning."""
+    density = classes().density
+    chain = dg.HiddenMarkov(np.full(K, -np.log(K)), np.log(np.full((K, K), 1 / K)), density)
+    x, _ = dg.sample(chain, KEY, (8, 4))
+    x = x.at[0, 1].set(jnp.nan)
+    lengths = np.array([4, 2] * 4)
+    single = dg.Mixture(np.zeros(K), density)  # moves to everywhere: every step by itself
+    steps = np.where(np.arange(4) < lengths[:, None], dg.log_prob(single, x.reshape(-1, D)).reshape(8, 4), 0)
+    assert_close(dg.log_prob(chain, x, lengths), steps.sum(1).astype("float32"), 1e-4)
+    assert (dg.elbo(chain, x, lengths=lengths) <= dg.log_prob(chain, x, lengths) + 1).all()
+    wide = dg.Columns((density, dg.DiagonalGaussian(np.zeros((K, 1)), np.zeros((K, 1)))), ((0, 1, 2, 3, 4), (5,)))
+    rows = jnp.concatenate([x, x[..., :1]], -1).reshape(-1, D + 1)
+    for model, data in ((chain, x), (dg.Mixture(np.zeros(K), wide), rows)):
+        objective = dg.fit(model, data, method=ADAM, batch_size=8, max_steps=30, key=KEY).objective
+        assert np.isfinite(objective).all()
+        assert objective[-1] > objective[0]
+    assert dg.log_prob(single, np.zeros((0, D))).shape == (0,)
+
+
+@pytest.mark.slow
 def test_some_columns_are_a_model_of_them():
     model = classes()
     x, _ = rows_of(model)
@@ -316,6 +337,8 @@ WRONG = {
         lambda m, x, y: dg.fit(m, x, y, method=ADAM, key=KEY, validation=1.0),
         "leaves rows on both sides",
     ),
+    "restarts": (lambda m, x, y: dg.fit(m, x, y, method=ADAM, num_restarts=2, key=KEY), "no place to start"),
+    "two ends": (lambda m, x, y: dg.interpolate(m, x[0], x[1:3]), r"one row each, \(5,\)"),
     "a checkpoint of nothing": (
         lambda m, x, y: dg.fit(dg.discriminative(m), x, y, checkpoint="here"),
         "checkpoint is for one fit by an optimizer",

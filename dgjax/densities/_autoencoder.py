@@ -254,7 +254,8 @@ def noise_of_rows(keys: Key[Array, " n"], latent_dim: int, dtype: Any) -> Any:
 def _digest(x):
     """A number that a row's cells make, whatever their zeros' signs and the bits of their NaN."""
     cells = jnp.where(jnp.isnan(x), jnp.inf, x + 0)
-    words = jax.lax.bitcast_convert_type(cells, jnp.uint32).reshape(len(x), -1)
+    words = jax.lax.bitcast_convert_type(cells, jnp.uint32)
+    words = words.reshape(len(x), words.size // max(len(x), 1))
     # Knuth's multiplicative hashing: odd factors that have nothing in common.
     factors = jnp.arange(1, 2 * words.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(2654435761)
     mixed = (words ^ (words >> 15)) * factors
