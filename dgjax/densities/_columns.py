@@ -53,7 +53,7 @@ class Columns:
     started = _shared.started
     as_model = _shared.as_model
 
-    def _parts(self, x: Array) -> list[tuple[Density, Array]]:
+    def _parts(self, x: Array) -> list[tuple[Any, Array]]:
         return [(b, x[:, jnp.array(c)]) for b, c in zip(self.blocks, self.columns or (), strict=True)]
 
     def _joined(self, parts: list[Array]) -> Array:
