@@ -183,6 +183,33 @@ def test_derivatives_are_the_references(family, x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), grad, expected)
 
 
+def signed_scores(labels):
+    """A function of scores whose derivatives by them are of either sign, of a form, and its arguments."""
+    x, y, weights, _, *parameters = problem("gaussian", labels, 0.2, "float64", n=40, d=3)
+    signs = (weights * jnp.where(y > 0, -1, 1))[:, None, None]
+    return lambda form: lambda *arguments: (signs * jnp.tanh(form(*arguments) / 10)).sum(), (x, *parameters)
+
+
+@pytest.mark.parametrize("labels", [(3, 1), pytest.param((1, 3), marks=pytest.mark.slow)])
+def test_the_gradient_of_gaussians_is_the_references_for_counts_of_either_sign(labels, x64):
+    value, arguments = signed_scores(labels)
+    gradients = [jax.grad(value(f), argnums=(0, 1, 2)) for f in (kernels.gaussian, kernels.gaussian.reference)]
+    grad, expected = (jax.jit(one)(*arguments) for one in gradients)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), grad, expected)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_gaussians_is_one_to_map_and_to_differentiate(x64):
+    value, (x, mean, L) = signed_scores((3, 1))
+    of_factor = jax.grad(value(kernels.gaussian), argnums=2)
+    several = jnp.stack([mean, mean + 1])
+    together = jax.vmap(of_factor, in_axes=(None, 0, None))(x, several, L)
+    np.testing.assert_allclose(together, [of_factor(x, one, L) for one in several], rtol=1e-9, atol=1e-9)
+    forms = kernels.gaussian, kernels.gaussian.reference
+    curvature, expected = (jax.hessian(value(form), argnums=1)(x, mean, L) for form in forms)
+    np.testing.assert_allclose(curvature, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(("precision", "handled"), [("float16", False), ("float32", True)])
 def test_what_no_handler_was_written_for_goes_to_the_reference(precision, handled):
     mean = jnp.zeros((2, 3), precision)

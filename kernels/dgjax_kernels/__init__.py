@@ -55,9 +55,10 @@ multinomial_expectation = Op(_rows.multinomial_expectation, _cpu.worthwhile, cpu
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
-gaussian               = Op(_gaussian.scores, _cpu.supported, cpu=_cpu.gaussian_scores)
 gaussian_conditional   = Op(_gaussian.conditional)
 gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gaussian_statistics)
+gaussian               = Op(_gaussian.scores, _cpu.supported, _gaussian.backward(gaussian_statistics),
+                            cpu=_cpu.gaussian_scores)
 gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
 logistic_gradient      = Op(_logistic.gradient, _cpu.worthwhile, cpu=_cpu.logistic_gradient)
 logistic_curvature     = Op(_logistic.curvature, _cpu.worthwhile, cpu=_cpu.logistic_curvature)

@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,12 +39,17 @@ class Op(Generic[P, T]):
     """Runs `fast[platform]` where there is one and `reference` elsewhere.
 
     A fast form is for arguments that are `supported`, or that it supports by itself: `cuda=When(supported, form)`. The
-    platform is chosen when the program is lowered, never by Python asking for the backend. The derivative is always the
-    reference's, so a fast form is forward-only code.
+    platform is chosen when the program is lowered, never by Python asking for the backend. A fast form is forward-only
+    code: the derivative is the reference's, or in reverse what `backward(arguments, perturbed, cotangent)` gives for
+    each argument, where a gradient is worth a kernel. There is then no derivative forwards, but over one in reverse.
     """
 
     def __init__(
-        self, reference: Callable[P, T], supported: Callable[..., bool] | None = None, **fast: Callable[P, T] | When
+        self,
+        reference: Callable[P, T],
+        supported: Callable[..., bool] | None = None,
+        backward: Callable[..., tuple[Any, ...]] | None = None,
+        **fast: Callable[P, T] | When,
     ) -> None:
         forms = {
             platform: own if isinstance(own, When) else When(supported or _any, own) for platform, own in fast.items()
@@ -51,6 +57,7 @@ class Op(Generic[P, T]):
         self.reference = full_precision(reference)
         self.fast: dict[str, Callable[P, T]] = {platform: own.form for platform, own in forms.items()}
         self.supported = {platform: own.supported for platform, own in forms.items()}
+        self.backward = None if backward is None else full_precision(backward)
         self.__doc__ = reference.__doc__
         self._calls: dict[tuple[str, ...], Callable[P, T]] = {(): self.reference}
 
@@ -60,8 +67,13 @@ class Op(Generic[P, T]):
         platforms = tuple(platform for platform, supported in self.supported.items() if supported(*args))
         if platforms not in self._calls:
             fast = {platform: self.fast[platform] for platform in platforms}
-            self._calls[platforms] = full_precision(_with_derivative_of(self.reference, fast))
+            self._calls[platforms] = full_precision(self._differentiable(fast))
         return self._calls[platforms](*args, **kwargs)
+
+    def _differentiable(self, fast: dict[str, Callable[P, T]]) -> Callable[P, T]:
+        if self.backward is None:
+            return _with_derivative_of(self.reference, fast)
+        return _with_backward(self.reference, fast, self.backward)
 
 
 def _any(*_: Any) -> bool:
@@ -87,4 +99,25 @@ def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T
     def _(primals, tangents):
         return call(*primals), jax.jvp(reference, primals, tangents)[1]
 
+    return call
+
+
+def _with_backward(
+    reference: Callable[P, T], fast: dict[str, Callable[P, T]], backward: Callable[..., tuple[Any, ...]]
+) -> Callable[P, T]:
+    forwards = _with_derivative_of(reference, fast)  # what is differentiated again goes forwards first
+    call = jax.custom_vjp(forwards)
+
+    def forward(*given):
+        args = tuple(one.value for one in given)
+        # As structure, for leaves may come back as arrays.
+        return forwards(*args), (args, tuple(() if one.perturbed else None for one in given))
+
+    def back(saved, cotangent):
+        args, perturbed = saved
+        if isinstance(cotangent, SymbolicZero):
+            return tuple(map(jnp.zeros_like, args))
+        return backward(args, tuple(one is not None for one in perturbed), cotangent)
+
+    call.defvjp(forward, back, symbolic_zeros=True)
     return call

@@ -12,6 +12,9 @@ transformation of L's reordered rows, so no covariance is ever formed and its co
 complete row F is L.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -92,6 +95,34 @@ def expectation(
         return value, statistics(x, c.reshape(joint.shape), mean, L)
 
     return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
+
+
+def backward(statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
+    """What reaches x, the means and L from counts c of the scores: sums that EM needs too, from the same pass.
+
+    d log p(x_observed) = E[d log p(x) | x_observed], which gives a mean L^-T u, and L the lower part of
+    L^-T (u u^T - I). Source: Fisher's identity, as in Dempster, Laird and Rubin (1977), discussion.
+    """
+
+    def back(arguments, perturbed, c):
+        x, mean, L = arguments
+        total, first, second = _of_either_sign(statistics, x, c, mean, L)
+        spread = second - total.sum(-1)[:, None, None] * jnp.eye(x.shape[1], dtype=x.dtype)
+        W = jnp.swapaxes(triangular.inverse(L), 1, 2)
+        of_x = jax.vjp(lambda x: scores(x, mean, L), x)[1](c)[0] if perturbed[0] else jnp.zeros_like(x)
+        return of_x, jnp.einsum("gde,gme->gmd", W, first), jnp.tril(W @ spread)
+
+    return back
+
+
+def _of_either_sign(statistics, x, c, mean, L):
+    """Counts as they come in reverse may be negative: those of the two signs apart."""
+
+    def apart():
+        parts = [statistics(x, jnp.maximum(own, 0), mean, L) for own in (c, -c)]
+        return jax.tree.map(jnp.subtract, *parts)
+
+    return jax.lax.cond((c < 0).any(), apart, lambda: statistics(x, c, mean, L))
 
 
 def _by_pattern(incomplete, complete, x, *arguments):
