@@ -266,7 +266,15 @@ def as_model(model: Any) -> Any:
 def model_and_rows(
     model: Any, x: ArrayLike, lengths: Any = None, looked: kernels.ColumnSummary | None = None
 ) -> tuple[Any, Rows]:
-    """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling."""
+    """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling.
+
+    Rows that are known are looked at even where the model is traced.
+    """
+    with jax.ensure_compile_time_eval():
+        return _model_and_rows(model, x, lengths, looked)
+
+
+def _model_and_rows(model, x, lengths, looked):
     lifted = as_model(model)
     if is_sequential(lifted):
         sequences = as_sequences(x, lengths, lifted.num_features)

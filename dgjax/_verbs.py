@@ -168,6 +168,7 @@ def num_parameters(model: Any) -> int:
 
 
 def require_generative(model: Any) -> Any:
+    """The model, lifted from a bare density if it is one; raises for a discriminative one."""
     lifted = _checks.as_model(model)
     if not lifted.generative:
         raise ValueError(

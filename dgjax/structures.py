@@ -136,9 +136,9 @@ class Chain:
         """The most probable path; -1, unknown, beyond the length and where none is possible."""
         return kernels.chain_mode(*self._potentials())
 
-    def sample(self, key: Key[Array, ""]) -> Int[Array, "n t"]:
-        """A path drawn for each sequence; -1 beyond the length and where none is possible."""
-        return kernels.chain_sample(key, *self._potentials())
+    def sample(self, key: Key[Array, ""], y: Int[Array, "n t"] | None = None) -> Int[Array, "n t"]:
+        """A path drawn for each sequence, of those that y allows; -1 beyond the length and where none is possible."""
+        return kernels.chain_sample(key, *self._potentials(y))
 
     def entropy(self) -> Float[Array, " n"]:
         """Of p(y | x), in nats."""

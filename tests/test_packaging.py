@@ -41,7 +41,7 @@ def test_import_changes_no_setting_and_loads_no_extra():
         "before = dict(jax.config.values), list(logging.getLogger().filters)\n"
         "import dgjax, dgjax_kernels\n"
         "assert before == (dict(jax.config.values), list(logging.getLogger().filters))\n"
-        "extras = {'pandas', 'sklearn', 'matplotlib', 'jinja2', 'pyarrow', 'typer'} & set(sys.modules)\n"
+        "extras = {'pandas', 'sklearn', 'matplotlib', 'jinja2', 'pyarrow', 'typer', 'numpyro'} & set(sys.modules)\n"
         "assert not extras, extras\n"
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])

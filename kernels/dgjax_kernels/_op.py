@@ -105,11 +105,11 @@ def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T
 def _with_backward(
     reference: Callable[P, T], fast: dict[str, Callable[P, T]], backward: Callable[..., tuple[Any, ...]]
 ) -> Callable[P, T]:
-    forwards = _with_derivative_of(reference, fast)  # what is differentiated again goes forwards first
-    call = jax.custom_vjp(forwards)
+    forwards: Any = _with_derivative_of(reference, fast)  # what is differentiated again goes forwards first
+    call: Any = jax.custom_vjp(forwards)
 
-    def forward(*given):
-        args = tuple(one.value for one in given)
+    def forward(*given: Any):
+        args: Any = tuple(one.value for one in given)
         # As structure, for leaves may come back as arrays.
         return forwards(*args), (args, tuple(() if one.perturbed else None for one in given))
 

@@ -1,0 +1,235 @@
+"""Any model of the library as a NumPyro distribution: of its rows, or of their labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import ArrayLike
+from numpyro.distributions import Distribution, constraints
+from numpyro.distributions.util import validate_sample
+
+import dgjax_kernels as kernels
+from dgjax import _checks, _verbs
+from dgjax._types import Discriminative, Generative
+from dgjax.numpyro._batch import Arrangement, batch_of, one_of
+from dgjax.numpyro._support import OrMissing
+from dgjax.structures import Sequences
+
+
+class OfModel(Distribution):
+    """What both kinds share: a model, each leaf of which leads with axes of a batch, and what is known of each value.
+
+    `known` holds arrays that belong to single values: labels, lengths, rows. The batch is what all of these broadcast
+    to, read off their shapes, so that `jax.vmap` may add an axis to a distribution or take one away.
+    """
+
+    arg_constraints = {"model": constraints.dependent}
+    pytree_data_fields = ("model", "known")
+    pytree_aux_fields = ("_model_ranks", "_known_ranks", "has_enumerate_support")
+    model: Any
+    known: dict[str, Array | None]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # The parameters of a named distribution are views of the model, not leaves of their own.
+        cls.pytree_data_fields = cls.__dict__.get("pytree_data_fields", ())
+        super().__init_subclass__(**kwargs)
+
+    def __init__(
+        self,
+        model: Any,
+        batch_ndim: int,
+        event_shape: tuple[int, ...],
+        validate_args: bool | None,
+        **known: tuple[Array | None, int],
+    ) -> None:
+        self.model = model
+        self._model_ranks = tuple(jnp.ndim(leaf) - batch_ndim for leaf in jax.tree.leaves(model))
+        self.known = {name: value for name, (value, _) in sorted(known.items())}
+        self._known_ranks = tuple(rank for _, (value, rank) in sorted(known.items()) if value is not None)
+        super().__init__(self.batch_shape, event_shape, validate_args=validate_args)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        known = batch_of(self.known, self._known_ranks)
+        return jnp.broadcast_shapes(batch_of(self.model, self._model_ranks), known)
+
+    @property
+    def one(self) -> Any:
+        """One model of the batch, as shapes."""
+        return one_of(self.model, self._model_ranks)
+
+    @validate_sample
+    def log_prob(self, value: Any, intermediates: Any = None) -> Array:
+        del intermediates
+        shape = jnp.shape(value)[: jnp.ndim(value) - len(self.event_shape)]
+        return self._over(self._log_prob, jnp.broadcast_shapes(shape, self.batch_shape), value, len(self.event_shape))
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        shape = (*sample_shape, *self.batch_shape)
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        arrangement = Arrangement(shape, batch_of(self.model, self._model_ranks))
+        key = key if typed else jax.random.wrap_key_data(key)
+        keys = key if arrangement.num_models is None else jax.random.split(key, arrangement.num_models)
+        return self._over(self._sample, shape, jnp.zeros(shape), 0, keys)
+
+    def _over(self, fn: Callable[..., Array], shape: tuple[int, ...], value: Any, rank: int, *keys: Array) -> Array:
+        """fn(model, values, known, *keys) at once for all values that share a model."""
+        arrangement = Arrangement(shape, batch_of(self.model, self._model_ranks))
+        model = arrangement.model(self.model, self._model_ranks)
+        # Before anything is traced, so that values that are known are looked at, and found complete or not.
+        with jax.ensure_compile_time_eval():
+            value = arrangement.rows(jnp.asarray(value), (rank,))
+            known = arrangement.rows(self.known, self._known_ranks)
+        return arrangement.over(fn, model, value, known, *keys)
+
+    def _validate_sample(self, value: Any) -> Any:
+        """Values that can be looked at were, and refused by name."""
+        return True if _checks.is_concrete(value) else super()._validate_sample(value)
+
+    def _log_prob(self, model: Any, value: Array, known: Any) -> Array:
+        raise NotImplementedError
+
+    def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
+        raise NotImplementedError
+
+
+class Marginal(OfModel):
+    """p(x_observed) of a generative model: log p(x_observed) = log sum_y p(x_observed, y).
+
+    With `labels`, p(x_observed, y) for those that are given, -1 standing for the others, which are summed out: the
+    likelihood of partly labelled rows. Events are rows (d,), or of a chain sequences (t, d) of `num_steps` t, the first
+    `lengths` of which are there. A cell may be NaN; discrete columns are whole numbers held as floats, as everywhere.
+    `labels` () or (t,) and `lengths` () for each row or sequence of the batch; the leaves of `model` lead with
+    `batch_shape`.
+
+    Raises ValueError for a discriminative model, or a chain without a number of steps.
+    """
+
+    pytree_data_fields = ()
+
+    def __init__(
+        self,
+        model: Generative,
+        labels: ArrayLike | None = None,
+        *,
+        num_steps: int | None = None,
+        lengths: ArrayLike | None = None,
+        batch_shape: tuple[int, ...] = (),
+        validate_args: bool | None = None,
+    ) -> None:
+        lifted = _lifted(_verbs.require_generative, model, batch_shape)
+        labels, lengths = _ints(labels, "labels"), _ints(lengths, "lengths")
+        event = (lifted.num_features,)
+        if _checks.is_sequential(lifted):
+            event = (_num_steps(num_steps, labels), *event)
+        elif num_steps is not None or lengths is not None:
+            raise ValueError("num_steps and lengths are for models of sequences, and this is one of rows.")
+        known = {"labels": (labels, len(event) - 1), "lengths": (lengths, 0)}
+        super().__init__(lifted, len(batch_shape), event, validate_args, **known)
+
+    @property
+    def support(self) -> OrMissing:
+        return OrMissing(self.one.supports, steps=len(self.event_shape) == 2)
+
+    def _log_prob(self, model: Any, value: Array, known: Any) -> Array:
+        if known["labels"] is None:
+            return _verbs.log_prob(model, value, known["lengths"])
+        return _verbs.log_joint(model, value, known["labels"], known["lengths"])
+
+    def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
+        shape = (len(value), *self.event_shape[:-1])
+        labels = jnp.full(shape, -1) if known["labels"] is None else known["labels"]
+        if _checks.is_sequential(model):
+            lengths = jnp.full(len(value), shape[1]) if known["lengths"] is None else known["lengths"]
+            return _sequences(model, key, labels, lengths)
+        return _rows(model, key, labels)
+
+
+class Conditional(OfModel):
+    """p(y | x_observed) of any model, given rows: of a chain, of whole paths.
+
+    `x` (*batch, d), or of a chain (*batch, t, d) with `lengths` (*batch). Values are ints () or paths (t,); -1 is
+    unknown, summed out, and so counts for nothing. Those of rows can be enumerated. The leaves of `model` lead with
+    `batch_shape`.
+    """
+
+    pytree_data_fields = ()
+
+    def __init__(
+        self,
+        model: Generative | Discriminative,
+        x: ArrayLike,
+        lengths: ArrayLike | None = None,
+        *,
+        batch_shape: tuple[int, ...] = (),
+        validate_args: bool | None = None,
+    ) -> None:
+        lifted = _lifted(_checks.as_model, model, batch_shape)
+        rank = 2 if _checks.is_sequential(lifted) else 1
+        x = _checks.as_floats(x, "x")
+        if x.ndim < rank:
+            raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
+        known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}
+        self.has_enumerate_support = rank == 1
+        super().__init__(lifted, len(batch_shape), x.shape[-rank:-1], validate_args, **known)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.integer_interval(-1, self.one.num_labels - 1), self.event_dim)
+
+    def enumerate_support(self, expand: bool = True) -> Array:
+        if self.event_shape:
+            raise NotImplementedError("paths are too many to enumerate; log_prob sums over those of unknown steps, -1.")
+        labels = jnp.arange(self.one.num_labels)
+        labels = labels.reshape(-1, *[1] * len(self.batch_shape))
+        return jnp.broadcast_to(labels, (len(labels), *self.batch_shape)) if expand else labels
+
+    def _log_prob(self, model: Any, value: Array, known: Any) -> Array:
+        return _verbs.log_conditional(model, known["x"], value, known["lengths"])
+
+    def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
+        return _verbs.sample_labels(model, key, known["x"], known["lengths"])
+
+
+@kernels.compiled
+def _rows(model, key, labels):
+    key_y, key_x = jax.random.split(key)
+    drawn = jnp.where(labels < 0, model.sample_labels(key_y, labels.shape), labels)
+    return model.density.sample(key_x, (drawn,))
+
+
+@kernels.compiled
+def _sequences(model, key, labels, lengths):
+    key_y, key_x = jax.random.split(key)
+    dtype = jnp.result_type(*jax.tree.leaves(model))
+    nothing = Sequences(jnp.full((*labels.shape, model.num_features), jnp.nan, dtype), lengths)
+    path = model.potentials(nothing).sample(key_y, labels)
+    drawn = model.density.sample(key_x, (jnp.maximum(path, 0),))
+    return jnp.where((path >= 0)[..., None], drawn, jnp.nan)
+
+
+def _lifted(lift, model, batch_shape):
+    for _ in batch_shape:
+        lift = jax.vmap(lift)
+    return lift(model)
+
+
+def _ints(value, name):
+    if value is None:
+        return None
+    array = _checks.as_array(value, name, "whole numbers")
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"{name} must be ints; got dtype {array.dtype}.")
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(array)
+
+
+def _num_steps(num_steps, labels):
+    if num_steps is None and labels is None:
+        raise ValueError("num_steps is needed, for sequences may have any number of steps: type num_steps=x.shape[-2].")
+    steps = labels.shape[-1] if num_steps is None else _checks.as_count(num_steps, "num_steps")
+    if labels is not None and labels.shape[-1] != steps:
+        raise ValueError(f"labels must have shape (*batch, {steps}), one for each step; got shape {labels.shape}.")
+    return steps

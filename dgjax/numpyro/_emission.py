@@ -1,0 +1,252 @@
+"""The other way: a NumPyro distribution as a density of the library."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.distributions import Distribution, Independent, biject_to, constraints
+
+from dgjax._checks import is_concrete
+from dgjax._types import FINITE, At, Support
+from dgjax.densities import _shared
+from dgjax.priors import WrongPriorError
+
+CLOSED_FORM = (
+    "{} is a NumPyro distribution, and has no maximum in closed form for EM to take. It is fitted by gradient, from "
+    'its own parameters: type method="lbfgs", or an optimizer such as method=optax.adam(1e-2).'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What of a distribution is no parameter: its class, its labels and columns, and whether columns are independent.
+
+    `column_axis`: the last axis of the class's own batch is that of columns.
+    """
+
+    family: type[Distribution]
+    label_shape: tuple[int, ...]
+    num_features: int
+    by_cell: bool
+    column_axis: bool
+    supports: tuple[Support, ...]
+    discrete: bool
+
+    def constraint(self, name: str) -> Any:
+        return self.family.arg_constraints[name]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Emission:
+    """Rows of a NumPyro distribution: the density of a mixture's components, of classes, or of a chain's states.
+
+    `Emission.of(distribution)`, whose batch is the labels (*labels,) and whose event a row (d,), or a single cell ():
+    `dist.StudentT(df, loc, scale).to_event(1)` with loc (k, d). Parameters are held unconstrained, so that every step
+    of a gradient lands on a distribution, and whole numbers, as of trials, stay. NaN is marginalised where columns are
+    independent, and refused where they are not.
+    """
+
+    __no_type_check__ = True  # JAX puts anything in place of the fields
+
+    parameters: dict[str, Array]
+    form: Form = dataclasses.field(metadata={"static": True})
+
+    generative: ClassVar[Literal[True]] = True
+    expectation = _shared.expectation
+    as_model = _shared.as_model
+
+    @classmethod
+    def of(cls, distribution: Distribution) -> "Emission":
+        """The density of a distribution.
+
+        Raises ValueError for one whose event is not a row or a cell, or whose parameters limit each other.
+        """
+        base = distribution.base_dist if isinstance(distribution, Independent) else distribution
+        given = base.get_args()
+        if "scale_tril" in given:
+            given = {name: given[name] for name in given if name not in ("covariance_matrix", "precision_matrix")}
+        name = type(base).__name__
+        dependent = [own for own in given if constraints.is_dependent(type(base).arg_constraints[own])]
+        if len(distribution.event_shape) > 1 or dependent or not given:
+            raise ValueError(
+                "Emission.of expects a distribution with parameters of its own, whose event is a row (d,) or a cell () "
+                f"and whose batch is the labels; got a {name} with event {distribution.event_shape}"
+                + (f" and {dependent[0]} limited by another parameter." if dependent else ".")
+            )
+        by_cell = not base.event_shape
+        num_features = distribution.event_shape[0] if distribution.event_shape else 1
+        support = _support(base.support, by_cell)
+        form = Form(
+            type(base),
+            distribution.batch_shape,
+            num_features,
+            by_cell,
+            by_cell and len(distribution.event_shape) == 1,
+            (support,) * num_features,
+            bool(base.is_discrete),
+        )
+        return cls(
+            {own: _unconstrained(form.constraint(own), jnp.asarray(value)) for own, value in given.items()}, form
+        )
+
+    @property
+    def distribution(self) -> Any:
+        """With the parameters as they now are."""
+        natural = {name: _natural(self.form.constraint(name), value) for name, value in self.parameters.items()}
+        base = self.form.family(**natural, validate_args=False)
+        return base.to_event(1) if self.form.column_axis else base
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.form.label_shape
+
+    @property
+    def num_features(self) -> int:
+        return self.form.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return int(np.prod(self.label_shape)) * self.num_features
+
+    score_cost = row_cost
+
+    @property
+    def num_parameters(self) -> int:
+        free = [v.size for name, v in self.parameters.items() if not self.form.constraint(name).is_discrete]
+        return sum(free)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.form.supports
+
+    def scores(self, x: Array) -> Array:
+        x = x.reshape(len(x), *[1] * len(self.label_shape), self.num_features)
+        missing, distribution = jnp.isnan(x), self.distribution
+        base = distribution.base_dist if self.form.column_axis else distribution
+        cells = x if self.form.column_axis or not self.form.by_cell else x[..., 0]
+        value = jnp.where(jnp.isnan(cells), base.support.feasible_like(jnp.zeros_like(cells)), cells)
+        logs = base.log_prob(value.astype(int) if self.form.discrete else value)
+        if self.form.by_cell:
+            logs = jnp.where(jnp.isnan(cells), 0, logs)
+            return logs.sum(-1) if self.form.column_axis else logs
+        return jnp.where(missing.any(-1), jnp.where(missing.all(-1), 0, jnp.nan), logs)
+
+    def sample(self, key: Array, at: At) -> Array:
+        shape = jnp.shape(at[0])
+        draws = jnp.asarray(self.distribution.sample(key, shape)).reshape(-1, *self.label_shape, self.num_features)
+        picked = draws[(jnp.arange(len(draws)), *(own.reshape(-1) for own in at))]
+        return picked.reshape(*shape, self.num_features).astype(self._dtype)
+
+    def sample_missing(self, keys: Array, x: Array, at: At) -> Array:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
+
+    def impute(self, x: Array, posterior: Array) -> Array:
+        if self.form.discrete:
+            raise ValueError(
+                f"impute has no most probable value of a {self.form.family.__name__}; draw one with "
+                "dgjax.sample_missing(model, key, x)."
+            )
+        mean = jnp.broadcast_to(self.distribution.mean.reshape(*self.label_shape, -1), (*self.label_shape, x.shape[1]))
+        return _shared.fill(x, _shared.rows_by_labels(posterior) @ _shared.flat(mean, self.label_shape))
+
+    def marginal(self, columns: tuple[int, ...]) -> "Emission":
+        if not self.form.column_axis:
+            raise ValueError(f"marginal needs independent columns; those of a {self.form.family.__name__} are not.")
+        picked = jnp.array(columns)
+
+        def of(name, value):
+            constraint = self.form.constraint(name)
+            natural = _natural(constraint, value)
+            axis = natural.ndim - constraint.event_dim - 1
+            whole = axis >= 0 and natural.shape[axis] == self.num_features
+            return _unconstrained(constraint, jnp.take(natural, picked, axis)) if whole else value
+
+        supports = tuple(self.supports[c] for c in columns)
+        form = dataclasses.replace(self.form, num_features=len(columns), supports=supports)
+        return Emission({name: of(name, value) for name, value in self.parameters.items()}, form)
+
+    def discriminative(self) -> tuple[Array, "Emission"]:
+        """Its own scores, of which any function of the row is one."""
+        return jnp.zeros(self.label_shape, self._dtype), self
+
+    def penalty(self) -> Array:
+        """Sum of squared parameters, unconstrained."""
+        return jnp.sum(jnp.stack([(value**2).sum() for value in self.parameters.values()]))
+
+    def statistics(self, x: Array, counts: Array) -> Any:
+        del x, counts
+        raise ValueError(CLOSED_FORM.format(self.form.family.__name__))
+
+    def maximum(self, statistics: Any, prior: Any = None) -> "Emission":
+        raise ValueError(CLOSED_FORM.format(self.form.family.__name__))
+
+    def started(self, key: Array, x: Array, counts: Array) -> "Emission":
+        raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: type num_restarts=1.")
+
+    def settled(self, before: "Emission") -> Array:
+        return _shared.settled(self, before)
+
+    def log_prior(self, prior: Any) -> Array:
+        if prior is not None:
+            raise WrongPriorError(
+                f"prior of {self.form.family.__name__}, a NumPyro distribution, must be None; got a "
+                f"{type(prior).__name__}. For priors of its parameters, write the model in NumPyro."
+            )
+        return jnp.zeros((), self._dtype)
+
+    def weak_prior(self, x: Array, strength: Any) -> None:
+        """A flat one: there is no conjugate prior."""
+        return
+
+    @property
+    def _dtype(self) -> Any:
+        return jnp.result_type(*self.parameters.values())
+
+
+def as_density(emission: Any, name: str = "emission") -> Any:
+    """A density of the library, or a NumPyro distribution as one."""
+    if isinstance(emission, Distribution):
+        return Emission.of(emission)
+    if not hasattr(type(emission), "statistics"):
+        raise ValueError(
+            f"{name} must be a density, such as dgjax.Gaussian(mean, scale_tril), or a NumPyro distribution with a "
+            f"batch of labels; got a {type(emission).__name__}."
+        )
+    return emission
+
+
+def _unconstrained(constraint, value):
+    if constraint.is_discrete:
+        return value.astype(jnp.result_type(float))
+    value = value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
+    return biject_to(constraint).inv(value)
+
+
+def _natural(constraint, value):
+    """Whole numbers are no parameters: they have no gradient."""
+    return jax.lax.stop_gradient(value) if constraint.is_discrete else biject_to(constraint)(value)
+
+
+def _support(constraint, by_cell):
+    """A column's, as far as its limits are known and are those of all labels."""
+    whole = constraint.is_discrete
+    low, high = (_limit(constraint, name, sign) for name, sign in (("lower_bound", -1), ("upper_bound", 1)))
+    low, high = (0.0, 1.0) if isinstance(constraint, type(constraints.boolean)) else (low, high)
+    limits = [f"{'from' if i == 0 else 'to'} {v:g}" for i, v in enumerate((low, high)) if np.isfinite(v)]
+    number = "a whole number" if whole else "a finite number"
+    words = " ".join([number, *limits]) if by_cell else f"{number}; its columns cannot be marginalised"
+    if (low, high, whole, by_cell) == (-np.inf, np.inf, False, True):
+        return FINITE
+    return Support(words, low, high, whole, missing=by_cell)
+
+
+def _limit(constraint, name, sign):
+    bound = getattr(constraint, name, None)
+    if bound is None or not is_concrete(bound):
+        return sign * np.inf
+    values = np.asarray(bound)
+    return float(values.max() if sign > 0 else values.min())

@@ -1,0 +1,376 @@
+"""Distributions by name, with parameters as NumPyro's users expect them.
+
+Each is the adapter on a model that its parameters make, and they are views of that model.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+from numpyro.distributions.util import cholesky_of_inverse
+
+from dgjax import _checks
+from dgjax._pytree import noun, static
+from dgjax._types import FINITE, Support
+from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.models import HiddenMarkov as HiddenMarkovModel, LinearChainCRF as LinearChainCRFModel
+from dgjax.numpyro._adapter import Conditional, Marginal
+from dgjax.numpyro._emission import as_density
+from dgjax.numpyro._parameters import (
+    Logs,
+    checked,
+    each,
+    log_weights,
+    lower_cholesky,
+    positive,
+    real,
+    simplex,
+    together,
+    unit,
+)
+
+P_LOGITS = ("probs", "logits")
+
+
+class GaussianMixture(Marginal):
+    """A mixture of normal rows with missing cells: log p(x) = log sum_k probs_k N(x_observed; loc_k, L_k L_k^T).
+
+    `probs` (*batch, k), or `logits`; `loc` (*batch, k, d); `scale_tril` L (*batch, k, d, d), or (d, d) for one that all
+    components share. Events are rows (d,), NaN where a cell is missing.
+
+    Raises ValueError for parameters of a wrong shape, or outside their limits.
+    """
+
+    arg_constraints = {"probs": simplex, "loc": each(real, 2), "scale_tril": each(lower_cholesky)}
+
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        loc: ArrayLike | None = None,
+        scale_tril: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        owner, tied = "GaussianMixture", np.ndim(scale_tril) == 2  # type: ignore[arg-type]
+        weights = log_weights(owner, probs, logits, P_LOGITS), 1
+        mean = checked(owner, "loc", _needed(owner, loc=loc), each(real, 2)), 2
+        factor = checked(owner, "scale_tril", _needed(owner, scale_tril=scale_tril), each(lower_cholesky, 1 - tied))
+        model, ndim = together(lambda w, m, L: Mixture(w, Gaussian(m, L)), weights, mean, (factor, 3 - tied))
+        super().__init__(model, batch_shape=_batch(model, ndim), validate_args=validate_args)
+
+    @property
+    def probs(self) -> Array:
+        return jax.nn.softmax(self.model.log_weights, axis=-1)
+
+    @property
+    def loc(self) -> Array:
+        return self.model.density.mean
+
+    @property
+    def scale_tril(self) -> Array:
+        L = jnp.tril(self.model.density.scale_tril)
+        return jnp.broadcast_to(L if L.ndim > self.loc.ndim else L[..., None, :, :], (*self.loc.shape, L.shape[-1]))
+
+
+class GenerativeClassifier(Marginal):
+    """Rows of k classes: p(x_observed, y) where `labels` are given, summed over y where they are -1, unknown.
+
+    `probs` (*batch, k), or `logits`; `density` of a row given its class: one of the library with labels (k,), or a
+    NumPyro distribution with a batch (k,) of rows. `labels` () for each row of the batch: those of x (n, d) are (n,).
+    `Conditional(classifier.model, x)` is the distribution of new labels.
+    """
+
+    arg_constraints = {"probs": simplex}
+
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        density: Any = None,
+        labels: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        owner = "GenerativeClassifier"
+        of_class = as_density(_needed(owner, density=density), "density")
+        weights = log_weights(owner, probs, logits, P_LOGITS), 1
+        model, ndim = together(lambda w: Mixture(w, of_class), weights)
+        super().__init__(model, labels, batch_shape=_batch(model, ndim), validate_args=validate_args)
+
+    probs = GaussianMixture.probs
+
+
+class HiddenMarkov(Marginal):
+    """A hidden Markov model, its states summed out: log p(x) = log sum_y p(y) prod_s p(x_s_observed | y_s).
+
+    `initial_probs` (*batch, k) and `transition_probs` (*batch, k, k), from row to column, or their logits; zeros stay
+    zeros. `emission`: a density of the library with labels (k,), or a NumPyro distribution with a batch (k,). Events
+    are sequences (t, d) of `num_steps` t, the first `lengths` of which are there; cells and whole steps may be NaN.
+    `states` (t,) that are known, -1 for others: the likelihood is then p(x, states).
+    """
+
+    arg_constraints = {"initial_probs": simplex, "transition_probs": each(simplex)}
+
+    def __init__(
+        self,
+        initial_probs: ArrayLike | None = None,
+        transition_probs: ArrayLike | None = None,
+        emission: Any = None,
+        num_steps: int | None = None,
+        *,
+        initial_logits: ArrayLike | None = None,
+        transition_logits: ArrayLike | None = None,
+        states: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        owner = "HiddenMarkov"
+        density = as_density(_needed(owner, emission=emission))
+        start = log_weights(owner, initial_probs, initial_logits, ("initial_probs", "initial_logits")), 1
+        names = "transition_probs", "transition_logits"
+        moves = log_weights(owner, transition_probs, transition_logits, names, ndim=1), 2
+        model, ndim = together(lambda a, A: HiddenMarkovModel(a, A, density), start, moves)
+        options = {"num_steps": num_steps, "lengths": lengths, "validate_args": validate_args}
+        super().__init__(model, states, batch_shape=_batch(model, ndim), **options)
+
+    @property
+    def initial_probs(self) -> Array:
+        return jax.nn.softmax(self.model.log_initial, axis=-1)
+
+    @property
+    def transition_probs(self) -> Array:
+        return jax.nn.softmax(self.model.log_transition, axis=-1)
+
+
+class LinearChainCRF(Conditional):
+    """Paths of k states: log p(y) = initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s scores_{s, y_s} - log Z.
+
+    `initial` (*batch, k), `transition` (*batch, k, k), from row to column, minus infinity where a move is impossible,
+    `scores` (*batch, t, k), any function of what is known of the steps, with `lengths` (*batch). Steps whose state is
+    -1 are summed out, as are those beyond the length.
+    """
+
+    arg_constraints = {"initial": Logs(), "transition": each(Logs())}
+
+    def __init__(
+        self,
+        initial: ArrayLike,
+        transition: ArrayLike,
+        scores: ArrayLike,
+        lengths: ArrayLike | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        owner = "LinearChainCRF"
+        start, moves = (
+            checked(owner, "initial", initial, Logs()),
+            checked(owner, "transition", transition, each(Logs())),
+        )
+        itself = Itself(start.shape[-1])
+        model, ndim = together(lambda a, A: LinearChainCRFModel(a, A, itself), (start, 1), (moves, 2))
+        super().__init__(model, scores, lengths, batch_shape=_batch(model, ndim), validate_args=validate_args)
+
+    @property
+    def initial(self) -> Array:
+        return self.model.initial
+
+    @property
+    def transition(self) -> Array:
+        return self.model.transition
+
+
+@noun
+class Itself:
+    """Scores that are the row: s(x, y) = x_y."""
+
+    num_labels: int = static()
+
+    row_cost = 1
+    num_parameters = 0
+    supports: tuple[Support, ...] = static(default=(FINITE,))
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return (self.num_labels,)
+
+    @property
+    def num_features(self) -> int:
+        return self.num_labels
+
+    def scores(self, x: Array) -> Array:
+        return x
+
+    def penalty(self) -> Array:
+        return jnp.zeros(())
+
+
+class OfOne(Marginal):
+    """Rows of one density, in which NaN is marginalised."""
+
+    def _of_density(self, validate_args: bool | None, build: Any, *parameters: tuple[Array, int]) -> None:
+        one = lambda *arrays: Mixture.of_one(build(*(array[None] for array in arrays)))  # noqa: E731
+        model, ndim = together(one, *parameters)
+        Marginal.__init__(self, model, batch_shape=_batch(model, ndim), validate_args=validate_args)
+
+    def _of_label(self, name: str, rank: int) -> Array:
+        """A parameter of the density, without the axis of its one label."""
+        return getattr(self.model.density, name).squeeze(-rank - 1)
+
+
+class NaNMultivariateNormal(OfOne):
+    """Normal rows (d,) with missing cells: N(x_observed; loc_observed, covariance_observed).
+
+    `loc` (*batch, d) and one of `covariance_matrix`, `precision_matrix`, `scale_tril` (*batch, d, d).
+    """
+
+    arg_constraints = {"loc": each(real), "scale_tril": lower_cholesky}
+
+    def __init__(
+        self,
+        loc: ArrayLike,
+        covariance_matrix: ArrayLike | None = None,
+        precision_matrix: ArrayLike | None = None,
+        scale_tril: ArrayLike | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        owner = "NaNMultivariateNormal"
+        if sum(one is not None for one in (covariance_matrix, precision_matrix, scale_tril)) != 1:
+            raise ValueError(f"{owner} takes one of covariance_matrix, precision_matrix and scale_tril.")
+        if covariance_matrix is not None:
+            scale_tril = jnp.linalg.cholesky(jnp.asarray(covariance_matrix))
+        elif precision_matrix is not None:
+            scale_tril = cholesky_of_inverse(jnp.asarray(precision_matrix))
+        L = checked(owner, "scale_tril", _needed(owner, scale_tril=scale_tril), lower_cholesky), 2
+        self._of_density(validate_args, Gaussian, (checked(owner, "loc", loc, each(real)), 1), L)
+
+    @property
+    def loc(self) -> Array:
+        return self._of_label("mean", 1)
+
+    @property
+    def scale_tril(self) -> Array:
+        return self._of_label("scale_tril", 2)
+
+
+class NaNNormal(OfOne):
+    """Rows (d,) of independent normal cells, some missing. `loc` (*batch, d), `scale` (*batch, d)."""
+
+    arg_constraints = {"loc": each(real), "scale": each(positive)}
+
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, *, validate_args: bool | None = None) -> None:
+        mean, spread = (
+            checked("NaNNormal", "loc", loc, each(real)),
+            checked("NaNNormal", "scale", scale, each(positive)),
+        )
+        mean, spread = jnp.broadcast_arrays(mean, spread)
+        self._of_density(validate_args, DiagonalGaussian, (mean, 1), (jnp.log(spread), 1))
+
+    loc = NaNMultivariateNormal.loc
+
+    @property
+    def scale(self) -> Array:
+        return jnp.exp(self._of_label("log_scale", 1))
+
+
+class NaNBernoulli(OfOne):
+    """Rows (d,) of independent cells 0 or 1, some missing. `probs` (*batch, d), or `logits`."""
+
+    arg_constraints = {"probs": each(unit)}
+
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if (probs is None) == (logits is None):
+            raise ValueError("NaNBernoulli takes one of probs and logits.")
+        if probs is not None:
+            p = checked("NaNBernoulli", "probs", probs, each(unit))
+            logits = jnp.log(p) - jnp.log1p(-p)
+        else:
+            logits = checked("NaNBernoulli", "logits", logits, each(real))  # type: ignore[arg-type]
+        self._of_density(validate_args, Bernoulli, (jnp.asarray(logits), 1))
+
+    @property
+    def logits(self) -> Array:
+        return self._of_label("logits", 1)
+
+    @property
+    def probs(self) -> Array:
+        return jax.nn.sigmoid(self.logits)
+
+
+class NaNCategorical(OfOne):
+    """Rows (d,) of independent categories from 0 to c - 1, some missing. `probs` (*batch, d, c), or `logits`."""
+
+    arg_constraints = {"probs": each(simplex)}
+
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        logs = log_weights("NaNCategorical", probs, logits, P_LOGITS, ndim=1)
+        self._of_density(validate_args, Categorical, (logs, 2))
+
+    @property
+    def probs(self) -> Array:
+        return jax.nn.softmax(self._of_label("logits", 2), axis=-1)
+
+
+class NaNPoisson(OfOne):
+    """Rows (d,) of independent counts, some missing. `rate` (*batch, d)."""
+
+    arg_constraints = {"rate": each(positive)}
+
+    def __init__(self, rate: ArrayLike, *, validate_args: bool | None = None) -> None:
+        self._of_density(validate_args, Poisson, (jnp.log(checked("NaNPoisson", "rate", rate, each(positive))), 1))
+
+    @property
+    def rate(self) -> Array:
+        return jnp.exp(self._of_label("log_rate", 1))
+
+
+class NaNMultinomial(OfOne):
+    """Counts (d,) of `total_count` draws, some missing; those observed are scored given their own total.
+
+    `total_count` is that of the rows drawn by `sample`; `probs` (*batch, d), or `logits`.
+    """
+
+    arg_constraints = {"probs": simplex}
+
+    def __init__(
+        self,
+        total_count: int = 1,
+        probs: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        total = _checks.as_count(total_count, "total_count", 0)
+        logs = log_weights("NaNMultinomial", probs, logits, P_LOGITS)
+        self._of_density(validate_args, lambda p: Multinomial(p, total), (logs, 1))
+
+    @property
+    def probs(self) -> Array:
+        return jax.nn.softmax(self._of_label("logits", 1), axis=-1)
+
+
+def _needed(owner, **parameter):
+    ((name, value),) = parameter.items()
+    if value is None:
+        raise ValueError(f"{owner} needs {name}.")
+    return value
+
+
+def _batch(model, ndim):
+    return jax.tree.leaves(model)[0].shape[:ndim]

@@ -1,0 +1,81 @@
+"""Parameters as NumPyro's users give them: checked, in one batch, and made into a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+from numpyro.distributions import constraints
+
+from dgjax import _checks
+from dgjax.numpyro._support import Logs
+
+simplex, positive, unit = constraints.simplex, constraints.positive, constraints.unit_interval
+real, lower_cholesky = constraints.real, constraints.lower_cholesky
+
+
+def each(constraint: Any, ndim: int = 1) -> Any:
+    """The same of `ndim` more axes."""
+    return constraints.independent(constraint, ndim)
+
+
+WORDS = {
+    type(simplex): "probabilities that add up to 1",
+    type(positive): "positive numbers",
+    type(unit): "probabilities",
+    type(real): "finite numbers",
+    type(lower_cholesky): "lower Cholesky factors",
+    Logs: "logarithms, minus infinity where impossible and something possible in each row",
+}
+
+
+def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
+    """A parameter as floats.
+
+    Raises ValueError for too few axes, or for values that can be looked at and lie outside the constraint.
+    """
+    array = _checks.as_floats(value, f"{owner}({name}=...)", "real numbers")
+    inner = constraint
+    while isinstance(inner, type(each(real))):
+        inner = inner.base_constraint
+    words = WORDS[type(inner)]
+    if array.ndim < constraint.event_dim:
+        raise ValueError(
+            f"{owner}({name}=...) must be {words}, with {constraint.event_dim} axes at least; got shape {array.shape}."
+        )
+    if _checks.is_concrete(array):
+        with jax.ensure_compile_time_eval():
+            inside = bool(np.all(constraint(array)))
+        if not inside:
+            raise ValueError(f"{owner}({name}=...) must be {words}; got {np.asarray(array)}.")
+    return array
+
+
+def log_weights(
+    owner: str, probs: ArrayLike | None, logits: ArrayLike | None, names: tuple[str, str], ndim: int = 0
+) -> Array:
+    """Logarithms of probabilities, of whichever of the two was given; `ndim` axes of distributions."""
+    if (probs is None) == (logits is None):
+        raise ValueError(
+            f"{owner} takes one of {names[0]} and {names[1]}; got {'neither' if probs is None else 'both'}."
+        )
+    if probs is None:
+        return checked(owner, names[1], logits, each(Logs(), ndim))  # type: ignore[arg-type]
+    p = checked(owner, names[0], probs, each(simplex, ndim))
+    # The gradient at a zero is that of a zero that stays.
+    return jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1)), -jnp.inf)
+
+
+def together(build: Callable[..., Any], *parameters: tuple[Array, int]) -> tuple[Any, int]:
+    """build(*parameters) for each of their batch, as one model, and the number of its batch axes.
+
+    Of each parameter (array, axes that are no batch).
+    """
+    batch = jnp.broadcast_shapes(*(array.shape[: array.ndim - rank] for array, rank in parameters))
+    arrays = [jnp.broadcast_to(array, (*batch, *array.shape[array.ndim - rank :])) for array, rank in parameters]
+    for _ in batch:
+        build = jax.vmap(build)
+    return build(*arrays), len(batch)
