@@ -88,6 +88,6 @@ def test_what_a_distribution_cannot_do_says_what_to_type():
         dgn.Emission.of(dist.Uniform(np.zeros(2), 1.0))
     with pytest.raises(ValueError, match="prior of StudentT, a NumPyro distribution, must be None"):
         dg.fit(start, x, method="lbfgs", prior=dg.priors.MixturePrior(None, dg.priors.Gamma(1.0, 1.0)))
+    trials = dgn.Emission.of(dist.Binomial(10, np.array([0.2, 0.7])))
     with pytest.raises(ValueError, match="column 0 expects a whole number from 0 to 10"):
-        trials = dgn.Emission.of(dist.Binomial(10, np.array([0.2, 0.7])))
         dg.log_prob(dg.Mixture(jnp.zeros(2), trials), [[11.0]])

@@ -5,6 +5,7 @@ parameters as NumPyro's do. Values may have missing cells (NaN), which are summe
 """
 
 from dgjax.numpyro._adapter import Conditional as Conditional, Marginal as Marginal
+from dgjax.numpyro._bayesian import Bayesian as Bayesian, bayesian as bayesian, proper_prior as proper_prior
 from dgjax.numpyro._emission import Emission as Emission
 from dgjax.numpyro._named import (
     GaussianMixture as GaussianMixture,

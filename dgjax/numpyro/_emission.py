@@ -89,15 +89,13 @@ class Emission:
             (support,) * num_features,
             bool(base.is_discrete),
         )
-        return cls(
-            {own: _unconstrained(form.constraint(own), jnp.asarray(value)) for own, value in given.items()}, form
-        )
+        return cls({own: unconstrained(form.constraint(own), jnp.asarray(value)) for own, value in given.items()}, form)
 
     @property
     def distribution(self) -> Any:
         """With the parameters as they now are."""
-        natural = {name: _natural(self.form.constraint(name), value) for name, value in self.parameters.items()}
-        base = self.form.family(**natural, validate_args=False)
+        values = {name: natural(self.form.constraint(name), value) for name, value in self.parameters.items()}
+        base = self.form.family(**values, validate_args=False)
         return base.to_event(1) if self.form.column_axis else base
 
     @property
@@ -160,10 +158,10 @@ class Emission:
 
         def of(name, value):
             constraint = self.form.constraint(name)
-            natural = _natural(constraint, value)
-            axis = natural.ndim - constraint.event_dim - 1
-            whole = axis >= 0 and natural.shape[axis] == self.num_features
-            return _unconstrained(constraint, jnp.take(natural, picked, axis)) if whole else value
+            whole = natural(constraint, value)
+            axis = whole.ndim - constraint.event_dim - 1
+            by_column = axis >= 0 and whole.shape[axis] == self.num_features
+            return unconstrained(constraint, jnp.take(whole, picked, axis)) if by_column else value
 
         supports = tuple(self.supports[c] for c in columns)
         form = dataclasses.replace(self.form, num_features=len(columns), supports=supports)
@@ -219,15 +217,16 @@ def as_density(emission: Any, name: str = "emission") -> Any:
     return emission
 
 
-def _unconstrained(constraint, value):
+def unconstrained(constraint: Any, value: Array) -> Array:
+    """A parameter as it is held: without limits, and whole numbers as they are."""
     if constraint.is_discrete:
         return value.astype(jnp.result_type(float))
     value = value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
     return biject_to(constraint).inv(value)
 
 
-def _natural(constraint, value):
-    """Whole numbers are no parameters: they have no gradient."""
+def natural(constraint: Any, value: Array) -> Array:
+    """A parameter as the distribution takes it. Whole numbers are none: they have no gradient."""
     return jax.lax.stop_gradient(value) if constraint.is_discrete else biject_to(constraint)(value)
 
 

@@ -1,0 +1,174 @@
+"""The posterior of any model's parameters."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import Array
+from numpy.typing import ArrayLike
+
+from dgjax import _checks, _starters, priors
+from dgjax.numpyro._adapter import Conditional, Marginal
+from dgjax.numpyro._sites import Place, draw
+
+M = TypeVar("M")
+Samples = Mapping[str, Any]
+
+
+def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
+    """A NumPyro model of data of which `model`, with unknown parameters, is the density: p(parameters) p(x, y).
+
+    `prior` from `dgjax.priors`, such as `proper_prior(model, x)`; None is flat on weights and probabilities, and
+    nothing elsewhere. `sites`: NumPyro distributions by the names of the sites, `{"density.mean": dist.Normal(0, 10)}`,
+    which come before the prior, or one distribution for all sites without a prior. Of `model` only shapes and zeros
+    count: what is impossible, at minus infinity, stays so.
+
+    Raises ValueError for a prior that is not the model's, or not proper, or for a site that is left without any.
+    """
+    lifted = _checks.as_model(model)
+    if not _checks.is_concrete(lifted):
+        raise ValueError(
+            "bayesian needs a model with values, whose zeros can be seen: call it outside of jit and grad."
+        )
+    bare = lifted is not model
+    prior = priors.MixturePrior(None, prior) if bare and prior is not None else prior
+    if prior is not None and hasattr(lifted, "log_prior"):
+        lifted.log_prior(prior)  # says what is wrong with it, in its own words
+    made = Bayesian(lifted, prior, sites, bare)
+    unknown = set(sites) - set(made.dims) if isinstance(sites, dict) else set()
+    if unknown:
+        raise ValueError(f"sites must be among {sorted(made.dims)}; got {sorted(unknown)}.")
+    return made
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bayesian(Generic[M]):
+    """What `bayesian` returns: a NumPyro model, for NUTS, guides and Predictive, and the way back from its samples.
+
+    Called with x (n, d), of sequences (n, t, d) with `lengths` (n,), and labels y, (n,) or (n, t), -1 where unknown: a
+    generative model has a site "x", a discriminative one, given x, a site "y". Without x, `num_rows`, and `num_steps`
+    of each sequence, draw from the prior.
+    """
+
+    template: Any
+    prior: Any
+    sites: Any
+    bare: bool
+
+    def __call__(
+        self,
+        x: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        *,
+        num_rows: int | None = None,
+        num_steps: int | None = None,
+    ) -> None:
+        model = self._draw(lambda name, prior, dims: numpyro.sample(name, prior))
+        x = None if x is None else _checks.as_floats(x, "x")
+        if x is None and (num_rows is None or not self.template.generative):
+            raise ValueError("x is needed, or of a generative model num_rows, to draw rows in its place.")
+        with numpyro.plate("rows", num_rows if x is None else len(x)):  # type: ignore[arg-type]
+            if not self.template.generative:
+                numpyro.sample("y", Conditional(model, x, lengths), obs=y)  # type: ignore[arg-type]
+                return
+            steps = {}
+            if _checks.is_sequential(self.template):
+                steps = {"num_steps": num_steps if x is None else np.shape(x)[1], "lengths": lengths}
+            numpyro.sample("x", Marginal(model, y, **steps), obs=x)
+
+    def _draw(self, site: Any) -> Any:
+        return draw(self.template, self.prior, Place("", site, self.sites))
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """The names of each site's axes: "component", or of a chain "state", is that of labels."""
+        names: dict[str, tuple[str, ...]] = {}
+
+        def site(name, prior, dims):
+            names[name] = dims
+            return prior.sample(jax.random.key(0))
+
+        jax.eval_shape(lambda: jax.tree.leaves(self._draw(site)))
+        return names
+
+    def model(self, samples: Samples) -> M:
+        """The model of each draw: its leaves lead with the axes of the samples, so that `jax.vmap` maps over them."""
+        names = list(self.dims)
+        own = {name: jnp.asarray(samples[name]) for name in names}
+        dims = self.dims[names[0]]
+        batch = own[names[0]].shape[: own[names[0]].ndim - len(dims)]
+
+        def one(own):
+            model = self._draw(lambda name, prior, dims: own[name])
+            return model.density if self.bare else model
+
+        for _ in batch:
+            one = jax.vmap(one)
+        return one(own)
+
+    def ordered(self, samples: Samples, by: str = "density.mean") -> dict[str, Array]:
+        """The samples with labels renumbered in each draw, so that the first column of the site `by` increases.
+
+        A mixture's likelihood is the same however its labels are numbered, and so is its posterior if the prior is:
+        this keeps the draws of one numbering, in place of all k! of them.
+
+        Raises ValueError if `by` is no site with labels.
+        """
+        dims, label = self.dims, "state" if _checks.is_sequential(self.template) else "component"
+        if by not in dims or dims[by][:1] != (label,):
+            labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]
+            raise ValueError(f"by must be one of {labelled}; got {by!r}.")
+        value = jnp.asarray(samples[by])
+        order = jnp.argsort(value[(..., *[0] * (len(dims[by]) - 1))], axis=-1)
+
+        def renumbered(name, value):
+            for place, axis in enumerate(dims.get(name, ())):
+                if axis in (label, f"{label}_to"):
+                    at = value.ndim - len(dims[name]) + place
+                    index = jnp.expand_dims(order, [i for i in range(order.ndim - 1, value.ndim) if i != at])
+                    value = jnp.take_along_axis(value, index, axis=at)
+            return value
+
+        return {name: renumbered(name, jnp.asarray(value)) for name, value in samples.items()}
+
+    def inference_data(self, mcmc: Any, order: str | None = None) -> Any:
+        """What ArviZ makes of a run of `numpyro.infer.MCMC`, axes by name; with `order`, labels in the order of a site.
+
+        Raises ModuleNotFoundError without ArviZ: `pip install "dgjax[bayes]"`.
+        """
+        import arviz
+
+        data = arviz.from_numpyro(mcmc, dims={name: list(axes) for name, axes in self.dims.items()})
+        if order is not None:
+            samples = {name: mcmc.get_samples(group_by_chain=True)[name] for name in self.dims}
+            for name, value in self.ordered(samples, order).items():
+                data.posterior[name] = data.posterior[name].copy(data=np.asarray(value))
+        return data
+
+
+def proper_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:
+    """A conjugate prior worth `strength` rows that look like the columns of x, which can be drawn from.
+
+    As `dgjax.weak_prior`, which is made for modes and may not be proper, but that the expected covariance, or variance,
+    is that of the columns: E[S] = scale / (degrees - d - 1), E[v] = rate / (shape - 1).
+    """
+    return _proper(_starters.weak_prior(model, x, strength, lengths=lengths), strength)
+
+
+def _proper(prior, strength):
+    if isinstance(prior, priors.NormalInverseWishart):
+        degrees = prior.mean.shape[-1] + 1 + strength
+        return dataclasses.replace(prior, degrees=jnp.asarray(degrees, prior.mean.dtype))
+    if isinstance(prior, priors.NormalInverseGamma):
+        cells = strength * (prior.mean.shape[-1] if prior.rate.shape[-1] == 1 else 1)
+        return dataclasses.replace(prior, shape=jnp.asarray(1 + cells / 2, prior.mean.dtype))
+    if isinstance(prior, priors.ColumnsPrior):
+        return priors.ColumnsPrior(tuple(_proper(block, strength) for block in prior.blocks))
+    if isinstance(prior, priors.MixturePrior | priors.HiddenMarkovPrior):
+        return dataclasses.replace(prior, density=_proper(prior.density, strength))
+    return prior
