@@ -217,10 +217,19 @@ def _prior(model, x, weights, prior):
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
         rows, _, counted = _in_rows(x, weights, weights)
         return weak_prior(model, jnp.where(counted[:, None] > 0, rows, jnp.nan), 1.0)
+    return checked_prior(model, prior, x.dtype)
+
+
+def checked_prior(model: Any, prior: Any, dtype: Any) -> Any:
+    """The prior in this precision.
+
+    Raises ValueError if it is none of the model's.
+    """
     if prior is not None:
         try:
             if jax.tree_util.all_leaves([prior]):
                 model.log_prior(prior)  # says that it is none, in its own words
+            prior = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(dtype), prior)
             jax.eval_shape(_log_prior, model, prior)
         except WrongPriorError:
             raise
@@ -229,7 +238,7 @@ def _prior(model, x, weights, prior):
                 f"prior does not fit the model: its parameters must broadcast over the model's labels and columns "
                 f"({error}). dgjax.weak_prior(model, x) makes one that does."
             ) from None
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), prior)
+    return prior
 
 
 def _method(model, method, blend, prior, l2, n=0):

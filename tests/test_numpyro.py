@@ -16,7 +16,7 @@ import dgjax as dg
 import dgjax.numpyro as dgn
 
 pytestmark = pytest.mark.xdist_group("numpyro")
-QUICK = "GaussianMixture", "HiddenMarkov"
+QUICK = ("GaussianMixture",)
 DRAWS = 2_000
 
 every = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpyro
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _starters, priors
+from dgjax import _checks, _fit, _starters, priors
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -31,17 +31,16 @@ def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
     """
     lifted = _checks.as_model(model)
     if not _checks.is_concrete(lifted):
-        raise ValueError(
-            "bayesian needs a model with values, whose zeros can be seen: call it outside of jit and grad."
-        )
+        raise ValueError("bayesian needs a model with values, whose zeros can be seen: call it outside of jit.")
     bare = lifted is not model
     prior = priors.MixturePrior(None, prior) if bare and prior is not None else prior
-    if prior is not None and hasattr(lifted, "log_prior"):
-        lifted.log_prior(prior)  # says what is wrong with it, in its own words
+    if lifted.generative:
+        prior = _fit.checked_prior(lifted, prior, jnp.result_type(*jax.tree.leaves(lifted)))
     made = Bayesian(lifted, prior, sites, bare)
-    unknown = set(sites) - set(made.dims) if isinstance(sites, dict) else set()
+    names = set(made.dims)
+    unknown = set(sites) - names if isinstance(sites, dict) else set()
     if unknown:
-        raise ValueError(f"sites must be among {sorted(made.dims)}; got {sorted(unknown)}.")
+        raise ValueError(f"sites must be among {sorted(names)}; got {sorted(unknown)}.")
     return made
 
 
