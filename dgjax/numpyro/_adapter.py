@@ -82,7 +82,9 @@ class OfModel(Distribution):
         with jax.ensure_compile_time_eval():
             value = arrangement.rows(jnp.asarray(value), (rank,))
             known = arrangement.rows(self.known, self._known_ranks)
-        return arrangement.over(fn, model, value, known, *keys)
+        # Where parameters are traced, a sampler or an optimizer is to run it again and again.
+        with kernels.many_calls(not _checks.is_concrete(self.model)):
+            return arrangement.over(fn, model, value, known, *keys)
 
     def _validate_sample(self, value: Any) -> Any:
         """Values that can be looked at were, and refused by name."""

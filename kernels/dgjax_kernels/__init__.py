@@ -18,6 +18,7 @@ from dgjax_kernels import (
 from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     complete_rows as complete_rows,
+    many_calls as many_calls,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
     sum_rows as sum_rows,
@@ -35,7 +36,7 @@ from dgjax_kernels.rows import (
 
 # fmt: off
 #                        definition                      cpu   cuda   tpu
-column_summary         = Op(_rows.column_summary, _cpu.worthwhile, cpu=_cpu.column_summary)
+column_summary         = Op(_rows.column_summary, _cpu.large, cpu=_cpu.column_summary)
 log_linear             = Op(_rows.log_linear)
 weighted_sums          = Op(_rows.weighted_sums)
 diagonal               = Op(_rows.diagonal, _cpu.worthwhile, cpu=_cpu.diagonal_scores)

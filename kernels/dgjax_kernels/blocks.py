@@ -19,6 +19,10 @@ complete_rows = jax.make_user_context(None)
 
 False where some row has one, None where nothing is known."""
 
+many_calls = jax.make_user_context(None)
+"""`with many_calls(True):` what is traced will run thousands of times, as a sampler does, so that the seconds that some
+kernels take to compile pay for fewer cells."""
+
 
 def block_size(row_cost: int) -> int:
     """Rows in a block, when one row needs `row_cost` floats: a power of two from 16 to 8,192."""

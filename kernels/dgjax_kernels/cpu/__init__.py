@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
-from dgjax_kernels.blocks import pairwise_sum
+from dgjax_kernels.blocks import many_calls, pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
 PIECES_FOR_EACH_CORE = 4
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
-MANY_CELLS = 1 << 17
+MANY_CELLS, CELLS_OF_MANY_CALLS = 1 << 17, 1 << 13
 
 
 def num_pieces(n: int, row_cost: int) -> int:
@@ -35,14 +35,20 @@ def supported(x: Array | np.ndarray, *_: Array) -> bool:
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
+def large(x: Array | np.ndarray, *_: Array) -> bool:
+    """Whether there is, and there are very many cells."""
+    return supported(x) and x.size >= MANY_CELLS
+
+
 def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
     """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
 
     With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
     rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0, 10,000 of 8 and 8 0.4 and 1.9. For
-    full covariances, with missing cells 6 to 40 times as fast, a handler pays for any number.
+    full covariances, with missing cells 6 to 40 times as fast, a handler pays for any number. What runs thousands of
+    times (`many_calls`) pays it back with fewer cells.
     """
-    return supported(x) and x.size >= MANY_CELLS
+    return large(x) or (bool(many_calls.value) and supported(x) and x.size >= CELLS_OF_MANY_CALLS)
 
 
 def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
