@@ -1,4 +1,5 @@
 import re
+import shutil
 from dataclasses import is_dataclass
 
 import jax.numpy as jnp
@@ -6,6 +7,7 @@ import pytest
 from markdown_examples import ROOT, examples, run
 
 import dgjax as dg
+import dgjax.numpyro as dgn
 import dgjax_kernels as kernels
 
 DOCS = ROOT / "docs"
@@ -22,6 +24,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_run_as_written(page, tmp_path, monkeypatch):
+    shutil.copy(ROOT / "tests" / "data" / "speed.csv", tmp_path)
     monkeypatch.chdir(tmp_path)
     run(page)
 
@@ -40,7 +43,7 @@ def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = {module: set() for module in (dg, dg.priors, kernels)}
+    documented = {module: set() for module in (dg, dg.priors, dgn, kernels)}
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
     for line in (DOCS / "api.md").read_text().splitlines():
@@ -49,6 +52,7 @@ def test_every_public_name_is_in_the_reference():
         elif found := re.match(r"\.\. auto(?:function|decorator|class):: (\w+)", line):
             here.add(found[1])
     assert documented[dg] == {name for name in vars(dg) if _is_public(name)}
+    assert documented[dgn] == {name for name in vars(dgn) if not name.startswith("_")}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
     assert documented[kernels] <= vars(kernels).keys()
 
