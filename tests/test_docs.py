@@ -52,13 +52,13 @@ def test_every_public_name_is_in_the_reference():
         elif found := re.match(r"\.\. auto(?:function|decorator|class):: (\w+)", line):
             here.add(found[1])
     assert documented[dg] == {name for name in vars(dg) if _is_public(name)}
-    assert documented[dgn] == {name for name in vars(dgn) if not name.startswith("_")}
+    assert documented[dgn] == {name for name in vars(dgn) if _is_public(name, dgn)}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
     assert documented[kernels] <= vars(kernels).keys()
 
 
-def _is_public(name):
-    return not name.startswith("_") and getattr(getattr(dg, name), "__module__", "").startswith("dgjax.")
+def _is_public(name, module=dg):
+    return not name.startswith("_") and getattr(getattr(module, name), "__module__", "").startswith("dgjax.")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

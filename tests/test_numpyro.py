@@ -71,6 +71,7 @@ def test_a_distribution_follows_the_pattern(case):
             assert_close(getattr(batch, name), natural)
 
 
+@pytest.mark.slow
 @every
 def test_samples_agree_with_the_density(case):
     """E[d log p(x) / d parameters] = 0 over the distribution's own samples, parameters as they come unconstrained."""
@@ -172,6 +173,7 @@ def test_sequences_drawn_keep_the_states_given_and_end_at_their_length():
     assert (impossible.log_prob(jnp.zeros((1, 2, 1))) == -jnp.inf).all()
 
 
+@pytest.mark.slow
 def test_a_posterior_predictive_and_a_prior_one():
     def model(x=None):
         loc = numpyro.sample("loc", dist.Normal(0, 10).expand([2, 1]).to_event(2))

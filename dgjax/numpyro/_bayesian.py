@@ -142,7 +142,7 @@ class Bayesian(Generic[M]):
         """
         import arviz
 
-        data = arviz.from_numpyro(mcmc, dims={name: list(axes) for name, axes in self.dims.items()})
+        data: Any = arviz.from_numpyro(mcmc, dims={name: list(axes) for name, axes in self.dims.items()})
         if order is not None:
             samples = {name: mcmc.get_samples(group_by_chain=True)[name] for name in self.dims}
             for name, value in self.ordered(samples, order).items():

@@ -46,10 +46,12 @@ class ToSparseSimplex(Transform):
     compositional data.
     """
 
-    domain = constraints.real_vector
-
     def __init__(self, constraint: SparseSimplex) -> None:
         self.sparse = constraint
+
+    @property
+    def domain(self) -> Any:
+        return constraints.real_vector
 
     @property
     def codomain(self) -> SparseSimplex:
@@ -100,15 +102,19 @@ class SparseDirichlet(Distribution):
 
     arg_constraints = {"concentration": constraints.dependent}
     pytree_data_fields = ("concentration",)
-    pytree_aux_fields = ("_support",)
+    pytree_aux_fields = ("sparse",)
 
     def __init__(self, concentration: Array, possible: np.ndarray, *, validate_args: bool | None = None) -> None:
         self.concentration = jnp.broadcast_to(concentration, possible.shape)
-        self._support: SparseSimplex = SparseSimplex(possible)
+        self.sparse = SparseSimplex(possible)
         super().__init__((), possible.shape, validate_args=validate_args)
 
+    @property
+    def support(self) -> SparseSimplex:
+        return self.sparse
+
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
-        mask, a = self._support.mask, self.concentration
+        mask, a = self.sparse.mask, self.concentration
         logs = jnp.log(jnp.where(mask, value, 1))
         total = jnp.where(mask, a, 0).sum(-1)
         lgamma = jax.scipy.special.gammaln
@@ -117,4 +123,4 @@ class SparseDirichlet(Distribution):
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         logs = jax.random.loggamma(key, self.concentration, (*sample_shape, *self.event_shape))
-        return jax.nn.softmax(jnp.where(self._support.mask, logs, -jnp.inf), axis=-1)
+        return jax.nn.softmax(jnp.where(self.sparse.mask, logs, -jnp.inf), axis=-1)
