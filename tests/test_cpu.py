@@ -221,6 +221,15 @@ def test_what_no_handler_was_written_for_goes_to_the_reference(precision, handle
     assert kernels.gaussian(none, jnp.zeros((2, 1, 3)), jnp.stack([jnp.eye(3)] * 2)).shape == (0, 2, 1)
 
 
+def test_what_runs_often_has_its_handler_for_fewer_cells():
+    x, mean = jax.ShapeDtypeStruct((cpu.CELLS_OF_MANY_CALLS, 3), "float32"), jnp.zeros((2, 3))
+    scores = jax.jit(lambda x: kernels.diagonal(x, mean, mean))
+    assert "dgjax_diagonal" not in scores.lower(x).as_text()
+    with kernels.many_calls(True):
+        assert "dgjax_diagonal" in scores.lower(x).as_text()
+        assert "dgjax" not in jax.jit(kernels.column_summary).lower(x).as_text()
+
+
 def test_the_words_of_a_call_are_those_of_the_header():
     """Every member of XLA's structs that `ffi` counts to."""
     header = (pathlib.Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()

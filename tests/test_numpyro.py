@@ -8,7 +8,8 @@ import numpyro.distributions as dist
 import pytest
 from laws import assert_close
 from numpyro import handlers
-from numpyro.infer import Predictive
+from numpyro.infer import SVI, Predictive, Trace_ELBO
+from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import log_density
 from numpyro_cases import CASES, B
 
@@ -184,6 +185,25 @@ def test_a_posterior_predictive_and_a_prior_one():
     assert prior["x"].shape == (5, 7, 1)
     after = Predictive(model, {"loc": jnp.full((5, 2, 1), 50.0)})(jax.random.key(0))
     np.testing.assert_allclose(after["x"], 50, atol=6)
+
+
+@pytest.mark.slow
+def test_a_guide_of_a_normal_mean_finds_its_posterior():
+    """N(sum x / (n + 1), 1 / (n + 1)) by column, n being the cells observed of it."""
+    x = np.random.default_rng(0).normal([1.0, -2.0], 1, (40, 2)).astype("float32")
+    x[::2, 1] = np.nan
+
+    def model():
+        loc = numpyro.sample("loc", dist.Normal(0, 1).expand([2]).to_event(1))
+        with numpyro.plate("rows", 40):
+            numpyro.sample("x", dgn.NaNNormal(loc, jnp.ones(2)), obs=x)
+
+    guide = AutoNormal(model)
+    svi = SVI(model, guide, numpyro.optim.Adam(0.02), Trace_ELBO(num_particles=20, vectorize_particles=True))
+    params = svi.run(jax.random.key(0), 1500, progress_bar=False).params
+    count = (~np.isnan(x)).sum(0)
+    np.testing.assert_allclose(params["loc_auto_loc"], np.nansum(x, 0) / (count + 1), atol=0.03)
+    np.testing.assert_allclose(params["loc_auto_scale"], 1 / np.sqrt(count + 1), rtol=0.1)
 
 
 def test_what_is_wrong_is_named():
