@@ -160,6 +160,24 @@ def test_labels_given_rows_are_enumerated_and_drawn():
     np.testing.assert_allclose(shares, jnp.exp(dg.predict_log_proba(model, x)), atol=4.5 * 0.5 / np.sqrt(DRAWS))
 
 
+@pytest.mark.slow
+def test_latent_labels_are_summed_out_by_enumeration():
+    pytest.importorskip("funsor")
+    from numpyro.contrib import funsor
+
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    classifier, means = dg.Logistic(jnp.zeros(3), dg.Linear(jnp.eye(3)[:, :2])), jnp.array([0.0, 2.0, 5.0])
+
+    def model():
+        with numpyro.plate("rows", 5):
+            label = numpyro.sample("label", dgn.Conditional(classifier, x), infer={"enumerate": "parallel"})
+            numpyro.sample("z", dist.Normal(means[label], 1), obs=jnp.arange(5.0))
+
+    total, _ = funsor.log_density(funsor.enum(model, -2), (), {}, {})
+    rows = dg.predict_log_proba(classifier, x) + dist.Normal(means, 1).log_prob(jnp.arange(5.0)[:, None])
+    assert_close(jnp.asarray(total), jax.nn.logsumexp(rows, -1).sum())
+
+
 def test_sequences_drawn_keep_the_states_given_and_end_at_their_length():
     means = jnp.array([[0.0], [100.0]])
     given = np.array([[1, -1, 1, -1], [0, -1, -1, -1]])
