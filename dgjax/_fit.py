@@ -12,11 +12,11 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checkpoint, _checks, _em, _gradient, _stochastic
+from dgjax import _checkpoint, _checks, _em, _gradient, _prior, _stochastic
 from dgjax._draws import LEARNING, has_draws
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
-from dgjax.priors import MixturePrior, WrongPriorError
+from dgjax.priors import MixturePrior
 from dgjax.structures import Sequences
 
 M = TypeVar("M")
@@ -91,7 +91,7 @@ def fit(
     _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
     data, held = _stochastic.held_out(data, validation, method, key)
-    data = data._replace(prior=_prior(data.model, data.x, data.weights, data.prior))
+    data = data._replace(prior=_chosen_prior(data.model, data.x, data.weights, data.prior))
     judge = None if held is None else _problem(held, 0.0, blend)
     course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
     keeper = _checkpoint.keeper(checkpoint, course, num_restarts)
@@ -134,7 +134,7 @@ def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, lo
     if not data.known:
         return fit(model, x, y, weights=weights, prior=prior).model
     _method(data.model, "em", None, data.prior, 0)
-    prior = _prior(data.model, data.x, data.weights, data.prior)
+    prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
     with kernels.complete_rows(True):
         fitted, passes = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
     _check_result(fitted, np.zeros(()), passes)
@@ -194,51 +194,18 @@ def _check_numbers(l2, tol, max_steps, num_restarts):
     _checks.as_count(num_restarts, "num_restarts")
 
 
-@kernels.compiled
-def weak_prior(model: Any, x: Array, strength: ArrayLike) -> Any:
-    """The model's own, in one compilation."""
-    return model.weak_prior(x, strength)
-
-
-@jax.jit
-def _log_prior(model, prior):
-    """Compiled only so that its shapes are found once for each kind of model."""
-    return model.log_prior(prior)
-
-
 def _is_noun(prior):
     return prior is not None and not isinstance(prior, str)
 
 
-def _prior(model, x, weights, prior):
+def _chosen_prior(model, x, weights, prior):
     """The prior, "weak" made into one, after checking that it fits the model."""
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
         rows, _, counted = _in_rows(x, weights, weights)
-        return weak_prior(model, jnp.where(counted[:, None] > 0, rows, jnp.nan), 1.0)
-    return checked_prior(model, prior, x.dtype)
-
-
-def checked_prior(model: Any, prior: Any, dtype: Any) -> Any:
-    """The prior in this precision.
-
-    Raises ValueError if it is none of the model's.
-    """
-    if prior is not None:
-        try:
-            if jax.tree_util.all_leaves([prior]):
-                model.log_prior(prior)  # says that it is none, in its own words
-            prior = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(dtype), prior)
-            jax.eval_shape(_log_prior, model, prior)
-        except WrongPriorError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"prior does not fit the model: its parameters must broadcast over the model's labels and columns "
-                f"({error}). dgjax.weak_prior(model, x) makes one that does."
-            ) from None
-    return prior
+        return _prior.weak_prior(model, jnp.where(counted[:, None] > 0, rows, jnp.nan), 1.0)
+    return _prior.checked_prior(model, prior, x.dtype)
 
 
 def _method(model, method, blend, prior, l2, n=0):

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _fit
+from dgjax import _checks, _fit, _prior
 from dgjax._fit import restarted
 from dgjax._neural import Neural
 from dgjax._types import FINITE
@@ -276,7 +276,7 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLi
     rows = _checks.as_rows(x, model.num_features)
     if not _checks.check_cells(rows, model.supports):
         _checks.check_observed(rows, jnp.ones(len(rows)))
-    return _fit.weak_prior(model, rows, float(strength))
+    return _prior.weak_prior(model, rows, float(strength))
 
 
 def _scorer(features, num_features, k):

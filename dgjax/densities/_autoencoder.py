@@ -166,7 +166,7 @@ class VariationalAutoencoder:
         """None: what follows from counts has no closed form, so that `fit` takes an optimizer."""
         raise ValueError(f"{LEARNING} in dgjax.fit.")
 
-    maximum = settled = expectation = started = statistics
+    maximum = labelled = settled = expectation = started = statistics
 
     def log_prior(self, prior: Any) -> Float[Array, ""]:
         if prior is not None:

@@ -67,7 +67,7 @@ class Margin:
     def statistics(self, *_: Any, **__: Any) -> Any:
         raise ValueError("fit is for the model of all columns; rows of some columns have NaN in the others.")
 
-    maximum = settled = expectation = started = log_prior = weak_prior = statistics
+    maximum = labelled = settled = expectation = started = log_prior = weak_prior = statistics
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -11,7 +11,7 @@ import numpyro
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _fit, _starters, priors
+from dgjax import _checks, _prior, _starters, priors
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -35,7 +35,7 @@ def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
     bare = lifted is not model
     prior = priors.MixturePrior(None, prior) if bare and prior is not None else prior
     if lifted.generative:
-        prior = _fit.checked_prior(lifted, prior, jnp.result_type(*jax.tree.leaves(lifted)))
+        prior = _prior.checked_prior(lifted, prior, jnp.result_type(*jax.tree.leaves(lifted)))
     made = Bayesian(lifted, prior, sites, bare)
     names = set(made.dims)
     unknown = set(sites) - names if isinstance(sites, dict) else set()
