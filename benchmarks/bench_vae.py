@@ -32,9 +32,9 @@ def test_training(beside, quick, batch_size):
         peers["torch.compile"] = vae_peers.pytorch(*settings, compiled=True)
 
     def check():
-        # Of noise, all of them come to the loss of the columns' own means, but for what they learn by heart.
+        # Of noise, all of them come near the loss of the columns' own means.
         entropy = -D * (0.3 * np.log(0.3) + 0.7 * np.log(0.7))
-        assert -float(ours()[-1]) / n == pytest.approx(entropy, rel=0.05)
+        assert -float(ours()[-1]) / n == pytest.approx(entropy, rel=0.1)
         if "PyTorch eager" in peers:
             assert peers["PyTorch eager"]() == pytest.approx(entropy, rel=0.1)
 
