@@ -201,6 +201,7 @@ def test_saved_and_loaded_to_the_bit(image, tmp_path):
     assert np.isfinite(dg.log_joint(model, x, y)).all()
 
 
+@pytest.mark.slow
 def test_the_latent_space():
     """Reconstructions are decoded means; a walk begins and ends with those of its rows."""
     model = classes()

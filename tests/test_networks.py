@@ -78,6 +78,7 @@ def test_plain_functions_with_labels():
     assert np.isfinite(dg.fit(model, x, y, method=optax.adam(1e-2), max_steps=3, key=KEY).objective).all()
 
 
+@pytest.mark.slow
 def test_labels_within_the_first_layer_are_inputs_more():
     """Its offset is what a one-hot input would add, whatever shares of labels there are."""
     network = dg.MLP.start(KEY, (D, 5, 3), num_classes=4)
