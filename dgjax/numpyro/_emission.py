@@ -57,6 +57,7 @@ class Emission:
 
     generative: ClassVar[Literal[True]] = True
     expectation = _shared.expectation
+    labelled = _shared.labelled
     as_model = _shared.as_model
 
     @classmethod

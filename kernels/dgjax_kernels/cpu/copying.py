@@ -4,14 +4,14 @@ import os
 
 import numpy as np
 
-from dgjax_kernels.cpu import num_pieces, worthwhile
+from dgjax_kernels.cpu import large, num_pieces
 from dgjax_kernels.rows import ColumnSummary
 
 
 def can_copy_columns(x: np.ndarray) -> bool:
     """Whether there are rows in one piece, and so many that compiling it, 4 s once, pays."""
     whole = x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and x.dtype in (np.float32, np.float64)
-    return whole and worthwhile(x)
+    return whole and large(x)
 
 
 def copied_columns(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
