@@ -186,9 +186,6 @@ class Emission:
     def started(self, key: Array, x: Array, counts: Array) -> "Emission":
         raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: type num_restarts=1.")
 
-    def labelled(self, x: Array, y: Array, weights: Array) -> tuple[Array, Any]:
-        return _shared.labelled(self, x, y, weights)
-
     def settled(self, before: "Emission") -> Array:
         return _shared.settled(self, before)
 
