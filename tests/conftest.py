@@ -1,3 +1,4 @@
+import pathlib
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ settings.register_profile(
 settings.load_profile("laws")
 
 
+MAPPINGS = pathlib.Path("/proc/self/maps")
 COMPILE = """
 import sys, numpy
 from dgjax_kernels.cpu import ffi, gaussian
@@ -49,6 +51,21 @@ def dtype(request):
 def x64():
     with jax.enable_x64(True):
         yield
+
+
+# Each compiled program has memory mapped for its code. Linux allows a process 65,530 mappings, and beyond them XLA's
+# compiler crashes: a worker came there after some 300 of the slow tests.
+MOST_MAPPINGS, CHECKED_EVERY = 30_000, 10
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Forgets compiled programs before there are too many."""
+    item.session.num_run = getattr(item.session, "num_run", 0) + 1
+    if nextitem is not None and item.session.num_run % CHECKED_EVERY == 0 and MAPPINGS.exists():
+        with MAPPINGS.open() as mappings:
+            crowded = sum(1 for _ in mappings) > MOST_MAPPINGS
+        if crowded:
+            jax.clear_caches()
 
 
 LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi.py", "test_chain_accelerators.py"
