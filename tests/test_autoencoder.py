@@ -112,9 +112,8 @@ def rows_of(model, n=N, seed=0, share=0.3):
     return np.where(holes, np.nan, x), np.array(y)
 
 
-@pytest.mark.parametrize(
-    "likelihood", ["bernoulli", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*LIKELIHOODS][1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_laws_of_a_generative_classifier(likelihood):
     """Those of the other models that hold for bounds: sums over labels, holes, marginals, rows by themselves."""
     model = classes(likelihood)
@@ -237,6 +236,7 @@ def learnt(max_steps=40, **options):
     return dg.fit(model, x, max_steps=max_steps, **options)
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_fit_twice():
     once, again = learnt(), learnt(progress=True)
     assert_same_tree(again.model, once.model, 0)

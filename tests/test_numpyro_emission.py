@@ -26,13 +26,8 @@ def pairs():
     yield dg.Gaussian(mean, factor), dist.MultivariateNormal(mean, scale_tril=factor)
 
 
-def quick(own):
-    return [] if isinstance(own, dg.DiagonalGaussian) else pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("own", "theirs"), [pytest.param(*pair, marks=quick(pair[0]), id=type(pair[0]).__name__) for pair in pairs()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("own", "theirs"), [pytest.param(*pair, id=type(pair[0]).__name__) for pair in pairs()])
 def test_a_distribution_is_the_density_it_is(own, theirs):
     emission = dgn.Emission.of(theirs)
     assert isinstance(emission, dg.Density)
