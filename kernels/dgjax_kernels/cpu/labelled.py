@@ -1,7 +1,7 @@
 """The kernel of `rows.labelled_moments` on a CPU: each row adds to the sums of its own label only.
 
 Rows wait until some of the same label are together, for the sums of a label then stay in registers. On 2 cores and
-(400,000, 20) with 5 labels 3 ms, where adding row by row takes 18 and products with one-hot rows 12.
+(400,000, 20) with 5 labels 4 ms, where adding row by row takes 18 and products with one-hot rows 12.
 """
 
 import numpy as np
