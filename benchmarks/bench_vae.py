@@ -30,6 +30,7 @@ def test_training(beside, quick, batch_size):
     if installed("torch"):
         peers["PyTorch eager"] = vae_peers.pytorch(*settings)
         peers["torch.compile"] = vae_peers.pytorch(*settings, compiled=True)
+        peers["products alone, PyTorch"] = vae_peers.pytorch_products(D, LATENT, batch_size, steps)
 
     def check():
         # Of noise, all of them come near the loss of the columns' own means.

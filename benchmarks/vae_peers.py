@@ -46,6 +46,31 @@ def pytorch(x, latent, batch_size, rate, num_steps, compiled=False):
     return run
 
 
+def pytorch_products(d, latent, batch_size, num_steps):
+    """The products of matrices of such steps and nothing else, by PyTorch's BLAS: what no loop around it can beat."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sizes = (d, HIDDEN), (HIDDEN, 2 * latent), (latent, HIDDEN), (HIDDEN, d)
+
+    def room(*shapes):
+        return [torch.randn(*shape, device=device) for shape in shapes]
+
+    given = [room((batch_size, a), (a, b), (batch_size, b)) for a, b in sizes]
+    results = [room((batch_size, b), (a, b), (batch_size, a)) for a, b in sizes]
+
+    def run():
+        for _ in range(num_steps):
+            for layer, ((x, weight, grad), (out, of_weight, of_x)) in enumerate(zip(given, results, strict=True)):
+                torch.mm(x, weight, out=out)
+                torch.mm(x.T, grad, out=of_weight)
+                if layer:  # nobody asks for the gradient of the data
+                    torch.mm(grad, weight.T, out=of_x)
+        return float(results[-1][0][0, 0])
+
+    return run
+
+
 def numpyro_svi(x, latent, batch_size, rate, num_steps):
     """Stochastic variational inference by NumPyro, `svi.run`, a batch drawn within its plate."""
     import numpyro

@@ -147,28 +147,47 @@ def _last(draws):
 def start(model: Any, problem: Problem, method: Any, course: Course, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns the last into a result and its model."""
     pace, deal, draws, held = course
-    state = _start(model, method, pace, trace)
+    free = _free(model)
+    state = _start(model, free, method, pace, trace)
 
     def advance(state, until):
-        return _advance(model, problem, method, pace, deal, draws, held, state, until)
+        return _advance(model, free, problem, method, pace, deal, draws, held, state, until)
 
     whole = problem if draws is None else problem._replace(draws=_last(draws))
-    return state, advance, functools.partial(_finish, model, whole, held is not None)
+    return state, advance, functools.partial(_finish, model, free, whole, held is not None)
 
 
-def _parameters(model):
-    """The model with 0 for what is at minus infinity, and the way back, on which these structural zeros stay."""
-    free = jax.tree.map(jnp.isfinite, model)
+def _free(model):
+    """For each leaf what moves, the rest being structural zeros at minus infinity; None where all does, as mostly.
 
-    def back(moved):
-        return jax.tree.map(jnp.where, free, moved, model)
+    None is known when compiled, which saves a pass over every weight and every gradient at each step.
+    """
+    leaves = jax.tree.leaves(model)
+    if not _checks.is_concrete(model):
+        return [jnp.isfinite(leaf) for leaf in leaves]
+    finite = jax.device_get(_all_finite(leaves))
+    return [None if whole else jnp.isfinite(leaf) for leaf, whole in zip(leaves, finite, strict=True)]
 
-    return jax.tree.map(lambda free, leaf: jnp.where(free, leaf, 0), free, model), back
+
+@jax.jit
+def _all_finite(leaves):
+    return [jnp.isfinite(leaf).all() for leaf in leaves]
 
 
-@functools.partial(kernels.compiled, static_argnums=(1, 2))
-def _start(model: Any, method: Any, pace: Pace, trace: Array) -> State:
-    parameters, _ = _parameters(model)
+def _parameters(model, free):
+    """The model with 0 for its structural zeros, and the way back, on which they stay."""
+    leaves, tree = jax.tree.flatten(model)
+
+    def joined(moved, fixed):
+        pairs = zip(moved, free, fixed, strict=True)
+        return tree.unflatten(own if moves is None else jnp.where(moves, own, other) for own, moves, other in pairs)
+
+    return joined(leaves, [0] * len(leaves)), lambda moved: joined(jax.tree.leaves(moved), leaves)
+
+
+@functools.partial(kernels.compiled, static_argnums=(2, 3))
+def _start(model: Any, free: list[Array | None], method: Any, pace: Pace, trace: Array) -> State:
+    parameters, _ = _parameters(model, free)
     zero, false, value = jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), trace.dtype)
     validation = jnp.full(-(-len(trace) // pace.number), jnp.nan, trace.dtype)
     memory, order = method.init(parameters), jnp.arange(pace.number * pace.size)
@@ -177,9 +196,10 @@ def _start(model: Any, method: Any, pace: Pace, trace: Array) -> State:
     )
 
 
-@functools.partial(kernels.compiled, static_argnums=(2, 3))
+@functools.partial(kernels.compiled, static_argnums=(3, 4))
 def _advance(
     model: Any,
+    free: list[Array | None],
     problem: Problem,
     method: Any,
     pace: Pace,
@@ -191,7 +211,7 @@ def _advance(
 ) -> State:
     """Epoch by epoch, for the order of the rows would be copied at every step of a single loop."""
     number = pace.number
-    _, back = _parameters(model)
+    _, back = _parameters(model, free)
     total = problem.weights.sum()
 
     def is_going(state):
@@ -278,30 +298,34 @@ def _judged(held, back, pace, state):
 
 
 @kernels.compiled
-def _objective(model: Any, free: Any, problem: Problem) -> Array:
+def _objective(model: Any, free: list[Array | None], problem: Problem) -> Array:
     """That of all rows; NaN where a parameter that is free to move has no finite value."""
-    sound = [
-        jnp.where(free, jnp.isfinite(leaf), True).all()
-        for free, leaf in zip(*map(jax.tree.leaves, (free, model)), strict=True)
-    ]
-    return jnp.where(jnp.stack(sound).all(), problem.objective(model), jnp.nan)
+    plain = jax.tree.leaves(_parameters(model, free)[0])
+    sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()
+    return jnp.where(sound, problem.objective(model), jnp.nan)
 
 
-def _finish(model: Any, problem: Problem, judged: bool, state: State) -> tuple[_gradient.State, Any]:
+@functools.partial(kernels.compiled, static_argnums=2)
+def _chosen(model: Any, free: list[Array | None], judged: bool, state: State) -> Any:
+    """The last model that there is, or what is kept where it is to go back to that."""
+    go_back = state.diverged | (judged & jnp.isfinite(state.best))
+    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
+    return _parameters(model, free)[1](chosen)
+
+
+def _finish(
+    model: Any, free: list[Array | None], problem: Problem, judged: bool, state: State
+) -> tuple[_gradient.State, Any]:
     """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
 
     Raises Diverged if the steps led to an objective or a parameter that is not finite.
     """
-    back = _parameters(model)[1]
-    go_back = state.diverged | (judged & jnp.isfinite(state.best))
-    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
-    fitted = back(chosen)
-    free = jax.tree.map(jnp.isfinite, model)
+    fitted = _chosen(model, free, judged, state)
     value = _objective(fitted, free, problem)
     if _checks.is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
         value = _objective(model, free, problem)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
-            _refuse(back(state.kept), state)
+            _refuse(_parameters(model, free)[1](state.kept), state)
     trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
     validation = state.validation if judged else None
     return _gradient.State(fitted, None, -value, trace, state.step, state.stopped, validation), fitted

@@ -20,9 +20,11 @@ from dgjax._pytree import noun, static, tree
 class Network:
     """Any pure function of parameters, a pytree, and rows (n, f), with labels (n, k) too: `apply(parameters, x)`.
 
-    Of Flax: `Network(variables, module.apply)`. Of Equinox: `arrays, rest = eqx.partition(module, eqx.is_array)`, then
-    `Network(arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, rest))(x))`. With classes the function is asked for
-    `apply(parameters, x, y)`. One and the same function, not a new one each time, or everything is compiled again.
+    Of Flax: `Network(variables, module.apply)`; of its nnx: `graph, state = nnx.split(module)`, then
+    `Network(state, lambda state, x: nnx.merge(graph, state)(x))`. Of Equinox: `arrays, rest = eqx.partition(module,
+    eqx.is_array)`, then `Network(arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, rest))(x))`. With classes the
+    function is asked for `apply(parameters, x, y)`. One and the same function, not a new one each time, or everything
+    is compiled again.
     """
 
     parameters: Any = tree()

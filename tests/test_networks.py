@@ -47,6 +47,24 @@ def test_modules_of_flax(tmp_path):
 
 
 @pytest.mark.slow
+def test_modules_of_flax_nnx():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Layers(nnx.Module):
+        def __init__(self, inputs, outputs, rngs):
+            self.hidden, self.last = nnx.Linear(inputs, 9, rngs=rngs), nnx.Linear(9, outputs, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(nnx.gelu(self.hidden(x)))
+
+    def network(inputs, outputs):
+        graph, state = nnx.split(Layers(inputs, outputs, nnx.Rngs(0)))
+        return dg.Network(state, lambda state, x: nnx.merge(graph, state)(x))
+
+    fitted(network(D, 2 * M), network(M, D))
+
+
+@pytest.mark.slow
 def test_modules_of_equinox():
     equinox = pytest.importorskip("equinox")
 

@@ -90,11 +90,11 @@ class Mixture:
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
-        return Classes(self._joint(x), _empty(x))
+        return Classes(self._joint(x), _shared.no_cells(x))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = jax.nn.logsumexp(self._joint(x), axis=-1)
-        return jnp.where(_empty(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
+        return jnp.where(_shared.no_cells(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Components drawn by their weights."""
@@ -193,7 +193,3 @@ class Mixture:
     @property
     def supports(self) -> tuple[Support, ...]:
         return self.density.supports
-
-
-def _empty(x):
-    return jnp.isnan(x).all(-1)
