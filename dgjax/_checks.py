@@ -12,10 +12,11 @@ from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
+from dgjax import _room
 from dgjax._types import Support, of_columns
 from dgjax.structures import Sequences
 
-LARGE, ALIGNMENT = 1 << 20, 64
+LARGE = 1 << 20
 REAL = "real numbers, NaN where a cell is missing"
 LEAST, MOST = np.finfo(float).min, np.finfo(float).max
 
@@ -43,13 +44,29 @@ def rows_and_summary(
     x: ArrayLike, num_features: int | None = None, name: str = "x"
 ) -> tuple[Array, kernels.ColumnSummary | None]:
     """`x` as floats of shape (n, d); and what there is in each column, if that was seen on the way."""
+    return _on_device(_as_matrix(x, num_features, name))
+
+
+def lying_rows(x: ArrayLike) -> np.ndarray | None:
+    """Rows that NumPy holds, if kernels can read them where they lie."""
+    array = _as_matrix(x, None, "x")
+    readable = isinstance(array, np.ndarray) and kernels.can_read_rows(array)
+    return array if readable and jax.default_backend() == "cpu" else None
+
+
+def float_type(x: Array | np.ndarray) -> np.dtype:
+    """The precision that rows have in JAX."""
+    return jax.dtypes.canonicalize_dtype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
+
+
+def _as_matrix(x, num_features, name):
     array = _as_real(x, name)
     if array.ndim != 2:
         hint = f" For a single row type {name}[None]." if array.ndim == 1 else ""
         raise ValueError(f"{name} must be rows of shape (n, d); got shape {array.shape}.{hint}")
     if num_features is not None and array.shape[1] != num_features:
         raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
-    return _on_device(array)
+    return array
 
 
 def as_array(value: Any, name: str, expected: str, missing: str = "np.nan") -> Any:
@@ -105,12 +122,8 @@ def _copied(array):
 
     Rows are looked at while they are copied.
     """
-    floating = jnp.issubdtype(array.dtype, jnp.floating)
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype if floating else float)
-    room = np.empty(array.size * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    copy, summary = room[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape), None
-    if kernels.can_copy_columns(array):
+    copy, summary = _room.aligned(array.shape, float_type(array)), None
+    if kernels.can_read_rows(array):
         summary = kernels.copied_columns(array, copy)
     else:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
@@ -118,7 +131,7 @@ def _copied(array):
     return jax.device_put(copy, may_alias=True), summary
 
 
-def check_cells(x: Array, supports: Sequence[Support], looked: kernels.ColumnSummary | None = None) -> bool | None:
+def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSummary | None = None) -> bool | None:
     """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known."""
     if not is_concrete(x):
         return None

@@ -9,10 +9,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _fit, _prior
+from dgjax import _checks, _prior, _table
 from dgjax._fit import restarted
 from dgjax._neural import Neural
-from dgjax._types import FINITE
 from dgjax.densities import (
     Bernoulli,
     BernoulliCells,
@@ -34,6 +33,7 @@ from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.scorers import Indicators, Linear, Quadratic
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
+BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
 
 
 def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
@@ -44,7 +44,7 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     Raises ValueError for bad rows, more components than rows, or another covariance.
     Source: Arthur and Vassilvitskii (2007), k-means++.
     """
-    rows, looked = _rows(x)
+    rows, looked = _table.rows(x)
     if _checks.as_count(num_components, "num_components") > len(rows):
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {num_components}.")
     key = _checks.as_key(key)
@@ -69,9 +69,10 @@ def naive_bayes(
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
-    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
-    named = _named(kinds, rows.shape[1], "kinds")
-    return _fit.solved(_uniform(_columns(rows, looked, named, k)), rows, labels, weights, prior, looked)
+    lying = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
+    table = _table.labelled(x, y, num_classes, lying)
+    named = _named(kinds, table.rows.shape[1], "kinds")
+    return _table.solved(_uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, weights, prior)
 
 
 def discriminant_analysis(
@@ -91,8 +92,10 @@ def discriminant_analysis(
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
-    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
-    return _fit.solved(_uniform(_gaussian(looked, len(rows), (k,), covariance)), rows, labels, weights, prior, looked)
+    lying = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
+    table = _table.labelled(x, y, num_classes, lying)
+    model = _uniform(_gaussian(table.looked, len(table.rows), (table.num_classes,), covariance))
+    return _table.solved(model, table, weights, prior)
 
 
 def mixture_discriminant_analysis(
@@ -110,7 +113,7 @@ def mixture_discriminant_analysis(
     Raises ValueError for bad cells or labels, or a single class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
-    rows, looked, labels, k = _rows_and_labels(x, y, num_classes)
+    rows, looked, labels, k, _ = _table.labelled(x, y, num_classes)
     loose, *own = np.bincount(np.asarray(labels) + 1, minlength=1 + k)
     smallest = int(min(own) + loose)
     if _checks.as_count(num_components, "num_components") > smallest:
@@ -141,7 +144,7 @@ def hidden_markov(
     """
     sequences = _checks.as_sequences(x, lengths)
     there = sequences.inside.reshape(-1)
-    rows, looked = _rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
+    rows, looked = _table.rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
     k = _checks.as_count(num_states, "num_states")
     if _checks.is_concrete(there) and k > int(there.sum()):
         raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
@@ -292,31 +295,6 @@ def _scorer(features, num_features, k):
     raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {features!r}.')
 
 
-def _rows(x):
-    rows, looked = _checks.rows_and_summary(x)
-    if not rows.size:
-        raise ValueError(f"x must have at least one row and one column; got shape {rows.shape}.")
-    looked = _checks.column_summary(rows) if looked is None else looked
-    if not _checks.check_cells(rows, (FINITE,) * rows.shape[1], looked):
-        _checks.check_observed(rows, jnp.ones(len(rows)))
-    return rows, looked
-
-
-def _rows_and_labels(x, y, num_classes):
-    rows, looked = _rows(x)
-    if num_classes is None:
-        given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
-        given = given if given.dtype.kind in "biu" else given[np.isfinite(given)]
-        num_classes = max(1, int(given.max()) + 1) if given.size else 1
-    else:
-        _checks.as_count(num_classes, "num_classes", 2)
-    labels = _checks.as_labels(y, rows, num_classes)
-    seen = np.bincount(np.asarray(labels) + 1, minlength=1)
-    if np.count_nonzero(seen[1:]) < 2:
-        raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")
-    return rows, looked, labels, num_classes
-
-
 def _named(kinds, d, name="emissions"):
     """The kind of each of d columns."""
     named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
@@ -363,7 +341,7 @@ def _columns(x, looked, kinds, k):
 
 
 def _block(x, looked, kind, k):
-    d, dtype = x.shape[1], x.dtype
+    d, dtype = x.shape[1], _checks.float_type(x)
     if kind in ("categorical", "poisson", "multinomial"):
         _checks.check_cells(x, (COUNT._replace(words=f"a whole number from 0, its kind being {kind}"),) * d, looked)
     match kind:

@@ -157,7 +157,7 @@ def start(model: Any, problem: Problem, method: Any, course: Course, trace: Arra
     return state, advance, functools.partial(_finish, model, free, whole, held is not None)
 
 
-def _free(model):
+def _free(model: Any) -> list[Array | None]:
     """For each leaf what moves, the rest being structural zeros at minus infinity; None where all does, as mostly.
 
     None is known when compiled, which saves a pass over every weight and every gradient at each step.

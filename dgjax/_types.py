@@ -138,8 +138,11 @@ class Density(Protocol):
         """Expected sufficient statistics under counts (n, *L), 0 or more: a pytree that adds over rows."""
         ...
 
-    def labelled(self, x: Array, y: Array, weights: Array) -> tuple[Array, Any]:
-        """The weight of each label of one axis, and the statistics under one-hot counts w_n of label y_n."""
+    def labelled(self, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:
+        """The weight of each label of one axis, and the statistics under one-hot counts w_n of label y_n.
+
+        Where moments say all, `x` may be what was seen of each label, `kernels.LabelledSummary`.
+        """
         ...
 
     def maximum(self, statistics: Any, prior: Any = None) -> "Density":

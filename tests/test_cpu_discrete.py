@@ -191,6 +191,30 @@ def test_labelled_moments_are_the_references(n, d, dtype):
     assert_near(fast, reference, dtype, 3)
 
 
+@pytest.mark.parametrize(("n", "d"), [(6, 1), (700, 11)])
+def test_rows_looked_at_by_label(n, d, dtype):
+    """Away from 0, with cells missing, a label of one row and one of none, and columns that fill no vector."""
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((n, d)) < 0.2, np.nan, 30 + rng.normal(size=(n, d))).astype(dtype)
+    x[:, 0] = np.round(x[:, 0])
+    y = rng.integers(2, size=n)
+    y[n // 2] = 3
+    seen = kernels.looked_by_label(x, y, 4, dtype)
+    assert seen.counts.tolist() == [(y == label).sum() for label in range(4)]
+    for label in range(4):
+        own = x[y == label].astype(float)
+        cells = np.isfinite(own).sum(0)
+        np.testing.assert_array_equal(seen.cells[label], cells)
+        mean = np.nansum(own, 0) / np.maximum(cells, 1)
+        tight = 1e-6 if dtype.name == "float32" else 1e-12
+        np.testing.assert_allclose(seen.mean[label][cells > 0], mean[cells > 0], rtol=tight)
+        np.testing.assert_allclose(seen.scatter[label], np.nansum((own - mean) ** 2, 0), rtol=100 * tight, atol=1e-6)
+    copied = kernels.copied_columns(x, np.empty((n, d), dtype))
+    for name, a, b in zip(copied._fields, seen.columns, copied, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.asarray(a, float), b, rtol=1e-2 if name == "scatter" else 1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("d", [1, 6, 70])
 def test_whitener_makes_the_identity(d, dtype):
     A = np.random.default_rng(0).normal(size=(d, 2 * d))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dgjax as dg
+from dgjax import _room
 
 KINDS = ["gaussian", "bernoulli", "poisson", "multinomial"]
 
@@ -68,6 +69,54 @@ def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
     assert fitted.num_steps > 2
     again = dg.fit(fitted.model, x, y, tol=1e-9, max_steps=3)
     assert float(again.objective[-1]) == pytest.approx(float(fitted.objective[-1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "spherical"])
+def test_rows_that_lie_where_they_are_say_the_same(kind, dtype):
+    """NumPy's rows, of which only moments are needed, and the same rows on JAX's side."""
+    x, y = table("gaussian" if kind == "spherical" else kind, n=70_000, d=2)
+    x = x.astype(dtype)
+
+    def solve(x, y=y, **more):
+        if kind == "spherical":
+            return dg.discriminant_analysis(x, y, kind, **more)
+        return dg.naive_bayes(x, y, kind, **more)
+
+    if kind in ("gaussian", "spherical"):
+        x[0] = 1e4  # a first row far from the others costs none of their digits
+        x[np.flatnonzero(y == y[0])[1], 0] = -1e6
+    ours, theirs = solve(x), solve(jnp.asarray(x))
+    tolerance = 1e-4 if dtype == "float32" else 1e-9
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    bad = x.copy()
+    bad[61_234, 1] = np.inf
+    with pytest.raises(ValueError, match=r"x\[61234, 1\] is inf"):
+        solve(bad)
+    bad[61_234, 1] = 0.5 if kind in KINDS[1:] else np.nan
+    if kind in KINDS[1:]:
+        with pytest.raises(ValueError, match=r"x\[61234, 1\] is 0.5"):
+            solve(bad)
+    else:
+        close = [jax.tree.leaves(solve(bad, prior=prior))[0] for prior in (None, "weak")]
+        np.testing.assert_allclose(close[0], close[1], atol=1e-3)
+
+
+def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():
+    first = _room.aligned((70_000, 2), float)
+    place = first.ctypes.data
+    view = first[3:].reshape(-1)[::2]
+    del first
+    other = _room.aligned((70_000, 2), float)
+    assert other.ctypes.data != place
+    del view
+    again = _room.aligned((60_000, 2), float)
+    assert again.ctypes.data == place
+    assert place % 64 == 0
+    held = jax.device_put(again, may_alias=True)
+    del again
+    assert _room.aligned((60_000, 2), float).ctypes.data != held.unsafe_buffer_pointer()
 
 
 def test_arrays_large_enough_to_be_copied_apart(dtype):

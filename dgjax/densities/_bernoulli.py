@@ -97,9 +97,9 @@ class Bernoulli:
         return value, counts, BernoulliStatistics(*jnp.moveaxis(sums, -1, 0))
 
     def labelled(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], BernoulliStatistics]:
-        counts, (cells, ones, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
+        counts, (cells, ones, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
         return counts, BernoulliStatistics(cells - ones, ones)
 
     def maximum(self, statistics: BernoulliStatistics, prior: Beta | None = None) -> "Bernoulli":

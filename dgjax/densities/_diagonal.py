@@ -127,9 +127,9 @@ class DiagonalGaussian:
         return value, counts, DiagonalStatistics(*sums)
 
     def labelled(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], DiagonalStatistics]:
-        counts, sums = kernels.labelled_moments(x, y, weights, self.mean)
+        counts, sums = _shared.labelled_moments(x, y, weights, self.mean)
         return counts, DiagonalStatistics(*sums)
 
     def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":

@@ -140,7 +140,7 @@ class Mixture:
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
 
     def labelled_statistics(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> MixtureStatistics:
         """The same where the component of each row is known."""
         return MixtureStatistics(*self.density.labelled(x, y, weights))

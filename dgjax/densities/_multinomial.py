@@ -107,11 +107,11 @@ class Multinomial:
         )
 
     def labelled(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
         if not kernels.complete_rows.value:
             return _shared.labelled(self, x, y, weights)
-        counts, (_, first, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
+        counts, (_, first, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
         return counts, first
 
     def maximum(self, statistics: Float[Array, "*labels d"], prior: Dirichlet | None = None) -> "Multinomial":

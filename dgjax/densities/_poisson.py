@@ -101,9 +101,9 @@ class Poisson:
         return value, counts, PoissonStatistics(*jnp.moveaxis(sums, -1, 0))
 
     def labelled(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], PoissonStatistics]:
-        counts, (cells, first, _) = kernels.labelled_moments(x, y, weights, jnp.zeros_like(self.log_rate))
+        counts, (cells, first, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.log_rate))
         return counts, PoissonStatistics(cells, first)
 
     def maximum(self, statistics: PoissonStatistics, prior: Gamma | None = None) -> "Poisson":

@@ -79,7 +79,14 @@ def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Arra
     return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
 
-def labelled(self: Any, x: Array, y: Array, weights: Array) -> tuple[Array, Any]:
+def labelled_moments(x: Array | kernels.LabelledSummary, y: Array, weights: Array, centre: Array) -> tuple[Array, Any]:
+    """`kernels.labelled_moments` of rows, or of what was seen of them."""
+    if isinstance(x, kernels.LabelledSummary):
+        return x.moments(centre)
+    return kernels.labelled_moments(x, y, weights, centre)
+
+
+def labelled(self: Any, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:
     """The weight of each label, and the statistics, where labels are known."""
     counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
     return counts.sum(0), self.statistics(x, counts)

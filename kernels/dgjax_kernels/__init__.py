@@ -23,11 +23,16 @@ from dgjax_kernels.blocks import (
     pairwise_sum as pairwise_sum,
     sum_rows as sum_rows,
 )
-from dgjax_kernels.cpu.copying import can_copy_columns as can_copy_columns, copied_columns as copied_columns
+from dgjax_kernels.cpu.lying import (
+    can_read_rows as can_read_rows,
+    copied_columns as copied_columns,
+    looked_by_label as looked_by_label,
+)
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,
+    LabelledSummary as LabelledSummary,
     kept as kept,
     log_negative_binomial as log_negative_binomial,
     log_poisson as log_poisson,

@@ -36,6 +36,23 @@ class ColumnSummary(NamedTuple):
     scatter: Float[Array, " d"]
 
 
+class LabelledSummary(NamedTuple):
+    """What there is in each column, and of it in the rows of each label, all of weight 1: moments about any centre."""
+
+    columns: ColumnSummary
+    counts: Float[Array, " k"]
+    cells: Float[Array, "k d"]
+    mean: Float[Array, "k d"]
+    scatter: Float[Array, "k d"]
+
+    def moments(
+        self, centre: Float[Array, "k d"]
+    ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+        """What `labelled_moments` makes of the rows."""
+        shift = self.mean - centre
+        return self.counts, (self.cells, self.cells * shift, self.scatter + self.cells * shift**2)
+
+
 def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     """How many cells each column misses; and of the others the limits, whether all are whole numbers, the mean and the
     sum of squares about it.

@@ -95,36 +95,62 @@ def _which(x, values, F, d):
                 F[j * values + value, n] = 1.0 if x[j, n] == value else 0.0
 
 
-@fast
-def _counts(x, F, absent, total, d):
-    """The cells, whether they are there, and their sum."""
+@jit
+def _counts(x, F, absent, total, d, complete):
+    """The cells, and where some are missing whether they are there; and their sum."""
     p = len(F) // 2
-    total[:] = 0
+    for n in range(LANES):
+        total[n] = 0
     for j in range(d):
-        for n in range(LANES):
-            there = x[j, n] == x[j, n]
-            F[j, n] = x[j, n] if there else 0.0
-            F[p + j, n] = 1.0 if there else 0.0
-            absent[j, n] = 0.0 if there else 1.0
-            total[n] += F[j, n]
+        if complete:
+            _count(x[j], F[j], F[p + j], total)
+        else:
+            _seen_count(x[j], F[j], F[p + j], absent[j], total)
 
 
 @fast
+def _count(x, cell, there, total):
+    for n in range(LANES):
+        there[n] = 1
+    for n in range(LANES):
+        cell[n] = x[n]
+    for n in range(LANES):
+        total[n] += cell[n]
+
+
+@fast
+def _seen_count(x, cell, there, absent, total):
+    for n in range(LANES):
+        there[n] = 1.0 if x[n] == x[n] else 0.0
+    for n in range(LANES):
+        absent[n] = 1.0 - there[n]
+    for n in range(LANES):
+        cell[n] = x[n] if x[n] == x[n] else 0.0
+    for n in range(LANES):
+        total[n] += cell[n]
+
+
+@jit
 def _factorials(F, total, log_factorial, base, d, of_total):
     """What the factorials of the cells, and of their sum, take from the score."""
     base[:] = 0
     for j in range(d):
-        for n in range(LANES):
-            base[n] -= _log_factorial(F[j, n], log_factorial)
-    for n in range(LANES if of_total else 0):
-        base[n] += _log_factorial(total[n], log_factorial)
+        _add_factorials(F[j], log_factorial, -1.0, base)
+    if of_total:
+        _add_factorials(total, log_factorial, 1.0, base)
 
 
 @fast
-def _log_factorial(x, log_factorial):
-    small = (x >= 0) & (x < FACTORIALS)
-    index = np.int64(x if small else 0)
-    return log_factorial[np.uint64(index)] if index == x else math.lgamma(x + 1)
+def _add_factorials(x, log_factorial, sign, base):
+    """From the table, of eight at a time; one by one where one of them is not in it, in four times the time."""
+    inside = True
+    for n in range(LANES):
+        inside &= (x[n] >= 0) & (x[n] < FACTORIALS) & (x[n] == math.floor(x[n]))
+    for n in range(LANES if inside else 0):
+        base[n] += sign * log_factorial[np.uint64(np.int64(x[n]))]
+    for n in range(0 if inside else LANES):
+        known = (x[n] >= 0) & (x[n] < FACTORIALS) & (x[n] == math.floor(x[n]))
+        base[n] += sign * (log_factorial[np.uint64(np.int64(x[n]))] if known else math.lgamma(x[n] + 1))
 
 
 @jit
@@ -182,7 +208,7 @@ def _featured(model, lanes, work, d, kind):
         _which(lanes.x, model.values, work.F, d)
         return len(work.F)
     p = len(work.absent)
-    _counts(lanes.x, work.F, work.absent, work.total, d)
+    _counts(lanes.x, work.F, work.absent, work.total, d, kind == COMPLETE)
     if model.family == MULTINOMIAL and kind != COMPLETE:
         multiply(model.P, work.F[p:], work.mass)
     return 2 * p if model.family == POISSON and kind != COMPLETE else p

@@ -112,7 +112,7 @@ def _piece(frame, piece, dtype):
 
 @functools.cache
 def copier(sources):
-    """Copies the rows of a piece, and looks at them on the way: for NumPy's arrays, before XLA has them."""
+    """Copies the rows of a piece, and looks at them on the way: for rows that NumPy holds, before XLA has them."""
 
     def copy_piece(x, copy, result, piece):
         n, d = x.shape

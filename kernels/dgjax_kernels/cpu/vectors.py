@@ -167,6 +167,11 @@ def _lifted(b, x):
     return _where(b, ">", x, _all(0.0), above, x)
 
 
+def _floor(b, x):
+    name = f"llvm.floor.v{WIDTH}f64"
+    return b.call(b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(VALUES, [VALUES]), name), [x])
+
+
 _plus = _of_two(lambda b, x, y: b.fadd(x, y, flags=CONTRACT))
 _minus = _of_two(lambda b, x, y: b.fsub(x, y, flags=CONTRACT))
 _times = _of_two(lambda b, x, y: b.fmul(x, y, flags=CONTRACT))
@@ -176,6 +181,8 @@ larger = _of_two(lambda b, x, y: _where(b, ">", x, y, x, y))
 """The larger of two, the second if the first is NaN."""
 smaller = _of_two(lambda b, x, y: _where(b, "<", x, y, x, y))
 """The smaller of two, the second if the first is NaN."""
+fraction = _of_one(lambda b, x: b.fsub(x, _floor(b, x)))
+"""What a number has beyond the next whole one below."""
 inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
 """1 / x for positive x, else 0."""
 finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))

@@ -1,0 +1,43 @@
+"""Memory for copies of NumPy's rows, aligned as XLA wants it, and used again.
+
+Of fresh memory the system clears every page when it is first written to, which takes longer than to copy rows into it:
+on 2 cores, 64 MB copied and looked at in 12 to 21 ms, and in 7.5 where the memory was used before. So what the last
+rows lay in is kept for the next ones, if it is not too much.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+LARGEST = 1 << 27  # bytes that are kept
+
+_spare: list[np.ndarray] = []
+
+
+class _Room:
+    """What an array and all of its views refer to; when they are gone, its memory may be used again."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._memory = _memory(math.prod(shape) * dtype.itemsize + ALIGNMENT)
+        start = self._memory.ctypes.data
+        data = start + -start % ALIGNMENT, False
+        self.__array_interface__ = {"data": data, "shape": shape, "typestr": dtype.str, "version": 3}
+
+    def __del__(self) -> None:
+        if len(self._memory) <= LARGEST:
+            _spare[:] = [self._memory]
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array that holds anything."""
+    return np.asarray(_Room(shape, np.dtype(dtype)))
+
+
+def _memory(size):
+    try:
+        memory = _spare.pop()
+    except IndexError:
+        return np.empty(size, np.uint8)
+    return memory if size <= len(memory) <= 2 * size else np.empty(size, np.uint8)

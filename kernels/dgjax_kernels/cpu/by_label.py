@@ -1,0 +1,101 @@
+"""What there is in each column and in each label, by one pass over rows that NumPy holds: `rows.LabelledSummary`."""
+
+import functools
+import math
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.labelled import TOGETHER
+from dgjax_kernels.cpu.vectors import (
+    WIDTH,
+    fraction,
+    kept,
+    larger,
+    read_row,
+    seen,
+    smaller,
+    write_row,
+)
+
+LOW, HIGH, FRACTION, LOOKS = 0, 1, 2, 3
+CELLS, FIRST, SECOND, MOMENTS = 0, 1, 2, 3
+
+
+@jit
+def _add(cells, at, many, origin, looks, sums, k):
+    """So many rows of a label, from these cells on. Vectors may reach into the next one: D has no column there."""
+    D = looks.shape[1]
+    low, high, beyond = looks[LOW], looks[HIGH], looks[FRACTION]
+    total, first, second = sums[CELLS, k], sums[FIRST, k], sums[SECOND, k]
+    for j in range(0, D, WIDTH):
+        o, least, most, rest = read_row(origin[k], j), read_row(low, j), read_row(high, j), read_row(beyond, j)
+        n, s, t = read_row(total, j), read_row(first, j), read_row(second, j)
+        for i in range(many):
+            x = read_row(cells, at[i] + j)
+            known = kept(x, o)
+            r = known - o
+            least, most, rest = smaller(x, least), larger(x, most), rest + fraction(known)
+            n, s, t = n + seen(x), s + r, t + r * r
+        write_row(low, j, least)
+        write_row(high, j, most)
+        write_row(beyond, j, rest)
+        write_row(total, j, n)
+        write_row(first, j, s)
+        write_row(second, j, t)
+
+
+@jit
+def _begun(x, row, origin):
+    """The first row of a label, near which sums lose few digits."""
+    for j in range(x.shape[1]):
+        origin[j] = x[row, j] if abs(x[row, j]) < math.inf else 0.0
+
+
+@jit
+def _sweep(x, y, start, stop, counts, origin, looks, sums):
+    """All rows from start to stop."""
+    (n, d), K, D = x.shape, len(counts), looks.shape[1]
+    cells, at, filled, last = x.reshape(x.size), np.empty((K, TOGETHER), np.int64), np.zeros(K, np.int64), np.zeros(D)
+    for row in range(start, stop):
+        k = y[row]
+        if counts[k] == 0:
+            _begun(x, row, origin[k])
+        counts[k] += 1
+        if row * d + D > n * d:  # vectors would reach beyond the last cell
+            for j in range(d):
+                last[j] = x[row, j]
+            at[k, filled[k]] = 0
+            _add(last, at[k, filled[k] :], 1, origin, looks, sums, k)
+            continue
+        at[k, filled[k]] = row * d
+        filled[k] += 1
+        if filled[k] == TOGETHER:
+            _add(cells, at[k], TOGETHER, origin, looks, sums, k)
+            filled[k] = 0
+    for k in range(K):
+        _add(cells, at[k], filled[k], origin, looks, sums, k)
+
+
+@functools.cache
+def summer(sources):
+    """Looks at one piece of the rows: of columns `looks` (pieces, 3, d), of labels the rest."""
+
+    def sum_piece(x, y, counts, origins, looks, sums, piece):
+        (_, k, d), n, pieces = origins.shape, len(x), len(counts)
+        D = -(-d // WIDTH) * WIDTH
+        origin, look, total = np.zeros((k, D)), np.zeros((LOOKS, D)), np.zeros((MOMENTS, k, D))
+        for j in range(D):
+            look[LOW, j], look[HIGH, j] = math.inf, -math.inf
+        _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, look, total)
+        for j in range(d):
+            for i in range(LOOKS):
+                looks[piece, i, j] = look[i, j]
+            for label in range(k):
+                origins[piece, label, j] = origin[label, j]
+                for i in range(MOMENTS):
+                    sums[piece, i, label, j] = total[i, label, j]
+        return sources
+
+    return ffi.from_python(sum_piece)

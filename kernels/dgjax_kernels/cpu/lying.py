@@ -1,0 +1,85 @@
+"""NumPy's rows, read where they lie, on all cores; numba is imported when there are some.
+
+XLA wants its arrays aligned to 64 bytes, and large ones of NumPy's never are: it would copy them, into fresh memory,
+which takes longer than all that is to be done with them. On 2 cores (400,000, 20) in float64: copied while looked at
+12 to 21 ms, into memory that was used before 7.5; looked at by label 5.
+"""
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+
+from dgjax_kernels.cpu import large, num_pieces
+from dgjax_kernels.rows import ColumnSummary, LabelledSummary
+
+
+def can_read_rows(x: np.ndarray) -> bool:
+    """Whether there are rows in one piece, and so many that compiling it, 4 s once, pays."""
+    whole = x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and x.dtype in (np.float32, np.float64)
+    return whole and large(x)
+
+
+def copied_columns(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
+    """Copies rows, in the precision of `copy`, and looks at its columns on the way."""
+    from dgjax_kernels.cpu import columns, ffi
+
+    (n, d), run = x.shape, columns.copier(ffi.SOURCES)
+    result = np.empty((num_pieces(n, d), columns.NUM_RESULTS, d))
+    _of_pieces(lambda piece: run(x, copy, result, piece), len(result))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity, which the checks find
+        return _in_precision(columns.of_pieces(result, n, np), copy.dtype)
+
+
+def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> LabelledSummary:
+    """What there is in each column, and in those of each of k labels, all of them known.
+
+    Sums are taken from the first of a label's n rows in a piece. However far it is from the others, their square about
+    the mean holds its own, and so loses no more than a factor of n in rounding.
+    """
+    from dgjax_kernels.cpu import by_label, ffi
+
+    (n, d), pieces, run = x.shape, num_pieces(*x.shape), by_label.summer(ffi.SOURCES)
+    counts, origin = np.zeros((pieces, k)), np.empty((pieces, k, d))
+    looks, sums = np.empty((pieces, by_label.LOOKS, d)), np.empty((pieces, by_label.MOMENTS, k, d))
+    labels = np.asarray(y, np.int32)
+    _of_pieces(lambda piece: run(x, labels, counts, origin, looks, sums, piece), pieces)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cells, first, second = np.moveaxis(sums, 1, 0)
+        shift = first / np.maximum(cells, 1)
+        cells, mean, scatter = _together(cells, origin + shift, second - shift * first)
+        observed, column_mean, column_scatter = _together(cells, mean, scatter)
+        low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
+        missing = (n - observed).astype(np.int32)
+        columns = _in_precision(ColumnSummary(missing, low, high, fraction == 0, column_mean, column_scatter), dtype)
+        return LabelledSummary(columns, *(own.astype(dtype) for own in (counts.sum(0), cells, mean, scatter)))
+
+
+def _together(cells, mean, scatter):
+    """Counts, means and sums of squares about them of the parts along the first axis, put together."""
+    total = cells.sum(0)
+    share = cells / np.maximum(total, 1)
+    whole = mean[0] + (share * (mean - mean[0])).sum(0)
+    return total, whole, (scatter + cells * (mean - whole) ** 2).sum(0)
+
+
+def _in_precision(summary, dtype):
+    return ColumnSummary(*(own.astype(dtype) if own.dtype == float else own for own in summary))
+
+
+def _of_pieces(work, pieces):
+    """Each core takes the next piece, this thread's too: a thread takes a tenth of a ms to start."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    numbers = itertools.count()
+
+    def take():
+        for piece in itertools.takewhile(lambda piece: piece < pieces, numbers):
+            work(piece)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        others = [pool.submit(take) for _ in range(min(os.cpu_count() or 1, pieces) - 1)]
+        take()
+    for other in others:
+        other.result()
