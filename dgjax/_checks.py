@@ -185,6 +185,12 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
     return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
 
 
+def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
+    """How many rows have the label -1, 0, ..., k - 1; some at a time, for NumPy makes wider copies of them to count."""
+    parts = (labels[start : start + LARGE] + 1 for start in range(0, len(labels), LARGE))
+    return sum((np.bincount(part, minlength=1 + num_labels) for part in parts), np.zeros(1 + num_labels, int))
+
+
 def as_weights(weights: ArrayLike | None, x: Any) -> Array:
     """`weights` as floats of shape (n,), one for each row or sequence, all one by default."""
     if weights is None:

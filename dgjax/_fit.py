@@ -96,7 +96,7 @@ def fit(
     course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
     keeper = _checkpoint.keeper(checkpoint, course, num_restarts)
     tolerance = _number(tol, data.x.dtype)
-    with kernels.complete_rows(data.complete):
+    with kernels.complete_rows(data.complete), kernels.known_labels(data.labelled):
         starts = _starts(data.model, data.x, data.y, data.weights, num_restarts, key)
         if method == "em":
             final, fitted = _fit_em(starts, data, tolerance, max_steps, progress)
@@ -161,7 +161,12 @@ class _Data(NamedTuple):
     prior: Any
     bare: bool
     complete: bool | None  # every cell is observed, if that can be known
-    known: bool  # and every label is
+    labelled: bool  # every label is known
+
+    @property
+    def known(self) -> bool:
+        """Whether nothing is missing."""
+        return bool(self.complete) and self.labelled
 
 
 def _checked(model, x, y, weights, lengths, prior, looked=None):
@@ -176,7 +181,7 @@ def _checked(model, x, y, weights, lengths, prior, looked=None):
     if prior is None and lifted.generative and not complete and not has_draws(lifted):
         _check_observed_in_classes(lifted, *_in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
-    return _Data(lifted, rows, labels, amounts, prior, bare, complete, bool(complete) and labelled)
+    return _Data(lifted, rows, labels, amounts, prior, bare, complete, labelled)
 
 
 def _in_rows(x, y, weights):
@@ -264,7 +269,7 @@ def _check_data(model, x, y, weights, complete):
         raise ValueError("x must have at least one row with a positive weight; got none.")
     if not complete:
         _checks.check_observed(x, weights)
-    seen = np.bincount((labels if num_counted == len(labels) else labels[counted]) + 1, minlength=1)
+    seen = _checks.label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
         raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")

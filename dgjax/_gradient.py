@@ -49,7 +49,10 @@ class Problem(NamedTuple):
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
-        potentials = with_draws(model, self.draws).potentials(x)
+        model = with_draws(model, self.draws)
+        if self.blend is None and kernels.known_labels.value and hasattr(type(model), "joint_at"):
+            return model.joint_at(x, y)
+        potentials = model.potentials(x)
         joint = potentials.score(y)
         if self.blend is None and model.generative:
             return joint

@@ -114,7 +114,7 @@ def mixture_discriminant_analysis(
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     rows, looked, labels, k, _ = _table.labelled(x, y, num_classes)
-    loose, *own = np.bincount(np.asarray(labels) + 1, minlength=1 + k)
+    loose, *own = _checks.label_counts(np.asarray(labels), k)
     smallest = int(min(own) + loose)
     if _checks.as_count(num_components, "num_components") > smallest:
         raise ValueError(

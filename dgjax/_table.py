@@ -75,7 +75,7 @@ def _labels(y, array, num_classes):
     else:
         _checks.as_count(num_classes, "num_classes", 2)
     labels = _checks.as_labels(y, array, num_classes)
-    seen = np.bincount(np.asarray(labels) + 1, minlength=1)
+    seen = _checks.label_counts(np.asarray(labels), num_classes)
     if np.count_nonzero(seen[1:]) < 2:
         raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")
     return labels, num_classes

@@ -10,6 +10,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import dgjax as dg
+from dgjax._draws import Draws
 
 N, D, M, K = 6, 5, 2, 3
 KEY = jax.random.key(0)
@@ -361,3 +362,21 @@ def test_mistakes_are_named(mistake):
             call(model, x, y)
     finally:
         config.update("jaxtyping_disable", before)
+
+
+@pytest.mark.parametrize("training", [1, 3])
+def test_rows_of_known_label_are_scored_for_that_alone(training, x64):
+    """By the same draws, in value and gradient, also where cells are missing, or all of a row."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 2, (N, D)).astype(float), jnp.asarray(rng.integers(K, size=N))
+    x[1, 2], x[3] = np.nan, np.nan
+    own = with_draws_of(classes().density, 16, training=training)
+
+    def of_all(density):
+        return density.drawn(Draws(KEY, 0.5)).scores(jnp.asarray(x))[jnp.arange(N), y]
+
+    def of_one(density):
+        return density.drawn(Draws(KEY, 0.5)).scores_at(jnp.asarray(x), y)
+
+    assert_close(of_one(own), of_all(own))
+    assert_same_tree(*(jax.grad(lambda density, f=f: f(density).sum())(own) for f in (of_one, of_all)), 1e-9)

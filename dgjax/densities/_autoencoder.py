@@ -79,16 +79,21 @@ class VariationalAutoencoder:
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
         return self.bound(x, self.noise(x), self.num_samples)
 
-    def bound(self, x: Float[Array, "n d"], noise: Any, num_samples: int) -> Float[Array, "n k"]:
-        """The importance-weighted bound of log p(x_observed | label); exactly 0 where nothing is observed."""
-        mean, log_scale = self._posterior(x)
-        value = kernels.importance_bound(mean, log_scale, noise, self._log_likelihood(x), num_samples, self._cost(x))
+    def bound(
+        self, x: Float[Array, "n d"], noise: Any, num_samples: int, y: Int[Array, " n"] | None = None
+    ) -> Float[Array, "n _"]:
+        """The importance-weighted bound of log p(x_observed | label), all or that of y; 0 where nothing is observed."""
+        log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
+        mean, log_scale = self._posterior(x, y)
+        value = kernels.importance_bound(mean, log_scale, noise, log_likelihood, num_samples, cost)
         return jnp.where(_empty(x), 0, value)
 
-    def evidence(self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any) -> Float[Array, "n k"]:
-        """The evidence lower bound of log p(x_observed | label), E_q log p(x | z) - KL(q || p); 0 likewise."""
-        log_likelihood, cost = self._log_likelihood(x), self._cost(x)
-        mean, log_scale = self._posterior(x)
+    def evidence(
+        self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any, y: Int[Array, " n"] | None = None
+    ) -> Float[Array, "n _"]:
+        """The evidence lower bound of log p(x_observed | label), E_q log p(x | z) - KL(q || p); likewise."""
+        log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
+        mean, log_scale = self._posterior(x, y)
         value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
         return jnp.where(_empty(x), 0, value)
 
@@ -186,22 +191,23 @@ class VariationalAutoencoder:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), _digest(x))
         return noise_of_rows(keys, self.latent_dim, x.dtype)
 
-    def _posterior(self, x):
-        """Mean and log scale of q(z | x_observed, y) for every label, (n, k, m)."""
-        return jnp.split(self._networked(self.encoder, self.likelihood.seen(x)[:, None]), 2, axis=-1)
+    def _posterior(self, x, y=None):
+        """Mean and log scale of q(z | x_observed, y) for every label, (n, k, m), or for that of y, (n, 1, m)."""
+        return jnp.split(self._networked(self.encoder, self.likelihood.seen(x)[:, None], y), 2, axis=-1)
 
-    def _log_likelihood(self, x):
-        return lambda z: self.likelihood.log_prob(x[:, None], self._networked(self.decoder, z))
+    def _log_likelihood(self, x, y=None):
+        return lambda z: self.likelihood.log_prob(x[:, None], self._networked(self.decoder, z, y))
 
-    def _networked(self, network, x):
-        """Of x (..., 1 or k, f), all labels along the last axis but one."""
-        return self._called(network, x, jnp.eye(self.num_classes, dtype=x.dtype))
+    def _networked(self, network, x, y=None):
+        """Of x (..., 1 or k, f), all labels along the last axis but one, or there that of y (n,) alone."""
+        labels = jnp.arange(self.num_classes) if y is None else y[:, None]
+        return self._called(network, x, jax.nn.one_hot(labels, self.num_classes, dtype=x.dtype))
 
     def _called(self, network, x, y):
         return network(x) if self.num_classes == 1 else network(x, y)
 
-    def _cost(self, x):
-        return len(x) * self.row_cost
+    def _cost(self, x, y=None):
+        return len(x) * (self.row_cost if y is None else self.row_cost // self.num_classes)
 
 
 @noun
@@ -228,13 +234,20 @@ class Bound:
         return self.density.score_cost
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        return self._scores(x, None)
+
+    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+        """Those of one label for each row: a k-th of the work."""
+        return self._scores(x, y)[:, 0]
+
+    def _scores(self, x, y):
         own = self.density
         if self.key is None:
-            return own.evidence(x, own.noise(x), own.num_samples, self.kl_weight)
+            return own.evidence(x, own.noise(x), own.num_samples, self.kl_weight, y)
         noise = noise_of(self.key, (len(x), 1, own.latent_dim), x.dtype)
         if own.num_training_samples > 1:
-            return own.bound(x, noise, own.num_training_samples)
-        return own.evidence(x, noise, 1, self.kl_weight)
+            return own.bound(x, noise, own.num_training_samples, y)
+        return own.evidence(x, noise, 1, self.kl_weight, y)
 
 
 def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:

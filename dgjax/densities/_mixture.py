@@ -92,6 +92,12 @@ class Mixture:
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
         return Classes(self._joint(x), _shared.no_cells(x))
 
+    def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+        """log p(x_observed, y) of known labels, the other ones left alone where the density can."""
+        if not hasattr(type(self.density), "scores_at"):
+            return self.potentials(x).score(y)
+        return log_softmax(self.log_weights, axis=-1)[y] + self.density.scores_at(x, y)
+
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = jax.nn.logsumexp(self._joint(x), axis=-1)
         return jnp.where(_shared.no_cells(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)

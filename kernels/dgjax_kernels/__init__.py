@@ -18,6 +18,7 @@ from dgjax_kernels import (
 from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     complete_rows as complete_rows,
+    known_labels as known_labels,
     many_calls as many_calls,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,

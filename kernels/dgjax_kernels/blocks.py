@@ -19,6 +19,9 @@ complete_rows = jax.make_user_context(None)
 
 False where some row has one, None where nothing is known."""
 
+known_labels = jax.make_user_context(None)
+"""`with known_labels(True):` what is traced sees no row of unknown label, so that the others need no score."""
+
 many_calls = jax.make_user_context(None)
 """`with many_calls(True):` what is traced will run thousands of times, as a sampler does, so that the seconds that some
 kernels take to compile pay for fewer cells."""
