@@ -12,7 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checkpoint, _checks, _em, _gradient, _prior, _stochastic
+from dgjax import _checkpoint, _checks, _em, _gradient, _in_place, _prior, _stochastic
 from dgjax._draws import LEARNING, has_draws
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
@@ -87,7 +87,8 @@ def fit(
     with the last good model.
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
-    data = _checked(model, x, y, weights, lengths, prior)
+    staying = None if lengths is not None else _in_place.rows_in_place(model, x, method, y, weights, prior, l2, tol)
+    data = _checked(model, x, y, weights, lengths, prior, staying=staying)
     _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
     data, held = _stochastic.held_out(data, validation, method, key)
@@ -169,8 +170,11 @@ class _Data(NamedTuple):
         return bool(self.complete) and self.labelled
 
 
-def _checked(model, x, y, weights, lengths, prior, looked=None):
-    lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
+def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None):
+    if staying is None:
+        lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
+    else:
+        lifted, rows, complete = model, staying, True
     bare = _checks.as_model(model) is not model
     if not (lifted.generative or hasattr(lifted, "penalty")):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
@@ -364,6 +368,7 @@ def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
     trace, fits = _empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
         state, advance, finish = begin(model, problem, trace=trace)
+        _in_place.check_rows(model, problem.x, state)
         fits.append(finish(run(advance, state, max_steps, progress, keeper)))
     best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
     return best[0]._replace(value=-best[0].value), best[1]

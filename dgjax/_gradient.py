@@ -165,6 +165,13 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     return state, functools.partial(advance, model, whitener, problem, tol), lambda last: (last, unravel(last.vector))
 
 
+def is_finite(state: State) -> bool:
+    """Whether every number of the gradient is, where L-BFGS is."""
+    import optax
+
+    return bool(np.isfinite(optax.tree.get(state.memory, "grad")).all())
+
+
 def ravel_size(model: Any) -> int:
     """How many parameters there are."""
     return sum(leaf.size for leaf in jax.tree.leaves(model))
@@ -196,7 +203,8 @@ def _sampled(problem: Problem, size: int) -> Problem:
     """
     n, within = len(problem.x), np.random.default_rng(0).random(size)
     picked = ((np.arange(size) + within) * n / size).astype(int)
-    x, y, weights = problem.x[picked], problem.y[picked], problem.weights[picked]
+    x = problem.x.picked(picked) if isinstance(problem.x, kernels.RowsInPlace) else problem.x[picked]
+    y, weights = problem.y[picked], problem.weights[picked]
     counted = jnp.where(y >= 0, weights, 0).sum()
     share = jnp.where(problem.y >= 0, problem.weights, 0).sum() / jnp.where(counted > 0, counted, 1)
     return problem._replace(x=x, y=y, weights=share * weights)

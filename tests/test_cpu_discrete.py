@@ -1,6 +1,7 @@
 """The CPU's kernels of discrete columns, of logistic regression and of column summaries, against their references."""
 
 import concurrent.futures
+import math
 
 import jax
 import jax.numpy as jnp
@@ -128,14 +129,56 @@ def regression(k, dtype, n=301, d=7):
     return x, jnp.asarray(y), weights, b, W
 
 
-@pytest.mark.parametrize("k", [1, 3, 6])
-def test_logistic_gradient_is_the_references(k, dtype):
-    x, y, weights, b, W = regression(k, dtype)
+@pytest.mark.parametrize(("k", "d"), [(1, 7), (3, 7), (6, 7), (1, 8), (1, 21), (3, 21), (11, 16), (1, 1)])
+def test_logistic_gradient_is_the_references(k, d, dtype):
+    """Of fewer columns than a vector takes, of a multiple of them, and of others."""
+    x, y, weights, b, W = regression(k, dtype, d=d)
     fast, reference = OPS["logistic_gradient"]
     for scale in (1, 200):  # at 200, nearly every probability is 0 or 1
         assert_near(fast(x, y, weights, b, scale * W), reference(x, y, weights, b, scale * W), dtype)
     grad = fast(x, y, weights, b, W)[1:]
     assert_near(jax.grad(lambda b, W: reference(x, y, weights, b, W)[0], argnums=(0, 1))(b, W), grad, dtype, 2)
+
+
+def placed(shape, dtype, offset, seed=0):
+    """Rows that start so many numbers after a place where XLA wants memory to start."""
+    size = math.prod(shape)
+    room = np.empty(size + 32, dtype)
+    start = -room.ctypes.data % 64 // room.itemsize + offset
+    rows = room[start : start + size].reshape(shape)
+    rows[:] = np.random.default_rng(seed).normal(size=shape)
+    return rows
+
+
+@pytest.mark.parametrize(("d", "offset"), [(1, 0), (1, 2), (3, 1), (4, 7), (20, 0), (20, 6)])
+def test_rows_in_place_are_the_rows(d, offset, dtype):
+    x = placed((301, d), dtype, offset)
+    rows, picked = kernels.rows_in_place(x), np.array([0, 1, 5, 6, 7, 8, 300])
+    assert rows.shape == x.shape
+    assert len(rows) == len(x)
+    assert rows.dtype == dtype
+    assert np.shares_memory(x, np.asarray(rows.cells))
+    np.testing.assert_array_equal(rows.whole(), x)
+    np.testing.assert_array_equal(rows.picked(picked), x[picked])
+    for k in (1, 3):
+        _, y, weights, b, W = regression(k, dtype, d=d)
+        op = kernels.logistic_gradient_in_place
+        fast = op.fast["cpu"](rows.first, rows.cells, y, weights, b, W)
+        assert_near(fast, op.reference(rows.first, rows.cells, y, weights, b, W), dtype)
+        assert_near(fast, OPS["logistic_gradient"][1](jnp.array(x), y, weights, b, W), dtype)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_cell_that_is_not_finite_makes_the_gradient_so(k, value, x64):
+    """Even of a row that does not count, and under any weight: what is learnt from rows in place is checked by that."""
+    for row, column in ((0, 0), (17, 6), (300, 3)):
+        for scale in (0.0, 1.0, -1.0):
+            x, y, weights, b, W = regression(k, "float64")
+            x = x.at[row, column].set(value)
+            for counted in (weights, weights.at[row].set(0.0), weights.at[row].set(1.0)):
+                _, *grad = OPS["logistic_gradient"][0](x, y, counted, b, scale * W)
+                assert not np.isfinite(grad[1][:, column]).any()
 
 
 @pytest.mark.parametrize("k", [1, 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dgjax as dg
-from dgjax import _room
+from dgjax import _in_place, _room
 
 KINDS = ["gaussian", "bernoulli", "poisson", "multinomial"]
 
@@ -134,6 +134,37 @@ def test_arrays_large_enough_to_be_copied_apart(dtype):
             dg.log_prob(model, too_large)
     whole = np.arange(300_000).reshape(-1, 4) % 7
     np.testing.assert_array_equal(dg.log_prob(model, whole), dg.log_prob(model, jnp.asarray(whole, dtype)))
+
+
+@pytest.mark.parametrize("method", [None, "lbfgs"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_logistic_regression_of_rows_in_place(k, method, dtype):
+    """Large NumPy rows are passed over where they are; within jit, which may run later, they are copied."""
+    x, y = regression(k, n=100_000)
+    x = ((x - x.mean(0)) / x.std(0)).astype(dtype)[:, [0, 1, 2, 2]]
+    start, rows = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(4, k)), x.copy()
+    assert _in_place.rows_in_place(start, rows, method, y, None) is not None
+    found = dg.fit(start, rows, y, l2=0.1, method=method)
+    expected = dg.fit(start, jnp.array(x), y, l2=0.1, method=method)
+    assert found.num_steps == expected.num_steps
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
+    later = jax.jit(lambda: dg.fit(start, rows, y, l2=0.1, method=method).model)()
+    rows[:] = np.nan
+    tolerance = 1e-3 if dtype == "float32" else 1e-7
+    for model in (found.model, later):
+        np.testing.assert_allclose(model.scorer.weight, expected.model.scorer.weight, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_in_place_are_checked(value, x64):
+    x, y = regression(2, n=100_000)
+    weights = np.ones(len(x))
+    for row, counts in ((0, 1), (99_999, 0), (31_415, 1)):
+        broken = x.copy()
+        broken[row, 1] = value
+        weights[row] = counts
+        with pytest.raises(ValueError, match=rf"x\[{row}, 1\] is {value}"):
+            dg.fit(dg.logistic_regression(3, 2), broken, y, weights=weights)
 
 
 def regression(k, n=4000, d=3):

@@ -30,6 +30,7 @@ from dgjax_kernels.cpu.lying import (
     looked_by_label as looked_by_label,
 )
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
+from dgjax_kernels.in_place import RowsInPlace as RowsInPlace, can_stay as can_stay, rows_in_place as rows_in_place
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,
@@ -68,6 +69,8 @@ gaussian               = Op(_gaussian.scores, _cpu.supported, _gaussian.backward
                             cpu=_cpu.gaussian_scores)
 gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
 logistic_gradient      = Op(_logistic.gradient, _cpu.worthwhile, cpu=_cpu.logistic_gradient)
+logistic_gradient_in_place = Op(_logistic.gradient_in_place, _cpu.supported_in_place,
+                            cpu=_cpu.logistic_gradient_in_place)
 logistic_curvature     = Op(_logistic.curvature, _cpu.worthwhile, cpu=_cpu.logistic_curvature)
 chain_expectation      = Op(_chain.expectation, _cpu.many_steps, cpu=_cpu.chain_expectation,
                             cuda=When(_gpu.chains, _gpu.chain_expectation),

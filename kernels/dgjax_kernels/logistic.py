@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels.blocks import pairwise_sum, sum_rows
+from dgjax_kernels.in_place import RowsInPlace
 from dgjax_kernels.rows import partition
 
 
@@ -30,6 +31,18 @@ def gradient(
         return value, residual.sum(0), residual.T @ x
 
     return sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=W.size)
+
+
+def gradient_in_place(
+    first: Float[Array, "few d"],
+    cells: Float[Array, " rest"],
+    y: Int[Array, " n"],
+    w: Float[Array, " n"],
+    b: Float[Array, " k"],
+    W: Float[Array, "k d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+    """The same of rows in place."""
+    return gradient(RowsInPlace(first, cells).whole(), y, w, b, W)
 
 
 def gram(x: Float[Array, "n d"], a: Float[Array, "n q"]) -> Float[Array, "q e e"]:

@@ -35,6 +35,11 @@ def supported(x: Array | np.ndarray, *_: Array) -> bool:
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
+def supported_in_place(first: Array, cells: Array, *_: Array) -> bool:
+    """The same of rows in place."""
+    return supported(cells)
+
+
 def large(x: Array | np.ndarray, *_: Array) -> bool:
     """Whether there is, and there are very many cells."""
     return supported(x) and x.size >= MANY_CELLS
@@ -262,13 +267,26 @@ def logistic_gradient(
     x: Float[Array, "n d"], y: Int[Array, " n"], w: Float[Array, " n"], b: Float[Array, " k"], W: Float[Array, "k d"]
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
     """As `logistic.gradient`."""
+    return logistic_gradient_in_place(x[:0], x.reshape(-1), y, w, b, W)
+
+
+def logistic_gradient_in_place(
+    first: Float[Array, "few d"],
+    cells: Float[Array, " rest"],
+    y: Int[Array, " n"],
+    w: Float[Array, " n"],
+    b: Float[Array, " k"],
+    W: Float[Array, "k d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
+    """As `logistic.gradient_in_place`."""
     from dgjax_kernels.cpu import ffi, logistic
 
-    pieces = num_pieces(len(x), W.size)
-    shapes = (pieces,), (pieces, len(b), 1 + x.shape[1])
-    results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes)
-    target = ffi.target("logistic", logistic.handler, x.dtype)
-    value, sums = jax.ffi.ffi_call(target, results, vmap_method="sequential")(x, y.astype(jnp.int32), w, b, W)
+    pieces = num_pieces(len(y), W.size)
+    shapes = (pieces,), (pieces, len(b), 1 + W.shape[1])
+    results = tuple(jax.ShapeDtypeStruct(shape, cells.dtype) for shape in shapes)
+    target = ffi.target("logistic", logistic.handler, cells.dtype)
+    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
+    value, sums = call(first, cells, y.astype(jnp.int32), w, b, W)
     total = sums.sum(0)
     return pairwise_sum(value), total[:, 0], total[:, 1:]
 

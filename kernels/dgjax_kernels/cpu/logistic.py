@@ -1,216 +1,315 @@
 """The kernel of logistic regression on a CPU: value and gradient of the log-likelihood in one pass over memory.
 
 A batch of rows small enough for the core's own cache is read for its scores and, once their partition is known, again
-for the gradient. Letters: x rows (n, d), k labels, s scores (k, LANES), r residuals onehot(y) - p, weighted.
+for the gradient, in vectors of WIDTH columns. Where their number is no multiple of WIDTH, the last vector takes columns
+again that another has, with weights of 0. Letters: x rows (n, d), k labels, s scores (k, LANES), r residuals
+onehot(y) - p, weighted, W weights (k, p), p the columns of all vectors, V the same as (d, k).
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import overload
+from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
-from dgjax_kernels.cpu.lanes import LANES, add_products, exp, fast, log, padded
+from dgjax_kernels.cpu.lanes import LANES, eights, exp, fast, log, padded
+from dgjax_kernels.cpu.vectors import WIDTH, each, read_row, spread, transposed, write_row
 
-CACHED = 1 << 14  # cells of a batch: 128 kB in float64
+CACHED = 1 << 12  # cells of a batch: 32 kB in float64
 
 
 class Batch(NamedTuple):
     """Rows at work, on the last axis."""
 
-    first: int  # the first label with parameters of its own: 1 if the scores of the other are 0
-    s: np.ndarray  # (k, LANES), k padded to a multiple of 4 if there are more than two classes
+    s: np.ndarray  # (k, LANES), k padded to a multiple of WIDTH
     r: np.ndarray  # (k, LANES)
     top: np.ndarray  # (LANES,): the largest score
     total: np.ndarray  # (LANES,): the sum of exp(s - top)
     label: np.ndarray  # (LANES,)
     weight: np.ndarray  # (LANES,): 0 where there is no label
+    rows: np.ndarray  # (LANES, d): copies of those that are no multiple of WIDTH, or narrower
+    exact: np.ndarray  # the same in float64
+
+
+class Weights(NamedTuple):
+    """What scores are made of, in float64, and the sums of the gradient."""
+
+    bias: np.ndarray  # (k,), padded
+    W: np.ndarray  # (1, p)
+    V: np.ndarray  # (d, k), k padded
+    g: np.ndarray  # (k, p)
+    count: np.ndarray  # (k,)
 
 
 @jit
-def _new_batch(k, first):
-    s, r, lanes = np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((3, LANES))
-    return Batch(first, s, r, lanes[0], lanes[1], np.zeros(LANES, np.int64), lanes[2])
+def _dots(x, n, own, s):
+    """s = x W + bias, for WIDTH rows."""
+    d, W = x.shape[1], own.W
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = spread(0.0)
+    for p in range(0, W.shape[1], WIDTH):
+        w, at = read_row(W, p), n * d + min(p, d - WIDTH)
+        a0 += read_row(x, at) * w
+        a1 += read_row(x, at + d) * w
+        a2 += read_row(x, at + 2 * d) * w
+        a3 += read_row(x, at + 3 * d) * w
+        a4 += read_row(x, at + 4 * d) * w
+        a5 += read_row(x, at + 5 * d) * w
+        a6 += read_row(x, at + 6 * d) * w
+        a7 += read_row(x, at + 7 * d) * w
+    t0, t1, t2, t3, t4, t5, t6, t7 = transposed((a0, a1, a2, a3, a4, a5, a6, a7))
+    write_row(s, n, (((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))) + spread(own.bias[0]))
+
+
+@jit
+def _add_rows(x, n, r, g):
+    """g += r x, of WIDTH rows."""
+    d = x.shape[1]
+    c0, c1, c2, c3, c4, c5, c6, c7 = each(read_row(r, n))
+    for p in range(0, g.shape[1], WIDTH):
+        at = n * d + min(p, d - WIDTH)
+        a = read_row(g, p) + c0 * read_row(x, at) + c1 * read_row(x, at + d)
+        a = a + c2 * read_row(x, at + 2 * d) + c3 * read_row(x, at + 3 * d)
+        b = c4 * read_row(x, at + 4 * d) + c5 * read_row(x, at + 5 * d)
+        b = b + c6 * read_row(x, at + 6 * d) + c7 * read_row(x, at + 7 * d)
+        write_row(g, p, a + b)
+
+
+@jit
+def _score_tile(x, n, k, own, s):
+    """Scores of WIDTH rows and labels."""
+    V, b = own.V, read_row(own.bias, k)
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[n], x[n + 1], x[n + 2], x[n + 3], x[n + 4], x[n + 5], x[n + 6], x[n + 7]
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = b
+    for j in range(x.shape[1]):
+        v = read_row(V, j * V.shape[1] + k)
+        a0 += spread(x0[j]) * v
+        a1 += spread(x1[j]) * v
+        a2 += spread(x2[j]) * v
+        a3 += spread(x3[j]) * v
+        a4 += spread(x4[j]) * v
+        a5 += spread(x5[j]) * v
+        a6 += spread(x6[j]) * v
+        a7 += spread(x7[j]) * v
+    t, at = transposed((a0, a1, a2, a3, a4, a5, a6, a7)), k * LANES + n
+    write_row(s, at, t[0])
+    write_row(s, at + LANES, t[1])
+    write_row(s, at + 2 * LANES, t[2])
+    write_row(s, at + 3 * LANES, t[3])
+    write_row(s, at + 4 * LANES, t[4])
+    write_row(s, at + 5 * LANES, t[5])
+    write_row(s, at + 6 * LANES, t[6])
+    write_row(s, at + 7 * LANES, t[7])
+
+
+@jit
+def _pull_tile(x, k, p, r, g):
+    """g += r x, of four labels and WIDTH columns."""
+    d, at = x.shape[1], min(p, x.shape[1] - WIDTH)
+    r0, r1, r2, r3 = r[k], r[k + 1], r[k + 2], r[k + 3]
+    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = spread(0.0)
+    for n in range(0, len(x), 2):
+        u, v = read_row(x, at + n * d), read_row(x, at + (n + 1) * d)
+        a0 += spread(r0[n]) * u
+        b0 += spread(r0[n + 1]) * v
+        a1 += spread(r1[n]) * u
+        b1 += spread(r1[n + 1]) * v
+        a2 += spread(r2[n]) * u
+        b2 += spread(r2[n + 1]) * v
+        a3 += spread(r3[n]) * u
+        b3 += spread(r3[n + 1]) * v
+    width = g.shape[1]
+    to = k * width + p
+    write_row(g, to, read_row(g, to) + a0 + b0)
+    write_row(g, to + width, read_row(g, to + width) + a1 + b1)
+    write_row(g, to + 2 * width, read_row(g, to + 2 * width) + a2 + b2)
+    write_row(g, to + 3 * width, read_row(g, to + 3 * width) + a3 + b3)
 
 
 @fast
-def _dots(x, w, bias, s):
-    """s = x w + bias, for four rows."""
-    x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
-    s0 = s1 = s2 = s3 = w.dtype.type(0)
-    for j in range(len(w)):
-        s0 += x0[j] * w[j]
-        s1 += x1[j] * w[j]
-        s2 += x2[j] * w[j]
-        s3 += x3[j] * w[j]
-    s[0], s[1], s[2], s[3] = s0 + bias, s1 + bias, s2 + bias, s3 + bias
-
-
-@fast
-def _add_rows(x, r, g):
-    """g += r x, of four rows."""
-    x0, x1, x2, x3, kind = x[0], x[1], x[2], x[3], g.dtype.type
-    r0, r1, r2, r3 = kind(r[0]), kind(r[1]), kind(r[2]), kind(r[3])
-    for j in range(len(g)):
-        g[j] += r0 * x0[j] + r1 * x1[j] + r2 * x2[j] + r3 * x3[j]
-
-
-@fast
-def _of_many(s, r, top, total):
+def _of_many(s, r, top, total, width):
     """r = exp(s - top), and their sum."""
-    top[:], total[:] = -math.inf, 0.0
+    for n in range(width):
+        top[n], total[n] = -math.inf, 0.0
     for k in range(len(s)):
-        for n in range(LANES):
+        for n in range(width):
             top[n] = s[k, n] if s[k, n] > top[n] else top[n]
     for k in range(len(s)):
-        for n in range(LANES):
+        for n in range(width):
             r[k, n] = exp(s[k, n] - top[n])
             total[n] += r[k, n]
 
 
 @fast
-def _of_two(s, r, top, total):
-    """The same of two classes, one of which is at the top."""
-    for n in range(LANES):
-        first, second = s[0, n], s[1, n]
-        higher = second > first
-        top[n] = second if higher else first
-        below = exp((first if higher else second) - top[n])
-        r[0, n], r[1, n] = (below if higher else 1.0), (1.0 if higher else below)
-        total[n] = 1 + below
-
-
-@jit
-def _residuals(batch, labels, y, weights):
-    """r, and the sum over rows of weight times log p(y | x)."""
-    s, r, top, total, label, weight = batch.s[:labels], batch.r, batch.top, batch.total, batch.label, batch.weight
-    for n in range(len(y)):
-        label[n], weight[n] = y[n], weights[n] if y[n] >= 0 else 0.0
-    label[len(y) :], weight[len(y) :] = -1, 0.0
-    if labels == 2:
-        _of_two(s, r, top, total)
-    else:
-        _of_many(s, r, top, total)
-    value = _value(s, top, total, label, weight)
-    for k in range(labels):
-        for n in range(LANES):
-            hard = weight[n] if label[n] == k else 0.0
-            r[k, n] = hard - r[k, n] * total[n] if weight[n] > 0 else 0.0
-    return value
-
-
-@fast
-def _value(s, top, total, label, weight):
+def _value(s, top, total, label, weight, width):
     """The value; `total` becomes weight / total."""
     value = 0.0
     for k in range(len(s)):
-        for n in range(LANES):
+        for n in range(width):
             given = weight[n] * (s[k, n] - top[n])
             value += given if (label[n] == k) & (weight[n] > 0) else 0.0
-    for n in range(LANES):
+    for n in range(width):
         value -= weight[n] * log(total[n]) if weight[n] > 0 else 0.0
         total[n] = weight[n] / total[n]
     return value
 
 
 @fast
-def _add_tiles(x, r, g):
-    """g += r x, of four rows and labels four by four."""
-    x0, x1, x2, x3, kind = x[0], x[1], x[2], x[3], g.dtype.type
-    for k in range(0, len(g), 4):
-        g0, g1, g2, g3 = g[k], g[k + 1], g[k + 2], g[k + 3]
-        a0, a1, a2, a3 = kind(r[k, 0]), kind(r[k, 1]), kind(r[k, 2]), kind(r[k, 3])
-        b0, b1, b2, b3 = kind(r[k + 1, 0]), kind(r[k + 1, 1]), kind(r[k + 1, 2]), kind(r[k + 1, 3])
-        c0, c1, c2, c3 = kind(r[k + 2, 0]), kind(r[k + 2, 1]), kind(r[k + 2, 2]), kind(r[k + 2, 3])
-        e0, e1, e2, e3 = kind(r[k + 3, 0]), kind(r[k + 3, 1]), kind(r[k + 3, 2]), kind(r[k + 3, 3])
-        for j in range(len(x0)):
-            y0, y1, y2, y3 = x0[j], x1[j], x2[j], x3[j]
-            g0[j] += a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
-            g1[j] += b0 * y0 + b1 * y1 + b2 * y2 + b3 * y3
-            g2[j] += c0 * y0 + c1 * y1 + c2 * y2 + c3 * y3
-            g3[j] += e0 * y0 + e1 * y1 + e2 * y2 + e3 * y3
-
-
-@jit
-def _score(x, bias, W, s):
-    """Scores of a multiple of four rows."""
-    if len(bias) == 1:
-        for n in range(0, len(x), 4):
-            _dots(x[n : n + 4], W[0], bias[0], s[1, n : n + 4])
-        return
-    s[:, : len(x)] = 0
-    add_products(W, x, s, False, x.shape[1])
-    for k in range(len(bias)):
-        for n in range(len(x)):
-            s[k, n] += bias[k]
-
-
-@jit
-def _pull(x, r, g, ahead):
-    """g += r x, of a multiple of four rows; has as many rows `ahead` brought near."""
-    for n in range(0, len(x), 4):
-        for i in range(n, min(n + 4, len(ahead))):
-            prefetch(ahead[i])
-        if len(g) == 1:
-            _add_rows(x[n : n + 4], r[1, n : n + 4], g[0])
-        else:
-            _add_tiles(x[n : n + 4], r[:, n : n + 4], g)
-
-
-@jit
-def _sweep(x, y, weights, bias, W, batch, rest, into, g, ahead):
-    """One batch: adds to the gradient g (k, 1 + d), and returns the value."""
-    q, first, width, whole = len(bias), batch.first, len(x), len(x) // 4 * 4
-    for n in range(whole, width):
-        for j in range(x.shape[1]):
-            rest[n - whole, j] = x[n, j]
-    _score(x[:whole], bias, W, batch.s)
-    if whole < width:
-        _score(rest, bias, W, batch.s[:, whole:])
-    labels = first + q
-    value = _residuals(batch, labels, y, weights)
-    into[:] = 0
-    _pull(x[:whole], batch.r, into, ahead)
-    if whole < width:
-        _pull(rest, batch.r[:, whole:], into, ahead[:0])
-    for k in range(q):
-        for n in range(width):
-            g[k, 0] += batch.r[first + k, n]
-        for j in range(x.shape[1]):
-            g[k, 1 + j] += into[k, j]
+def _of_two(s, r, label, weight, width):
+    """Residuals of the second of two classes, s its log-odds; returns the value."""
+    value = 0.0
+    for n in range(width):
+        below = exp(-abs(s[n]))
+        share, hard = 1 / (1 + below), label[n] == 1
+        lost = min(s[n] if hard else -s[n], 0.0) - log(1 + below)
+        value += weight[n] * lost if weight[n] > 0 else 0.0
+        p = share * (1.0 if s[n] > 0 else below)
+        r[n] = weight[n] * ((1.0 if hard else 0.0) - p) if weight[n] > 0 else 0.0
     return value
+
+
+@jit
+def _of_scores(x, q, own, batch, ahead):
+    """One batch of a multiple of WIDTH rows, with as many rows `ahead` brought near."""
+    s, r, top, total, label, weight = batch.s, batch.r, batch.top, batch.total, batch.label, batch.weight
+    for n in range(0, len(x), WIDTH):
+        _bring(ahead, n)
+        for k in range(0, len(own.bias), WIDTH):
+            _score_tile(x, n, k, own, s)
+    _of_many(s[:q], r, top, total, len(x))
+    value = _value(s[:q], top, total, label, weight, len(x))
+    for k in range(q):
+        for n in range(len(x)):
+            hard = weight[n] if label[n] == k else 0.0
+            r[k, n] = hard - r[k, n] * total[n] if weight[n] > 0 else 0.0
+    for p in range(0, own.g.shape[1], WIDTH):
+        for k in range(0, padded(q), 4):
+            _pull_tile(x, k, p, r, own.g)
+    return value
+
+
+@jit
+def _of_one_score(x, own, batch, ahead):
+    """The same for two classes, of which one scores 0."""
+    s, r = batch.s[0], batch.r[0]
+    for n in range(0, len(x), WIDTH):
+        _dots(x, n, own, s)
+    value = _of_two(s, r, batch.label, batch.weight, len(x))
+    for n in range(0, len(x), WIDTH):
+        _bring(ahead, n)
+        _add_rows(x, n, r, own.g)
+    return value
+
+
+@jit
+def _bring(ahead, n):
+    for i in range(n, min(n + WIDTH, len(ahead))):
+        prefetch(ahead[i])
+
+
+@jit
+def _counted(y, weights, label, weight):
+    """Labels, and weights that are 0 where there is none."""
+    for n in range(len(y)):
+        label[n], weight[n] = y[n], weights[n] if y[n] >= 0 else 0.0
+    for n in range(len(y), eights(len(y))):
+        label[n], weight[n] = -1, 0.0
+
+
+@jit
+def _copied(x, rows):
+    """The same rows, with zeros for those that are missing to a multiple of WIDTH, and for such columns."""
+    d, width = x.shape[1], eights(len(x))
+    for n in range(len(x)):
+        given, row = x[n], rows[n]
+        for j in range(d):
+            row[j] = given[j]
+    for n in range(len(x), width):
+        row = rows[n]
+        for j in range(d):
+            row[j] = 0
+    return rows[:width]
+
+
+def _exact(x, rows):
+    """The rows in float64."""
+
+
+@overload(_exact)
+def _(x, rows):
+    """Copies of others, for as many labels read every number of theirs."""
+    return (lambda x, rows: x) if x.dtype is rows.dtype else (lambda x, rows: _copied(x, rows))
+
+
+@jit
+def _sweep(x, y, weights, q, own, batch, ahead):
+    """One batch: adds to the sums of the gradient, and returns the value."""
+    _counted(y, weights, batch.label, batch.weight)
+    if len(x) % WIDTH or x.shape[1] < WIDTH:
+        x = _copied(x, batch.rows)
+    if q == 1:
+        value = _of_one_score(x, own, batch, ahead)
+    else:
+        value = _of_scores(_exact(x, batch.exact), q, own, batch, ahead)
+    for k in range(q):
+        for n in range(len(y)):
+            own.count[k] += batch.r[k, n]
+    return value
+
+
+@jit
+def _filled(w, b, own):
+    """The weights (k, d) and bias as the vectors take them."""
+    (q, d), width = w.shape, own.g.shape[1]
+    for k in range(q):
+        own.bias[k] = b[k]
+        for j in range(d):
+            own.V[j, k] = w[k, j]
+    for j in range(d):
+        own.W[0, _place(j, d, width)] = w[0, j]
+
+
+@jit
+def _place(j, d, width):
+    """Where the vectors hold column j, of those that are no multiple of WIDTH the last in the last places."""
+    return j if j < d // WIDTH * WIDTH or d < WIDTH else width - d + j
 
 
 @inlined
 def _piece(frame, piece, dtype):
     arguments, results = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
-    x, y = ffi.matrix(frame, arguments, 0, dtype), ffi.vector(frame, arguments, 1, np.int32)
-    weights, bias = ffi.vector(frame, arguments, 2, dtype), ffi.vector(frame, arguments, 3, dtype)
-    w, values = ffi.matrix(frame, arguments, 4, dtype), ffi.vector(frame, results, 0, dtype)
-    (n, d), q, value = x.shape, len(w), 0.0
-    start, stop = piece * n // len(values), (piece + 1) * n // len(values)
-    tall = 1 if q == 1 else padded(q)
-    W, rest, into, g = (
-        np.zeros((tall, d), dtype),
-        np.zeros((4, d), dtype),
-        np.zeros((tall, d), dtype),
-        np.zeros((q, 1 + d)),
+    first, cells = ffi.matrix(frame, arguments, 0, dtype), ffi.vector(frame, arguments, 1, dtype)
+    y, weights = ffi.vector(frame, arguments, 2, np.int32), ffi.vector(frame, arguments, 3, dtype)
+    b, w, values = (
+        ffi.vector(frame, arguments, 4, dtype),
+        ffi.matrix(frame, arguments, 5, dtype),
+        ffi.vector(frame, results, 0, dtype),
     )
-    for k in range(q):
-        for j in range(d):
-            W[k, j] = w[k, j]
-    batch = _new_batch(2 if q == 1 else tall, 1 if q == 1 else 0)
-    size = min(LANES, max(8, CACHED // d // 8 * 8))
+    n, (q, d), value = len(y), w.shape, 0.0
+    # Where the rows would start: all but the first are there.
+    x = carray(ffi.pointer(cells.ctypes.data - (n * d - len(cells)) * cells.itemsize, dtype), (n, d))
+    wide, k = max(d, WIDTH), eights(q)
+    own = Weights(np.zeros(k), np.zeros((1, eights(d))), np.zeros((wide, k)), np.zeros((k, eights(d))), np.zeros(k))
+    _filled(w, b, own)
+    lanes, label = np.zeros((3, LANES)), np.zeros(LANES, np.int64)
+    s, r, rows = np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((LANES, wide), dtype)
+    batch = Batch(s, r, lanes[0], lanes[1], label, lanes[2], rows, np.zeros((LANES, wide)))
+    start, stop = piece * n // len(values), (piece + 1) * n // len(values)
+    if start < len(first):
+        value += _sweep(first, y[: len(first)], weights[: len(first)], q, own, batch, first[:0])
+        start = len(first)
+    size = min(LANES, max(WIDTH, CACHED // d // WIDTH * WIDTH))
     for row in range(start, stop, size):
         end = min(row + size, stop)
-        ahead = x[end : min(end + size, stop)]
-        value += _sweep(x[row:end], y[row:end], weights[row:end], bias, W, batch, rest, into, g, ahead)
+        value += _sweep(x[row:end], y[row:end], weights[row:end], q, own, batch, x[end : min(end + size, stop)])
     values[piece] = value
     gradient = ffi.cube(frame, results, 1, dtype)[piece]
-    for k in range(q):
-        for j in range(1 + d):
-            gradient[k, j] = g[k, j]
+    for i in range(q):
+        gradient[i, 0] = own.count[i]
+        for j in range(d):
+            gradient[i, 1 + j] = own.g[i, _place(j, d, own.g.shape[1])]
 
 
 def handler(dtype, sources):

@@ -256,6 +256,7 @@ largest = _folded(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 """The largest, of those that are not NaN, at least if the last is none."""
 
 
+@overload(operator.iadd)
 @overload(operator.add)
 def _add(x, y):
     return (lambda x, y: _plus(x, y)) if x is VECTOR and y is VECTOR else None
