@@ -181,9 +181,9 @@ def test_a_cell_that_is_not_finite_makes_the_gradient_so(k, value, x64):
                 assert not np.isfinite(grad[1][:, column]).any()
 
 
-@pytest.mark.parametrize("k", [1, 3])
-def test_logistic_curvature_is_the_hessian(k, dtype):
-    x, y, weights, b, W = regression(k, dtype)
+@pytest.mark.parametrize(("k", "d"), [(1, 7), (3, 7), (1, 8), (1, 1), (3, 21)])
+def test_logistic_curvature_is_the_hessian(k, d, dtype):
+    x, y, weights, b, W = regression(k, dtype, d=d)
     fast, reference = (op(x, y, weights, b, W) for op in OPS["logistic_curvature"])
     assert_near(fast, reference, dtype)
 

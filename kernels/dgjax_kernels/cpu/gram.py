@@ -1,50 +1,101 @@
-"""The kernel of `logistic.gram` on a CPU: only the products on and below the diagonal are worked out."""
+"""The kernel of `logistic.gram` on a CPU, in float64: only the products on and below the diagonal are worked out.
+
+Rows at work lie in panels of WIDTH columns, and products in squares of as many. Letters: e columns of z = (x, 1), with
+the 1 last in place of first, p panels, u (p, ROWS, WIDTH) rows at work, v (ROWS, WIDTH) a panel of them times weights.
+"""
 
 import numpy as np
 
 from dgjax_kernels.cpu import ffi
-from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import LANES, add_products, fast, padded
-from dgjax_kernels.cpu.rows import transposed
+from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
+from dgjax_kernels.cpu.vectors import WIDTH, plus_outer, read_row, spread, write_row
+
+ROWS = 128
 
 
-@fast
-def _weighted(u, a, au):
-    for j in range(len(u)):
-        for n in range(LANES):
-            au[j, n] = a[n] * u[j, n]
+SQUARE = WIDTH * WIDTH
 
 
 @jit
-def _loaded(x, a, row, stop, u, lane_weight):
-    """Rows into lanes; the lanes left over repeat one, with weight 0."""
-    rows = np.empty(LANES, np.int64)
-    for n in range(LANES):
-        rows[n] = row + n if row + n < stop else row
-        for q in range(a.shape[1]):
-            lane_weight[q, n] = a[row + n, q] if row + n < stop else 0
-    for n in range(0, LANES, 8):
-        transposed(x, rows[n : n + 8], u[1:, n : n + 8])
+def _packed(x, row, stop, u):
+    """Rows into panels; nothing in those that are beyond the last."""
+    d = x.shape[1]
+    whole = d // WIDTH * WIDTH
+    for n in range(min(ROWS, stop - row)):
+        for j in range(0, whole, WIDTH):
+            write_row(u, j * ROWS + n * WIDTH, read_row(x, (row + n) * d + j))
+        for j in range(whole, d):
+            u[j // WIDTH, n, j % WIDTH] = x[row + n, j]
+        u[d // WIDTH, n, d % WIDTH] = 1
+    for p in range(len(u)):
+        for n in range(stop - row, ROWS):
+            write_row(u, (p * ROWS + n) * WIDTH, spread(0.0))
+
+
+@jit
+def _weighted(u, j, weights, v):
+    """v = a u_j."""
+    for n in range(ROWS):
+        write_row(v, n * WIDTH, read_row(u, (j * ROWS + n) * WIDTH) * spread(weights[n]))
+
+
+@jit
+def _square(u, i, v, total, at):
+    """total += sum over rows of u_i v^T. The total of the next square is brought near meanwhile."""
+    prefetch(total[at + SQUARE : at + 2 * SQUARE])
+    t0, t1 = read_row(total, at), read_row(total, at + WIDTH)
+    t2, t3 = read_row(total, at + 2 * WIDTH), read_row(total, at + 3 * WIDTH)
+    t4, t5 = read_row(total, at + 4 * WIDTH), read_row(total, at + 5 * WIDTH)
+    t6, t7 = read_row(total, at + 6 * WIDTH), read_row(total, at + 7 * WIDTH)
+    sums = (t0, t1, t2, t3, t4, t5, t6, t7)
+    for n in range(0, ROWS * WIDTH, WIDTH):
+        sums = plus_outer(sums, u, i * ROWS * WIDTH + n, read_row(v, n))
+    write_row(total, at, sums[0])
+    write_row(total, at + WIDTH, sums[1])
+    write_row(total, at + 2 * WIDTH, sums[2])
+    write_row(total, at + 3 * WIDTH, sums[3])
+    write_row(total, at + 4 * WIDTH, sums[4])
+    write_row(total, at + 5 * WIDTH, sums[5])
+    write_row(total, at + 6 * WIDTH, sums[6])
+    write_row(total, at + 7 * WIDTH, sums[7])
+
+
+@jit
+def _placed(total, at, first, second, result):
+    """Puts a square where it belongs, and on the other side of the diagonal."""
+    e = len(result)
+    for i in range(first, min(first + WIDTH, e)):
+        for j in range(second, min(second + WIDTH, e)):
+            to, of = (i + 1) % e, (j + 1) % e
+            result[to, of] = result[of, to] = total[at + (i - first) * WIDTH + j - second]
 
 
 @inlined
 def _piece(frame, piece, dtype):
     x, a = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 1, dtype)
     result = ffi.hypercube(frame, ffi.FRAME_RESULTS, 0, dtype)
-    n, e, q, p = len(x), 1 + x.shape[1], a.shape[1], padded(1 + x.shape[1])
-    u, au, lane_weight = np.zeros((p, LANES), dtype), np.zeros((p, LANES), dtype), np.empty((q, LANES), dtype)
-    total = np.zeros((q, p, p))
-    u[0] = 1
+    n, e, many = len(x), 1 + x.shape[1], a.shape[1]
+    p = -(-e // WIDTH)
+    u, v, weights = np.zeros((p, ROWS, WIDTH)), np.empty((ROWS, WIDTH)), np.zeros(ROWS)
+    total = np.zeros(many * p * (p + 1) // 2 * SQUARE)
     start, stop = piece * n // len(result), (piece + 1) * n // len(result)
-    for row in range(start, stop, LANES):
-        _loaded(x, a, row, stop, u, lane_weight)
-        for i in range(q):
-            _weighted(u, lane_weight[i], au)
-            add_products(au, u, total[i], True, LANES)
-    for i in range(q):
-        for j in range(e):
-            for k in range(j + 1):
-                result[piece, i, j, k] = result[piece, i, k, j] = total[i, j, k]
+    for row in range(start, stop, ROWS):
+        _packed(x, row, stop, u)
+        at = 0
+        for q in range(many):
+            for k in range(min(ROWS, stop - row)):
+                weights[k] = a[row + k, q]
+            for j in range(p):
+                _weighted(u, j, weights, v)
+                for i in range(j, p):
+                    _square(u, i, v, total, at)
+                    at += SQUARE
+    at = 0
+    for q in range(many):
+        for j in range(0, e, WIDTH):
+            for i in range(j, e, WIDTH):
+                _placed(total, at, i, j, result[piece, q])
+                at += SQUARE
 
 
 def handler(dtype, sources):

@@ -41,7 +41,7 @@ class Weights(NamedTuple):
     W: np.ndarray  # (1, p)
     V: np.ndarray  # (d, k), k padded
     g: np.ndarray  # (k, p)
-    count: np.ndarray  # (k,)
+    sums: np.ndarray  # (k,), those of r
 
 
 @jit
@@ -255,7 +255,7 @@ def _sweep(x, y, weights, q, own, batch, ahead):
         value = _of_scores(_exact(x, batch.exact), q, own, batch, ahead)
     for k in range(q):
         for n in range(len(y)):
-            own.count[k] += batch.r[k, n]
+            own.sums[k] += batch.r[k, n]
     return value
 
 
@@ -307,7 +307,7 @@ def _piece(frame, piece, dtype):
     values[piece] = value
     gradient = ffi.cube(frame, results, 1, dtype)[piece]
     for i in range(q):
-        gradient[i, 0] = own.count[i]
+        gradient[i, 0] = own.sums[i]
         for j in range(d):
             gradient[i, 1 + j] = own.g[i, _place(j, d, own.g.shape[1])]
 

@@ -93,6 +93,23 @@ def write_row(typingctx, array, offset, vector):
 
 
 @intrinsic
+def plus_outer(typingctx, sums, left, at, vector):
+    """WIDTH vectors, with the products added of a vector and each of as many numbers in a row of an array."""
+
+    def build(c, b, s, a):
+        data, vectors = c.make_array(left)(c, b, a[1]).data, []
+        places, zero = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH), ir.Constant(ir.IntType(32), 0)
+        for i in range(WIDTH):
+            factor = b.load(b.gep(data, [b.add(a[2], ir.Constant(ir.IntType(64), i))]))
+            first = b.insert_element(ir.Constant(VALUES, ir.Undefined), factor, zero)
+            product = b.fmul(b.shuffle_vector(first, first, places), a[3], flags=CONTRACT)
+            vectors.append(b.fadd(b.extract_value(a[0], i), product, flags=CONTRACT))
+        return c.make_tuple(b, sums, vectors)
+
+    return sums(sums, left, types.intp, VECTOR), build
+
+
+@intrinsic
 def transposed(typingctx, rows):
     """The columns of a square of WIDTH vectors."""
 
