@@ -58,8 +58,12 @@ def curvature(
     b: Float[Array, " k"],
     W: Float[Array, "k d"],
     gram: Callable = gram,
+    most_at_once: int = 0,
 ) -> Float[Array, "k e k e"]:
-    """Minus the Hessian of the same, e = 1 + d: sum_n w_n (diag(p) - p p^T) times z z^T, z = (1, x)."""
+    """Minus the Hessian of the same, e = 1 + d: sum_n w_n (diag(p) - p p^T) times z z^T, z = (1, x).
+
+    In one block where there are no more than so many weights of products.
+    """
     k, (i, j) = len(b), np.tril_indices(len(b))
 
     def block(x, y, w):
@@ -67,7 +71,10 @@ def curvature(
         counted = jnp.where(y >= 0, w, 0)[:, None]
         return gram(x, counted * p[:, i] * ((i == j) - p[:, j]))
 
-    pairs = sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=len(i) + W.shape[1])
+    if len(x) * len(i) <= most_at_once:
+        pairs = block(x, y, w)
+    else:
+        pairs = sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=len(i) + W.shape[1])
     full = jnp.zeros((k, k, *pairs.shape[1:]), x.dtype).at[i, j].set(pairs).at[j, i].set(pairs)
     return full.swapaxes(1, 2)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
-from dgjax_kernels.blocks import many_calls, pairwise_sum
+from dgjax_kernels.blocks import BUDGET, many_calls, pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
 PIECES_FOR_EACH_CORE = 4
@@ -295,7 +295,7 @@ def logistic_curvature(
     x: Float[Array, "n d"], y: Int[Array, " n"], w: Float[Array, " n"], b: Float[Array, " k"], W: Float[Array, "k d"]
 ) -> Float[Array, "k e k e"]:
     """As `logistic.curvature`."""
-    return reference.curvature(x, y, w, b, W, gram=_gram)
+    return reference.curvature(x, y, w, b, W, gram=_gram, most_at_once=BUDGET)
 
 
 def _gram(x, a):
