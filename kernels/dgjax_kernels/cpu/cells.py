@@ -12,8 +12,9 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import LANES, add_products, fast, multiply, padded
+from dgjax_kernels.cpu.lanes import LANES, fast, padded
 from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.tiles import add_products, multiply
 
 TABLE, POISSON, MULTINOMIAL = 0, 1, 2
 FACTORIALS = 256

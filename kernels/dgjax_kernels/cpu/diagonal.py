@@ -15,8 +15,9 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import KEPT, LANES, add_products, fast, multiply, padded
+from dgjax_kernels.cpu.lanes import KEPT, LANES, fast, padded
 from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.tiles import add_products, multiply, zeros
 
 EPS = np.finfo(np.float64).eps
 
@@ -80,15 +81,16 @@ def _featured(x, origin, F, d, kind):
     """The features of the rows in the lanes."""
     p = len(F) // 3
     for j in range(d):
-        for n in range(LANES):
+        for n in range(LANES if kind == COMPLETE else 0):
             r = x[j, n] - origin[j]
             F[j, n] = r
             F[p + j, n] = r * r
         for n in range(LANES if kind != COMPLETE else 0):
             observed = x[j, n] == x[j, n]
-            F[j, n] = F[j, n] if observed else 0
-            F[p + j, n] = F[p + j, n] if observed else 0
-            F[2 * p + j, n] = 1 if observed else 0
+            r = x[j, n] - origin[j] if observed else 0.0
+            F[j, n] = r
+            F[p + j, n] = r * r
+            F[2 * p + j, n] = 1.0 if observed else 0.0
 
 
 @jit
@@ -96,13 +98,20 @@ def _scores(model, lanes, features, kind):
     p = len(features.F) // 3
     f = 2 * p if kind == COMPLETE else 3 * p
     multiply(model.coefficients[:, :f], features.F[:f], features.product)
+    _add_start(model.log_weight, model.constant, kind, features.product, lanes.score)
     for k in range(len(lanes.score)):
-        start = model.log_weight[k] + (model.constant[k] if kind == COMPLETE else 0.0)
         if model.far[k]:
-            _far_scores(lanes.x, model.mean[k], model.log_scale[k], features.product[k])
-            start = model.log_weight[k]
+            _far_scores(lanes.x, model.mean[k], model.log_scale[k], lanes.score[k])
+            for n in range(LANES):
+                lanes.score[k, n] += model.log_weight[k]
+
+
+@fast
+def _add_start(log_weight, constant, kind, product, score):
+    for k in range(len(score)):
+        start = log_weight[k] + (constant[k] if kind == COMPLETE else 0.0)
         for n in range(LANES):
-            lanes.score[k, n] = start + features.product[k, n]
+            score[k, n] = start + product[k, n]
 
 
 @fast
@@ -120,10 +129,8 @@ def _far_scores(x, mean, log_scale, score):
 @jit
 def _moments(model, lanes, features, sums, kind):
     p = len(features.F) // 3
+    _counted(lanes.c, features.c, sums.counts, sums.total, kind)
     for k in range(len(lanes.c)):
-        count = _copied(lanes.c[k], features.c[k])
-        sums.counts[k] += count
-        sums.total[k] += count if kind == COMPLETE else 0.0
         if model.far[k]:
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
     f = 2 * p if kind == COMPLETE else 3 * p
@@ -131,13 +138,15 @@ def _moments(model, lanes, features, sums, kind):
 
 
 @fast
-def _copied(c, copy):
+def _counted(c, copy, counts, total, kind):
     """Copies counts, and adds them up."""
-    total = 0.0
-    for n in range(LANES):
-        copy[n] = c[n]
-        total += c[n]
-    return total
+    for k in range(len(c)):
+        s = 0.0
+        for n in range(LANES):
+            copy[k, n] = c[k, n]
+            s += c[k, n]
+        counts[k] += s
+        total[k] += s if kind == COMPLETE else 0.0
 
 
 @fast
@@ -160,7 +169,7 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
     k, d = mean.shape
     p, q = padded(d), padded(k)
     model, lanes = _model(mean, log_scale, log_weights), new_lanes(0, k, p, np.float64)
-    features = Features(np.zeros((3 * p, LANES)), np.zeros((q, LANES)), np.zeros((q, LANES)))
+    features = Features(zeros((3 * p, LANES), np.float64), zeros((q, LANES), np.float64), zeros((q, LANES), np.float64))
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, 3 * p)), np.zeros((k, 2 * p)))
     waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
     skip = len(call.scores) + len(call.counts) == 0

@@ -26,7 +26,6 @@ from dgjax_kernels.cpu.gaussian_missing import missing_moments, missing_scores, 
 from dgjax_kernels.cpu.lanes import (
     KEPT,
     LANES,
-    add_products,
     counting,
     eights,
     fast,
@@ -39,6 +38,7 @@ from dgjax_kernels.cpu.lanes import (
     to_front,
 )
 from dgjax_kernels.cpu.rows import Call, collect, counted, loaded, new_lanes, new_waiting
+from dgjax_kernels.cpu.tiles import add_products
 
 
 class Model(NamedTuple):

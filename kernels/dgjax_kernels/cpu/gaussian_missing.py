@@ -8,7 +8,6 @@ import numpy as np
 from dgjax_kernels.cpu.ffi import jit
 from dgjax_kernels.cpu.lanes import (
     LANES,
-    add_products,
     counting,
     eights,
     fast,
@@ -21,6 +20,7 @@ from dgjax_kernels.cpu.lanes import (
     to_front,
 )
 from dgjax_kernels.cpu.rows import Lanes, new_lanes
+from dgjax_kernels.cpu.tiles import add_products
 
 LARGEST_INFLATION = 1e8
 KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics; above, it is worked out again

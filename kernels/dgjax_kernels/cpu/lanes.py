@@ -44,6 +44,17 @@ def as_float(typingctx, bits):
     return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
 
 
+@intrinsic
+def wide(typingctx):
+    """Lets the loops of the function that this stands in use the machine's widest registers."""
+
+    def build(c, b, s, a):
+        set.add(b.function.attributes, '"prefer-vector-width"="512"')
+        return c.get_dummy_value()
+
+    return types.void(), build
+
+
 @exact
 def exp(x):
     """e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits."""
@@ -122,67 +133,6 @@ def solve(L, r, length):
             y3 = (r3[n] - e0 * y0 - e1 * y1 - e2 * y2) * s3
             r0[n], r1[n], r2[n], r3[n] = y0, y1, y2, y3
             length[n] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
-
-
-@fast
-def multiply(A, F, product):
-    """product (k, LANES) = A (k, f) F (f, LANES), k and f multiples of 4."""
-    for i in range(0, len(A), 4):
-        p0, p1, p2, p3 = product[i], product[i + 1], product[i + 2], product[i + 3]
-        for n in range(LANES):
-            p0[n] = p1[n] = p2[n] = p3[n] = 0
-        for j in range(0, len(F), 4):
-            a0, a1, a2, a3 = A[i, j], A[i, j + 1], A[i, j + 2], A[i, j + 3]
-            b0, b1, b2, b3 = A[i + 1, j], A[i + 1, j + 1], A[i + 1, j + 2], A[i + 1, j + 3]
-            c0, c1, c2, c3 = A[i + 2, j], A[i + 2, j + 1], A[i + 2, j + 2], A[i + 2, j + 3]
-            e0, e1, e2, e3 = A[i + 3, j], A[i + 3, j + 1], A[i + 3, j + 2], A[i + 3, j + 3]
-            f0, f1, f2, f3 = F[j], F[j + 1], F[j + 2], F[j + 3]
-            for n in range(LANES):
-                y0, y1, y2, y3 = f0[n], f1[n], f2[n], f3[n]
-                p0[n] += a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
-                p1[n] += b0 * y0 + b1 * y1 + b2 * y2 + b3 * y3
-                p2[n] += c0 * y0 + c1 * y1 + c2 * y2 + c3 * y3
-                p3[n] += e0 * y0 + e1 * y1 + e2 * y2 + e3 * y3
-
-
-@fast
-def add_products(c, u, total, lower, width):
-    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T, in tiles of four.
-
-    If `lower`, only of those on and below the diagonal, for symmetric ones.
-    """
-    for i in range(0, len(c), 4):
-        a0, a1, a2, a3 = c[i], c[i + 1], c[i + 2], c[i + 3]
-        for j in range(0, i + 4 if lower else len(u), 4):
-            b0, b1, b2, b3 = u[j], u[j + 1], u[j + 2], u[j + 3]
-            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = u.dtype.type(0)
-            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = u.dtype.type(0)
-            for n in range(width):
-                x0, x1, x2, x3, y0, y1, y2, y3 = a0[n], a1[n], a2[n], a3[n], b0[n], b1[n], b2[n], b3[n]
-                s00 += x0 * y0
-                s01 += x0 * y1
-                s02 += x0 * y2
-                s03 += x0 * y3
-                s10 += x1 * y0
-                s11 += x1 * y1
-                s12 += x1 * y2
-                s13 += x1 * y3
-                s20 += x2 * y0
-                s21 += x2 * y1
-                s22 += x2 * y2
-                s23 += x2 * y3
-                s30 += x3 * y0
-                s31 += x3 * y1
-                s32 += x3 * y2
-                s33 += x3 * y3
-            for row, values in (
-                (i, (s00, s01, s02, s03)),
-                (i + 1, (s10, s11, s12, s13)),
-                (i + 2, (s20, s21, s22, s23)),
-                (i + 3, (s30, s31, s32, s33)),
-            ):
-                for column in range(4):
-                    total[row, j + column] += values[column]
 
 
 @jit

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.lanes import LANES, exp, log
+from dgjax_kernels.cpu.lanes import LANES, exp, fast, log, wide
+from dgjax_kernels.cpu.tiles import empty
 
 SHARED = 256  # patterns of missing cells, the first that are seen, whose rows are collected apart
 SLOTS = 1024  # of the table that finds them
@@ -47,11 +48,11 @@ def new_lanes(whitenings, k, p, dtype):
         np.empty(LANES, np.int64),
         np.empty(LANES),
         np.empty(LANES, np.int64),
-        np.empty((p, LANES), dtype),
-        np.empty((whitenings, p, LANES), dtype),
-        np.empty((p, LANES), dtype),
-        np.empty((k, LANES)),
-        np.empty((k, LANES)),
+        empty((p, LANES), dtype),
+        empty((whitenings, p, LANES), dtype),
+        empty((p, LANES), dtype),
+        empty((k, LANES), np.float64),
+        empty((k, LANES), np.float64),
     )
 
 
@@ -176,9 +177,19 @@ def transposed(x, rows, lanes):
         lane[4], lane[5], lane[6], lane[7] = x4[j], x5[j], x6[j], x7[j]
 
 
+@fast
+def added(x):
+    """The sum over lanes."""
+    total = 0.0
+    for n in range(LANES):
+        total += x[n]
+    return total
+
+
 @jit
 def partition(lanes, sums, empty):
     """Counts from scores, labels and weights; adds to the value. As `rows.partition`."""
+    wide()
     k, top, total = len(lanes.score), np.full(LANES, -math.inf), np.zeros(LANES)
     for i in range(k):
         for n in range(LANES):
@@ -195,8 +206,9 @@ def partition(lanes, sums, empty):
         explained = (total[n] >= 1) & (top[n] < math.inf)
         value = top[n] + log(total[n]) if explained else (top[n] if total[n] == total[n] else total[n])
         value = 0.0 if empty and lanes.label[n] < 0 else value
-        sums.value[0] += lanes.weight[n] * value if lanes.weight[n] > 0 else 0.0
+        top[n] = lanes.weight[n] * value if lanes.weight[n] > 0 else 0.0
         total[n] = lanes.weight[n] / total[n] if explained else 0.0
+    sums.value[0] += added(top)
     for i in range(k):
         for n in range(LANES):
             c = lanes.c[i, n] * total[n]

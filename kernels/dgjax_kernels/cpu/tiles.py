@@ -1,0 +1,178 @@
+"""Matrix products of lanes by tiles of four rows whose sums stay in registers, which LLVM does not do by itself."""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+
+from dgjax_kernels.cpu.ffi import intrinsic, jit
+
+_FEATURES = config.CPU_FEATURES or get_host_cpu_features()
+BITS = 512 if "+avx512f" in _FEATURES else 256 if "+avx" in _FEATURES else 128
+DOWN, ACROSS = 4, 2 if BITS == 256 else 4  # 16 of 32 registers, or 8 of 16
+LINE = 64
+CONTRACT = ("contract",)
+
+
+@jit
+def empty(shape, dtype):
+    """An array that starts at a line of the cache."""
+    size = 1
+    for length in shape:
+        size *= length
+    room = np.empty(size + LINE, dtype)
+    first = -(room.ctypes.data // room.itemsize) % (LINE // room.itemsize)
+    return room[first : first + size].reshape(shape)
+
+
+@jit
+def zeros(shape, dtype):
+    """The same, of zeros."""
+    array = empty(shape, dtype)
+    array[:] = 0
+    return array
+
+
+class _Matrix:
+    """Places in a matrix, whose rows may lie apart, as LLVM sees it."""
+
+    def __init__(self, context, builder, kind, value):
+        array = context.make_array(kind)(context, builder, value)
+        self.builder, self.number, self.size = builder, context.get_value_type(kind.dtype), kind.dtype.bitwidth // 8
+        self.start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+        self.down = cgutils.unpack_tuple(builder, array.strides, 2)[0]
+
+    def _place(self, row, column, kind):
+        b = self.builder
+        offset = b.add(b.mul(row, self.down), b.mul(column, _word(self.size)))
+        return b.bitcast(b.gep(self.start, [offset]), kind.as_pointer())
+
+    def read(self, row, column, count, width):
+        """So many numbers side by side, with zeros up to a width."""
+        kind = ir.VectorType(self.number, count)
+        numbers = self.builder.load(self._place(row, column, kind), align=self.size)
+        places = [min(i, count) for i in range(width)]
+        return numbers if count == width else _picked(self.builder, numbers, ir.Constant(kind, [0.0] * count), places)
+
+    def write(self, row, column, numbers):
+        """Puts them there."""
+        self.builder.store(numbers, self._place(row, column, numbers.type), align=self.size)
+
+
+def _word(x):
+    return ir.Constant(ir.IntType(64), x)
+
+
+def _picked(b, x, y, places):
+    return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+
+
+def _sums(b, number, width, count):
+    """Registers for sums, which start at 0."""
+    zero = ir.Constant(ir.VectorType(number, width), [0.0] * width)
+    sums = [cgutils.alloca_once(b, zero.type) for _ in range(count)]
+    for s in sums:
+        b.store(zero, s)
+    return sums
+
+
+def _add(b, s, x, y):
+    b.store(b.fadd(b.load(s), b.fmul(x, y, flags=CONTRACT), flags=CONTRACT), s)
+
+
+def _multiply_tile(b, A, F, product, i, n, length):
+    width = BITS // (8 * F.size)
+    sums = _sums(b, F.number, width, DOWN * ACROSS)
+    rows = [b.add(i, _word(r)) for r in range(DOWN)]
+    columns = [b.add(n, _word(v * width)) for v in range(ACROSS)]
+    with cgutils.for_range(b, length) as loop:
+        across = [F.read(loop.index, column, width, width) for column in columns]
+        for r, row in enumerate(rows):
+            one = A.read(row, loop.index, 1, 1)
+            same = _picked(b, one, one, [0] * width)
+            for v in range(ACROSS):
+                _add(b, sums[r * ACROSS + v], same, across[v])
+    for r, row in enumerate(rows):
+        for v, column in enumerate(columns):
+            product.write(row, column, b.load(sums[r * ACROSS + v]))
+
+
+@intrinsic
+def _tile_of_product(typingctx, A, F, product, i, n):
+    def build(c, b, s, a):
+        length = cgutils.unpack_tuple(b, c.make_array(F)(c, b, a[1]).shape, 2)[0]
+        _multiply_tile(b, *(_Matrix(c, b, *x) for x in zip((A, F, product), a[:3], strict=True)), *a[3:], length)
+        return c.get_dummy_value()
+
+    return types.void(A, F, product, types.intp, types.intp), build
+
+
+@jit
+def multiply(A, F, product):
+    """product (k, LANES) = A (k, f) F (f, LANES), k a multiple of 4."""
+    width = ACROSS * (BITS // (8 * F.itemsize))
+    for n in range(0, F.shape[1], width):
+        for i in range(0, len(A), DOWN):
+            _tile_of_product(A, F, product, i, n)
+
+
+def _folded(b, sums):
+    """The sum of the numbers in each of several registers, side by side in one vector."""
+    step, width = 1, sums[0].type.count
+    while step < width:
+        kept = [width + i if i & step else i for i in range(width)]
+        moved = [width + i - step if i & step else i + step for i in range(width)]
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        sums = [b.fadd(_picked(b, x, y, kept), _picked(b, x, y, moved)) for x, y in pairs]
+        step *= 2
+    while len(sums) > 1:
+        places = [*range(2 * sums[0].type.count)]
+        sums = [_picked(b, x, y, places) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+    return sums[0]
+
+
+def _add_over(b, sums, c, u, rows, columns, start, stop, count):
+    """Adds the products of so many lanes at a time to sums: where it ends."""
+    width, times = BITS // (8 * u.size), b.udiv(b.sub(stop, start), _word(count))
+    with cgutils.for_range(b, times) as loop:
+        n = b.add(start, b.mul(loop.index, _word(count)))
+        across = [u.read(column, n, count, width) for column in columns]
+        for r, row in enumerate(rows):
+            x = c.read(row, n, count, width)
+            for v in range(ACROSS):
+                _add(b, sums[r * ACROSS + v], x, across[v])
+    return b.add(start, b.mul(times, _word(count)))
+
+
+def _add_tile(b, c, u, total, i, j, stop):
+    width = BITS // (8 * u.size)
+    sums, n = _sums(b, u.number, width, DOWN * ACROSS), _word(0)
+    rows, columns = ([b.add(x, _word(r)) for r in range(count)] for x, count in ((i, DOWN), (j, ACROSS)))
+    for count in (width, 4, 1) if width > 4 else (width, 1):
+        n = _add_over(b, sums, c, u, rows, columns, n, stop, count)
+    tile = _folded(b, [b.load(s) for s in sums])
+    for r, row in enumerate(rows):
+        part = _picked(b, tile, tile, [*range(r * ACROSS, (r + 1) * ACROSS)])
+        whole = total.read(row, j, ACROSS, ACROSS)
+        total.write(row, j, b.fadd(whole, part if u.size == total.size else b.fpext(part, whole.type)))
+
+
+@intrinsic
+def _tile_of_sums(typingctx, c, u, total, i, j, size):
+    def build(x, b, s, a):
+        _add_tile(b, *(_Matrix(x, b, *y) for y in zip((c, u, total), a[:3], strict=True)), *a[3:])
+        return x.get_dummy_value()
+
+    return types.void(c, u, total, types.intp, types.intp, types.intp), build
+
+
+@jit
+def add_products(c, u, total, lower, width):
+    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T, k and f multiples of 4.
+
+    If `lower`, only of those on and below the diagonal, for symmetric ones.
+    """
+    for j in range(0, len(u), ACROSS):
+        for i in range(j // DOWN * DOWN if lower else 0, len(c), DOWN):
+            _tile_of_sums(c, u, total, i, j, width)
