@@ -20,7 +20,7 @@ from dgjax_kernels.cpu.lanes import (
     to_front,
 )
 from dgjax_kernels.cpu.rows import Lanes, new_lanes
-from dgjax_kernels.cpu.tiles import add_products
+from dgjax_kernels.cpu.tiles import add_products, empty
 
 LARGEST_INFLATION = 1e8
 KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics; above, it is worked out again
@@ -89,10 +89,10 @@ def room_for_missing(g, k, d):
     return Room(
         new_lanes(k, k, p, np.float64),
         np.empty((2, d, LANES), np.int64),
-        np.empty((kept, t, p, LANES)),
-        np.empty((kept, t, LANES)),
-        np.empty((t, t, LANES)),
-        np.empty((t, LANES)),
+        empty((kept, t, p, LANES), np.float64),
+        empty((kept, t, LANES), np.float64),
+        empty((t, t, LANES), np.float64),
+        empty((t, LANES), np.float64),
         np.zeros(p),
     )
 
@@ -132,58 +132,35 @@ def _project(q, size, u, part, width):
 
 
 @fast
-def _at_mean(x, u, picked, t, d, shared):
+def _at_mean(x, u, d):
     """Missing cells at their means: by x, for u may be NaN because a parameter is."""
-    for i in range(t if shared else 0):
-        for n in range(LANES):
-            u[picked[i, 0], n] = 0
-    for j in range(0 if shared else d):
+    for j in range(d):
         for n in range(LANES):
             u[j, n] = u[j, n] if x[j, n] == x[j, n] else 0
 
 
 @fast
-def _project_all(q, size, u, part):
-    """The same where one q is that of all lanes."""
-    for n in range(LANES):
-        part[n] = 0
-    for j in range(0, len(u), 4):
-        q0, q1, q2, q3 = q[j, 0], q[j + 1, 0], q[j + 2, 0], q[j + 3, 0]
-        u0, u1, u2, u3 = u[j], u[j + 1], u[j + 2], u[j + 3]
-        for n in range(LANES):
-            part[n] += q0 * u0[n] + q1 * u1[n] + q2 * u2[n] + q3 * u3[n]
-    for j in range(0, len(u), 4):
-        q0, q1, q2, q3 = q[j, 0] / size, q[j + 1, 0] / size, q[j + 2, 0] / size, q[j + 3, 0] / size
-        u0, u1, u2, u3 = u[j], u[j + 1], u[j + 2], u[j + 3]
-        for n in range(LANES):
-            u0[n] -= q0 * part[n]
-            u1[n] -= q1 * part[n]
-            u2[n] -= q2 * part[n]
-            u3[n] -= q3 * part[n]
-
-
-@fast
-def _determined(picked, t, mean, x, q, R, size, u, v, shared, width):
+def _determined(picked, t, mean, x, q, R, size, u, v, width):
     """u = q^T v / |q|^2 with F v = r for the observed cells, F being the identity and R."""
     for j in range(len(u)):
         for n in range(LANES):
             u[j, n] = 0
     for i in range(t):
         for n in range(width):
-            column = picked[i, 0 if shared else n]
+            column = picked[i, n]
             v[i, n] = x[column, n] - mean[column]
         for s in range(i):
             for n in range(width):
-                v[i, n] -= R[i, s, 0 if shared else n] * v[s, n]
+                v[i, n] -= R[i, s, n] * v[s, n]
         for j in range(len(u)):
             for n in range(width):
-                u[j, n] += v[i, n] * q[i, j, 0 if shared else n] / size[i, 0 if shared else n]
+                u[j, n] += v[i, n] * q[i, j, n] / size[i, n]
 
 
 @jit
-def _pick(x, missing, picked, width):
-    """The columns that are missing, or observed, in so many lanes."""
-    for n in range(width):
+def _pick(x, missing, picked):
+    """The columns that are missing, or observed."""
+    for n in range(LANES):
         t = 0
         for j in range(picked.shape[0]):
             if (x[j, n] != x[j, n]) == missing:
@@ -192,60 +169,54 @@ def _pick(x, missing, picked, width):
 
 
 @jit
-def _group_basis(exact, room, group, missing, shared, width, d):
+def _group_basis(exact, room, group, missing, width, d):
     """q of a group for the rows in the lanes, how many, and whether it spans what is missing."""
     primal = 2 * missing <= d and exact.benign[group]
     t = missing if primal else d - missing
     table, picked = exact.columns[group] if primal else exact.L[group], room.picked[0 if primal else 1]
     q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
-    _basis(table, picked, t, q, room.R, size, 1 if shared else width)
+    _basis(table, picked, t, q, room.R, size, width)
     return q, size, t, primal
 
 
 @jit
-def missing_scores(model, exact, room, missing, shared, width, d, m):
+def missing_scores(model, exact, room, missing, width, d, m):
     """The scores of the rows in the lanes, and their u."""
     lanes, scratch = room.lanes, room.lanes.cu[0]
-    _pick(lanes.x, True, room.picked[0], 1 if shared else LANES)
-    _pick(lanes.x, False, room.picked[1], 1 if shared else LANES)
+    _pick(lanes.x, True, room.picked[0])
+    _pick(lanes.x, False, room.picked[1])
     constant = 0.5 * (d - missing) * math.log(2 * math.pi)
     for group in range(len(exact.L)):
-        q, size, t, primal = _group_basis(exact, room, group, missing, shared, width, d)
+        q, size, t, primal = _group_basis(exact, room, group, missing, width, d)
         for k in range(group * m, (group + 1) * m):
             u = lanes.u[k]
             if primal:
                 residual(lanes.x, exact.mean[k], u, d)
-                _at_mean(lanes.x, u, room.picked[0], t, d, shared)
+                _at_mean(lanes.x, u, d)
                 solve(exact.factor[group], u, scratch)
                 for i in range(t):
-                    if shared:
-                        _project_all(q[i], size[i, 0], u, scratch)
-                    else:
-                        _project(q[i], size[i], u, scratch, width)
+                    _project(q[i], size[i], u, scratch, width)
             else:
-                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, shared, width)
+                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, width)
             squares(u, room.origin, scratch)
             start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
             for n in range(LANES):
                 lanes.score[k, n] = start - 0.5 * scratch[n]
         for i in range(t):
-            _log_sizes(size[i], scratch, shared, width)
+            _log_sizes(size[i], scratch, width)
             for k in range(group * m, (group + 1) * m):
                 for n in range(LANES):
                     lanes.score[k, n] -= 0.5 * scratch[n]
 
 
 @fast
-def _log_sizes(size, result, shared, width):
-    if shared:
-        result[:] = log(size[0])
-    else:
-        for n in range(width):
-            result[n] = log(size[n])
+def _log_sizes(size, result, width):
+    for n in range(width):
+        result[n] = log(size[n])
 
 
 @jit
-def missing_moments(exact, room, sums, missing, shared, width, d, m):
+def missing_moments(exact, room, sums, missing, width, d, m):
     """Adds the statistics of the rows in the lanes."""
     lanes, index, both = room.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
@@ -262,23 +233,23 @@ def missing_moments(exact, room, sums, missing, shared, width, d, m):
         q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
         t = missing if primal else d - missing
         if len(room.bases) < len(exact.L):
-            _group_basis(exact, room, group, missing, shared, width, d)
+            _group_basis(exact, room, group, missing, width, d)
         if many < width:
             to_front(both, index, many, 0)
             to_front(lanes.c[group * m : (group + 1) * m], index, many, 0)
-            to_front(size[: 0 if shared else t], index, many, 1)
-            for i in range(0 if shared else t):
+            to_front(size[:t], index, many, 1)
+            for i in range(t):
                 to_front(q[i], index, many, 0)
             for k in labels:
                 to_front(lanes.u[k], index, many, 0)
         for k in labels:
             first_moments_of_few(lanes.c[k], lanes.u[k], lanes.cu, sums.total, sums.first, k, eights(many))
             add_products(lanes.cu, lanes.u[k], sums.second[group], True, eights(many))
-        _add_free(sums.second[group], q, size, t, both[0], primal, shared, lanes.cu, eights(many))
+        _add_free(sums.second[group], q, size, t, both[0], primal, lanes.cu, eights(many))
 
 
 @jit
-def _add_free(second, q, size, t, both, primal, shared, cu, width):
+def _add_free(second, q, size, t, both, primal, cu, width):
     """second += sum over lanes of c q q^T / |q|^2, or of c less that where q spans what is observed."""
     sign, p, total = 1.0 if primal else -1.0, q.shape[1], 0.0
     for n in range(width):
@@ -286,13 +257,8 @@ def _add_free(second, q, size, t, both, primal, shared, cu, width):
     for j in range(0 if primal else p):
         second[j, j] += total
     for i in range(t):
-        if shared:
-            for j in range(p):
-                for e in range(j + 1):
-                    second[j, e] += sign * total * q[i, j, 0] * q[i, e, 0] / size[i, 0]
-        else:
-            _scale(sign, both, size[i], q[i], cu, width)
-            add_products(cu, q[i], second, True, width)
+        _scale(sign, both, size[i], q[i], cu, width)
+        add_products(cu, q[i], second, True, width)
 
 
 @fast

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.lanes import LANES, exp, fast, log, wide
 from dgjax_kernels.cpu.tiles import empty
 
@@ -108,7 +108,7 @@ def collect(x, weights, row, stop, waiting, skip):
     return row + 1, bucket if waiting.filled[bucket] else -1
 
 
-@jit
+@inlined
 def _bucket(x, row, waiting, missing, key):
     """The bucket of a row's pattern, a new one while there are any, or else that of its number of missing cells."""
     slot = (key * ODD >> 52) & (SLOTS - 1)

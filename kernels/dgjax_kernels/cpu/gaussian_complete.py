@@ -1,0 +1,173 @@
+"""Complete rows under a Gaussian: scores and statistics. The method and its letters are those of `cpu.gaussian`."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.lanes import (
+    KEPT,
+    LANES,
+    counting,
+    eights,
+    fast,
+    first_moments,
+    first_moments_of_few,
+    padded,
+    residual,
+    solve,
+    squares,
+    to_front,
+)
+from dgjax_kernels.cpu.tiles import add_products
+
+
+class Model(NamedTuple):
+    """Parameters made ready: d padded to a multiple of 4, the labels that share a whitening in units."""
+
+    mean: np.ndarray  # (k, d)
+    offset: np.ndarray  # (k, d): a
+    log_weight: np.ndarray  # (k,)
+    log_det: np.ndarray  # (g,)
+    factor: np.ndarray  # (g, d, d): L, its diagonal inverted
+    units: np.ndarray  # (units, 3): group, first label, number of labels
+
+
+class Sums(NamedTuple):
+    """What is summed over rows, in float64."""
+
+    value: np.ndarray  # (1,)
+    total: np.ndarray  # (k,)
+    first: np.ndarray  # (k, d)
+    second: np.ndarray  # (g, d, d)
+    pairs: np.ndarray  # (units, m, m): P
+
+
+@jit
+def new_model(mean, L, log_weights, dtype):
+    """Makes the parameters ready."""
+    g, m, d = mean.shape
+    p = padded(d)
+    means, offset = np.zeros((g * m, p), dtype), np.zeros((g * m, p), dtype)
+    factor, log_det = np.zeros((g, p, p), dtype), np.zeros(g)
+    log_weight, units, count = np.empty(g * m), np.empty((g * m, 3), np.int64), 0
+    for k in range(g * m):
+        log_weight[k] = log_weights[k // m, k % m]
+    for i in range(g):
+        for j in range(p):
+            factor[i, j, j] = 1 / L[i, j, j] if j < d else 1
+            log_det[i] += math.log(abs(np.float64(L[i, j, j]))) if j < d else 0.0
+            for e in range(min(j, d) if j < d else 0):
+                factor[i, j, e] = L[i, j, e]
+        for k in range(m):
+            for j in range(d):
+                means[i * m + k, j] = mean[i, k, j]
+        size = m if m == 1 or _offsets(mean[i], L[i], offset[i * m : (i + 1) * m]) else 1
+        for label in range(i * m, (i + 1) * m, size):
+            units[count, 0], units[count, 1], units[count, 2] = i, label, size
+            count += 1
+    return Model(means, offset, log_weight, log_det, factor, units[:count])
+
+
+@jit
+def _offsets(mean, L, a):
+    """a_m = L^-1 (mean_m - mean_0), or zeros if they are so large that digits are lost. Whether they are not."""
+    m, d = mean.shape
+    largest = 0.0
+    for label in range(m):
+        length = 0.0
+        for i in range(d):
+            s = mean[label, i] - mean[0, i]
+            for j in range(i):
+                s -= L[i, j] * a[label, j]
+            a[label, i] = s / L[i, i]
+            length += np.float64(a[label, i]) ** 2
+        largest = max(largest, length) if length == length else math.inf
+    eps = np.finfo(a.dtype).eps
+    shared = math.sqrt(largest) * eps <= eps**KEPT
+    if not shared:
+        a[:] = 0
+    return shared
+
+
+@jit
+def complete_scores(model, lanes, d):
+    """The scores of the rows in the lanes, and their u."""
+    length = lanes.cu[0]
+    constant = 0.5 * d * math.log(2 * math.pi)
+    for unit in range(len(model.units)):
+        group, start, size = model.units[unit]
+        u = lanes.u[unit]
+        residual(lanes.x, model.mean[start], u, d)
+        solve(model.factor[group], u, length)
+        for k in range(start, start + size):
+            if k > start:
+                squares(u, model.offset[k], length)
+            for n in range(LANES):
+                lanes.score[k, n] = model.log_weight[k] - model.log_det[group] - constant - 0.5 * length[n]
+
+
+@jit
+def complete_moments(model, lanes, sums):
+    """Adds the statistics of the rows in the lanes."""
+    index = np.empty(LANES, np.int64)
+    for unit in range(len(model.units)):
+        group, start, size = model.units[unit]
+        u, c, many = lanes.u[unit], lanes.c[start], LANES
+        if size > 1:
+            _average(model, lanes, sums, unit)
+        else:
+            many = counting(c, sums.total[start], LANES, index)
+            if many == LANES:
+                first_moments(c, u, lanes.cu, sums.total, sums.first, start)
+            elif many:
+                to_front(lanes.c[start : start + 1], index, many, 0)
+                to_front(u, index, many, 0)
+                first_moments_of_few(c, u, lanes.cu, sums.total, sums.first, start, eights(many))
+        if many:
+            add_products(lanes.cu, u, sums.second[group], True, eights(many))
+
+
+@fast
+def _average(model, lanes, sums, unit):
+    """u becomes the average residual over the labels of a unit, cu that times their counts; adds the first moments."""
+    _, start, size = model.units[unit]
+    u, c, p = lanes.u[unit], lanes.c, len(lanes.cu)
+    for k in range(start, start + size):
+        first_moments(c[k], u, lanes.cu, sums.total, sums.first, k)
+    both, share = np.zeros(LANES), np.empty(LANES)
+    for k in range(start, start + size):
+        for n in range(LANES):
+            both[n] += c[k, n]
+    for k in range(start, start + size):
+        total = 0.0
+        for n in range(LANES):
+            share[n] = c[k, n] / both[n] if both[n] > 0 else 0.0
+            total += c[k, n]
+        for j in range(p):
+            sums.first[k, j] -= model.offset[k, j] * total
+            for n in range(LANES):
+                u[j, n] -= u.dtype.type(share[n]) * model.offset[k, j]
+        for other in range(start, start + size):
+            s = 0.0
+            for n in range(LANES):
+                s += share[n] * c[other, n]
+            sums.pairs[unit, k - start, other - start] += s
+    for j in range(p):
+        for n in range(LANES):
+            lanes.cu[j, n] = u.dtype.type(both[n]) * u[j, n]
+
+
+@jit
+def between(model, sums):
+    """Adds what whitened means of one unit differ by to its second moments."""
+    for unit in range(len(model.units)):
+        group, start, size = model.units[unit]
+        for k in range(size):
+            for other in range(k if size > 1 else 0):
+                for j in range(len(sums.second[group])):
+                    for e in range(j + 1):
+                        apart = np.float64(model.offset[start + k, j]) - np.float64(model.offset[start + other, j])
+                        also = np.float64(model.offset[start + k, e]) - np.float64(model.offset[start + other, e])
+                        sums.second[group, j, e] += sums.pairs[unit, k, other] * apart * also

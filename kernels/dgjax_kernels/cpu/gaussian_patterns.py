@@ -1,0 +1,191 @@
+"""Rows that miss the same cells under a Gaussian, in float64: their observed cells go the way of complete rows.
+
+Rotations q of the columns of L turn its observed rows into [F 0], F triangular, so that u = q (v, 0) with v = F^-1 r.
+Statistics are those of v, and become those of u once for all rows of a pattern: E[u u^T] = q (v v^T, I) q^T.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu.ffi import jit
+from dgjax_kernels.cpu.gaussian_complete import Model, Sums, between, new_model
+from dgjax_kernels.cpu.lanes import LANES, fast, padded
+from dgjax_kernels.cpu.rows import SHARED
+from dgjax_kernels.cpu.tiles import add_products, empty
+
+MEMORY = 1 << 22  # floats of patterns at work; with more than fit, those that share a place take turns
+
+
+class Patterns(NamedTuple):
+    """Each pattern at work has a place."""
+
+    bucket: np.ndarray  # (places,): whose rows it is for, 0 for none
+    observed: np.ndarray  # (places,): how many columns are
+    columns: np.ndarray  # (places, d): those, and then the others
+    log_weight: np.ndarray  # (k,)
+    mean: np.ndarray  # (places, k, d): of observed columns first
+    offset: np.ndarray  # (places, k, d)
+    log_det: np.ndarray  # (places, g)
+    factor: np.ndarray  # (places, g, d, d): F
+    turn: np.ndarray  # (places, g, d, d): q
+    units: np.ndarray  # (places, k, 3)
+    used: np.ndarray  # (places,): of the units
+    total: np.ndarray  # (places, k)
+    first: np.ndarray  # (places, k, d)
+    second: np.ndarray  # (places, g, d, d)
+    pairs: np.ndarray  # (places, k, m, m)
+
+
+@jit
+def new_patterns(g, m, d):
+    """Places for patterns, none for no labels."""
+    p, k, kind = padded(d), g * m, np.float64
+    places = min(SHARED, max(1, MEMORY // (3 * k * p + 3 * g * p * p + k * m * m))) if k else 0
+    return Patterns(
+        np.zeros(places, np.int64),
+        np.zeros(places, np.int64),
+        np.zeros((places, d), np.int64),
+        np.zeros(k),
+        empty((places, k, p), kind),
+        empty((places, k, p), kind),
+        np.empty((places, g)),
+        empty((places, g, p, p), kind),
+        empty((places, g, p, p), kind),
+        np.empty((places, k, 3), np.int64),
+        np.zeros(places, np.int64),
+        np.empty((places, k)),
+        empty((places, k, p), kind),
+        empty((places, g, p, p), kind),
+        np.empty((places, k, m, m)),
+    )
+
+
+@jit
+def model_at(patterns, place):
+    """The distribution of what is observed."""
+    units = patterns.units[place][: patterns.used[place]]
+    mean, offset, factor = patterns.mean[place], patterns.offset[place], patterns.factor[place]
+    return Model(mean, offset, patterns.log_weight, patterns.log_det[place], factor, units)
+
+
+@jit
+def sums_at(patterns, place, value):
+    """Its sums; the value is that of all rows."""
+    total, first = patterns.total[place], patterns.first[place]
+    return Sums(value, total, first, patterns.second[place], patterns.pairs[place])
+
+
+@jit
+def place_of(patterns, exact, log_weights, sums, x, bucket, d):
+    """The place of the pattern of the rows in x, made ready; its last rows, of another pattern, join the sums."""
+    place = (bucket - d - 1) % len(patterns.bucket)
+    if patterns.bucket[place] != bucket:
+        unload(patterns, sums, place, d)
+        patterns.bucket[place], seen, hidden = bucket, 0, d
+        for j in range(d):
+            if x[j, 0] == x[j, 0]:
+                patterns.columns[place, seen] = j
+                seen += 1
+        for j in range(d - 1, -1, -1):
+            if x[j, 0] != x[j, 0]:
+                hidden -= 1
+                patterns.columns[place, hidden] = j
+        patterns.observed[place] = seen
+        _make(patterns, exact, log_weights, place, d)
+    return place
+
+
+@jit
+def _make(patterns, exact, log_weights, place, d):
+    """The model of a pattern, and sums of 0."""
+    g, t, columns = len(exact.L), patterns.observed[place], patterns.columns[place]
+    m = len(exact.mean) // g
+    mean, L = np.zeros((g, m, d)), np.zeros((g, d, d))
+    for i in range(g):
+        for j in range(t):
+            for k in range(m):
+                mean[i, k, j] = exact.mean[i * m + k, columns[j]]
+            for e in range(d):
+                L[i, j, e] = exact.L[i, columns[j], e]
+        for j in range(t, d):
+            L[i, j, j] = 1
+        _triangular(L[i], patterns.turn[place, i], columns, t)
+    model = new_model(mean, L, log_weights, np.float64)
+    patterns.log_weight[:] = model.log_weight
+    patterns.used[place] = len(model.units)
+    patterns.units[place][: len(model.units)] = model.units
+    patterns.mean[place], patterns.offset[place] = model.mean, model.offset
+    patterns.log_det[place], patterns.factor[place] = model.log_det, model.factor
+    patterns.total[place], patterns.first[place] = 0, 0
+    patterns.second[place], patterns.pairs[place] = 0, 0
+
+
+@jit
+def _triangular(L, q, columns, t):
+    """Turns columns until the first t rows of L are triangular; q (p, p) becomes what they were turned by."""
+    d = len(L)
+    q[:] = 0
+    for j in range(len(q)):
+        q[j, j] = 1
+    for i in range(t):
+        for j in range(i + 1, columns[i] + 1):
+            a, b = L[i, i], L[i, j]
+            if b == 0:
+                continue
+            length = math.hypot(a, b)
+            cosine, sine = a / length, b / length
+            for r in range(i, t):
+                a, b = L[r, i], L[r, j]
+                L[r, i], L[r, j] = cosine * a + sine * b, cosine * b - sine * a
+            for r in range(d):
+                a, b = q[r, i], q[r, j]
+                q[r, i], q[r, j] = cosine * a + sine * b, cosine * b - sine * a
+    for i in range(t):
+        for j in range(i + 1, d):
+            L[i, j] = 0
+
+
+@jit
+def observed_first(x, columns, t):
+    """The rows of x (d, LANES) that are observed, in front."""
+    for i in range(t):
+        for n in range(LANES if columns[i] > i else 0):
+            x[i, n] = x[columns[i], n]
+
+
+@jit
+def unload(patterns, sums, place, d):
+    """Adds the statistics of a place to the sums."""
+    if patterns.bucket[place] == 0:
+        return
+    own, t = sums_at(patterns, place, sums.value), patterns.observed[place]
+    between(model_at(patterns, place), own)
+    g = len(own.second)
+    m = len(own.total) // g
+    for i in range(g):
+        q, S, count = patterns.turn[place, i], own.second[i], 0.0
+        for k in range(i * m, (i + 1) * m):
+            count += own.total[k]
+        for j in range(d):
+            S[j, j] = S[j, j] if j < t else count
+            for e in range(j):
+                S[e, j] = S[j, e]
+        if count != 0:
+            turned = np.zeros(q.shape)
+            add_products(q, S, turned, False, len(q))
+            add_products(turned, q, sums.second[i], True, len(q))
+            for k in range(i * m, (i + 1) * m):
+                _add_turned(q, own.first[k], sums.first[k], t)
+                sums.total[k] += own.total[k]
+    patterns.bucket[place] = 0
+
+
+@fast
+def _add_turned(q, own, first, t):
+    for i in range(len(q)):
+        s = 0.0
+        for j in range(t):
+            s += q[i, j] * own[j]
+        first[i] += s
