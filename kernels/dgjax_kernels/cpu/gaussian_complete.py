@@ -48,26 +48,35 @@ class Sums(NamedTuple):
 def new_model(mean, L, log_weights, dtype):
     """Makes the parameters ready."""
     g, m, d = mean.shape
-    p = padded(d)
-    means, offset = np.zeros((g * m, p), dtype), np.zeros((g * m, p), dtype)
-    factor, log_det = np.zeros((g, p, p), dtype), np.zeros(g)
-    log_weight, units, count = np.empty(g * m), np.empty((g * m, 3), np.int64), 0
-    for k in range(g * m):
-        log_weight[k] = log_weights[k // m, k % m]
+    p, k = padded(d), g * m
+    means, offset, factor = np.empty((k, p), dtype), np.empty((k, p), dtype), np.empty((g, p, p), dtype)
+    model = Model(means, offset, np.empty(k), np.empty(g), factor, np.empty((k, 3), np.int64))
+    used = fill_model(model, mean, L, log_weights)
+    return Model(means, offset, model.log_weight, model.log_det, factor, model.units[:used])
+
+
+@jit
+def fill_model(model, mean, L, log_weights):
+    """The same where there is space: how many units there are."""
+    g, m, d = mean.shape
+    p, count = model.mean.shape[1], 0
     for i in range(g):
+        model.log_det[i] = 0
         for j in range(p):
-            factor[i, j, j] = 1 / L[i, j, j] if j < d else 1
-            log_det[i] += math.log(abs(np.float64(L[i, j, j]))) if j < d else 0.0
-            for e in range(min(j, d) if j < d else 0):
-                factor[i, j, e] = L[i, j, e]
+            for e in range(p):
+                model.factor[i, j, e] = L[i, j, e] if e < j < d else 0
+            model.factor[i, j, j] = 1 / L[i, j, j] if j < d else 1
+            model.log_det[i] += math.log(abs(np.float64(L[i, j, j]))) if j < d else 0.0
         for k in range(m):
-            for j in range(d):
-                means[i * m + k, j] = mean[i, k, j]
-        size = m if m == 1 or _offsets(mean[i], L[i], offset[i * m : (i + 1) * m]) else 1
+            model.log_weight[i * m + k] = log_weights[i, k]
+            for j in range(p):
+                model.mean[i * m + k, j] = mean[i, k, j] if j < d else 0
+                model.offset[i * m + k, j] = 0
+        size = m if m == 1 or _offsets(mean[i], L[i], model.offset[i * m : (i + 1) * m]) else 1
         for label in range(i * m, (i + 1) * m, size):
-            units[count, 0], units[count, 1], units[count, 2] = i, label, size
+            model.units[count, 0], model.units[count, 1], model.units[count, 2] = i, label, size
             count += 1
-    return Model(means, offset, log_weight, log_det, factor, units[:count])
+    return count
 
 
 @jit

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.gaussian_complete import Model, Sums, between, new_model
+from dgjax_kernels.cpu.gaussian_complete import Model, Sums, between, fill_model
 from dgjax_kernels.cpu.lanes import LANES, fast, padded
 from dgjax_kernels.cpu.rows import SHARED
 from dgjax_kernels.cpu.tiles import add_products, empty
@@ -112,23 +112,34 @@ def _make(patterns, exact, log_weights, place, d):
         for j in range(t, d):
             L[i, j, j] = 1
         _triangular(L[i], patterns.turn[place, i], columns, t)
-    model = new_model(mean, L, log_weights, np.float64)
-    patterns.log_weight[:] = model.log_weight
-    patterns.used[place] = len(model.units)
-    patterns.units[place][: len(model.units)] = model.units
-    patterns.mean[place], patterns.offset[place] = model.mean, model.offset
-    patterns.log_det[place], patterns.factor[place] = model.log_det, model.factor
-    patterns.total[place], patterns.first[place] = 0, 0
-    patterns.second[place], patterns.pairs[place] = 0, 0
+    patterns.used[place] = len(patterns.units[place])
+    patterns.used[place] = fill_model(model_at(patterns, place), mean, L, log_weights)
+    _clear(patterns.total[place], patterns.first[place], patterns.second[place], patterns.pairs[place])
+
+
+@jit
+def _clear(total, first, second, pairs):
+    k, p = first.shape
+    for i in range(k):
+        total[i] = 0
+        for j in range(p):
+            first[i, j] = 0
+        for r in range(pairs.shape[1]):
+            for s in range(pairs.shape[1]):
+                pairs[i, r, s] = 0
+    for i in range(len(second)):
+        for r in range(p):
+            for s in range(p):
+                second[i, r, s] = 0
 
 
 @jit
 def _triangular(L, q, columns, t):
     """Turns columns until the first t rows of L are triangular; q (p, p) becomes what they were turned by."""
     d = len(L)
-    q[:] = 0
-    for j in range(len(q)):
-        q[j, j] = 1
+    for r in range(len(q)):
+        for j in range(len(q)):
+            q[r, j] = r == j
     for i in range(t):
         for j in range(i + 1, columns[i] + 1):
             a, b = L[i, i], L[i, j]

@@ -29,9 +29,13 @@ def empty(shape, dtype):
 @jit
 def zeros(shape, dtype):
     """The same, of zeros."""
-    array = empty(shape, dtype)
-    array[:] = 0
-    return array
+    size = 1
+    for length in shape:
+        size *= length
+    array = empty((size,), dtype)
+    for i in range(size):
+        array[i] = 0
+    return array.reshape(shape)
 
 
 class _Matrix:
