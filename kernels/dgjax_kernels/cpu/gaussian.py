@@ -9,7 +9,8 @@ space that they leave free, spanned by an orthonormal q, for E[u u^T | x_observe
 - few observed: the observed rows of L are F q'^T, so u = q' F^-1 r, and q q^T = I - q' q'^T.
 
 The first loses digits in proportion to the largest variance inflation factor, 1 / (1 - R^2) of a column given the
-others, and is taken up to one of 1e8; both work in float64, so that float32 data lose none.
+others, and is taken up to one of 1e8; both work in float64, so that float32 data lose none. Rows that miss the same
+cells have a way of their own, in `gaussian_patterns`.
 Where m labels share a factor, whitened means differ by a, and the second moments of all labels are those of the average
 residual plus 1/2 sum_mm' P_mm' (a_m - a_m') (a_m - a_m')^T with P = sum c c^T / sum c: one product for each row.
 In many columns a row belongs to one label all but surely, so moments are those of the few lanes that count.
