@@ -94,9 +94,10 @@ class Mixture:
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
         """log p(x_observed, y) of known labels, the other ones left alone where the density can."""
-        if not hasattr(type(self.density), "scores_at"):
+        scores_at = getattr(self.density, "scores_at", None)
+        if scores_at is None:
             return self.potentials(x).score(y)
-        return log_softmax(self.log_weights, axis=-1)[y] + self.density.scores_at(x, y)
+        return log_softmax(self.log_weights, axis=-1)[y] + scores_at(x, y)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = jax.nn.logsumexp(self._joint(x), axis=-1)

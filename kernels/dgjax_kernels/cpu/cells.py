@@ -14,7 +14,7 @@ from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.lanes import LANES, fast, padded
 from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
-from dgjax_kernels.cpu.tiles import add_products, multiply
+from dgjax_kernels.cpu.tiles import add_products, multiply, zeros
 
 TABLE, POISSON, MULTINOMIAL = 0, 1, 2
 FACTORIALS = 256
@@ -272,8 +272,9 @@ def _sweep(call, model, start, stop, dtype):
     """All rows from start to stop."""
     d, k = call.x.shape[1], call.scores.shape[1]
     f, p, q = model.A.shape[1], padded(d), padded(k)
-    lanes, wide = new_lanes(0, k, p, dtype), np.zeros((3, q, LANES))
-    work = Work(np.zeros((f, LANES)), np.zeros((p, LANES)), wide[0], wide[1], wide[2], np.zeros(LANES), np.zeros(LANES))
+    lanes, wide = new_lanes(0, k, p, dtype), zeros((3, q, LANES), np.float64)
+    features, absent = zeros((f, LANES), np.float64), zeros((p, LANES), np.float64)
+    work = Work(features, absent, wide[0], wide[1], wide[2], np.zeros(LANES), np.zeros(LANES))
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, f)), np.zeros((q, p)))
     waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
     skip = len(call.scores) + len(call.counts) == 0

@@ -4,6 +4,8 @@ GFLOP/s of `multiply` and `add_products` on a core of 74 in float64, k = 16 and 
 LLVM made vectors of, 42 and 48. Where rows of lanes do not start at a line of the cache, 57 and 46: see `empty`.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -12,7 +14,7 @@ from numba.core.codegen import get_host_cpu_features
 
 from dgjax_kernels.cpu.ffi import intrinsic, jit
 
-_FEATURES = config.CPU_FEATURES or get_host_cpu_features()
+_FEATURES = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features()
 BITS = 512 if "+avx512f" in _FEATURES else 256 if "+avx" in _FEATURES else 128
 DOWN, ACROSS = 4, 2 if BITS == 256 else 4  # 16 of 32 registers, or 8 of 16
 LINE = 64
@@ -110,7 +112,8 @@ def _multiply_tile(b, A, F, product, i, n, length):
 def _tile_of_product(typingctx, A, F, product, i, n):
     def build(c, b, s, a):
         length = cgutils.unpack_tuple(b, c.make_array(F)(c, b, a[1]).shape, 2)[0]
-        _multiply_tile(b, *(_Matrix(c, b, *x) for x in zip((A, F, product), a[:3], strict=True)), *a[3:], length)
+        matrices: Any = (_Matrix(c, b, *x) for x in zip((A, F, product), a[:3], strict=True))
+        _multiply_tile(b, *matrices, a[3], a[4], length)
         return c.get_dummy_value()
 
     return types.void(A, F, product, types.intp, types.intp), build
@@ -169,7 +172,8 @@ def _add_tile(b, c, u, total, i, j, stop):
 @intrinsic
 def _tile_of_sums(typingctx, c, u, total, i, j, size):
     def build(x, b, s, a):
-        _add_tile(b, *(_Matrix(x, b, *y) for y in zip((c, u, total), a[:3], strict=True)), *a[3:])
+        matrices: Any = (_Matrix(x, b, *y) for y in zip((c, u, total), a[:3], strict=True))
+        _add_tile(b, *matrices, *a[3:])
         return x.get_dummy_value()
 
     return types.void(c, u, total, types.intp, types.intp, types.intp), build
