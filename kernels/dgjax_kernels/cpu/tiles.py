@@ -4,8 +4,6 @@ GFLOP/s of `multiply` and `add_products` on a core of 74 in float64, k = 16 and 
 LLVM made vectors of, 42 and 48. Where rows of lanes do not start at a line of the cache, 57 and 46: see `empty`.
 """
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -112,8 +110,8 @@ def _multiply_tile(b, A, F, product, i, n, length):
 def _tile_of_product(typingctx, A, F, product, i, n):
     def build(c, b, s, a):
         length = cgutils.unpack_tuple(b, c.make_array(F)(c, b, a[1]).shape, 2)[0]
-        matrices: Any = (_Matrix(c, b, *x) for x in zip((A, F, product), a[:3], strict=True))
-        _multiply_tile(b, *matrices, a[3], a[4], length)
+        left, right, into = (_Matrix(c, b, *x) for x in zip((A, F, product), a[:3], strict=True))
+        _multiply_tile(b, left, right, into, a[3], a[4], length)
         return c.get_dummy_value()
 
     return types.void(A, F, product, types.intp, types.intp), build
@@ -172,8 +170,8 @@ def _add_tile(b, c, u, total, i, j, stop):
 @intrinsic
 def _tile_of_sums(typingctx, c, u, total, i, j, size):
     def build(x, b, s, a):
-        matrices: Any = (_Matrix(x, b, *y) for y in zip((c, u, total), a[:3], strict=True))
-        _add_tile(b, *matrices, *a[3:])
+        left, right, into = (_Matrix(x, b, *y) for y in zip((c, u, total), a[:3], strict=True))
+        _add_tile(b, left, right, into, *a[3:])
         return x.get_dummy_value()
 
     return types.void(c, u, total, types.intp, types.intp, types.intp), build
