@@ -35,7 +35,7 @@ def _only_passes(model, method, n):
     return isinstance(method, str) and (method == "lbfgs" or _gradient.sample_size(_gradient.ravel_size(model), n) < n)
 
 
-def check_rows(model: Any, x: Any, start: _gradient.State) -> None:
+def check_rows(model: Any, x: Any, start: Any) -> None:
     """Raises if a cell of rows in place is NaN or infinite: that makes the first gradient so, as 0 times it does."""
     if isinstance(x, kernels.RowsInPlace) and not _gradient.is_finite(start):
         _checks.check_cells(x.whole(), model.supports)
