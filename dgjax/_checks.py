@@ -47,7 +47,7 @@ def rows_and_summary(
     return _on_device(_as_matrix(x, num_features, name))
 
 
-def lying_rows(x: ArrayLike) -> np.ndarray | None:
+def readable_rows(x: ArrayLike) -> np.ndarray | None:
     """Rows that NumPy holds, if kernels can read them where they lie."""
     array = _as_matrix(x, None, "x")
     readable = isinstance(array, np.ndarray) and kernels.can_read_rows(array)

@@ -69,8 +69,8 @@ def naive_bayes(
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
-    lying = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
-    table = _table.labelled(x, y, num_classes, lying)
+    in_place = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
+    table = _table.labelled(x, y, num_classes, in_place)
     named = _named(kinds, table.rows.shape[1], "kinds")
     return _table.solved(_uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, weights, prior)
 
@@ -92,8 +92,8 @@ def discriminant_analysis(
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
-    lying = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
-    table = _table.labelled(x, y, num_classes, lying)
+    in_place = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
+    table = _table.labelled(x, y, num_classes, in_place)
     model = _uniform(_gaussian(table.looked, len(table.rows), (table.num_classes,), covariance))
     return _table.solved(model, table, weights, prior)
 

@@ -33,14 +33,14 @@ def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked)
 
 
-def labelled(x: ArrayLike, y: ArrayLike, num_classes: int | None, lying: bool = False) -> Table:
-    """Rows and labels of at least two classes; those that NumPy holds may be `lying` where they are."""
-    lies = _checks.lying_rows(x) if lying else None
-    if lies is not None:
-        labels, k = _labels(y, lies, num_classes)
-        seen = _seen_by_label(lies, np.asarray(labels), k)
+def labelled(x: ArrayLike, y: ArrayLike, num_classes: int | None, in_place: bool = False) -> Table:
+    """Rows and labels of at least two classes; those that NumPy holds are read `in_place`, if they may be."""
+    own = _checks.readable_rows(x) if in_place else None
+    if own is not None:
+        labels, k = _labels(y, own, num_classes)
+        seen = _seen_by_label(own, np.asarray(labels), k)
         if seen is not None:
-            return Table(*_checked(lies, seen.columns), labels, k, seen)
+            return Table(*_checked(own, seen.columns), labels, k, seen)
     array, looked = rows(x)
     return Table(array, looked, *_labels(y, array, num_classes), None)
 

@@ -72,7 +72,7 @@ def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "spherical"])
-def test_rows_that_lie_where_they_are_say_the_same(kind, dtype):
+def test_rows_read_in_place_say_the_same(kind, dtype):
     """NumPy's rows, of which only moments are needed, and the same rows on JAX's side."""
     x, y = table("gaussian" if kind == "spherical" else kind, n=70_000, d=2)
     x = x.astype(dtype)

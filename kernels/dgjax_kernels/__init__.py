@@ -24,7 +24,7 @@ from dgjax_kernels.blocks import (
     pairwise_sum as pairwise_sum,
     sum_rows as sum_rows,
 )
-from dgjax_kernels.cpu.lying import (
+from dgjax_kernels.cpu.in_place import (
     can_read_rows as can_read_rows,
     copied_columns as copied_columns,
     looked_by_label as looked_by_label,
