@@ -2,9 +2,15 @@
 
 import jax
 import numpy as np
+import pytest
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
 """Of an identity between two ways to compute the same numbers, relative to 1 or to the number."""
+
+
+def slow(*cases):
+    """Parameters of cases that only `make test-all` runs."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
 
 
 def assert_close(one, other, tolerance=None):
