@@ -249,8 +249,11 @@ def _second_half(work, sequence, marginals, side):
     for i in range(0, k * K, WIDTH):
         write(counts, i, spread(0.0))
     at = middle if side else middle - 1
-    for j in range(0, K if at < sequence.length else 0, WIDTH):
-        write(x, at % 2 * K + j, read(ab, at * K + j) * (read(e, at * K + j) if side else spread(1.0)))
+    for j in range(0, K, WIDTH):
+        if at < sequence.length:
+            write(x, at % 2 * K + j, read(ab, at * K + j) * (read(e, at * K + j) if side else spread(1.0)))
+        else:  # of one step there is no other half; what lay here before could be NaN, of which 0 times is not 0
+            write(x, at % 2 * K + j, spread(0.0))
     for block in range(0, stop - first, work.steps):
         many = min(work.steps, stop - first - block)
         low = stop - block - many if side else first + block
