@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-ALIGNMENT = 64
+import dgjax_kernels as kernels
+
 LARGEST = 1 << 27  # bytes that are kept
 
 _spare: list[np.ndarray] = []
@@ -20,9 +21,9 @@ class _Room:
     """What an array and all of its views refer to; when they are gone, its memory may be used again."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._memory = _memory(math.prod(shape) * dtype.itemsize + ALIGNMENT)
+        self._memory = _memory(math.prod(shape) * dtype.itemsize + kernels.ALIGNMENT)
         start = self._memory.ctypes.data
-        data = start + -start % ALIGNMENT, False
+        data = start + -start % kernels.ALIGNMENT, False
         self.__array_interface__ = {"data": data, "shape": shape, "typestr": dtype.str, "version": 3}
 
     def __del__(self) -> None:

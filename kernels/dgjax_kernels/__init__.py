@@ -30,7 +30,12 @@ from dgjax_kernels.cpu.in_place import (
     looked_by_label as looked_by_label,
 )
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
-from dgjax_kernels.in_place import RowsInPlace as RowsInPlace, can_stay as can_stay, rows_in_place as rows_in_place
+from dgjax_kernels.in_place import (
+    ALIGNMENT as ALIGNMENT,
+    RowsInPlace as RowsInPlace,
+    can_stay as can_stay,
+    rows_in_place as rows_in_place,
+)
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,

@@ -139,14 +139,18 @@ def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
     pieces = len(of_piece)
     low, high, fraction, mean, scatter, observed = xp.moveaxis(of_piece, 1, 0)
     missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(np.int32)
-    n_observed = n - missing
-    share = observed / xp.where(n_observed > 0, n_observed, 1)
-    origin = mean[0]
-    together = origin + (share * (mean - origin)).sum(0)
-    scatter = (scatter + observed * (mean - together) ** 2).sum(0)
+    whole, scatter = together(observed, n - missing, mean, scatter, xp)
     low = xp.where(observed > 0, low, np.inf).min(0)
     high = xp.where(observed > 0, high, -np.inf).max(0)
-    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, together, scatter)
+    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, whole, scatter)
+
+
+def together(count: Any, total: Any, mean: Any, scatter: Any, xp: Any) -> tuple[Any, Any]:
+    """Mean of parts along the first axis, of so many numbers each and in all, and the sum of squares about it."""
+    share = count / xp.where(total > 0, total, 1)
+    origin = mean[0]
+    whole = origin + (share * (mean - origin)).sum(0)
+    return whole, (scatter + count * (mean - whole) ** 2).sum(0)
 
 
 def handler(dtype, sources):

@@ -38,7 +38,7 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
     Sums are taken from the first of a label's n rows in a piece. However far it is from the others, their square about
     the mean holds its own, and so loses no more than a factor of n in rounding.
     """
-    from dgjax_kernels.cpu import by_label, ffi
+    from dgjax_kernels.cpu import by_label, columns, ffi
 
     (n, d), pieces, run = x.shape, num_pieces(*x.shape), by_label.summer(ffi.SOURCES)
     counts, origin = np.zeros((pieces, k)), np.empty((pieces, k, d))
@@ -48,20 +48,14 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
     with np.errstate(over="ignore", invalid="ignore"):
         cells, first, second = np.moveaxis(sums, 1, 0)
         shift = first / np.maximum(cells, 1)
-        cells, mean, scatter = _together(cells, origin + shift, second - shift * first)
-        observed, column_mean, column_scatter = _together(cells, mean, scatter)
+        of_label, observed = cells.sum(0), cells.sum((0, 1))
+        mean, scatter = columns.together(cells, of_label, origin + shift, second - shift * first, np)
+        column_mean, column_scatter = columns.together(of_label, observed, mean, scatter, np)
         low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
         missing = (n - observed).astype(np.int32)
-        columns = _in_precision(ColumnSummary(missing, low, high, fraction == 0, column_mean, column_scatter), dtype)
-        return LabelledSummary(columns, *(own.astype(dtype) for own in (counts.sum(0), cells, mean, scatter)))
-
-
-def _together(cells, mean, scatter):
-    """Counts, means and sums of squares about them of the parts along the first axis, put together."""
-    total = cells.sum(0)
-    share = cells / np.maximum(total, 1)
-    whole = mean[0] + (share * (mean - mean[0])).sum(0)
-    return total, whole, (scatter + cells * (mean - whole) ** 2).sum(0)
+        summary = ColumnSummary(missing, low, high, fraction == 0, column_mean, column_scatter)
+        moments = (own.astype(dtype) for own in (counts.sum(0), of_label, mean, scatter))
+        return LabelledSummary(_in_precision(summary, dtype), *moments)
 
 
 def _in_precision(summary, dtype):
