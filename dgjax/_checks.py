@@ -144,7 +144,8 @@ def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSumma
     outside |= np.array(whole) & ~summary.whole
     wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
     if wrong.any():
-        _refuse(np.asarray(x), supports)
+        with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
+            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports)
     return not summary.missing.any()
 
 

@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax import _checks, _in_place
 from dgjax._types import Density, Discriminative, Generative
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
@@ -64,7 +64,8 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    return _predict(*_checks.model_and_rows(model, x, lengths))
+    labels = None if lengths is not None else _in_place.labels(_checks.as_model(model), x)
+    return _predict(*_checks.model_and_rows(model, x, lengths)) if labels is None else labels
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:

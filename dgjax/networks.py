@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+import dgjax_kernels as kernels
 from dgjax._pytree import noun, static, tree
 
 
@@ -169,7 +170,7 @@ class ConvolutionalDecoder:
 
 def _times(x, weight):
     """x @ weight as one product of matrices: with more axes XLA takes a fifth more time for the gradient."""
-    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[-1])
+    return kernels.product(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
 def _kernels(keys, channels):

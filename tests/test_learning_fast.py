@@ -95,6 +95,11 @@ def test_rows_read_in_place_say_the_same(kind, dtype):
     bad[61_234, 1] = np.inf
     with pytest.raises(ValueError, match=r"x\[61234, 1\] is inf"):
         solve(bad)
+    if dtype == "float32":
+        wide = x.astype(float)
+        wide[61_234, 1] = 1e300
+        with pytest.raises(ValueError, match=r"x\[61234, 1\] is inf"):
+            solve(wide)
     bad[61_234, 1] = 0.5 if kind in KINDS[1:] else np.nan
     if kind in KINDS[1:]:
         with pytest.raises(ValueError, match=r"x\[61234, 1\] is 0.5"):
@@ -102,6 +107,50 @@ def test_rows_read_in_place_say_the_same(kind, dtype):
     else:
         close = [jax.tree.leaves(solve(bad, prior=prior))[0] for prior in (None, "weak")]
         np.testing.assert_allclose(close[0], close[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "multinomial", *slow("poisson", "logistic", "log-odds")])
+@pytest.mark.parametrize("d", [5, *slow(8, 19)])
+def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
+    """NumPy's rows are labelled in one pass where scores are linear, to the same labels as on JAX's side."""
+    x, y = table("gaussian" if kind.startswith("log") else kind, n=30_011, d=d)
+    x = x.astype(dtype)
+    if kind.startswith("log"):
+        k = 2 if kind == "log-odds" else 3
+        start = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(d, k))
+        model = dg.fit(start, x[:500], np.minimum(y[:500], k - 1), l2=1.0).model
+    else:
+        model = dg.naive_bayes(x[:500], y[:500], kind, prior="weak")
+    rows = np.r_[:5_000, 15_000:20_000, 29_000:30_011]
+    some = jnp.asarray(x[rows])  # so few that no kernel is compiled for them
+    labels, expected, log_p = dg.predict(model, x), dg.predict(model, some), dg.predict_log_proba(model, some)
+    assert _in_place.labels(model, x) is not None
+    assert labels.dtype == expected.dtype
+    best, second, *_ = np.sort(log_p, -1).T[::-1]
+    clear = best - second > 1e-3
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(labels[rows][clear], expected[clear])
+    for value in (np.inf, -1.5):
+        bad = x.copy()
+        bad[30_010, d - 1] = value
+        if value == np.inf or not kind.startswith("log"):
+            with pytest.raises(ValueError, match=rf"x\[30010, {d - 1}\] is {value}"):
+                dg.predict(model, bad)
+    x[30_010, 0] = np.nan
+    assert _in_place.labels(model, x) is None
+    x[30_010, 0] = 0
+    if dtype == "float32":
+        with pytest.raises(ValueError, match=r"x\[7, 0\] is inf"):
+            dg.predict(model, np.where(np.arange(len(x))[:, None] == 7, 1e300, x.astype(float)))
+
+
+def test_labels_that_some_values_rule_out(x64):
+    """A score of minus infinity is no number to add to."""
+    x, y = table("bernoulli", n=40_000)
+    x[y == 1, 0] = 0
+    model = dg.naive_bayes(x, y, "bernoulli")
+    assert _in_place.labels(model, x) is None
+    assert not np.isin(dg.predict(model, x)[x[:, 0] == 1], 1).any()
 
 
 def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():

@@ -27,6 +27,7 @@ from dgjax_kernels.blocks import (
 from dgjax_kernels.cpu.in_place import (
     can_read_rows as can_read_rows,
     copied_columns as copied_columns,
+    linear_labels as linear_labels,
     looked_by_label as looked_by_label,
 )
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
@@ -36,6 +37,7 @@ from dgjax_kernels.in_place import (
     can_stay as can_stay,
     rows_in_place as rows_in_place,
 )
+from dgjax_kernels.matrices import product as product
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,

@@ -58,6 +58,28 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
         return LabelledSummary(_in_precision(summary, dtype), *moments)
 
 
+def linear_labels(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any
+) -> tuple[np.ndarray, ColumnSummary] | None:
+    """argmax_y (bias_y + weight_y x) and, but for moments, what there is in each column; None if a cell is not finite.
+
+    `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`.
+    """
+    from dgjax_kernels.cpu import ffi, linear
+
+    (n, d), pieces, run = x.shape, num_pieces(*x.shape), linear.labeller(ffi.SOURCES)
+    looks, labels = np.empty((pieces, linear.LOOKS, d)), np.empty(n, np.int32)
+    _of_pieces(lambda piece: run(x, weight, bias, looks, labels, piece), pieces)
+    with np.errstate(over="ignore"):
+        low, high = looks[:, linear.LOW].min(0).astype(dtype), looks[:, linear.HIGH].max(0).astype(dtype)
+    fraction = looks[:, linear.FRACTION].sum(0)
+    missing: Any = np.zeros(d, np.int32)
+    unknown: Any = np.full(d, np.nan)
+    if not np.isfinite([low, high, fraction]).all():
+        return None
+    return labels, ColumnSummary(missing, low, high, fraction == 0, unknown, unknown)
+
+
 def _in_precision(summary, dtype):
     return ColumnSummary(*(own.astype(dtype) if own.dtype == float else own for own in summary))
 

@@ -53,7 +53,7 @@ class _Matrix:
 
     def _place(self, row, column, kind):
         b = self.builder
-        offset = b.add(b.mul(row, self.down), b.mul(column, _word(self.size)))
+        offset = b.add(b.mul(row, self.down), b.mul(column, word(self.size)))
         return b.bitcast(b.gep(self.start, [offset]), kind.as_pointer())
 
     def read(self, row, column, count, width):
@@ -61,18 +61,20 @@ class _Matrix:
         kind = ir.VectorType(self.number, count)
         numbers = self.builder.load(self._place(row, column, kind), align=self.size)
         places = [min(i, count) for i in range(width)]
-        return numbers if count == width else _picked(self.builder, numbers, ir.Constant(kind, [0.0] * count), places)
+        return numbers if count == width else picked(self.builder, numbers, ir.Constant(kind, [0.0] * count), places)
 
     def write(self, row, column, numbers):
         """Puts them there."""
         self.builder.store(numbers, self._place(row, column, numbers.type), align=self.size)
 
 
-def _word(x):
+def word(x):
+    """A whole number as LLVM sees it."""
     return ir.Constant(ir.IntType(64), x)
 
 
-def _picked(b, x, y, places):
+def picked(b, x, y, places):
+    """Numbers of two vectors, by their places in the first and, from there on, the second."""
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
 
 
@@ -92,13 +94,13 @@ def _add(b, s, x, y):
 def _multiply_tile(b, A, F, product, i, n, length):
     width = BITS // (8 * F.size)
     sums = _sums(b, F.number, width, DOWN * ACROSS)
-    rows = [b.add(i, _word(r)) for r in range(DOWN)]
-    columns = [b.add(n, _word(v * width)) for v in range(ACROSS)]
+    rows = [b.add(i, word(r)) for r in range(DOWN)]
+    columns = [b.add(n, word(v * width)) for v in range(ACROSS)]
     with cgutils.for_range(b, length) as loop:
         across = [F.read(loop.index, column, width, width) for column in columns]
         for r, row in enumerate(rows):
             one = A.read(row, loop.index, 1, 1)
-            same = _picked(b, one, one, [0] * width)
+            same = picked(b, one, one, [0] * width)
             for v in range(ACROSS):
                 _add(b, sums[r * ACROSS + v], same, across[v])
     for r, row in enumerate(rows):
@@ -133,36 +135,36 @@ def _folded(b, sums):
         kept = [width + i if i & step else i for i in range(width)]
         moved = [width + i - step if i & step else i + step for i in range(width)]
         pairs = zip(sums[::2], sums[1::2], strict=True)
-        sums = [b.fadd(_picked(b, x, y, kept), _picked(b, x, y, moved)) for x, y in pairs]
+        sums = [b.fadd(picked(b, x, y, kept), picked(b, x, y, moved)) for x, y in pairs]
         step *= 2
     while len(sums) > 1:
         places = [*range(2 * sums[0].type.count)]
-        sums = [_picked(b, x, y, places) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+        sums = [picked(b, x, y, places) for x, y in zip(sums[::2], sums[1::2], strict=True)]
     return sums[0]
 
 
 def _add_over(b, sums, c, u, rows, columns, start, stop, count):
     """Adds the products of so many lanes at a time to sums: where it ends."""
-    width, times = BITS // (8 * u.size), b.udiv(b.sub(stop, start), _word(count))
+    width, times = BITS // (8 * u.size), b.udiv(b.sub(stop, start), word(count))
     with cgutils.for_range(b, times) as loop:
-        n = b.add(start, b.mul(loop.index, _word(count)))
+        n = b.add(start, b.mul(loop.index, word(count)))
         across = [u.read(column, n, count, width) for column in columns]
         for r, row in enumerate(rows):
             x = c.read(row, n, count, width)
             for v in range(ACROSS):
                 _add(b, sums[r * ACROSS + v], x, across[v])
-    return b.add(start, b.mul(times, _word(count)))
+    return b.add(start, b.mul(times, word(count)))
 
 
 def _add_tile(b, c, u, total, i, j, stop):
     width = BITS // (8 * u.size)
-    sums, n = _sums(b, u.number, width, DOWN * ACROSS), _word(0)
-    rows, columns = ([b.add(x, _word(r)) for r in range(count)] for x, count in ((i, DOWN), (j, ACROSS)))
+    sums, n = _sums(b, u.number, width, DOWN * ACROSS), word(0)
+    rows, columns = ([b.add(x, word(r)) for r in range(count)] for x, count in ((i, DOWN), (j, ACROSS)))
     for count in (width, 4, 1) if width > 4 else (width, 1):
         n = _add_over(b, sums, c, u, rows, columns, n, stop, count)
     tile = _folded(b, [b.load(s) for s in sums])
     for r, row in enumerate(rows):
-        part = _picked(b, tile, tile, [*range(r * ACROSS, (r + 1) * ACROSS)])
+        part = picked(b, tile, tile, [*range(r * ACROSS, (r + 1) * ACROSS)])
         whole = total.read(row, j, ACROSS, ACROSS)
         total.write(row, j, b.fadd(whole, part if u.size == total.size else b.fpext(part, whole.type)))
 

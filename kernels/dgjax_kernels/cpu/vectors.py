@@ -12,6 +12,7 @@ from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import intrinsic, jit
+from dgjax_kernels.cpu.tiles import picked
 
 WIDTH = 8
 TINY, LEAST_SHARE = 1e-100, 1e-25
@@ -109,21 +110,23 @@ def plus_outer(typingctx, sums, left, at, vector):
     return sums(sums, left, types.intp, VECTOR), build
 
 
+def turned(b, rows):
+    """LLVM's vectors, as many as each is long, rows as columns."""
+    width, rows = len(rows), [*rows]
+    for d in (1 << bit for bit in range(width.bit_length() - 1)):
+        for i in (i for i in range(width) if not i & d):
+            upper = [n + width - d if n & d else n for n in range(width)]
+            lower = [n + width if n & d else n + d for n in range(width)]
+            rows[i], rows[i + d] = (picked(b, rows[i], rows[i + d], places) for places in (upper, lower))
+    return rows
+
+
 @intrinsic
 def transposed(typingctx, rows):
     """The columns of a square of WIDTH vectors."""
 
     def build(c, b, s, a):
-        rows = [b.extract_value(a[0], i) for i in range(WIDTH)]
-        for d in (1 << bit for bit in range(WIDTH.bit_length() - 1)):
-            for i in (i for i in range(WIDTH) if not i & d):
-                rows[i], rows[i + d] = (
-                    b.shuffle_vector(rows[i], rows[i + d], ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
-                    for places in (
-                        [n + WIDTH - d if n & d else n for n in range(WIDTH)],
-                        [n + WIDTH if n & d else n + d for n in range(WIDTH)],
-                    )
-                )
+        rows = turned(b, [b.extract_value(a[0], i) for i in range(WIDTH)])
         return c.make_tuple(b, rows_of, rows)
 
     rows_of = types.UniTuple(VECTOR, WIDTH)

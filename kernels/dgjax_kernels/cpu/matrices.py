@@ -1,0 +1,241 @@
+"""The kernel of `matrices.product` on a CPU: products of matrices by tiles whose sums stay in registers.
+
+C (m, n) is the sum over p of a_ip b_pj. A panel holds LARGE or SMALL neighbouring columns of b, one row after another;
+a tile is what DOWN rows of a make of a panel. Panels of one block of columns stay in the second level of the cache
+while rows of a go past them, and those DOWN rows in the first.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import inlined, intrinsic, jit
+from dgjax_kernels.cpu.tiles import BITS, CONTRACT, empty, picked, word
+from dgjax_kernels.cpu.vectors import turned
+
+DOWN, ACROSS = 8, 3 if BITS == 512 else 1  # of 32 registers 24 for sums, or of 16 eight
+LONGEST, LONGEST_TURNED, BLOCK = 1024, 512, 1 << 20  # terms of a sum at a time, and bytes of a block of columns
+
+
+class _Flat:
+    """An array of one axis as LLVM sees it."""
+
+    def __init__(self, context, builder, kind, value):
+        self.builder, self.number = builder, context.get_value_type(kind.dtype)
+        self.size, self.data = kind.dtype.bitwidth // 8, context.make_array(kind)(context, builder, value).data
+
+    def _at(self, offset, count):
+        place = self.builder.gep(self.data, [offset])
+        return self.builder.bitcast(place, ir.VectorType(self.number, count).as_pointer())
+
+    def read(self, offset, count):
+        return self.builder.load(self._at(offset, count), align=self.size)
+
+    def write(self, offset, numbers):
+        self.builder.store(numbers, self._at(offset, numbers.type.count), align=self.size)
+
+    def spread(self, offset, count):
+        one = self.read(offset, 1)
+        return picked(self.builder, one, one, [0] * count)
+
+
+def _steps(b, start, step, count):
+    places = [start]
+    for _ in range(count - 1):
+        places.append(b.add(places[-1], step))
+    return places
+
+
+def _tile(down, across):
+    """c += a times a panel, or c = that: `across` vectors of each of `down` rows."""
+
+    def build(b, a, at, row, column, panel, start, c, to, width, length, more):
+        lanes = BITS // (8 * a.size)
+        kind = ir.VectorType(a.number, lanes)
+        sums = [cgutils.alloca_once(b, kind) for _ in range(down * across)]
+        rows = _steps(b, at, row, down)
+        places = [b.add(place, word(v * lanes)) for place in _steps(b, to, width, down) for v in range(across)]
+        with b.if_else(more) as (then, otherwise):
+            with then:
+                for place, s in zip(places, sums, strict=True):
+                    b.store(c.read(place, lanes), s)
+            with otherwise:
+                for s in sums:
+                    b.store(ir.Constant(kind, [0.0] * lanes), s)
+        with cgutils.for_range(b, length) as loop:
+            first, along = b.add(start, b.mul(loop.index, word(across * lanes))), b.mul(loop.index, column)
+            vectors = [panel.read(b.add(first, word(v * lanes)), lanes) for v in range(across)]
+            for r in range(down):
+                same = a.spread(b.add(rows[r], along), lanes)
+                for v, s in enumerate(sums[r * across : (r + 1) * across]):
+                    product = b.fmul(same, vectors[v], flags=CONTRACT)
+                    b.store(b.fadd(b.load(s), product, flags=CONTRACT), s)
+        for place, s in zip(places, sums, strict=True):
+            c.write(place, b.load(s))
+
+    @intrinsic
+    def tile(typingctx, a, at, row, column, panel, start, c, to, width, length, more):
+        def code(x, b, s, given):
+            flat = {i: _Flat(x, b, s.args[i], given[i]) for i in (0, 4, 6)}
+            build(b, *(flat.get(i, value) for i, value in enumerate(given)))
+            return x.get_dummy_value()
+
+        word = types.intp
+        return types.void(a, word, word, word, panel, word, c, word, word, word, types.boolean), code
+
+    return tile
+
+
+_large, _small, _large_of_one, _small_of_one = (_tile(d, a) for d in (DOWN, 1) for a in (ACROSS, 1))
+
+
+@intrinsic
+def _turn(typingctx, x, at, step, into, to, width):
+    """Rows of a square of x, so far apart, as columns."""
+
+    def build(c, b, s, a):
+        source, target = _Flat(c, b, x, a[0]), _Flat(c, b, into, a[3])
+        rows = turned(b, [source.read(place, DOWN) for place in _steps(b, a[1], a[2], DOWN)])
+        for place, row in zip(_steps(b, a[4], a[5], DOWN), rows, strict=True):
+            target.write(place, row)
+        return c.get_dummy_value()
+
+    word = types.intp
+    return types.void(x, word, word, into, word, word), build
+
+
+@intrinsic
+def _copy(typingctx, x, at, into, to):
+    """DOWN numbers side by side."""
+
+    def build(c, b, s, a):
+        _Flat(c, b, into, a[2]).write(a[3], _Flat(c, b, x, a[0]).read(a[1], DOWN))
+        return c.get_dummy_value()
+
+    return types.void(x, types.intp, into, types.intp), build
+
+
+@jit
+def _packed(b, first, length, j, width, n, k, turned, panels, to):
+    """Terms of so many columns of b (k, n), or of rows of (n, k), row after row; zeros beyond the last."""
+    whole = min(width, n - j) // DOWN * DOWN
+    if turned:
+        for v in range(0, whole, DOWN):
+            for p in range(0, length - DOWN + 1, DOWN):
+                _turn(b, (j + v) * k + first + p, k, panels, to + p * width + v, width)
+    for p in range(length // DOWN * DOWN if turned else 0, length):
+        for v in range(0, whole, DOWN):
+            if not turned:
+                _copy(b, (first + p) * n + j + v, panels, to + p * width + v)
+            for u in range(v, v + DOWN if turned else v):
+                panels[to + p * width + u] = b[(j + u) * k + first + p]
+    for p in range(length):
+        for v in range(whole, width):
+            at = (j + v) * k + first + p if turned else (first + p) * n + j + v
+            panels[to + p * width + v] = b[at] if j + v < n else 0
+
+
+@jit
+def _rows(a, at, row, column, panels, c, i, down, start, stop, n, length, more, edge):
+    """What DOWN rows of a, or one, make of a block of columns."""
+    lanes = len(edge) // DOWN
+    j = start
+    while j < stop:
+        to = (j - start) * length
+        if min(stop, n) - j >= ACROSS * lanes:
+            if down == DOWN:
+                _large(a, at, row, column, panels, to, c, i * n + j, n, length, more)
+            else:
+                _large_of_one(a, at, row, column, panels, to, c, i * n + j, n, length, more)
+            j += ACROSS * lanes
+            continue
+        whole = j + lanes <= n
+        into, place, width = (c, i * n + j, n) if whole else (edge, 0, lanes)
+        if down == DOWN:
+            _small(a, at, row, column, panels, to, into, place, width, length, more and whole)
+        else:
+            _small_of_one(a, at, row, column, panels, to, into, place, width, length, more and whole)
+        if not whole:
+            for r in range(down):
+                for v in range(n - j):
+                    place = (i + r) * n + j + v
+                    c[place] = edge[r * lanes + v] + (c[place] if more else 0)
+        j += lanes
+
+
+@jit
+def _block(a, b, c, sizes, rows, columns, terms, turned, more, room):
+    """What so many terms add to some rows and a block of columns of c."""
+    (m, n, k), (first, last), (start, stop), (panels, some, edge) = sizes, terms, columns, room
+    length, lanes = last - first, len(edge) // DOWN
+    j = start
+    while j < stop:
+        width = ACROSS * lanes if min(stop, n) - j >= ACROSS * lanes else lanes
+        _packed(b, first, length, j, width, n, k, turned[1], panels, (j - start) * length)
+        j += width
+    i = rows[0]
+    while i < rows[1]:
+        down = DOWN if rows[1] - i >= DOWN else 1
+        if turned[0] and down == DOWN:
+            for p in range(length):
+                _copy(a, (first + p) * m + i, some, p * DOWN)
+            _rows(some, 0, 1, DOWN, panels, c, i, down, start, stop, n, length, more, edge)
+        elif turned[0]:
+            _rows(a, first * m + i, 1, m, panels, c, i, down, start, stop, n, length, more, edge)
+        else:
+            _rows(a, i * k + first, k, 1, panels, c, i, down, start, stop, n, length, more, edge)
+        i += down
+
+
+@jit
+def multiply(a, b, c, sizes, rows, columns, turned):
+    """Some rows and columns of c (m, n) = a (m, k) b (k, n), where a or b may be given as its transpose."""
+    lanes, k = BITS // (8 * c.itemsize), sizes[2]
+    parts = -(-k // (LONGEST_TURNED if turned[0] else LONGEST))
+    longest, large = -(-k // parts), ACROSS * lanes
+    across = min(max(large, BLOCK // (longest * c.itemsize) // large * large), columns[1] - columns[0])
+    room = empty((longest * across,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
+    for start in range(columns[0], columns[1], across):
+        block = start, min(start + across, columns[1])
+        for part in range(parts):
+            terms = part * k // parts, (part + 1) * k // parts
+            _block(a, b, c, sizes, rows, block, terms, turned, part > 0, room)
+
+
+@inlined
+def _piece(frame, piece, dtype):
+    a = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 0, dtype)
+    b = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 1, dtype)
+    c = ffi.matrix(frame, ffi.FRAME_RESULTS, 0, dtype)
+    how = ffi.vector(frame, ffi.FRAME_ARGUMENTS, 2, np.int32)
+    (m, n), pieces, turned = c.shape, how[2], (how[0] != 0, how[1] != 0)
+    k, unit = a.shape[0] if turned[0] else a.shape[1], BITS // (8 * c.itemsize)
+    rows, columns = (0, m), (0, -(-n // unit) * unit)
+    if m >= n:
+        blocks = -(-m // DOWN)
+        rows = piece * blocks // pieces * DOWN, min(m, (piece + 1) * blocks // pieces * DOWN)
+    else:
+        blocks = columns[1] // unit
+        columns = piece * blocks // pieces * unit, (piece + 1) * blocks // pieces * unit
+    multiply(a.reshape(a.size), b.reshape(b.size), c.reshape(c.size), (m, n, k), rows, columns, turned)
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def matrices(address):
+        if ffi.introduced(address):
+            return 0
+        if ffi.called(address):
+            pieces = np.int64(ffi.vector(address, ffi.FRAME_ARGUMENTS, 2, np.int32)[2])
+            return ffi.spread(address, pieces, ffi.own_address(), sources)
+        piece = ffi.next_piece(address)
+        while piece >= 0:
+            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
+            ffi.done(address)
+            piece = ffi.next_piece(address)
+        return ffi.leave(address)
+
+    return matrices
