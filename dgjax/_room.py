@@ -27,8 +27,9 @@ class _Room:
         self.__array_interface__ = {"data": data, "shape": shape, "typestr": dtype.str, "version": 3}
 
     def __del__(self) -> None:
-        if len(self._memory) <= LARGEST:
-            _spare[:] = [self._memory]
+        memory = getattr(self, "_memory", None)  # there was no room for it
+        if memory is not None and len(memory) <= LARGEST:
+            _spare[:] = [memory]
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
-from dgjax_kernels.cpu.vectors import WIDTH, plus_outer, read_row, spread, write_row
+from dgjax_kernels.cpu.vectors import WIDTH, add_square, plus_outer, read_row, spread, write_row
 
 ROWS = 128
 
@@ -43,21 +43,11 @@ def _weighted(u, j, weights, v):
 def _square(u, i, v, total, at):
     """total += sum over rows of u_i v^T. The total of the next square is brought near meanwhile."""
     prefetch(total[at + SQUARE : at + 2 * SQUARE])
-    t0, t1 = read_row(total, at), read_row(total, at + WIDTH)
-    t2, t3 = read_row(total, at + 2 * WIDTH), read_row(total, at + 3 * WIDTH)
-    t4, t5 = read_row(total, at + 4 * WIDTH), read_row(total, at + 5 * WIDTH)
-    t6, t7 = read_row(total, at + 6 * WIDTH), read_row(total, at + 7 * WIDTH)
-    sums = (t0, t1, t2, t3, t4, t5, t6, t7)
+    zero = spread(0.0)
+    sums = (zero, zero, zero, zero, zero, zero, zero, zero)
     for n in range(0, ROWS * WIDTH, WIDTH):
         sums = plus_outer(sums, u, i * ROWS * WIDTH + n, read_row(v, n))
-    write_row(total, at, sums[0])
-    write_row(total, at + WIDTH, sums[1])
-    write_row(total, at + 2 * WIDTH, sums[2])
-    write_row(total, at + 3 * WIDTH, sums[3])
-    write_row(total, at + 4 * WIDTH, sums[4])
-    write_row(total, at + 5 * WIDTH, sums[5])
-    write_row(total, at + 6 * WIDTH, sums[6])
-    write_row(total, at + 7 * WIDTH, sums[7])
+    add_square(total, at, WIDTH, sums)
 
 
 @jit

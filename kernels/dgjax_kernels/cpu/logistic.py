@@ -16,7 +16,7 @@ from numba.np.numpy_support import carray
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
 from dgjax_kernels.cpu.lanes import LANES, eights, exp, fast, log, padded
-from dgjax_kernels.cpu.vectors import WIDTH, each, read_row, spread, transposed, write_row
+from dgjax_kernels.cpu.vectors import WIDTH, each, read_row, spread, transposed, write_row, write_square
 
 CACHED = 1 << 12  # cells of a batch: 32 kB in float64
 
@@ -93,15 +93,7 @@ def _score_tile(x, n, k, own, s):
         a5 += spread(x5[j]) * v
         a6 += spread(x6[j]) * v
         a7 += spread(x7[j]) * v
-    t, at = transposed((a0, a1, a2, a3, a4, a5, a6, a7)), k * LANES + n
-    write_row(s, at, t[0])
-    write_row(s, at + LANES, t[1])
-    write_row(s, at + 2 * LANES, t[2])
-    write_row(s, at + 3 * LANES, t[3])
-    write_row(s, at + 4 * LANES, t[4])
-    write_row(s, at + 5 * LANES, t[5])
-    write_row(s, at + 6 * LANES, t[6])
-    write_row(s, at + 7 * LANES, t[7])
+    write_square(s, k * LANES + n, LANES, transposed((a0, a1, a2, a3, a4, a5, a6, a7)))
 
 
 @jit

@@ -93,6 +93,27 @@ def write_row(typingctx, array, offset, vector):
     return types.void(array, types.intp, VECTOR), build
 
 
+def _put_square(adds):
+    @intrinsic
+    def put(typingctx, array, offset, step, vectors):
+        def build(c, b, s, a):
+            data = c.make_array(array)(c, b, a[0]).data
+            for i in range(WIDTH):
+                place = b.gep(data, [b.add(a[1], b.mul(a[2], ir.Constant(ir.IntType(64), i)))])
+                row, values = b.bitcast(place, VALUES.as_pointer()), b.extract_value(a[3], i)
+                values = b.fadd(b.load(row, align=8), values, flags=CONTRACT) if adds else values
+                b.store(values, row, align=8)
+            return c.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp, vectors), build
+
+    return put
+
+
+write_square, add_square = _put_square(adds=False), _put_square(adds=True)
+"""Puts WIDTH vectors in an array of float64, so many numbers apart, or adds them to what is there."""
+
+
 @intrinsic
 def plus_outer(typingctx, sums, left, at, vector):
     """WIDTH vectors, with the products added of a vector and each of as many numbers in a row of an array."""
