@@ -44,10 +44,13 @@ def mixture_of_scikit_learn(x, mean, covariance, steps):
 
 
 def mixture_of_gmmx(x, mean, covariance, steps):
-    """A mixture in JAX, float32 only, which holds n k d d floats at once; None where it cannot take the case."""
+    """A mixture in JAX, float32 only, which holds n k d d floats at once; None where it cannot take the case.
+
+    Nor does it get many large covariances: for 16 of 64 columns its calls of LAPACK waited for each other for ever.
+    """
     k, d = mean.shape
     fits = covariance in ("full", "diagonal") and x.dtype == np.float32 and len(x) * k * d * d <= 2e8
-    if not fits or not installed("gmmx"):
+    if not fits or (covariance == "full" and k * d * d > 1024) or not installed("gmmx"):
         return None
     from gmmx import EMFitter, GaussianMixtureModelJax
 
