@@ -153,6 +153,15 @@ def test_labels_that_some_values_rule_out(x64):
     assert not np.isin(dg.predict(model, x)[x[:, 0] == 1], 1).any()
 
 
+def test_labels_whose_scores_could_overflow(x64):
+    """Terms of 1e310 and minus that have no sum."""
+    x = np.ones((40_000, 4))
+    x[7] = 1e300
+    model = dg.Logistic(jnp.zeros(2), dg.Linear(jnp.array([[1e10, -1e10, 0, 0], [0, 0, 1, 1]])))
+    assert _in_place.labels(model, x) is None
+    assert _in_place.labels(model, x[8:]) is not None
+
+
 def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():
     first = _room.aligned((70_000, 2), float)
     place = first.ctypes.data

@@ -63,19 +63,21 @@ def linear_labels(
 ) -> tuple[np.ndarray, ColumnSummary] | None:
     """argmax_y (bias_y + weight_y x) and, but for moments, what there is in each column; None if a cell is not finite.
 
-    `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`.
+    `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`, and so
+    small that no sum can overflow.
     """
-    from dgjax_kernels.cpu import ffi, linear
+    from dgjax_kernels.cpu import by_label, ffi, linear
 
     (n, d), pieces, run = x.shape, num_pieces(*x.shape), linear.labeller(ffi.SOURCES)
-    looks, labels = np.empty((pieces, linear.LOOKS, d)), np.empty(n, np.int32)
+    looks, labels = np.empty((pieces, by_label.LOOKS, d)), np.empty(n, np.int32)
     _of_pieces(lambda piece: run(x, weight, bias, looks, labels, piece), pieces)
-    with np.errstate(over="ignore"):
-        low, high = looks[:, linear.LOW].min(0).astype(dtype), looks[:, linear.HIGH].max(0).astype(dtype)
-    fraction = looks[:, linear.FRACTION].sum(0)
+    low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.abs(bias) + np.abs(weight) @ np.maximum(np.abs(low), np.abs(high))
+        low, high = low.astype(dtype), high.astype(dtype)
     missing: Any = np.zeros(d, np.int32)
     unknown: Any = np.full(d, np.nan)
-    if not np.isfinite([low, high, fraction]).all():
+    if not (np.isfinite([low, high, fraction]).all() and np.isfinite(largest).all()):
         return None
     return labels, ColumnSummary(missing, low, high, fraction == 0, unknown, unknown)
 

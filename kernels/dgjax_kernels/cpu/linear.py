@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.by_label import FRACTION, HIGH, LOOKS, LOW
 from dgjax_kernels.cpu.ffi import jit
 from dgjax_kernels.cpu.vectors import (
     WIDTH,
@@ -22,8 +23,6 @@ from dgjax_kernels.cpu.vectors import (
     transposed,
     write_row,
 )
-
-LOW, HIGH, FRACTION, LOOKS = 0, 1, 2, 3
 
 
 @jit

@@ -1,7 +1,7 @@
 """The kernel of `matrices.product` on a CPU: products of matrices by tiles whose sums stay in registers.
 
-C (m, n) is the sum over p of a_ip b_pj. A panel holds LARGE or SMALL neighbouring columns of b, one row after another;
-a tile is what DOWN rows of a make of a panel. Panels of one block of columns stay in the second level of the cache
+C (m, n) is the sum over p of a_ip b_pj. A panel holds ACROSS registers of neighbouring columns of b, or one, row after
+row; a tile is what DOWN rows of a make of a panel. Panels of one block of columns stay in the second level of the cache
 while rows of a go past them, and those DOWN rows in the first.
 """
 
@@ -82,8 +82,10 @@ def _tile(down, across):
             build(b, *(flat.get(i, value) for i, value in enumerate(given)))
             return x.get_dummy_value()
 
-        word = types.intp
-        return types.void(a, word, word, word, panel, word, c, word, word, word, types.boolean), code
+        integer = types.intp
+        return types.void(
+            a, integer, integer, integer, panel, integer, c, integer, integer, integer, types.boolean
+        ), code
 
     return tile
 
@@ -102,8 +104,8 @@ def _turn(typingctx, x, at, step, into, to, width):
             target.write(place, row)
         return c.get_dummy_value()
 
-    word = types.intp
-    return types.void(x, word, word, into, word, word), build
+    integer = types.intp
+    return types.void(x, integer, integer, into, integer, integer), build
 
 
 @intrinsic
