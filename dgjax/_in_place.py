@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _gradient
+from dgjax import _checks, _gradient, _room
 from dgjax.densities import Bernoulli, Categorical, Mixture, Multinomial, Poisson
 from dgjax.models import Logistic
 from dgjax.scorers import Linear, LogLinear, Table
@@ -49,17 +49,18 @@ def labels(model: Any, x: Any) -> jax.Array | None:
     """The most probable labels of rows that can stay where they are, if the model's scores are linear in them.
 
     Those of counts and of binary columns are, but for what all labels have in common: the twin's. (400,000, 20) in
-    float64, on 2 cores: 6 ms for 5 labels, where a copy, a look at it and scores take 25.
+    float64, on 2 cores: 4 ms for 5 labels, where a copy, a look at it and scores take 25.
     """
     rows = type(x) is np.ndarray and kernels.can_read_rows(x) and jax.default_backend() == "cpu"
     scores = _linear(model) if rows and _checks.is_concrete(model, jnp.zeros(())) else None
     if scores is None or scores[0].shape[1] != x.shape[1]:
         return None
-    labelled = kernels.linear_labels(x, *scores, _checks.float_type(x))
-    if labelled is None:
+    best = _room.aligned((len(x),), jax.dtypes.canonicalize_dtype(int))
+    looked = kernels.linear_labels(x, *scores, _checks.float_type(x), best)
+    if looked is None:
         return None
-    _checks.check_cells(x, model.supports, labelled[1])
-    return jnp.asarray(labelled[0]).astype(int)
+    _checks.check_cells(x, model.supports, looked)
+    return jax.device_put(best, may_alias=True)
 
 
 def _linear(model):

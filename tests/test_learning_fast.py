@@ -176,6 +176,10 @@ def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():
     held = jax.device_put(again, may_alias=True)
     del again
     assert _room.aligned((60_000, 2), float).ctypes.data != held.unsafe_buffer_pointer()
+    del held
+    few = _room.aligned((100,), float)  # takes no memory of many, and pushes none out
+    del few
+    assert _room.aligned((70_000, 2), float).ctypes.data == place
 
 
 def test_arrays_large_enough_to_be_copied_apart(dtype):

@@ -59,17 +59,17 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
 
 
 def linear_labels(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any
-) -> tuple[np.ndarray, ColumnSummary] | None:
-    """argmax_y (bias_y + weight_y x) and, but for moments, what there is in each column; None if a cell is not finite.
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any, labels: np.ndarray
+) -> ColumnSummary | None:
+    """Puts argmax_y (bias_y + weight_y x) in `labels`: what there is in each column, but for moments; None if not.
 
     `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`, and so
-    small that no sum can overflow.
+    small that no sum can overflow. `labels` (n,) are int32 or int64.
     """
     from dgjax_kernels.cpu import by_label, ffi, linear
 
-    (n, d), pieces, run = x.shape, num_pieces(*x.shape), linear.labeller(ffi.SOURCES)
-    looks, labels = np.empty((pieces, by_label.LOOKS, d)), np.empty(n, np.int32)
+    d, pieces, run = x.shape[1], num_pieces(*x.shape), linear.labeller(ffi.SOURCES)
+    looks = np.empty((pieces, by_label.LOOKS, d))
     _of_pieces(lambda piece: run(x, weight, bias, looks, labels, piece), pieces)
     low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -79,7 +79,7 @@ def linear_labels(
     unknown: Any = np.full(d, np.nan)
     if not (np.isfinite([low, high, fraction]).all() and np.isfinite(largest).all()):
         return None
-    return labels, ColumnSummary(missing, low, high, fraction == 0, unknown, unknown)
+    return ColumnSummary(missing, low, high, fraction == 0, unknown, unknown)
 
 
 def _in_precision(summary, dtype):

@@ -93,6 +93,22 @@ def write_row(typingctx, array, offset, vector):
     return types.void(array, types.intp, VECTOR), build
 
 
+@intrinsic
+def read_square(typingctx, array, offset, step):
+    """WIDTH vectors of an array, so many numbers apart."""
+    kind, square = array.dtype, types.UniTuple(VECTOR, WIDTH)
+
+    def build(c, b, s, a):
+        data, number, vectors = c.make_array(array)(c, b, a[0]).data, c.get_value_type(kind), []
+        for i in range(WIDTH):
+            place = b.gep(data, [b.add(a[1], b.mul(a[2], ir.Constant(ir.IntType(64), i)))])
+            values = b.load(b.bitcast(place, ir.VectorType(number, WIDTH).as_pointer()), align=kind.bitwidth // 8)
+            vectors.append(values if kind is types.float64 else b.fpext(values, VALUES))
+        return c.make_tuple(b, square, vectors)
+
+    return square(array, types.intp, types.intp), build
+
+
 def _put_square(adds):
     @intrinsic
     def put(typingctx, array, offset, step, vectors):
