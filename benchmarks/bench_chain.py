@@ -19,7 +19,6 @@ import dgjax_kernels as kernels
 
 SHAPES = [(64, 1000, 3), (64, 1000, 8), (64, 1000, 16), (64, 1000, 64), (1024, 100, 8), (1, 50_000, 5), (1024, 1000, 4)]
 LEARNT = [(64, 1000, 4, 8, "full"), (1024, 100, 8, 8, "diagonal"), (64, 1000, 16, 4, "full")]
-IN_QUICK = [SHAPES[1], SHAPES[5], LEARNT[0]]
 TOLERANCE, MOST_STEPS = 1e-4, 20
 
 
@@ -30,13 +29,10 @@ def chain(n, t, k, dtype):
     return tuple(jnp.asarray(a, dtype) for a in arrays)
 
 
-def problem(n, t, k, dtype):
-    return *chain(n, t, k, dtype), jnp.full(n, t)
-
-
-def skip_most(quick, shape):
-    if quick and shape not in IN_QUICK:
-        pytest.skip("a quick run has two chains, and one that is learnt")
+def problem(n, t, k, dtype, quick):
+    """The same of a few sequences in a quick run, and how long they are."""
+    n = max(1, n // 8) if quick else n
+    return n, *chain(n, t, k, dtype), jnp.full(n, t)
 
 
 chains = pytest.mark.parametrize(("n", "t", "k"), SHAPES)
@@ -44,8 +40,7 @@ chains = pytest.mark.parametrize(("n", "t", "k"), SHAPES)
 
 @chains
 def test_forward_backward(beside, quick, dtype, n, t, k):
-    skip_most(quick, (n, t, k))
-    arguments = problem(n, t, k, dtype)
+    n, *arguments = problem(n, t, k, dtype, quick)
     ours, peers = jax.jit(kernels.chain_expectation), {}
     if dtype == "float64" and installed("hmmlearn"):
         peers["hmmlearn"] = lambda: forward_backward_of_hmmlearn(*arguments[:3])
@@ -66,9 +61,8 @@ def test_forward_backward(beside, quick, dtype, n, t, k):
 
 
 @chains
-def test_value_and_gradient(beside, quick, n, t, k):
-    skip_most(quick, (n, t, k))
-    *arguments, lengths = problem(n, t, k, "float32")
+def test_value_and_gradient(beside, quick, single, n, t, k):
+    n, *arguments, lengths = problem(n, t, k, single, quick)
 
     @jax.jit
     def ours(*arguments):
@@ -85,14 +79,13 @@ def test_value_and_gradient(beside, quick, n, t, k):
             np.testing.assert_allclose(theirs[0], value, rtol=3e-5)
             np.testing.assert_allclose(theirs[1][2], gradient[2], atol=3e-3)
 
-    facts = {"n": n, "t": t, "k": k, "dtype": "float32", "family": "chain, value and gradient"}
+    facts = {"n": n, "t": t, "k": k, "dtype": single, "family": "chain, value and gradient"}
     beside(lambda: ours(*arguments), peers, check=check, rounds=7, **facts)
 
 
 @chains
 def test_viterbi(beside, quick, x64, n, t, k):
-    skip_most(quick, (n, t, k))
-    arguments = problem(n, t, k, "float64")
+    n, *arguments = problem(n, t, k, "float64", quick)
     ours, peers = jax.jit(kernels.chain_mode), {}
     if installed("hmmlearn"):
         peers["hmmlearn"] = lambda: viterbi_of_hmmlearn(*arguments[:3])
@@ -130,7 +123,7 @@ def start_at(mean, covariance):
 @pytest.mark.parametrize(("n", "t", "k", "d", "covariance"), LEARNT)
 def test_baum_welch(beside, quick, dtype, n, t, k, d, covariance):
     """Until a step gains no more than TOLERANCE nats for each sequence, or MOST_STEPS; peers take as many steps."""
-    skip_most(quick, (n, t, k, d, covariance))
+    n = n // 8 if quick else n
     x, mean = emissions(n, t, k, d, dtype)
     start, x = start_at(mean, covariance), jnp.asarray(x)
 

@@ -13,9 +13,9 @@ RATE, L2, STEPS = 1e-2, 1.0, 20
 
 
 @pytest.mark.parametrize(("n", "t", "d", "k", "batch_size"), [(512, 100, 32, 8, 64), (256, 500, 32, 16, 16)])
-def test_epoch(beside, quick, n, t, d, k, batch_size):
+def test_epoch(beside, quick, single, n, t, d, k, batch_size):
     n, rng = n // 4 if quick else n, np.random.default_rng(0)
-    x = rng.normal(size=(n, t, d)).astype("float32")
+    x = rng.normal(size=(n, t, d)).astype(single)
     y = (x @ rng.normal(size=(d, k)) + 3 * rng.gumbel(size=(n, t, k))).argmax(-1)
     start = dg.linear_chain_crf(d, k)
 
@@ -32,12 +32,12 @@ def test_epoch(beside, quick, n, t, d, k, batch_size):
             # Batches are dealt by chance, so that only steps on all sequences can be the same.
             np.testing.assert_allclose(epoch(n), adam_of_pytorch_crf(x, y, n, RATE)(), atol=1e-4)
 
-    facts = {"n": n, "t": t, "d": d, "k": k, "dtype": "float32", "batch_size": batch_size}
+    facts = {"n": n, "t": t, "d": d, "k": k, "dtype": single, "batch_size": batch_size}
     beside(lambda: epoch(batch_size), peers, check=check, family="CRF, epoch of minibatches", **facts)
 
 
 def test_indicators(beside, quick, x64):
-    n, t, m, v, k = 500 if quick else 2_000, 25, 10, 20_000, 9
+    n, t, m, v, k = *((100, 25, 10, 1_000) if quick else (2_000, 25, 10, 20_000)), 9
     rng = np.random.default_rng(0)
     ids = np.minimum(rng.zipf(1.3, size=(n, t, m)) - 1, v - 1).astype(float)
     y = (rng.normal(size=(v, k))[ids.astype(int)].sum(2) + 3 * rng.gumbel(size=(n, t, k))).argmax(-1)

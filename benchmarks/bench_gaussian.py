@@ -44,8 +44,6 @@ CASES += [(covariance, *shape) for covariance in ("tied", "diagonal", "spherical
 
 @pytest.mark.parametrize(("covariance", "n", "d", "k"), CASES)
 def test_mixture(beside, quick, dtype, covariance, n, d, k):
-    if quick and dtype == "float32" and covariance != "full":
-        pytest.skip("a quick run has float32 for full covariances only")
     n = n // 10 if quick else n
     x, mean = clusters(n, d, k, dtype)
     start = start_at(mean, covariance)

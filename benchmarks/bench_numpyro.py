@@ -5,6 +5,8 @@ on from the same state, with the step size and mass matrix of one warm-up and th
 from the same posterior in as many steps for each effective draw: their rates are as their times.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,8 @@ from peers import installed
 import dgjax as dg
 import dgjax.numpyro as dgn
 
-MOST_DOUBLINGS, MANY = 5, 200
+MOST_DOUBLINGS = 5
+QUICK = 5, 5, 5  # the same, so that one compilation is enough
 
 
 class Sampler:
@@ -27,19 +30,24 @@ class Sampler:
         self.kernel = NUTS(model, init_strategy=init_to_value(values=start), max_tree_depth=MOST_DOUBLINGS)
         self.x = x
 
+    def _init(self, steps):
+        """Compiled: one operation after another, that of enumerated states takes 16 s."""
+        return jax.jit(lambda key: self.kernel.init(key, steps, None, (self.x,), {}))(jax.random.key(0))
+
     def warm(self, steps):
         """After so many steps of adaptation."""
-        self.state = self.kernel.init(jax.random.key(0), steps, None, (self.x,), {})
+        self.state = self._init(steps)
         self.state, _ = self.run(steps)(self.state)
         return self
 
     def like(self, other):
         """From where the other is, and as it is adapted."""
-        own = self.kernel.init(jax.random.key(0), int(other.state.i), None, (self.x,), {})
+        own = self._init(int(other.state.i))
         names = "i", "z", "z_grad", "potential_energy", "adapt_state", "rng_key"
         self.state = own._replace(**{name: getattr(other.state, name) for name in names})
         return self
 
+    @functools.cache  # noqa: B019
     def run(self, steps):
         """A compiled function of a state: the last one, and all positions on the way."""
 
@@ -54,8 +62,9 @@ class Sampler:
         return jax.jit(jax.grad(self.kernel._potential_fn_gen(self.x)))(self.state.z)
 
 
-def compare(beside, ours, others, start, x, warmup, draws, **facts):
-    """Times of so many draws, and what share of them is effective, of the parameter that has the fewest."""
+def compare(beside, ours, others, start, x, sizes, **facts):
+    """Times of so many draws, and what share of many is effective, of the parameter that has the fewest."""
+    warmup, draws, many = sizes
     own = Sampler(ours, x, start).warm(warmup)
     peers = {name: Sampler(model, x, start).like(own) for name, model in others.items()}
 
@@ -72,13 +81,13 @@ def compare(beside, ours, others, start, x, warmup, draws, **facts):
     calls = {name: timed(peer) for name, peer in peers.items()}
     for call in calls.values():
         jax.block_until_ready(call())  # compiles
-    many = own.run(MANY)(own.state)[1]
-    effective = min(float(np.min(effective_sample_size(np.asarray(value)[None]))) for value in many.values())
-    beside(timed(own), calls, check=check, draws=draws, effective_share=effective / MANY, **facts)
+    drawn = own.run(many)(own.state)[1]
+    effective = min(float(np.min(effective_sample_size(np.asarray(value)[None]))) for value in drawn.values())
+    beside(timed(own), calls, check=check, draws=draws, effective_share=effective / many, **facts)
 
 
 def test_chain(beside, quick):
-    n, t, k = 2 if quick else 8, 500, 4
+    n, t, k = (2, 64, 4) if quick else (8, 500, 4)
     truth = dg.HiddenMarkov(
         jnp.zeros(k),
         jnp.log(jnp.eye(k) * 0.8 + 0.05),
@@ -121,17 +130,17 @@ def test_chain(beside, quick):
         others["NumPyro, states enumerated"] = enumerated
 
     facts = {"n": n, "t": t, "d": 1, "k": k, "dtype": "float32"}
-    sizes = (50, 10) if quick else (200, 40)
-    compare(beside, ours, others, start, x, *sizes, family="NUTS, hidden Markov model", **facts)
+    sizes = QUICK if quick else (200, 40, 200)
+    compare(beside, ours, others, start, x, sizes, family="NUTS, hidden Markov model", **facts)
 
 
-def test_mixture(beside, quick):
-    n, d, k = 1_000 if quick else 10_000, 8, 8
+def test_mixture(beside, quick, single):
+    n, d, k, dtype = 1_000 if quick else 10_000, 8, 8, single
     rng = np.random.default_rng(0)
-    mean = rng.normal(0, 3, (k, d)).astype("float32")
-    L = (np.eye(d) + np.tril(rng.normal(0, 0.2, (k, d, d)), -1)).astype("float32")
+    mean = rng.normal(0, 3, (k, d)).astype(dtype)
+    L = (np.eye(d) + np.tril(rng.normal(0, 0.2, (k, d, d)), -1)).astype(dtype)
     z = rng.integers(k, size=n)
-    x = (mean[z] + np.einsum("nij,nj->ni", L[z], rng.normal(size=(n, d)))).astype("float32")
+    x = (mean[z] + np.einsum("nij,nj->ni", L[z], rng.normal(size=(n, d)))).astype(dtype)
     start = {"weights": jnp.full(k, 1 / k), "loc": jnp.asarray(mean), "scale_tril": jnp.asarray(L)}
 
     def parameters():
@@ -151,7 +160,7 @@ def test_mixture(beside, quick):
         with numpyro.plate("rows", n):
             numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(weights), components), obs=x)
 
-    facts = {"n": n, "d": d, "k": k, "dtype": "float32"}
-    sizes = (30, 5) if quick else (100, 5)
+    facts = {"n": n, "d": d, "k": k, "dtype": dtype}
+    sizes = QUICK if quick else (100, 5, 200)
     others = {"NumPyro, MixtureSameFamily": same_family}
-    compare(beside, ours, others, start, x, *sizes, family="NUTS, Gaussian mixture, full covariances", **facts)
+    compare(beside, ours, others, start, x, sizes, family="NUTS, Gaussian mixture, full covariances", **facts)

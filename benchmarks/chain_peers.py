@@ -110,7 +110,7 @@ def adam_of_pytorch_crf(x, y, batch_size, rate):
     there = torch.ones(y.shape, dtype=torch.bool)
 
     def run():
-        linear, crf = torch.nn.Linear(d, k), CRF(k, batch_first=True)
+        linear, crf = torch.nn.Linear(d, k).to(rows), CRF(k, batch_first=True).to(rows)
         for parameter in (*linear.parameters(), *crf.parameters()):
             torch.nn.init.zeros_(parameter)
         # Ours has no weights for where a sequence ends, and as many biases as starts and moves.

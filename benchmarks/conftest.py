@@ -15,7 +15,18 @@ SHORT = 0.1
 
 
 def pytest_addoption(parser):
-    parser.addoption("--quick", action="store_true", help="fewer rounds, a tenth of the rows")
+    parser.addoption("--quick", action="store_true", help="the first size of each kind, fewer rounds and rows")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a quick run, the first case of each kind: the words among its parameters, but for the precision, say which."""
+    if config.getoption("--quick"):
+        kinds: dict[Any, pytest.Item] = {}
+        for item in items:
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            words = {name: v for name, v in parameters.items() if isinstance(v, str) and name != "dtype"}
+            kinds.setdefault((item.function, *sorted(words.items())), item)
+        items[:] = kinds.values()
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +47,13 @@ def dtype(request):
 
 
 @pytest.fixture
+def single(quick):
+    """The precision of a case that has but one; in a quick run float64, for which kernels are compiled anyway."""
+    with jax.enable_x64(quick):
+        yield "float64" if quick else "float32"
+
+
+@pytest.fixture
 def x64():
     with jax.enable_x64(True):
         yield
@@ -48,10 +66,10 @@ def once(fn: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def seconds(fn: Callable[[], Any]) -> float:
-    """The same, one after another for SHORT seconds: the median. The first calls wake the cores, of 17 ms for 8."""
+def seconds(fn: Callable[[], Any], least: float = SHORT) -> float:
+    """The same, one after another for so many seconds: the median. The first calls wake the cores, of 17 ms for 8."""
     times = [once(fn)]
-    while sum(times) < SHORT:
+    while sum(times) < least:
         times.append(once(fn))
     return float(np.median(times))
 
@@ -93,7 +111,7 @@ def beside(benchmark, machine, quick):
 
     def run(ours, peers=None, *, n, dtype="float64", flops=None, rounds=3, check=None, **facts):
         peers = peers or {}
-        rounds = 2 if quick else rounds
+        rounds, least = (1, 0.0) if quick else (rounds, SHORT)
         with PeakMemory() as memory:
             first = once(ours)
         if check is not None:
@@ -102,11 +120,11 @@ def beside(benchmark, machine, quick):
 
         def run_peers():
             for name, peer in peers.items():
-                times[name].append(seconds(peer))
+                times[name].append(seconds(peer, least))
                 # The threads of OpenBLAS, which scikit-learn calls, go on taking a core for 26 ms after a call.
                 time.sleep(0.1)
 
-        benchmark.pedantic(lambda: own.append(seconds(ours)), setup=run_peers, rounds=rounds)
+        benchmark.pedantic(lambda: own.append(seconds(ours, least)), setup=run_peers, rounds=rounds)
         median = float(np.median(own))
         record = {"n": n, "dtype": dtype, "median_s": median, "first_call_s": first, "rows_per_s": n / median, **facts}
         record["peak_memory_mb"] = None if memory.bytes is None else memory.bytes / 1e6

@@ -1,11 +1,12 @@
 """The kernels of independent normal columns on a CPU: scores, their partition and the statistics in one pass.
 
-log N(x) is linear in the features x - o, (x - o)^2 and 1, with the mean of the means as origin o, so both scores and
-statistics are matrix products; where cells are missing, features are 0 there and 1 becomes a feature of each column.
-That loses digits in proportion to ((mean - o) / scale)^2. So it is done in float64, float32 rows too, and labels for
-which that is more than `lanes.KEPT` allows there, at 220 scales, are worked out from their own residuals instead. In
-float32 they would be those at 11 scales, of which most data have some: on 2 cores a step on 204,800 float32 rows of 32
-columns and 16 labels took 16 ms with none and 34 with five; in float64 it takes 17 either way. Letters as in `rows`.
+log N(x) is linear in the features x - o and (x - o)^2, with the mean of the means as origin o, so both scores and
+statistics are matrix products; where cells are missing, features are 0 there, and the constants and counts of those
+that are not are added up by `observed`. That loses digits in proportion to ((mean - o) / scale)^2. So it is done in
+float64, float32 rows too, and labels for which that is more than `lanes.KEPT` allows there, at 220 scales, are worked
+out from their own residuals instead. In float32 they would be those at 11 scales, of which most data have some: on 2
+cores a step on 204,800 float32 rows of 32 columns and 16 labels took 16 ms with none and 34 with five; in float64 it
+takes 17 either way. Letters as in `rows`.
 """
 
 import math
@@ -15,10 +16,9 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, observed
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import KEPT, LANES, fast, padded
+from dgjax_kernels.cpu.lanes import KEPT, LANES, eights, fast, padded
 from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
 from dgjax_kernels.cpu.tiles import add_products, multiply, zeros
-from dgjax_kernels.cpu.vectors import WIDTH
 
 EPS = np.finfo(np.float64).eps
 
@@ -32,18 +32,17 @@ class Model(NamedTuple):
     log_scale: np.ndarray  # (k, d)
     log_weight: np.ndarray  # (k,)
     constant: np.ndarray  # (k,): what 1 adds up to over all columns
-    coefficients: np.ndarray  # (k, 3 d): of x - origin, its square, and 1
+    coefficients: np.ndarray  # (k, 2 d): of x - origin and its square
     far: np.ndarray  # (k,): whether digits would be lost
-    ones: np.ndarray  # the table of what 1 adds up to over observed columns; empty if it were too large
+    ones: np.ndarray  # the table of what 1 adds up to over observed columns
 
 
 class Features(NamedTuple):
     """Rows side by side on the last axis."""
 
-    F: np.ndarray  # (3 d, LANES)
+    F: np.ndarray  # (2 d, LANES)
     product: np.ndarray  # (k, LANES), k padded to a multiple of 8
-    places: np.ndarray  # (d / 4, LANES): in the table of ones
-    c: np.ndarray  # (k, LANES)
+    c: np.ndarray  # (k, LANES), the same
 
 
 class Sums(NamedTuple):
@@ -52,7 +51,8 @@ class Sums(NamedTuple):
     value: np.ndarray  # (1,)
     counts: np.ndarray  # (k,)
     total: np.ndarray  # (k,): of complete rows
-    moments: np.ndarray  # (k, 3 d): of the features
+    observed: np.ndarray  # (d, k): of rows that are not, in observed columns; padded to multiples of 8
+    moments: np.ndarray  # (k, 2 d): of the features
     residual: np.ndarray  # (k, 2 d): of residuals and their squares, for labels that are far
 
 
@@ -62,7 +62,7 @@ def _model(mean, log_scale, log_weights):
     p, q = padded(d), padded(k)
     origin, apart = np.zeros(p), np.zeros((q, p))
     log_weight, constant = np.empty(k), np.zeros(k)
-    coefficients, far = np.zeros((q, 3 * p)), np.zeros(k, np.bool_)
+    coefficients, ones, far = np.zeros((q, 2 * p)), np.zeros((k, p)), np.zeros(k, np.bool_)
     for j in range(d):
         for i in range(k):
             origin[j] += mean[i, j] / k if abs(mean[i, j]) < math.inf else 0
@@ -71,19 +71,17 @@ def _model(mean, log_scale, log_weights):
         for j in range(d):
             precision = math.exp(-2 * np.float64(log_scale[i, j]))
             apart[i, j] = mean[i, j] - origin[j]
-            one = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - np.float64(log_scale[i, j])
-            constant[i] += one
+            ones[i, j] = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - np.float64(log_scale[i, j])
+            constant[i] += ones[i, j]
             coefficients[i, j], coefficients[i, p + j] = apart[i, j] * precision, -0.5 * precision
-            coefficients[i, 2 * p + j] = one
             far[i] |= not apart[i, j] ** 2 * precision * EPS <= EPS**KEPT
-    ones = observed.table(coefficients[:, 2 * p :] if observed.fits(q, p) else coefficients[:, :0])
-    return Model(origin, apart, mean, log_scale, log_weight, constant, coefficients, far, ones)
+    return Model(origin, apart, mean, log_scale, log_weight, constant, coefficients, far, observed.table(ones))
 
 
 @jit
 def _featured(x, origin, F, d, kind):
     """The features of the rows in the lanes."""
-    p = len(F) // 3
+    p = len(F) // 2
     if kind == COMPLETE:
         _complete_features(x, origin, F, d, p)
     else:
@@ -103,9 +101,7 @@ def _complete_features(x, origin, F, d, p):
 def _observed_features(x, origin, F, d, p):
     """One after another, which LLVM makes vectors of; together they take half as long again."""
     for j in range(d):
-        cells, first, second, one = x[j], F[j], F[p + j], F[2 * p + j]
-        for n in range(LANES):
-            one[n] = 1.0 if cells[n] == cells[n] else 0.0
+        cells, first, second = x[j], F[j], F[p + j]
         for n in range(LANES):
             first[n] = cells[n] - origin[j] if cells[n] == cells[n] else 0.0
         for n in range(LANES):
@@ -113,14 +109,10 @@ def _observed_features(x, origin, F, d, p):
 
 
 @jit
-def _scores(model, lanes, features, kind):
-    p = len(features.F) // 3
-    of_table = kind != COMPLETE and len(model.ones) > 0
-    f = 2 * p if kind == COMPLETE or of_table else 3 * p
-    multiply(model.coefficients[:, :f], features.F[:f], features.product)
-    if of_table:
-        observed.find(lanes.x, model.ones, features.places)
-        observed.add(model.ones, features.places, features.product)
+def _scores(model, lanes, features, seen, kind):
+    multiply(model.coefficients, features.F, features.product)
+    if kind != COMPLETE:
+        observed.add_scores(model.ones, seen, features.product)
     _add_start(model.log_weight, model.constant, kind, features.product, lanes.score)
     for k in range(len(lanes.score)):
         if model.far[k]:
@@ -150,14 +142,15 @@ def _far_scores(x, mean, log_scale, score):
 
 
 @jit
-def _moments(model, lanes, features, sums, kind):
-    p = len(features.F) // 3
+def _moments(model, lanes, features, seen, sums, kind):
+    p = len(features.F) // 2
     _counted(lanes.c, features.c, sums.counts, sums.total, kind)
     for k in range(len(lanes.c)):
         if model.far[k]:
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
-    f = 2 * p if kind == COMPLETE else 3 * p
-    add_products(features.c, features.F[:f], sums.moments, False, LANES)
+    add_products(features.c[: len(sums.moments)], features.F, sums.moments, False, LANES)
+    if kind != COMPLETE:
+        observed.add_counts(features.c, seen, sums.observed)
 
 
 @fast
@@ -192,9 +185,10 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
     k, d = mean.shape
     p, q = padded(d), padded(k)
     model, lanes = _model(mean, log_scale, log_weights), new_lanes(0, k, p, np.float64)
-    product, places = zeros((-(-q // WIDTH) * WIDTH, LANES), np.float64), np.empty((len(model.ones), LANES), np.int64)
-    features = Features(zeros((3 * p, LANES), np.float64), product, places, zeros((q, LANES), np.float64))
-    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), np.zeros((q, 3 * p)), np.zeros((k, 2 * p)))
+    Q, seen = eights(k), observed.new_observed(p)
+    c, product = zeros((Q, LANES), np.float64), zeros((Q, LANES), np.float64)
+    features, counts = Features(zeros((2 * p, LANES), np.float64), product, c), np.zeros((eights(p), Q))
+    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), counts, np.zeros((q, 2 * p)), np.zeros((k, 2 * p)))
     waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
     skip = len(call.scores) + len(call.counts) == 0
     row = start
@@ -203,10 +197,12 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
         if kind >= 0:
             loaded(lanes, call, waiting[kind], count[kind])
             _featured(lanes.x, model.origin, features.F, d, kind)
+            if kind != COMPLETE:
+                observed.find(lanes.x, seen)
             if len(call.counts) == 0:
-                _scores(model, lanes, features, kind)
+                _scores(model, lanes, features, seen, kind)
             if counted(lanes, call, sums, count[kind], kind == EMPTY):
-                _moments(model, lanes, features, sums, kind)
+                _moments(model, lanes, features, seen, sums, kind)
             count[kind] = 0
     return model, sums
 
@@ -238,7 +234,7 @@ def _summed(model, sums, result):
     for i in range(k):
         for j in range(d):
             apart, first, second = model.apart[i, j], sums.moments[i, j], sums.moments[i, p + j]
-            total = sums.total[i] + sums.moments[i, 2 * p + j]
+            total = sums.total[i] + sums.observed[j, i]
             result[0, i, j] = total
             result[1, i, j] = first - apart * total
             result[2, i, j] = second - 2 * apart * first + apart * apart * total
