@@ -58,8 +58,8 @@ bench: $(VENV)/.ready-bench ## time everything beside its peers, and write the r
 	@$(RUN_BENCH) --benchmark-json=.benchmarks/raw.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/raw.json
 
-bench-quick: $(VENV)/.ready-bench ## the same on a tenth of the rows, in under three minutes, kept nowhere
-	@echo "==> Benchmarks on a tenth of the rows"
+bench-quick: $(VENV)/.ready-bench ## one small case of each kind, once, in under three minutes, kept nowhere
+	@echo "==> Benchmarks: a small case of each kind, once"
 	@$(RUN_BENCH) --quick --benchmark-json=.benchmarks/quick.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/quick.json --quick
 

@@ -14,7 +14,7 @@ RATE, L2, STEPS = 1e-2, 1.0, 20
 
 @pytest.mark.parametrize(("n", "t", "d", "k", "batch_size"), [(512, 100, 32, 8, 64), (256, 500, 32, 16, 16)])
 def test_epoch(beside, quick, single, n, t, d, k, batch_size):
-    n, rng = n // 4 if quick else n, np.random.default_rng(0)
+    n, rng = batch_size if quick else n, np.random.default_rng(0)
     x = rng.normal(size=(n, t, d)).astype(single)
     y = (x @ rng.normal(size=(d, k)) + 3 * rng.gumbel(size=(n, t, k))).argmax(-1)
     start = dg.linear_chain_crf(d, k)

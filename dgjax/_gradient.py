@@ -278,10 +278,10 @@ def _advance_lbfgs(
 
     _, unravel = coordinates(model, whitener)
     loss, solver = make_loss(problem, unravel), _solver(state.vector.size, whitener)
-    value_and_grad = optax.value_and_grad_from_state(loss)
 
     def body(state):
-        value, grad = value_and_grad(state.vector, state=state.memory)
+        # Known since the start, or the last search: `optax.value_and_grad_from_state` would compile both once more.
+        value, grad = (optax.tree.get(state.memory, name) for name in ("value", "grad"))
         updates, memory = solver.update(grad, state.memory, state.vector, value=value, grad=grad, value_fn=loss)
         vector = optax.apply_updates(state.vector, updates)
         new = optax.tree.get(memory, "value")
