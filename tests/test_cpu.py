@@ -67,9 +67,13 @@ def test_expectation_is_the_references(family, labels, missing, dtype):
     assert_near(EXPECTATIONS[family](*arguments), REFERENCES[family](*arguments), dtype)
 
 
-def test_missing_cells_of_many_columns_are_the_references(dtype):
-    """Of several vectors of columns and of labels, with some left over."""
-    arguments = problem("diagonal", (9, 1), 0.3, dtype, d=33)
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize(("shared", "distance"), [(False, 1), (True, 1), (True, 1e3)])
+def test_many_columns_with_scales_of_their_own_or_one_are_the_references(shared, distance, missing, dtype):
+    """Of several vectors of columns and of labels, with some left over; and of means too far away for products."""
+    *arguments, mean, log_scale = problem("diagonal", (9, 1), missing, dtype, d=33)
+    mean = mean.at[0].multiply(distance)
+    arguments = *arguments, mean, log_scale[:, :1] if shared else log_scale
     assert_near(EXPECTATIONS["diagonal"](*arguments), REFERENCES["diagonal"](*arguments), dtype)
     scores = SCORES["diagonal"](arguments[0], *arguments[4:])
     assert_near(scores, kernels.diagonal.reference(arguments[0], *arguments[4:]), dtype)
@@ -157,7 +161,8 @@ def test_labels_far_from_the_others_keep_their_digits():
     near = exact > -1e3
     L = jnp.asarray(1e-3 * np.eye(6), "float32")[None]
     of_diagonal, of_gaussian = SCORES["diagonal"](x, mean, log_scale), SCORES["gaussian"](x, mean[None], L)[:, 0]
-    for scores in (of_diagonal, of_gaussian, kernels.diagonal(x, mean, log_scale)):
+    of_spherical = SCORES["diagonal"](x, mean, log_scale[:, :1])
+    for scores in (of_diagonal, of_spherical, of_gaussian, kernels.diagonal(x, mean, log_scale)):
         np.testing.assert_allclose(np.asarray(scores)[near], exact[near], atol=2e-3, rtol=1e-5)
 
 

@@ -16,11 +16,13 @@ from dgjax.scorers import DiagonalQuadratic, Shifted
 
 
 class DiagonalStatistics(NamedTuple):
-    """Sums over observed cells, centred at the current mean: counts, counts times residual, times its square."""
+    """Sums over observed cells, centred at the current mean: counts, counts times residual, times its square; of the
+    last over all columns too, if they share a scale and no label is known.
+    """
 
     total: Float[Array, "*labels d"]
     first: Float[Array, "*labels d"]
-    second: Float[Array, "*labels d"]
+    second: Float[Array, "*labels #d"]
 
 
 @noun
@@ -89,8 +91,9 @@ class DiagonalGaussian:
         return kernels.diagonal(x, *self._flat()).reshape(len(x), *self.label_shape)
 
     def _flat(self) -> tuple[Array, Array]:
-        """mean and log_scale (k, d), for all labels in one axis."""
-        return _shared.flat(self.mean, self.label_shape), _shared.flat(self._log_scale(), self.label_shape)
+        """mean (k, d) and log_scale (k, d), or (k, 1) where columns share it, for all labels in one axis."""
+        log_scale = self._log_scale()[..., : self.log_scale.shape[-1]]
+        return _shared.flat(self.mean, self.label_shape), _shared.flat(log_scale, self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
@@ -118,7 +121,7 @@ class DiagonalGaussian:
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> DiagonalStatistics:
         sums = kernels.diagonal_statistics(x, _shared.rows_by_labels(counts), *self._flat())
-        return DiagonalStatistics(*(s.reshape(self.mean.shape) for s in sums))
+        return DiagonalStatistics(*(s.reshape(*self.label_shape, -1) for s in sums))
 
     def expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
@@ -137,7 +140,8 @@ class DiagonalGaussian:
         total, first, second = statistics
         count, pull = (0, 0) if prior is None else (prior.mean_count, prior.mean - self.mean)
         shift = _shared.ratio(first + count * pull, total + count, 0)
-        scatter = self._shared_sum(second - 2 * shift * first + total * shift**2 + count * (shift - pull) ** 2)
+        scatter = self._shared_sum(total * shift**2 - 2 * shift * first + count * (shift - pull) ** 2)
+        scatter = scatter + self._shared_sum(second)
         cells = self._shared_sum(total)
         if prior is not None:
             scatter = scatter + 2 * prior.rate

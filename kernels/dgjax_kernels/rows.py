@@ -142,8 +142,8 @@ def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Arr
     return c.T @ phi
 
 
-def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """log N(x_observed; mean, diag(scale^2)).
+def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]) -> Float[Array, "n k"]:
+    """log N(x_observed; mean, diag(scale^2)). Columns may share a scale: log_scale (k, 1).
 
     Residuals are whitened one by one: the expanded quadratic would lose every digit of float32 on tight clusters.
     """
@@ -157,19 +157,20 @@ def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float
 
 
 def diagonal_statistics(
-    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]
-) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]:
-    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2.
+    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
+) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]:
+    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2, the last in the shape of `log_scale`.
 
     What one and the other may lose of their digits, a faster form judges by `log_scale`.
     """
-    del log_scale
+    shared = log_scale.shape[1] < x.shape[1]
 
     def block(x, c):
         observed = ~jnp.isnan(x)
         r = jnp.where(observed[:, None], x[:, None] - mean, 0)
         weighted = c[:, :, None] * r
-        return c.T @ observed.astype(c.dtype), weighted.sum(0), (weighted * r).sum(0)
+        squares = (weighted * r).sum(0)
+        return c.T @ observed.astype(c.dtype), weighted.sum(0), squares.sum(1, keepdims=True) if shared else squares
 
     return sum_rows(block, x, c, fill=(0, 0), row_cost=mean.size)
 
@@ -191,8 +192,8 @@ def diagonal_expectation(
     weights: Float[Array, " n"],
     log_weights: Float[Array, " k"],
     mean: Float[Array, "k d"],
-    log_scale: Float[Array, "k d"],
-) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+    log_scale: Float[Array, "k #d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]]:
     """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
 
     def block(x, y, weights):

@@ -105,7 +105,7 @@ def _diagonal(x, y, weights, log_weights, mean, log_scale, counts=None, scored=F
     if scored:
         return result[:, 0]
     value, (moments, count) = result
-    return value, count, tuple(moments)
+    return value, count, (moments[0], moments[1], moments[2, :, : log_scale.shape[1]])
 
 
 def _cells(family, slots, x, y, weights, log_weights, log_p, counts=None, scored=False) -> Any:
@@ -154,15 +154,15 @@ def gaussian_expectation(
 
 
 def diagonal_scores(
-    x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]
+    x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
 ) -> Float[Array, "n k"]:
     """As `rows.diagonal`."""
     return _diagonal(x, *_unlabelled(x, len(mean)), mean, log_scale, scored=True)
 
 
 def diagonal_statistics(
-    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k d"]
-) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]:
+    x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
+) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]:
     """As `rows.diagonal_statistics`."""
     return _diagonal(x, *_unlabelled(x, len(mean)), mean, log_scale, c)[2]
 
@@ -187,8 +187,8 @@ def diagonal_expectation(
     weights: Float[Array, " n"],
     log_weights: Float[Array, " k"],
     mean: Float[Array, "k d"],
-    log_scale: Float[Array, "k d"],
-) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
+    log_scale: Float[Array, "k #d"],
+) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]]:
     """As `rows.diagonal_expectation`."""
     return _diagonal(x, y, weights, log_weights, mean, log_scale)
 

@@ -24,15 +24,15 @@ EPS = np.finfo(np.float64).eps
 
 
 class Model(NamedTuple):
-    """Parameters made ready: the features' coefficients, k and d padded to multiples of 4."""
+    """Parameters made ready: the features' coefficients, k, d and s padded to multiples of 4."""
 
     origin: np.ndarray  # (d,)
     apart: np.ndarray  # (k, d): mean - origin
     mean: np.ndarray  # (k, d)
-    log_scale: np.ndarray  # (k, d)
+    log_scale: np.ndarray  # (k, s), s = d or, where all columns share a scale, 1
     log_weight: np.ndarray  # (k,)
     constant: np.ndarray  # (k,): what 1 adds up to over all columns
-    coefficients: np.ndarray  # (k, 2 d): of x - origin and its square
+    coefficients: np.ndarray  # (k, d + s): of x - origin and its square
     far: np.ndarray  # (k,): whether digits would be lost
     ones: np.ndarray  # the table of what 1 adds up to over observed columns
 
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 class Features(NamedTuple):
     """Rows side by side on the last axis."""
 
-    F: np.ndarray  # (2 d, LANES)
+    F: np.ndarray  # (d + s, LANES)
     product: np.ndarray  # (k, LANES), k padded to a multiple of 8
     c: np.ndarray  # (k, LANES), the same
 
@@ -52,8 +52,8 @@ class Sums(NamedTuple):
     counts: np.ndarray  # (k,)
     total: np.ndarray  # (k,): of complete rows
     observed: np.ndarray  # (d, k): of rows that are not, in observed columns; padded to multiples of 8
-    moments: np.ndarray  # (k, 2 d): of the features
-    residual: np.ndarray  # (k, 2 d): of residuals and their squares, for labels that are far
+    moments: np.ndarray  # (k, d + s): of the features
+    residual: np.ndarray  # (k, d + s): of residuals and their squares, for labels that are far
 
 
 @jit
@@ -62,50 +62,61 @@ def _model(mean, log_scale, log_weights):
     p, q = padded(d), padded(k)
     origin, apart = np.zeros(p), np.zeros((q, p))
     log_weight, constant = np.empty(k), np.zeros(k)
-    coefficients, ones, far = np.zeros((q, 2 * p)), np.zeros((k, p)), np.zeros(k, np.bool_)
+    s = log_scale.shape[1]
+    coefficients, ones, far = np.zeros((q, p + padded(s))), np.zeros((k, p)), np.zeros(k, np.bool_)
     for j in range(d):
         for i in range(k):
             origin[j] += mean[i, j] / k if abs(mean[i, j]) < math.inf else 0
     for i in range(k):
         log_weight[i] = log_weights[0, i]
         for j in range(d):
-            precision = math.exp(-2 * np.float64(log_scale[i, j]))
+            log = np.float64(log_scale[i, min(j, s - 1)])
+            precision = math.exp(-2 * log)
             apart[i, j] = mean[i, j] - origin[j]
-            ones[i, j] = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - np.float64(log_scale[i, j])
+            ones[i, j] = -0.5 * (apart[i, j] ** 2 * precision + math.log(2 * math.pi)) - log
             constant[i] += ones[i, j]
-            coefficients[i, j], coefficients[i, p + j] = apart[i, j] * precision, -0.5 * precision
+            coefficients[i, j], coefficients[i, p + min(j, s - 1)] = apart[i, j] * precision, -0.5 * precision
             far[i] |= not apart[i, j] ** 2 * precision * EPS <= EPS**KEPT
     return Model(origin, apart, mean, log_scale, log_weight, constant, coefficients, far, observed.table(ones))
 
 
 @jit
-def _featured(x, origin, F, d, kind):
-    """The features of the rows in the lanes."""
-    p = len(F) // 2
-    if kind == COMPLETE:
-        _complete_features(x, origin, F, d, p)
-    else:
-        _observed_features(x, origin, F, d, p)
+def _featured(x, origin, F, d, s, kind):
+    """The features of the rows in the lanes; squares of columns that share a scale are one feature, their sum."""
+    for j in range(d):
+        first, second = F[j], F[len(origin) + min(j, s - 1)]
+        if kind == COMPLETE:
+            _complete(x[j], origin[j], first)
+        else:
+            _observed(x[j], origin[j], first)
+        if j < s:
+            _squared(first, second)
+        else:
+            _add_squared(first, second)
 
 
 @fast
-def _complete_features(x, origin, F, d, p):
-    for j in range(d):
-        for n in range(LANES):
-            r = x[j, n] - origin[j]
-            F[j, n] = r
-            F[p + j, n] = r * r
+def _complete(x, origin, first):
+    for n in range(LANES):
+        first[n] = x[n] - origin
 
 
 @fast
-def _observed_features(x, origin, F, d, p):
-    """One after another, which LLVM makes vectors of; together they take half as long again."""
-    for j in range(d):
-        cells, first, second = x[j], F[j], F[p + j]
-        for n in range(LANES):
-            first[n] = cells[n] - origin[j] if cells[n] == cells[n] else 0.0
-        for n in range(LANES):
-            second[n] = first[n] * first[n]
+def _observed(x, origin, first):
+    for n in range(LANES):
+        first[n] = x[n] - origin if x[n] == x[n] else 0.0
+
+
+@fast
+def _squared(first, second):
+    for n in range(LANES):
+        second[n] = first[n] * first[n]
+
+
+@fast
+def _add_squared(first, second):
+    for n in range(LANES):
+        second[n] += first[n] * first[n]
 
 
 @jit
@@ -134,7 +145,7 @@ def _far_scores(x, mean, log_scale, score):
     for n in range(LANES):
         score[n] = 0
     for j in range(len(mean)):
-        log = np.float64(log_scale[j])
+        log = np.float64(log_scale[min(j, len(log_scale) - 1)])
         inverse, constant = math.exp(-log), log + 0.5 * math.log(2 * math.pi)
         for n in range(LANES):
             z = (x[j, n] - mean[j]) * inverse
@@ -143,11 +154,11 @@ def _far_scores(x, mean, log_scale, score):
 
 @jit
 def _moments(model, lanes, features, seen, sums, kind):
-    p = len(features.F) // 2
+    p, s = padded(model.mean.shape[1]), model.log_scale.shape[1]
     _counted(lanes.c, features.c, sums.counts, sums.total, kind)
     for k in range(len(lanes.c)):
         if model.far[k]:
-            _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p)
+            _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p, s)
     add_products(features.c[: len(sums.moments)], features.F, sums.moments, False, LANES)
     if kind != COMPLETE:
         observed.add_counts(features.c, seen, sums.observed)
@@ -166,7 +177,7 @@ def _counted(c, copy, counts, total, kind):
 
 
 @fast
-def _far_moments(x, c, mean, residual, p):
+def _far_moments(x, c, mean, residual, p, s):
     for j in range(len(mean)):
         first = second = 0.0
         for n in range(LANES):
@@ -176,19 +187,20 @@ def _far_moments(x, c, mean, residual, p):
             first += weighted
             second += weighted * r if observed else 0.0
         residual[j] += first
-        residual[p + j] += second
+        residual[p + min(j, s - 1)] += second
 
 
 @inlined
 def _sweep(call, mean, log_scale, log_weights, start, stop):
     """All rows from start to stop."""
     k, d = mean.shape
-    p, q = padded(d), padded(k)
+    s = log_scale.shape[1]
+    p, q, f = padded(d), padded(k), padded(d) + padded(s)
     model, lanes = _model(mean, log_scale, log_weights), new_lanes(0, k, p, np.float64)
     Q, seen = eights(k), observed.new_observed(p)
     c, product = zeros((Q, LANES), np.float64), zeros((Q, LANES), np.float64)
-    features, counts = Features(zeros((2 * p, LANES), np.float64), product, c), np.zeros((eights(p), Q))
-    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), counts, np.zeros((q, 2 * p)), np.zeros((k, 2 * p)))
+    features, counts = Features(zeros((f, LANES), np.float64), product, c), np.zeros((eights(p), Q))
+    sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), counts, np.zeros((q, f)), np.zeros((k, f)))
     waiting, count = np.empty((KINDS, LANES), np.int64), np.zeros(KINDS, np.int64)
     skip = len(call.scores) + len(call.counts) == 0
     row = start
@@ -196,7 +208,7 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
         row, kind = collect_kinds(call.x, call.weights, row, stop, waiting, count, skip)
         if kind >= 0:
             loaded(lanes, call, waiting[kind], count[kind])
-            _featured(lanes.x, model.origin, features.F, d, kind)
+            _featured(lanes.x, model.origin, features.F, d, s, kind)
             if kind != COMPLETE:
                 observed.find(lanes.x, seen)
             if len(call.counts) == 0:
@@ -228,18 +240,19 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, result):
-    """result (3, k, d): counts, counts times residual, times its square."""
-    k, d = model.mean.shape
+    """result (3, k, d): counts, counts times residual, times its square; of that s columns."""
+    (k, d), s = model.mean.shape, model.log_scale.shape[1]
     p = padded(d)
     for i in range(k):
+        second = sums.moments[i, p : p + s].copy()
         for j in range(d):
-            apart, first, second = model.apart[i, j], sums.moments[i, j], sums.moments[i, p + j]
-            total = sums.total[i] + sums.observed[j, i]
+            apart, first, total = model.apart[i, j], sums.moments[i, j], sums.total[i] + sums.observed[j, i]
+            second[min(j, s - 1)] += apart * (apart * total - 2 * first)
             result[0, i, j] = total
-            result[1, i, j] = first - apart * total
-            result[2, i, j] = second - 2 * apart * first + apart * apart * total
-            if model.far[i]:
-                result[1, i, j], result[2, i, j] = sums.residual[i, j], sums.residual[i, p + j]
+            result[1, i, j] = sums.residual[i, j] if model.far[i] else first - apart * total
+            result[2, i, j] = 0.0
+        for j in range(s):
+            result[2, i, j] = sums.residual[i, p + j] if model.far[i] else second[j]
 
 
 @jit
