@@ -91,6 +91,8 @@ def geometric_means(cases: list[dict]) -> str:
 
 def missing(cases: list[dict]) -> str:
     """Cost relative to the same rows without a missing cell."""
+    families = [*dict.fromkeys(case["family"] for case in cases)]
+    cases = sorted(cases, key=lambda case: (families.index(case["family"]), case.get("patterns", 0), case["missing"]))
     rows = [
         [
             case["family"],
@@ -102,6 +104,12 @@ def missing(cases: list[dict]) -> str:
         for case in cases
     ]
     return table(["mixture", "cells missing", "patterns", "ms", "of the cost of complete rows"], rows)
+
+
+def first_calls(cases: list[dict]) -> str:
+    """The longest first."""
+    ordered = sorted(cases, key=lambda case: -case["median_s"])
+    return table(["function", "s"], [[case["function"], f"{case['median_s']:.2f}"] for case in ordered])
 
 
 def draw_ratios(cases: list[dict], path: pathlib.Path) -> None:
@@ -170,6 +178,7 @@ def page(results: dict) -> str:
             beside=beside_peers(beside),
             missing=missing(hidden),
             scaling=scaling,
+            first=first_calls([c for c in cases if c["family"] == "first call"]),
             limits=limits,
         )
     )

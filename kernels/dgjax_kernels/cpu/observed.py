@@ -100,7 +100,7 @@ def add_scores(sums, observed, score):
         for k in range(len(sums)):
             total = (none, none, none, none, none, none, none, none)
             for g in range(len(observed.of_row)):
-                total = plus_picked(total, sums[k, g], 0, observed.of_row, g * LANES + n, 1)
+                total = plus_picked(total, sums[k, g], observed.of_row, g * LANES + n, 1)
             add_square(score, k * WIDTH * LANES + n, LANES, transposed(total))
 
 
@@ -126,5 +126,5 @@ def add_counts(c, observed, counts):
             for j in range(0, len(counts), WIDTH):
                 total = read_square(counts, j * len(c) + k, len(c))
                 for m in range(WIDTH):
-                    total = plus_picked(total, observed.sums[m], 0, observed.of_column, j * APART + n + m, APART)
+                    total = plus_picked(total, observed.sums[m], observed.of_column, j * APART + n + m, APART)
                 write_square(counts, j * len(c) + k, len(c), total)

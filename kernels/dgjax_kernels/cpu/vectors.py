@@ -148,20 +148,20 @@ def plus_outer(typingctx, sums, left, at, vector):
 
 
 @intrinsic
-def plus_picked(typingctx, sums, table, first, places, at, step):
-    """WIDTH vectors, with those added that a table has `first` and a number on: of places, from `at` so many apart."""
+def plus_picked(typingctx, sums, table, places, at, step):
+    """WIDTH vectors, with those added that a table has at as many places, which from `at` on are so many apart."""
 
     def build(c, b, s, a):
-        rows, numbers = (c.make_array(kind)(c, b, value).data for kind, value in ((table, a[1]), (places, a[3])))
+        rows, numbers = (c.make_array(kind)(c, b, value).data for kind, value in ((table, a[1]), (places, a[2])))
         vectors = []
         for i in range(WIDTH):
-            place = b.load(b.gep(numbers, [b.add(a[4], b.mul(a[5], ir.Constant(ir.IntType(64), i)))]))
-            row = b.gep(rows, [b.add(a[2], b.zext(place, ir.IntType(64)))])
+            place = b.load(b.gep(numbers, [b.add(a[3], b.mul(a[4], ir.Constant(ir.IntType(64), i)))]))
+            row = b.gep(rows, [b.zext(place, ir.IntType(64))])
             values = b.load(b.bitcast(row, VALUES.as_pointer()), align=8)
             vectors.append(b.fadd(b.extract_value(a[0], i), values, flags=CONTRACT))
         return c.make_tuple(b, sums, vectors)
 
-    return sums(sums, table, types.intp, places, types.intp, types.intp), build
+    return sums(sums, table, places, types.intp, types.intp), build
 
 
 def turned(b, rows):
