@@ -161,8 +161,13 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
     state = State(vector, memory, value, trace, step, converged)
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton
-    unravel = coordinates(model, whitener)[1]
-    return state, functools.partial(advance, model, whitener, problem, tol), lambda last: (last, unravel(last.vector))
+    finished = lambda last: (last, _unravelled(model, whitener, last.vector))  # noqa: E731
+    return state, functools.partial(advance, model, whitener, problem, tol), finished
+
+
+@kernels.compiled
+def _unravelled(model, whitener, vector):
+    return coordinates(model, whitener)[1](vector)
 
 
 def is_finite(state: State) -> bool:
@@ -222,26 +227,23 @@ def _sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[A
     noise = scale * vector.size * n / size
     renewals = min(RENEWALS, PASSES_FOR_RENEWALS * n // (vector.size * size))
 
-    def derivatives(vector):
+    def renewed(carry):
+        step, vector, *_ = carry
         grad, hessian = sample.derivatives(vector, unravel)
         whitener = _whitener(-scale * hessian)
         direction = whitener @ (whitener.T @ (scale * grad))
-        return direction, scale * jnp.vdot(grad, direction), whitener
+        decrement = scale * jnp.vdot(grad, direction)
+        moved, _ = _backtrack(loss, vector, loss(vector), direction, decrement)
+        worthwhile = decrement / 2 > noise
+        return step + 1, jnp.where(worthwhile, moved, vector), whitener, worthwhile
 
-    def moved(vector, direction, decrement):
-        return _backtrack(loss, vector, loss(vector), direction, decrement)[0]
+    def goes_on(carry):
+        step, *_, worthwhile = carry
+        return worthwhile & (step <= renewals)
 
-    def renewed(carry):
-        step, vector, direction, decrement, _ = carry
-        vector = moved(vector, direction, decrement)
-        return step + 1, vector, *derivatives(vector)
-
-    def is_worthwhile(carry):
-        return (carry[0] < renewals) & (carry[3] / 2 > noise)
-
-    first = (0, vector, *derivatives(vector))
-    _, vector, direction, decrement, whitener = jax.lax.while_loop(is_worthwhile, renewed, first)
-    vector = jnp.where(decrement / 2 > noise, moved(vector, direction, decrement), vector)
+    # Within the loop from its first step on: what stands before it too is compiled once more.
+    first = 0, vector, jnp.zeros((vector.size, vector.size), vector.dtype), jnp.array(True)
+    _, vector, whitener, _ = jax.lax.while_loop(goes_on, renewed, first)
     return unravel(vector), whitener
 
 
@@ -344,8 +346,8 @@ def _backtrack(loss, vector, value, direction, decrement):
         step, _, count = carry
         return step / 2, loss(vector + step / 2 * direction), count + 1
 
-    one = jnp.ones((), vector.dtype)
-    step, new, _ = jax.lax.while_loop(cond, body, (one, loss(vector + direction), 0))
+    before = jnp.full((), 2, vector.dtype), jnp.full_like(value, jnp.inf), -1
+    step, new, _ = jax.lax.while_loop(cond, body, before)
     better = new <= value
     return jnp.where(better, vector + step * direction, vector), jnp.where(better, new, value)
 
