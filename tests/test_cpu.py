@@ -67,8 +67,7 @@ def test_expectation_is_the_references(family, labels, missing, dtype):
     assert_near(EXPECTATIONS[family](*arguments), REFERENCES[family](*arguments), dtype)
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.3])
-@pytest.mark.parametrize(("shared", "distance"), [(False, 1), (True, 1), (True, 1e3)])
+@pytest.mark.parametrize(("shared", "distance", "missing"), [(False, 1, 0.3), (True, 1, 0.3), (True, 1e3, 0.0)])
 def test_many_columns_with_scales_of_their_own_or_one_are_the_references(shared, distance, missing, dtype):
     """Of several vectors of columns and of labels, with some left over; and of means too far away for products."""
     *arguments, mean, log_scale = problem("diagonal", (9, 1), missing, dtype, d=33)
