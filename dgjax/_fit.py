@@ -17,7 +17,7 @@ from dgjax._draws import LEARNING, has_draws
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
 from dgjax.priors import MixturePrior
-from dgjax.structures import Sequences
+from dgjax.structures import Sequences, in_rows
 
 M = TypeVar("M")
 
@@ -180,19 +180,12 @@ def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
     labels = _labels(lifted, y, rows)
     amounts = _checks.as_weights(weights, rows)
-    labelled = _check_data(lifted, *_in_rows(rows, labels, amounts), complete)
+    labelled = _check_data(lifted, *in_rows(rows, labels, amounts), complete)
     # The classes of an autoencoder share what they say of a column.
     if prior is None and lifted.generative and not complete and not has_draws(lifted):
-        _check_observed_in_classes(lifted, *_in_rows(rows, labels, amounts))
+        _check_observed_in_classes(lifted, *in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
     return _Data(lifted, rows, labels, amounts, prior, bare, complete, labelled)
-
-
-def _in_rows(x, y, weights):
-    """Rows, labels and weights; of sequences those of each step, of weight 0 beyond the lengths."""
-    if not isinstance(x, Sequences):
-        return x, y, weights
-    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1)
 
 
 def _labels(model, y, x):
@@ -222,7 +215,7 @@ def _chosen_prior(model, x, weights, prior):
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
-        rows, _, counted = _in_rows(x, weights, weights)
+        rows, _, counted = in_rows(x, weights, weights)
         if not (_checks.is_concrete(counted) and (np.asarray(counted) > 0).all()):
             rows = jnp.where(counted[:, None] > 0, rows, jnp.nan)
         return _prior.weak_prior(model, rows, 1.0)
@@ -327,7 +320,7 @@ def _starts(model, x, y, weights, num_restarts, key):
 @kernels.compiled
 def restarted(model: Any, key: Array, x: Any, y: Array, weights: Array) -> Any:
     """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
-    x, y, weights = _in_rows(x, y, weights)
+    x, y, weights = in_rows(x, y, weights)
     known = (y >= 0)[:, None]
     hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
     key_here, key_below = jax.random.split(key)
@@ -370,8 +363,9 @@ def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
     trace, fits = _empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
         state, advance, finish = begin(model, problem, trace=trace)
+        state = run(advance, state, max_steps, progress, keeper)
         _in_place.check_rows(model, problem.x, state)
-        fits.append(finish(run(advance, state, max_steps, progress, keeper)))
+        fits.append(finish(state))
     best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
     return best[0]._replace(value=-best[0].value), best[1]
 

@@ -15,6 +15,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
+from dgjax import _lbfgs
 from dgjax._checks import is_sequential
 from dgjax._draws import Draws, with_draws
 from dgjax.structures import num_steps
@@ -105,7 +106,10 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """Parameters as one vector, the optimizer's memory, and the objective after each step so far."""
+    """Parameters as one vector, the optimizer's memory, and the objective after each step so far.
+
+    That of L-BFGS are the gradient and the changes. Before its first evaluation `step` is -1, and the value infinite.
+    """
 
     vector: Array
     memory: Any
@@ -157,9 +161,8 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     if method == "newton" and sample < len(problem.x):
         model, whitener = _sample_start(model, _sampled(problem, sample), len(problem.x), problem.weights.sum())
         method = "lbfgs"
-    vector, value, memory = (_lbfgs_start if method == "lbfgs" else _newton_start)(model, whitener, problem)
-    step, converged = jax.device_put((np.zeros((), int), np.zeros((), bool)))
-    state = State(vector, memory, value, trace, step, converged)
+    vector, memory, value, step = (_lbfgs_start if method == "lbfgs" else _newton_start)(model, whitener, problem)
+    state = State(vector, memory, value, trace, step, jax.device_put(np.zeros((), bool)))
     advance = _advance_lbfgs if method == "lbfgs" else _advance_newton
     finished = lambda last: (last, _unravelled(model, whitener, last.vector))  # noqa: E731
     return state, functools.partial(advance, model, whitener, problem, tol), finished
@@ -171,10 +174,8 @@ def _unravelled(model, whitener, vector):
 
 
 def is_finite(state: State) -> bool:
-    """Whether every number of the gradient is, where L-BFGS is."""
-    import optax
-
-    return bool(np.isfinite(optax.tree.get(state.memory, "grad")).all())
+    """Whether every number of the last gradient is, where L-BFGS is."""
+    return bool(np.isfinite(state.memory[0]).all())
 
 
 def ravel_size(model: Any) -> int:
@@ -250,52 +251,38 @@ def _sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[A
 @kernels.compiled
 def _newton_start(model, whitener, problem):
     vector, unravel = coordinates(model, whitener)
-    return vector, make_loss(problem, unravel)(vector), None
+    return vector, None, make_loss(problem, unravel)(vector), jnp.zeros((), int)
 
 
 @kernels.compiled
 def _lbfgs_start(model, whitener, problem):
-    import optax
-
-    vector, unravel = coordinates(model, whitener)
-    value, grad = jax.value_and_grad(make_loss(problem, unravel))(vector)
-    return vector, value, optax.tree.set(_solver(vector.size, whitener).init(vector), value=value, grad=grad)
-
-
-def _solver(size, whitener):
-    import optax
-
-    from dgjax import _lbfgs  # which needs optax, and that takes a while to import
-
-    memory = min(MOST_PAIRS, max(FEWEST_PAIRS, PAIRS_HOLD // size))
-    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=HALVINGS, initial_guess_strategy="one")
-    return optax.chain(_lbfgs.scale_by_lbfgs(memory, whitener is None), optax.scale(-1.0), search)
+    """Before the first evaluation, which is a turn of the same loop: compiling it apart would take as long again."""
+    vector, _ = coordinates(model, whitener)
+    pairs = min(MOST_PAIRS, max(FEWEST_PAIRS, PAIRS_HOLD // vector.size))
+    memory = jnp.zeros_like(vector), _lbfgs.start(pairs, vector)
+    return vector, memory, jnp.full((), jnp.inf, problem.weights.dtype), jnp.full((), -1)
 
 
 @kernels.compiled
 def _advance_lbfgs(
     model: Any, whitener: Array | None, problem: Problem, tol: Array, state: State, until: Array
 ) -> State:
-    import optax
-
     _, unravel = coordinates(model, whitener)
-    loss, solver = make_loss(problem, unravel), _solver(state.vector.size, whitener)
+    value_and_grad = jax.value_and_grad(make_loss(problem, unravel))
 
     def body(state):
-        # Known since the start, or the last search: `optax.value_and_grad_from_state` would compile both once more.
-        value, grad = (optax.tree.get(state.memory, name) for name in ("value", "grad"))
-        updates, memory = solver.update(grad, state.memory, state.vector, value=value, grad=grad, value_fn=loss)
-        vector = optax.apply_updates(state.vector, updates)
-        new = optax.tree.get(memory, "value")
+        gradient, memory = state.memory
+        direction, memory = _lbfgs.direction(memory, state.vector, gradient, whitener is None)
         # Twice the gain that the quadratic model promises: unlike the gain itself, not small merely for a short step.
-        promised = jnp.abs(optax.tree.vdot(grad, updates))
+        vector, value, gradient, promised = _lbfgs.search(
+            value_and_grad, state.vector, state.value, gradient, direction
+        )
         if whitener is not None:
             # In coordinates that are white, the gradient says that of the next step too. They are if this step gained
             # half of what a straight line promised; one that is far too short, for a curvature too large, gains it all.
-            white = state.value - new <= 0.75 * promised
-            next_promised = optax.tree.norm(optax.tree.get(memory, "grad"), squared=True)
-            promised = jnp.where(white, jnp.minimum(promised, next_promised), promised)
-        return _stepped(state, vector, memory, new, promised, problem, tol)
+            white = state.value - value <= 0.75 * promised
+            promised = jnp.where(white, jnp.minimum(promised, jnp.vdot(gradient, gradient)), promised)
+        return _stepped(state, vector, (gradient, memory), value, promised, problem, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
@@ -353,8 +340,9 @@ def _backtrack(loss, vector, value, direction, decrement):
 
 
 def _stepped(state, vector, memory, value, promised, problem, tol):
-    noise = jnp.finfo(value.dtype).eps * jnp.abs(value)
+    first, noise = state.step < 0, jnp.finfo(value.dtype).eps * jnp.abs(value)
     settled = (tol > 0) & (promised <= 1e-2 * tol + noise)
-    trace = state.trace.at[state.step].set(-value * problem.weights.sum())
+    trace = state.trace.at[jnp.maximum(state.step, 0)].set(-value * problem.weights.sum())
     stuck = ~(value < state.value) & (jnp.abs(promised) <= 1e-2 * jnp.maximum(tol, 1e-12) + 64 * noise)
-    return State(vector, memory, value, trace, state.step + 1, settled | stuck | jnp.isnan(value))
+    nowhere = jnp.isnan(value) | jnp.isnan(promised)
+    return State(vector, memory, value, trace, state.step + 1, (~first & (settled | stuck)) | nowhere)

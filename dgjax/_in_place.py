@@ -39,9 +39,11 @@ def _only_passes(model, method, n):
     return isinstance(method, str) and (method == "lbfgs" or _gradient.sample_size(_gradient.ravel_size(model), n) < n)
 
 
-def check_rows(model: Any, x: Any, start: Any) -> None:
-    """Raises if a cell of rows in place is NaN or infinite: that makes the first gradient so, as 0 times it does."""
-    if isinstance(x, kernels.RowsInPlace) and not _gradient.is_finite(start):
+def check_rows(model: Any, x: Any, last: Any) -> None:
+    """Raises if a cell of rows in place is NaN or infinite: that makes a gradient so, as 0 times it does, which ends
+    the fit.
+    """
+    if isinstance(x, kernels.RowsInPlace) and not _gradient.is_finite(last):
         _checks.check_cells(x.whole(), model.supports)
 
 

@@ -1,5 +1,6 @@
 """Label spaces: what a label is, held as log-potentials over it."""
 
+import functools
 from typing import Any
 
 import jax
@@ -36,6 +37,16 @@ class Sequences:
     def in_steps(self, rows: Array) -> Array:
         """What each row has, (m, ...), back in sequences (n, t, ...)."""
         return rows.reshape(*self.x.shape[:2], *rows.shape[1:])
+
+
+def in_rows(x: Any, y: Array, weights: Float[Array, " n"]) -> tuple[Any, Array, Array]:
+    """Rows, labels and weights; of sequences those of each step, of weight 0 beyond the lengths."""
+    return _steps(x, y, weights) if isinstance(x, Sequences) else (x, y, weights)
+
+
+@jax.jit
+def _steps(x, y, weights):
+    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1)
 
 
 def num_steps(x: Any) -> int:
@@ -116,6 +127,8 @@ class Chain:
     def score(self, y: Int[Array, "n t"]) -> Float[Array, " n"]:
         """s(x, y); steps where y is unknown (-1) are summed out."""
         inside = _inside(self.lengths, y.shape[1])
+        if kernels.known_labels.value:
+            return self._exact(self._of_path(y, inside), y)
         known = ((y >= 0) | ~inside).all()
         summed_out = lambda: kernels.chain_partition(*self._potentials(y))  # noqa: E731
         return self._exact(jax.lax.cond(known, lambda: self._of_path(y, inside), summed_out), y)
@@ -171,6 +184,7 @@ class Chain:
         return jnp.full(self.scores.shape[:2], -1)
 
 
+@functools.partial(jax.jit, static_argnums=1, inline=True)
 def _inside(lengths, t):
     return jnp.arange(t) < lengths[:, None]
 

@@ -1,5 +1,7 @@
 """What is true of every fit."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from laws import assert_close, assert_same_tree
 from zoo import CLASSIFIERS, QUICK, ZOO, N, every, labels, masks, num_labels, seeds, weights, with_missing
 
 import dgjax as dg
-from dgjax._lbfgs import scale_by_lbfgs
+from dgjax import _lbfgs
 
 every_model = every(ZOO, (*QUICK, "multinomial", "columns"))
 STEPS = 5
@@ -215,14 +217,56 @@ def test_a_collapse_under_a_progress_bar_is_told_as_one():
 def test_lbfgs_takes_the_steps_of_optax(scaled, x64):
     """Three changes remembered, of more steps than that: from the first, which has none, until the oldest is lost."""
     curvature, start = jnp.linspace(0.5, 3, 7), jnp.linspace(-1, 2, 7)
+    reference = optax.scale_by_lbfgs(3, scale_init_precond=scaled)
 
-    def path(solver):
+    def path(direction, memory):
         def step(carry, _):
             vector, memory = carry
-            updates, memory = solver.update(curvature * vector + vector**3, memory, vector)
-            return (vector - 0.3 * updates, memory), updates
+            updates, memory = direction(memory, vector, curvature * vector + vector**3)
+            return (vector + 0.3 * updates, memory), updates
 
-        return jax.lax.scan(step, (start, solver.init(start)), length=9)[1]
+        return jax.lax.scan(step, (start, memory), length=9)[1]
 
-    expected = path(optax.scale_by_lbfgs(3, scale_init_precond=scaled))
-    np.testing.assert_allclose(path(scale_by_lbfgs(3, scaled)), expected, rtol=1e-9)
+    def by_optax(memory, vector, gradient):
+        updates, memory = reference.update(gradient, memory, vector)
+        return -updates, memory
+
+    nowhere, memory = _lbfgs.direction(_lbfgs.start(3, start), start, jnp.zeros(7), scaled)
+    np.testing.assert_array_equal(nowhere, np.zeros(7))
+    found = path(functools.partial(_lbfgs.direction, scaled=scaled), memory)
+    np.testing.assert_allclose(found, path(by_optax, reference.init(start)), rtol=1e-9)
+
+
+SLOPES = {  # a function of how far, and from where to where a step satisfies both conditions
+    "a step of one": lambda t: (t - 1) ** 2,
+    "one far too long": lambda t: (1e3 * t - 1) ** 2,
+    "one far too short": lambda t: (1e-4 * t - 1) ** 2,
+    "a wall": lambda t: jnp.where(t < 0.01, (t - 1) ** 2, jnp.nan),
+    "an edge of what is finite": lambda t: -jnp.log(0.2 - t) - 9 * t,
+    "hills": lambda t: (0.1 * t - 1) ** 2 + 0.3 * jnp.sin(4 * t) - 1.1 * t,
+    "a kink": lambda t: jnp.abs(t - 0.37) + 1e-3 * t,
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_a_search_ends_where_the_value_fell_and_the_slope_is_flat(name, x64):
+    """Of Wolfe's weak conditions both, but before a wall the first."""
+    value_and_grad = jax.value_and_grad(lambda v: SLOPES[name](v[0]))
+    zero = jnp.zeros(1)
+    value, gradient = value_and_grad(zero)
+    moved, new, slope, promised = _lbfgs.search(value_and_grad, zero, value, gradient, -jnp.sign(gradient))
+    step = abs(float(moved[0]))
+    assert step > 0
+    assert new <= value - _lbfgs.LEAST_GAIN * step * abs(gradient[0])
+    assert name == "a wall" or slope[0] >= _lbfgs.FLAT_ENOUGH * gradient[0]
+    assert_same_tree((new, slope), value_and_grad(moved), 1e-12)
+    assert promised == pytest.approx(step * float(abs(gradient[0])))
+
+
+@pytest.mark.parametrize("direction", [1.0, 0.0, np.nan])
+def test_a_search_stays_where_the_direction_does_not_lead_down(direction, x64):
+    value_and_grad = jax.value_and_grad(lambda v: jnp.sum(v**2))
+    start = jnp.ones(3)
+    found = _lbfgs.search(value_and_grad, start, *value_and_grad(start), jnp.full(3, direction))
+    np.testing.assert_array_equal(found[0], start)
+    np.testing.assert_array_equal(found[2], 2 * start)
