@@ -153,8 +153,7 @@ def start(model: Any, problem: Problem, method: Any, course: Course, trace: Arra
     def advance(state, until):
         return _advance(model, free, problem, method, pace, deal, draws, held, state, until)
 
-    whole = problem if draws is None else problem._replace(draws=_last(draws))
-    return state, advance, functools.partial(_finish, model, free, whole, held is not None)
+    return state, advance, functools.partial(_finish, model, free, problem, draws, held is not None)
 
 
 def _free(model: Any) -> list[Array | None]:
@@ -165,13 +164,7 @@ def _free(model: Any) -> list[Array | None]:
     leaves = jax.tree.leaves(model)
     if not _checks.is_concrete(model):
         return [jnp.isfinite(leaf) for leaf in leaves]
-    finite = jax.device_get(_all_finite(leaves))
-    return [None if whole else jnp.isfinite(leaf) for leaf, whole in zip(leaves, finite, strict=True)]
-
-
-@jax.jit
-def _all_finite(leaves):
-    return [jnp.isfinite(leaf).all() for leaf in leaves]
+    return [None if np.isfinite(leaf).all() else jnp.isfinite(leaf) for leaf in leaves]
 
 
 def _parameters(model, free):
@@ -297,36 +290,39 @@ def _judged(held, back, pace, state):
     return jax.lax.cond(whole, judge, lambda state: state, state)
 
 
+@functools.partial(kernels.compiled, static_argnums=4)
+def _ended(
+    model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
+) -> tuple[Any, Array, Array]:
+    """The last model that there is, or what is kept where it is to go back to that; its objective, and all of them."""
+    go_back = state.diverged | (judged & jnp.isfinite(state.best))
+    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
+    fitted = _parameters(model, free)[1](chosen)
+    value = _objective(fitted, free, problem, draws)
+    return fitted, value, state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
+
+
 @kernels.compiled
-def _objective(model: Any, free: list[Array | None], problem: Problem) -> Array:
+def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
     """That of all rows; NaN where a parameter that is free to move has no finite value."""
+    problem = problem if draws is None else problem._replace(draws=_last(draws))
     plain = jax.tree.leaves(_parameters(model, free)[0])
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()
     return jnp.where(sound, problem.objective(model), jnp.nan)
 
 
-@functools.partial(kernels.compiled, static_argnums=2)
-def _chosen(model: Any, free: list[Array | None], judged: bool, state: State) -> Any:
-    """The last model that there is, or what is kept where it is to go back to that."""
-    go_back = state.diverged | (judged & jnp.isfinite(state.best))
-    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
-    return _parameters(model, free)[1](chosen)
-
-
 def _finish(
-    model: Any, free: list[Array | None], problem: Problem, judged: bool, state: State
+    model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
 ) -> tuple[_gradient.State, Any]:
     """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
 
     Raises Diverged if the steps led to an objective or a parameter that is not finite.
     """
-    fitted = _chosen(model, free, judged, state)
-    value = _objective(fitted, free, problem)
+    fitted, value, trace = _ended(model, free, problem, draws, judged, state)
     if _checks.is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
-        value = _objective(model, free, problem)
+        value = _objective(model, free, problem, draws)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
             _refuse(_parameters(model, free)[1](state.kept), state)
-    trace = state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
     validation = state.validation if judged else None
     return _gradient.State(fitted, None, -value, trace, state.step, state.stopped, validation), fitted
 
