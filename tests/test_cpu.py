@@ -120,6 +120,23 @@ def test_calls_from_many_threads_end():
     assert all(value == expected for value in values)
 
 
+@pytest.mark.parametrize("missing", [0.2, 0.7])
+def test_conditional_means_are_the_references(missing, dtype):
+    """Of three groups, one of columns that nearly determine each other, and one that is broken; with an empty row."""
+    x, y, *_ = rows(300, 5, 4, missing)
+    L = factors(4, 5)
+    L[2, 4, 4] *= 1e-6
+    L[3, 4, 4] = np.nan
+    arguments = jnp.asarray(x, dtype), jnp.asarray(np.maximum(y, 0)), jnp.asarray(L, dtype)
+    op = kernels.gaussian_conditional
+    sound = arguments[1] < 3
+    found, expected = op.fast["cpu"](*arguments), jax.jit(op.reference)(*arguments)
+    assert_near(found[sound], expected[sound], dtype)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(found[np.isfinite(x)], arguments[0][np.isfinite(x)])
+    np.testing.assert_array_equal(op.fast["cpu"](arguments[0], arguments[1] - 9, arguments[2])[0], np.zeros(5))
+
+
 @pytest.mark.parametrize("inflation", [1e2, 1e6, 1e10])
 def test_missing_cells_of_columns_that_determine_each_other(inflation, x64):
     """Either side of the variance inflation up to which missing cells are projected off: against dense algebra."""

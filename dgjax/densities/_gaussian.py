@@ -92,18 +92,24 @@ class Gaussian:
         return L[own] if own else L
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
-        mean = jnp.broadcast_to(self.mean[at], x.shape)
-        L = jnp.broadcast_to(self._factor(at), (*mean.shape, mean.shape[-1]))
-        one = jax.vmap(lambda x, mean, L: kernels.gaussian_conditional(x[None], mean[None, None], L[None]))
-        filled, factor = one(x, mean, L)
-        u = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
-        noise = jnp.einsum("nij,nj->ni", factor[:, 0, 0], u)
-        return _shared.fill(x, filled[:, 0, 0, 0] + noise)
+        """A whole row is drawn, and moved by what the observed cells ask for."""
+        _, L = self._grouped()
+        shape = self.scale_tril.shape[:-2]
+        groups = jnp.arange(len(L)).reshape(shape)[at[: len(shape)]]
+        noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+        drawn = self.mean[at] + jnp.einsum("...ij,...j->...i", self._factor(at), noise)
+        moved = kernels.gaussian_conditional(x - drawn, jnp.broadcast_to(groups, len(x)), L)
+        return _shared.fill(x, drawn + moved)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        mean, L = self._grouped()
-        filled, _ = kernels.gaussian_conditional(x, mean, L)
-        return _shared.fill(x, jnp.einsum("ngm,ngmd->nd", posterior.reshape(filled.shape[:-1]), filled))
+        """E[x | x_observed] is linear in the mean: labels that share a factor need but their average."""
+        (mean, L), n = self._grouped(), len(x)
+        share = posterior.reshape(n, *mean.shape[:2])
+        total = share.sum(-1)[..., None]
+        centre = _shared.ratio(jnp.einsum("ngm,gmd->ngd", share, mean), total, mean[:, 0])
+        groups = jnp.tile(jnp.arange(len(L)), n)
+        moved = kernels.gaussian_conditional((x[:, None] - centre).reshape(-1, x.shape[1]), groups, L)
+        return _shared.fill(x, (total * (centre + moved.reshape(centre.shape))).sum(1))
 
     def marginal(self, columns: tuple[int, ...]) -> "Gaussian":
         picked = jnp.array(columns)

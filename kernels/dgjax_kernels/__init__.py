@@ -70,7 +70,7 @@ multinomial_expectation = Op(_rows.multinomial_expectation, _cpu.worthwhile, cpu
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
-gaussian_conditional   = Op(_gaussian.conditional)
+gaussian_conditional   = Op(_gaussian.conditional, _cpu.supported, cpu=_cpu.gaussian_conditional)
 gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gaussian_statistics)
 gaussian               = Op(_gaussian.scores, _cpu.supported, _gaussian.backward(gaussian_statistics),
                             cpu=_cpu.gaussian_scores)

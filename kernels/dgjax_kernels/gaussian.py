@@ -6,8 +6,8 @@ none of them negative.
 
 One identity does it all. Put a row's observed cells first and factor the reordered covariance, F F^T. Writing the
 reordered residual as F u with u standard normal: the observed cells fix the leading part of u, so their density is
-that of the leading part; the missing cells' conditional mean has the trailing part of u at 0, a draw of them fills it
-with normals, and their conditional covariance is the trailing block of F, squared. F comes by orthogonal
+that of the leading part; the missing cells' conditional mean has the trailing part of u at 0, and their conditional
+covariance is the trailing block of F, squared. F comes by orthogonal
 transformation of L's reordered rows, so no covariance is ever formed and its condition number never squared; for a
 complete row F is L.
 """
@@ -48,11 +48,18 @@ def _observed_scores(x, mean, L):
 
 
 def conditional(
-    x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
-) -> tuple[Float[Array, "n g m d"], Float[Array, "n g d d"]]:
-    """E[x | x_observed], and a factor C of Cov[x | x_observed] = C C^T, both zero or x itself on observed cells."""
-    residual, factor = _conditional_residual(x, mean, L)
-    return jnp.where(jnp.isnan(x)[:, None, None], mean + residual, x[:, None, None]), factor
+    residual: Float[Array, "n d"], group: Int[Array, " n"], L: Float[Array, "g d d"]
+) -> Float[Array, "n d"]:
+    """E[r | r_observed] of r ~ N(0, L L^T), L being that of each row's group; r itself on observed cells.
+
+    Of any x, less its mean. A draw is r + E[x - r | x_observed - r_observed], with r a draw of whole rows: it moves by
+    as much as what is observed asks for (Matheron's rule; Journel and Huijbregts 1978).
+    """
+
+    def of_row(row, L):
+        return _conditional_residual(row[None], jnp.zeros_like(row)[None, None], L[None])[0][0, 0, 0]
+
+    return jax.vmap(of_row)(residual, L[group])
 
 
 def _conditional_residual(x, mean, L):

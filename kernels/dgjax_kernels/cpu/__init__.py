@@ -73,19 +73,25 @@ def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, l
     return many_steps(initial, transition, scores, lengths) and scores.shape[2] <= 1 << 8
 
 
-def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums, more=()) -> Any:
-    """One pass over the rows by the handler of a module: scores (n, g, m), or a value and sums of these shapes."""
+def _called(module: Any, results: Any, *arguments: Array) -> Any:
+    """What the handler of a module makes of arguments: results of these shapes, of its type or their own."""
     from dgjax_kernels.cpu import ffi
 
+    dtype = arguments[0].dtype
+    shaped = [one if hasattr(one, "dtype") else jax.ShapeDtypeStruct(one, dtype) for one in results]
+    target = ffi.target(module.__name__.rpartition(".")[2], module.handler, dtype)
+    return jax.ffi.ffi_call(target, shaped, vmap_method="sequential")(*arguments)
+
+
+def _pass(module, x, y, weights, log_weights, parameters, counts, scored, *sums, more=()) -> Any:
+    """One pass over the rows by the handler of a module: scores (n, g, m), or a value and sums of these shapes."""
     labels, pieces = log_weights.shape, num_pieces(len(x), sum(p.size for p in parameters))
     summed = 0 if scored else pieces
     k = math.prod(labels)
     shapes = (len(x) if scored else 0, k), (pieces,), *((summed, *shape) for shape in sums)
-    results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes)
-    target = ffi.target(module.__name__.rpartition(".")[2], module.handler, x.dtype)
-    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
     counts = jnp.zeros((0, k), x.dtype) if counts is None else counts.reshape(len(x), k)
-    scores, value, *totals = call(x, y.astype(jnp.int32), weights, log_weights, *parameters, counts, *more)
+    arguments = x, y.astype(jnp.int32), weights, log_weights, *parameters, counts, *more
+    scores, value, *totals = _called(module, shapes, *arguments)
     return scores.reshape(len(x), *labels) if scored else (pairwise_sum(value), tuple(total.sum(0) for total in totals))
 
 
@@ -153,6 +159,16 @@ def gaussian_expectation(
     return _gaussian(x, y, weights, log_weights, mean, L)
 
 
+def gaussian_conditional(
+    residual: Float[Array, "n d"], group: Int[Array, " n"], L: Float[Array, "g d d"]
+) -> Float[Array, "n d"]:
+    """As `gaussian.conditional`."""
+    from dgjax_kernels.cpu import conditional
+
+    results = residual.shape, (num_pieces(len(residual), L[0].size),)
+    return _called(conditional, results, residual, group.astype(jnp.int32), L)[0]
+
+
 def diagonal_scores(
     x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
 ) -> Float[Array, "n k"]:
@@ -171,13 +187,10 @@ def labelled_moments(
     x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], centre: Float[Array, "k d"]
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
     """As `rows.labelled_moments`."""
-    from dgjax_kernels.cpu import ffi, labelled
+    from dgjax_kernels.cpu import labelled
 
     pieces, (k, d) = num_pieces(len(x), x.shape[1]), centre.shape
-    results = tuple(jax.ShapeDtypeStruct(shape, x.dtype) for shape in ((pieces, k), (pieces, 3, k, d)))
-    target = ffi.target("labelled", labelled.handler, x.dtype)
-    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    counts, sums = call(x, y.astype(jnp.int32), weights, centre)
+    counts, sums = _called(labelled, ((pieces, k), (pieces, 3, k, d)), x, y.astype(jnp.int32), weights, centre)
     return counts.sum(0), tuple(sums.sum(0))
 
 
@@ -279,14 +292,11 @@ def logistic_gradient_in_place(
     W: Float[Array, "k d"],
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
     """As `logistic.gradient_in_place`."""
-    from dgjax_kernels.cpu import ffi, logistic
+    from dgjax_kernels.cpu import logistic
 
     pieces = num_pieces(len(y), W.size)
     shapes = (pieces,), (pieces, len(b), 1 + W.shape[1])
-    results = tuple(jax.ShapeDtypeStruct(shape, cells.dtype) for shape in shapes)
-    target = ffi.target("logistic", logistic.handler, cells.dtype)
-    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    value, sums = call(first, cells, y.astype(jnp.int32), w, b, W)
+    value, sums = _called(logistic, shapes, first, cells, y.astype(jnp.int32), w, b, W)
     total = sums.sum(0)
     return pairwise_sum(value), total[:, 0], total[:, 1:]
 
@@ -299,12 +309,10 @@ def logistic_curvature(
 
 
 def _gram(x, a):
-    from dgjax_kernels.cpu import ffi, gram
+    from dgjax_kernels.cpu import gram
 
     e, q = 1 + x.shape[1], a.shape[1]
-    shape = num_pieces(len(x), e * q), q, e, e
-    target = ffi.target("gram", gram.handler, x.dtype)
-    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, x.dtype), vmap_method="sequential")(x, a).sum(0)
+    return _called(gram, [(num_pieces(len(x), e * q), q, e, e)], x, a)[0].sum(0)
 
 
 def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
@@ -313,21 +321,17 @@ def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
     For 26 ms after each call, the threads of its OpenBLAS keep the cores busy waiting for another one: that costs the
     passes over rows beside it more than the factorization.
     """
-    from dgjax_kernels.cpu import ffi, whitening
+    from dgjax_kernels.cpu import whitening
 
-    target = ffi.target("whitening", whitening.handler, A.dtype)
-    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(A.shape, A.dtype), vmap_method="sequential")(A)
+    return _called(whitening, [A.shape], A)[0]
 
 
 def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     """As `rows.column_summary`."""
-    from dgjax_kernels.cpu import columns, ffi
+    from dgjax_kernels.cpu import columns
 
     n, d = x.shape
-    pieces = num_pieces(n, d)
-    result = jax.ShapeDtypeStruct((pieces, columns.NUM_RESULTS, d), x.dtype)
-    target = ffi.target("columns", columns.handler, x.dtype)
-    return columns.of_pieces(jax.ffi.ffi_call(target, result, vmap_method="sequential")(x), n, jnp)
+    return columns.of_pieces(_called(columns, [(num_pieces(n, d), columns.NUM_RESULTS, d)], x)[0], n, jnp)
 
 
 def _chain(initial, transition, scores, lengths, posterior) -> Any:
@@ -336,16 +340,14 @@ def _chain(initial, transition, scores, lengths, posterior) -> Any:
     That takes part of the time of sequences side by side on one core, and is spread over two for each sequence; for
     sequences, steps and states (1, 50000, 5) 0.26, (2, 20000, 5) 0.5, (4, 10000, 8) 0.6, (7, 5000, 8) 1.1.
     """
-    from dgjax_kernels.cpu import chain, chain_few, ffi
+    from dgjax_kernels.cpu import chain, chain_few
 
-    (n, t, k), dtype, few = scores.shape, scores.dtype, len(scores) < chain.WIDTH
+    (n, t, k), few = scores.shape, len(scores) < chain.WIDTH
     shown = n if posterior else 0
-    room = (8 * (n * chain_few.words_of_sequence(t, k) + chain.WIDTH),), jnp.uint8
-    shapes = ((n,), dtype), ((shown, t, k), dtype), ((shown, k, k), dtype), *([room] if few else [])
-    results = tuple(jax.ShapeDtypeStruct(*shape) for shape in shapes)
-    target = ffi.target(*(("chain_few", chain_few.handler) if few else ("chain", chain.handler)), dtype)
-    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    return call(initial, transition, scores, lengths.astype(jnp.int32))[:3]
+    room = jax.ShapeDtypeStruct((8 * (n * chain_few.words_of_sequence(t, k) + chain.WIDTH),), jnp.uint8)
+    results = (n,), (shown, t, k), (shown, k, k), *([room] if few else [])
+    module = chain_few if few else chain
+    return _called(module, results, initial, transition, scores, lengths.astype(jnp.int32))[:3]
 
 
 def chain_partition(
@@ -370,17 +372,15 @@ def chain_expectation(
 
 def _paths(initial, transition, scores, lengths, parts) -> Any:
     """The best paths, of sequences that are cut into so many parts."""
-    from dgjax_kernels.cpu import ffi, viterbi
+    from dgjax_kernels.cpu import viterbi
 
     (n, t, k), width = scores.shape, viterbi.WIDTH
     step, groups = -(-t // parts), -(-n * parts // width)
     came = groups if parts > 1 else 0, min(t, step + 2 * viterbi.MARGIN), k, width
     integer = jnp.int32 if scores.dtype == jnp.float32 else jnp.int64
     shapes = ((n, t), integer), ((groups * width, 8 * (2 * k + viterbi.NOTES)), jnp.uint8), (came, jnp.uint8)
-    results = tuple(jax.ShapeDtypeStruct(*shape) for shape in shapes)
-    target = ffi.target("viterbi", viterbi.handler, scores.dtype)
-    call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    path, *_ = call(initial, transition, scores, lengths.astype(jnp.int32), jnp.array([parts, step], jnp.int32))
+    results, cut = [jax.ShapeDtypeStruct(*shape) for shape in shapes], jnp.array([parts, step], jnp.int32)
+    path, *_ = _called(viterbi, results, initial, transition, scores, lengths.astype(jnp.int32), cut)
     return path.astype(int)
 
 

@@ -54,31 +54,39 @@ def precise(mean, L):
     g, m, d = mean.shape
     p = padded(d)
     means, benign = np.zeros((g * m, p)), np.empty(g, np.bool_)
-    full, factor, columns = np.zeros((g, p, p)), np.zeros((g, p, p)), np.zeros((g, p, p))
+    full, factor, columns = np.empty((g, p, p)), np.empty((g, p, p)), np.empty((g, p, p))
     for k in range(g * m):
         for j in range(d):
             means[k, j] = mean[k // m, k % m, j]
     for i in range(g):
-        inflation = 0.0
-        for j in range(p):
-            full[i, j, j] = L[i, j, j] if j < d else 1
-            factor[i, j, j] = 1 / full[i, j, j]
-            for e in range(j if j < d else 0):
-                full[i, j, e] = factor[i, j, e] = L[i, j, e]
-        for j in range(p):
-            length = 0.0
-            for r in range(j, p):
-                s = 1.0 if r == j else 0.0
-                for e in range(j, r):
-                    s -= full[i, r, e] * columns[i, j, e]
-                columns[i, j, r] = s * factor[i, r, r]
-                length += columns[i, j, r] ** 2
-            spread = 0.0
-            for e in range(j + 1):
-                spread += full[i, j, e] ** 2 * length
-            inflation = max(inflation, spread) if spread == spread else math.inf
-        benign[i] = inflation <= LARGEST_INFLATION
+        benign[i] = inverted(L[i], full[i], factor[i], columns[i])
     return Precise(means, full, factor, columns, benign)
+
+
+@jit
+def inverted(L, full, factor, columns):
+    """A factor in float64, with its diagonal inverted, and the transpose of its inverse; whether that is to be used."""
+    d, p, inflation = len(L), len(full), 0.0
+    for j in range(p):
+        for e in range(p):
+            full[j, e] = factor[j, e] = columns[j, e] = 0
+        full[j, j] = L[j, j] if j < d else 1
+        factor[j, j] = 1 / full[j, j]
+        for e in range(j if j < d else 0):
+            full[j, e] = factor[j, e] = L[j, e]
+    for j in range(p):
+        length = 0.0
+        for r in range(j, p):
+            s = 1.0 if r == j else 0.0
+            for e in range(j, r):
+                s -= full[r, e] * columns[j, e]
+            columns[j, r] = s * factor[r, r]
+            length += columns[j, r] ** 2
+        spread = 0.0
+        for e in range(j + 1):
+            spread += full[j, e] ** 2 * length
+        inflation = max(inflation, spread) if spread == spread else math.inf
+    return inflation <= LARGEST_INFLATION
 
 
 @jit

@@ -1,0 +1,137 @@
+"""The kernel of `gaussian.conditional` on a CPU, row by row. The method and its letters are those of `cpu.gaussian`.
+
+A row needs the u of least length that its observed cells allow; its missing cells are then L u. A factor is inverted
+when the first row of its group comes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu.ffi import inlined, jit
+from dgjax_kernels.cpu.gaussian_missing import inverted
+from dgjax_kernels.cpu.lanes import fast, padded
+
+
+class Group(NamedTuple):
+    """What is known of each group, in float64, once a row of it has come."""
+
+    known: np.ndarray  # (g,)
+    benign: np.ndarray  # (g,)
+    L: np.ndarray  # (g, p, p)
+    columns: np.ndarray  # (g, p, p): the transpose of L^-1
+    scratch: np.ndarray  # (p, p)
+
+
+class Room(NamedTuple):
+    """What is at work for a row."""
+
+    missing: np.ndarray  # (d,): columns
+    observed: np.ndarray  # (d,)
+    q: np.ndarray  # (d, p)
+    size: np.ndarray  # (d,): |q|^2
+    v: np.ndarray  # (d,)
+    u: np.ndarray  # (p,)
+
+
+@fast
+def _dot(a, b):
+    total = 0.0
+    for j in range(len(a)):
+        total += a[j] * b[j]
+    return total
+
+
+@fast
+def _add(to, factor, row):
+    for j in range(len(to)):
+        to[j] += factor * row[j]
+
+
+@jit
+def _next_basis(table, column, i, room):
+    """q_i, a row of the table less what it has of those before, by Gram-Schmidt in its modified form."""
+    q, size = room.q, room.size
+    q[i] = table[column]
+    for s in range(i):
+        part = _dot(q[s], q[i]) / size[s]
+        _add(q[i], -part, q[s])
+        room.v[i] -= part * room.v[s]
+    size[i] = _dot(q[i], q[i])
+
+
+@jit
+def _projected(r, columns, t, room):
+    """u with the missing cells at their means, less what it has of the space that they are free in."""
+    for i in range(len(r) - t):
+        _add(room.u, r[room.observed[i]], columns[room.observed[i]])
+    for i in range(t):
+        _next_basis(columns, room.missing[i], i, room)
+        _add(room.u, -_dot(room.q[i], room.u) / room.size[i], room.q[i])
+
+
+@jit
+def _determined(r, L, t, room):
+    """u in the space of the observed cells."""
+    for i in range(len(r) - t):
+        room.v[i] = r[room.observed[i]]
+        _next_basis(L, room.observed[i], i, room)
+        _add(room.u, room.v[i] / room.size[i], room.q[i])
+
+
+@inlined
+def _fill(r, result, g, group, room):
+    """One row."""
+    d, t, room.u[:] = len(r), 0, 0
+    for j in range(d):
+        result[j] = r[j]
+        room.missing[t], room.observed[j - t] = j, j
+        t += r[j] != r[j]
+    if 2 * t <= d and group.benign[g]:
+        _projected(r, group.columns[g], t, room)
+    else:
+        _determined(r, group.L[g], t, room)
+    for i in range(t):
+        result[room.missing[i]] = _dot(group.L[g, room.missing[i]], room.u)
+
+
+@inlined
+def _sweep(r, which, L, result, start, stop):
+    """All rows from start to stop."""
+    (k, d, _), p = L.shape, padded(L.shape[1])
+    known, benign = np.zeros(k, np.bool_), np.zeros(k, np.bool_)
+    group = Group(known, benign, np.empty((k, p, p)), np.empty((k, p, p)), np.empty((p, p)))
+    room = Room(np.empty(d, np.int64), np.empty(d, np.int64), np.empty((d, p)), np.empty(d), np.zeros(d), np.empty(p))
+    for row in range(start, stop):
+        g = min(max(which[row], 0), k - 1)  # inside jit, a label may be anything
+        if not known[g]:
+            known[g], benign[g] = True, inverted(L[g], group.L[g], group.scratch, group.columns[g])
+        _fill(r[row], result[row], g, group, room)
+
+
+@inlined
+def _piece(frame, piece, dtype):
+    inputs, outputs = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
+    r, which = ffi.matrix(frame, inputs, 0, dtype), ffi.vector(frame, inputs, 1, np.int32)
+    L, result = ffi.cube(frame, inputs, 2, dtype), ffi.matrix(frame, outputs, 0, dtype)
+    pieces, n = ffi.size(frame, outputs, 1, 0), len(r)
+    _sweep(r, which, L, result, piece * n // pieces, (piece + 1) * n // pieces)
+
+
+def handler(dtype, sources):
+    """What XLA calls."""
+
+    def conditional(address):
+        if ffi.introduced(address):
+            return 0
+        if ffi.called(address):
+            return ffi.spread(address, ffi.size(address, ffi.FRAME_RESULTS, 1, 0), ffi.own_address(), sources)
+        piece = ffi.next_piece(address)
+        while piece >= 0:
+            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
+            ffi.done(address)
+            piece = ffi.next_piece(address)
+        return ffi.leave(address)
+
+    return conditional
