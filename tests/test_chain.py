@@ -51,13 +51,15 @@ def test_sums_over_paths_are_those_over_all_paths(problem):
 
 
 def test_the_score_of_a_known_path_is_a_sum_of_its_steps(problem):
-    """Whether it is worked out as one, or, where one step of one sequence is unknown, by the sums over paths."""
+    """Whether it is worked out as one, known to be one, or, where one step is unknown, by the sums over paths."""
     each, arrays = problem
     chain, rng = Chain(*arrays), np.random.default_rng(1)
     y = jnp.asarray(np.where(np.arange(T) < arrays[3][:, None], rng.integers(K, size=(N, T)), -1))
     wanted = np.array([oracle.score_of(p, own[: p.length]) for p, own in zip(each, y, strict=True)])
     score = jax.jit(lambda chain, y: chain.score(y))
     np.testing.assert_allclose(score(chain, y), wanted, rtol=1e-12)
+    with kernels.known_labels(True):
+        np.testing.assert_allclose(score(chain, y), wanted, rtol=1e-12)
     np.testing.assert_allclose(score(chain, y.at[0, 0].set(-1))[1:], wanted[1:], rtol=1e-12)
     possible = jnp.asarray(np.isfinite(wanted))
     assert possible.any()
