@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-MOST = 3.0  # seconds, after which a call is made once more, for it may have compiled what stays on disk
+LONG = 1.0  # seconds, after which a call is made once more, for it may have compiled what stays on disk
 ROWS = """
 import tempfile, time, jax, jax.numpy as jnp, numpy as np, optax, dgjax as dg
 rng, key, k = np.random.default_rng(0), jax.random.key(0), 4
@@ -107,7 +107,7 @@ def test_first_call(benchmark, quick, name):
     call, prepared = (BEGUN[name], ROWS) if name in BEGUN else (CALLS[name], ROWS + MODELS)
     call = f"jax.block_until_ready(jax.tree.leaves({call}))"
     seconds = seconds_of(call, prepared)
-    record(benchmark, name, seconds if seconds < MOST else seconds_of(call, prepared))
+    record(benchmark, name, seconds if seconds < LONG else seconds_of(call, prepared))
 
 
 def test_import(benchmark, quick):

@@ -1,5 +1,6 @@
 """Models started or solved from data."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+import dgjax_kernels as kernels
 from dgjax import _checks, _prior, _table
 from dgjax._fit import restarted
 from dgjax._neural import Neural
@@ -313,6 +315,7 @@ def _uniform(density):
     return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
 
 
+@functools.partial(kernels.compiled, static_argnums=(2, 3))
 def _gaussian(looked, n, label_shape, covariance):
     """Every label at the columns' means and variances."""
     mean, variance = moments(looked, n)

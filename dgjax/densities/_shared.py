@@ -61,7 +61,8 @@ def column_moments(x: Array) -> tuple[Array, Array]:
     return moments(kernels.column_summary(x), len(x))
 
 
-def moments(summary: kernels.ColumnSummary, n: int) -> tuple[Array, Array]:
+@kernels.compiled
+def moments(summary: kernels.ColumnSummary, n: int | Array) -> tuple[Array, Array]:
     """The same of n rows that have been looked at."""
     observed = (n - summary.missing).astype(summary.mean.dtype)
     variance = ratio(summary.scatter, observed, 0)
