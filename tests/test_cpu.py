@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dgjax as dg
 import dgjax_kernels as kernels
 from dgjax_kernels import cpu
 from dgjax_kernels.cpu import ffi
@@ -52,7 +53,8 @@ def problem(family, labels, missing, dtype, n=300, d=5):
 
 
 def assert_near(result, expected, dtype):
-    """To rounding, relative to the largest entry of each array."""
+    """To rounding, relative to the largest entry of each array; the same arrays, for a program chooses between them."""
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype == dtype
         np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype.name] * max(1e-30, float(jnp.abs(b).max())))
@@ -135,6 +137,14 @@ def test_conditional_means_are_the_references(missing, dtype):
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     np.testing.assert_array_equal(found[np.isfinite(x)], arguments[0][np.isfinite(x)])
     np.testing.assert_array_equal(op.fast["cpu"](arguments[0], arguments[1] - 9, arguments[2])[0], np.zeros(5))
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_broken_mean_fills_no_cell(broken):
+    model = dg.Mixture(jnp.zeros(1), dg.Gaussian(jnp.array([[broken, 0.0, 0.0]]), jnp.eye(3)[None] + 0.1))
+    x = jnp.array([[1.0, jnp.nan, 2.0], [1.0, jnp.nan, jnp.nan]])
+    for filled in (dg.impute(model, x), dg.sample_missing(model, jax.random.key(0), x)):
+        np.testing.assert_array_equal(np.isfinite(filled), ~np.isnan(x))
 
 
 @pytest.mark.parametrize("inflation", [1e2, 1e6, 1e10])

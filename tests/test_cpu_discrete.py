@@ -49,7 +49,8 @@ def discrete(family, missing, dtype, n=300):
 
 
 def assert_near(result, expected, dtype, factor=1.0):
-    """To rounding, relative to the largest finite entry of each array."""
+    """To rounding, relative to the largest finite entry of each array; the same arrays, as a program needs them."""
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
         largest = float(jnp.abs(jnp.where(jnp.isfinite(b), b, 0)).max())

@@ -98,7 +98,7 @@ class Gaussian:
         groups = jnp.arange(len(L)).reshape(shape)[at[: len(shape)]]
         noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
         drawn = self.mean[at] + jnp.einsum("...ij,...j->...i", self._factor(at), noise)
-        moved = kernels.gaussian_conditional(x - drawn, jnp.broadcast_to(groups, len(x)), L)
+        moved = kernels.gaussian_conditional(_residual(x, drawn), jnp.broadcast_to(groups, len(x)), L)
         return _shared.fill(x, drawn + moved)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
@@ -108,7 +108,7 @@ class Gaussian:
         total = share.sum(-1)[..., None]
         centre = _shared.ratio(jnp.einsum("ngm,gmd->ngd", share, mean), total, mean[:, 0])
         groups = jnp.tile(jnp.arange(len(L)), n)
-        moved = kernels.gaussian_conditional((x[:, None] - centre).reshape(-1, x.shape[1]), groups, L)
+        moved = kernels.gaussian_conditional(_residual(x[:, None], centre).reshape(-1, x.shape[1]), groups, L)
         return _shared.fill(x, (total * (centre + moved.reshape(centre.shape))).sum(1))
 
     def marginal(self, columns: tuple[int, ...]) -> "Gaussian":
@@ -202,6 +202,12 @@ class Gaussian:
     @property
     def supports(self) -> tuple[Support, ...]:
         return (FINITE,) * self.num_features
+
+
+def _residual(x, mean):
+    """x - mean; a mean of NaN makes no cell missing, but infinite."""
+    residual = x - mean
+    return jnp.where(jnp.isnan(residual) & ~jnp.isnan(x), jnp.inf, residual)
 
 
 def _digits_lost(shift, factor):

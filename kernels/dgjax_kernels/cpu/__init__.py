@@ -74,11 +74,11 @@ def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, l
 
 
 def _called(module: Any, results: Any, *arguments: Array) -> Any:
-    """What the handler of a module makes of arguments: results of these shapes, of its type or their own."""
+    """What a module's handler makes of arguments: results of these shapes, of the first one's type or their own."""
     from dgjax_kernels.cpu import ffi
 
     dtype = arguments[0].dtype
-    shaped = [one if hasattr(one, "dtype") else jax.ShapeDtypeStruct(one, dtype) for one in results]
+    shaped = tuple(one if hasattr(one, "dtype") else jax.ShapeDtypeStruct(one, dtype) for one in results)
     target = ffi.target(module.__name__.rpartition(".")[2], module.handler, dtype)
     return jax.ffi.ffi_call(target, shaped, vmap_method="sequential")(*arguments)
 
