@@ -125,8 +125,8 @@ def _result(fitted, final, max_steps):
 
 def _problem(data, l2, blend):
     share = None if blend is None else _number(blend, data.x.dtype)
-    labels = data.y.astype(np.int32)
-    return _gradient.Problem(data.x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
+    x, labels = _gradient.counted(data.x, data.y.astype(np.int32), data.weights)
+    return _gradient.Problem(x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
 
 
 def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
 from dgjax import _lbfgs
-from dgjax._checks import is_sequential
+from dgjax._checks import is_concrete, is_sequential
 from dgjax._draws import Draws, with_draws
 from dgjax.structures import num_steps
 
@@ -103,6 +103,18 @@ class Problem(NamedTuple):
         fill = (0, -1, 0)
         rows = kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost)
         return jax.tree.map(jnp.add, rows, derivative(self.penalty)(model))
+
+
+def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
+    """Rows and labels, those of weight 0 as the first that counts: their infinities would reach the gradient as NaN."""
+    counts = weights > 0
+    if isinstance(x, kernels.RowsInPlace) or (is_concrete(counts) and np.asarray(counts).all()):
+        return x, y
+
+    def first_where_none(leaf):
+        return jnp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[counts.argmax()])
+
+    return jax.tree.map(first_where_none, (x, y))
 
 
 class State(NamedTuple):
@@ -344,5 +356,6 @@ def _stepped(state, vector, memory, value, promised, problem, tol):
     settled = (tol > 0) & (promised <= 1e-2 * tol + noise)
     trace = state.trace.at[jnp.maximum(state.step, 0)].set(-value * problem.weights.sum())
     stuck = ~(value < state.value) & (jnp.abs(promised) <= 1e-2 * jnp.maximum(tol, 1e-12) + 64 * noise)
-    nowhere = jnp.isnan(value) | jnp.isnan(promised)
-    return State(vector, memory, value, trace, state.step + 1, (~first & (settled | stuck)) | nowhere)
+    broken = jnp.isnan(value) | jnp.isnan(promised)  # with a gradient of NaN there is no going on from any value
+    value = jnp.where(broken, jnp.nan, value)
+    return State(vector, memory, value, trace, state.step + 1, (~first & (settled | stuck)) | broken)

@@ -23,7 +23,7 @@ from jax import Array
 
 # A step is taken where the value falls by this part of what the slope promises, and the slope is this part of it.
 LEAST_GAIN, FLAT_ENOUGH = 1e-4, 0.9
-LONGER, MOST_TURNS = 10.0, 30
+LONGER, MOST_TURNS, FAR_TOO_LONG = 10.0, 30, 3
 NOISE = 4  # units in the last place of a value, within which it is the slopes that tell whether a step is good
 
 
@@ -51,7 +51,10 @@ def start(m: int, vector: Array) -> Memory:
 
 
 def direction(memory: Memory, vector: Array, gradient: Array, scaled: bool) -> tuple[Array, Memory]:
-    """-H g, H from the last m changes, and a multiple of the identity if `scaled`, in place of the identity itself."""
+    """-H g, H from the last m changes, and a multiple of the identity if `scaled`, in place of the identity itself.
+
+    After a step of nothing the changes are forgotten: they led to a direction in which nothing was gained.
+    """
     m, known = len(memory.changes) // 2, memory.steps > 0
     newest = (memory.steps - 1) % m
     s = jnp.where(known, vector - memory.parameters, 0)
@@ -61,13 +64,21 @@ def direction(memory: Memory, vector: Array, gradient: Array, scaled: bool) -> t
     products = memory.products
     for row, own in ((newest, with_s), (newest + m, with_y)):
         products = products.at[row].set(own).at[:, row].set(own)
+    products = jnp.where(known & (s == 0).all(), 0, products)
     scale = jnp.ones((), vector.dtype)
     if scaled:
         sy, yy = products[newest, newest + m], products[newest + m, newest + m]
-        first = jnp.minimum(1, 1 / jnp.sqrt(jnp.vdot(gradient, gradient)))
-        scale = jnp.where(sy > 0, sy / jnp.where(sy > 0, yy, 1), first)
+        curved = (sy > 0) & jnp.isfinite(yy)
+        scale = jnp.where(curved, sy / jnp.where(curved, yy, 1), jnp.minimum(1, 1 / _length(gradient)))
     w = _two_loops(products, with_g, scale, newest)
     return -(w @ changes + scale * gradient), Memory(memory.steps + 1, vector, gradient, changes, products)
+
+
+def _length(gradient):
+    """Its norm, though the squares may be too large for its precision."""
+    largest = jnp.abs(gradient).max()
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * jnp.sqrt(((gradient / unit) ** 2).sum())
 
 
 def _two_loops(products, with_g, scale, newest):
@@ -100,7 +111,8 @@ def search(
 ) -> tuple[Array, Array, Array, Array]:
     """A step along a direction: where it leads, value and gradient there, and what the slope promised of it.
 
-    None where no step gains, as where the direction leads up. From an infinite value to wherever it leads.
+    None where no step gains, as where the direction leads up; it then promised as much as a step of one. From an
+    infinite value to wherever there is another.
     """
     slope, noise = jnp.vdot(gradient, direction), NOISE * jnp.finfo(value.dtype).eps * jnp.abs(value)
 
@@ -110,11 +122,11 @@ def search(
         here = Point(step, jnp.vdot(grad, direction))
         gains = new <= value + LEAST_GAIN * step * slope
         gains |= (new <= value + noise) & (here.slope <= (2 * LEAST_GAIN - 1) * slope)
-        gains = (gains & (slope < 0)) | jnp.isinf(value)
+        gains = (gains & (slope < 0)) | (jnp.isposinf(value) & ~jnp.isposinf(new))
         ends = (gains & (here.slope >= FLAT_ENOUGH * slope)) | ~(slope < 0)
         beyond = _beyond(low, here)
         low, high = (_where(yes, here, old) for yes, old in ((gains, low), (~gains, high)))
-        upcoming = jnp.where(jnp.isinf(high.step), beyond, _between(low, high))
+        upcoming = jnp.where(jnp.isinf(high.step), beyond, _between(low, high, gains, count))
         upcoming = jnp.where(count == MOST_TURNS - 2, low.step, upcoming)  # what gained, for want of better
         return count + 1, low, high, upcoming, step, new, grad, gains, ends
 
@@ -123,7 +135,7 @@ def search(
     first = 0, low, high, zero + 1, zero, value, gradient, none, none
     *_, step, new, grad, gains, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_TURNS) & ~c[-1], turn, first)
     moved, new, grad = _where(gains, (vector + step * direction, new, grad), (vector, value, gradient))
-    return moved, new, grad, jnp.abs(step * slope)
+    return moved, new, grad, jnp.abs(jnp.where(step > 0, step, 1) * slope)
 
 
 def _where(yes, new, old):
@@ -137,7 +149,14 @@ def _beyond(before, here):
     return jnp.clip(here.step + further, 2 * here.step, LONGER * here.step)
 
 
-def _between(low, high):
-    """The same within, not next to either end; halfway where the slope does not change its sign."""
+def _between(low, high, gains, count):
+    """The same within, not next to either end; halfway where the slope does not change its sign.
+
+    At most halfway after a step too far, for the line through both slopes falls short of what lies near one end again
+    and again, and by powers of ten if after some turns none gained: a first step may be far too long.
+    """
     share = jnp.clip(low.slope / (low.slope - high.slope), 0.1, 0.9)
-    return low.step + jnp.where(high.slope > 0, share, 0.5) * (high.step - low.step)
+    share = jnp.where(high.slope > 0, share, 0.5)
+    share = jnp.where(gains, share, jnp.minimum(share, 0.5))
+    share = jnp.where((low.step == 0) & (count >= FAR_TOO_LONG), 0.1, share)
+    return low.step + share * (high.step - low.step)

@@ -244,6 +244,7 @@ SLOPES = {  # a function of how far, and from where to where a step satisfies bo
     "a wall": lambda t: jnp.where(t < 0.01, (t - 1) ** 2, jnp.nan),
     "an edge of what is finite": lambda t: -jnp.log(0.2 - t) - 9 * t,
     "hills": lambda t: (0.1 * t - 1) ** 2 + 0.3 * jnp.sin(4 * t) - 1.1 * t,
+    "one far too long, past a valley": lambda t: jnp.logaddexp(0, -1e6 * t) + 8e4 * t,
     "a kink": lambda t: jnp.abs(t - 0.37) + 1e-3 * t,
 }
 
@@ -270,3 +271,29 @@ def test_a_search_stays_where_the_direction_does_not_lead_down(direction, x64):
     found = _lbfgs.search(value_and_grad, start, *value_and_grad(start), jnp.full(3, direction))
     np.testing.assert_array_equal(found[0], start)
     np.testing.assert_array_equal(found[2], 2 * start)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e9])
+def test_raw_columns_do_not_end_lbfgs_where_it_starts(scale, dtype):
+    """A first step as long as the gradient says is then far too long, and the search has to come back all the way."""
+    rng = np.random.default_rng(0)
+    x = scale * rng.normal(size=(100, 3))
+    y = (x[:, 0] + 0.5 * scale * rng.normal(size=100) > 0).astype(int)
+    start = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(3, 2))
+    fits = [dg.fit(start, (x / own).astype(dtype), y, method=m) for own, m in ((1, "lbfgs"), (scale, "newton"))]
+    assert fits[0].objective[-1] > fits[1].objective[-1] - 2 > -69 + 2
+
+
+@pytest.mark.parametrize("options", [{"method": "lbfgs"}, {"method": "newton", "blend": 0.5}, {"blend": 0.5}], ids=str)
+def test_impossible_rows_of_weight_zero_are_no_rows(options, x64):
+    """By gradient too, where 0 times their infinite score would be NaN; with a weight they are an error."""
+    model = dg.Mixture(jnp.zeros(2), dg.Categorical(jnp.log(jnp.array([[[0.5, 0.5, 0.0]], [[0.3, 0.7, 0.0]]]))))
+    x, y = np.arange(30.0)[:, None] % 3, np.arange(30) % 4 // 2
+    some = x[:, 0] < 2
+    fitted, wanted = (
+        dg.fit(model, x, y, weights=some.astype(float), **options),
+        dg.fit(model, x[some], y[some], **options),
+    )
+    np.testing.assert_allclose(fitted.objective, wanted.objective, rtol=1e-9)
+    with pytest.raises(ValueError, match="collapsed" if "blend" in options else "probability 0"):
+        dg.fit(model, x, y, **options)
