@@ -139,6 +139,18 @@ def test_conditional_means_are_the_references(missing, dtype):
     np.testing.assert_array_equal(op.fast["cpu"](arguments[0], arguments[1] - 9, arguments[2])[0], np.zeros(5))
 
 
+@pytest.mark.parametrize("share", [1e-6, 1e-12])
+def test_conditional_means_of_columns_that_determine_each_other_keep_their_digits(share, x64):
+    """Columns that but for a small share are one: what is missing is then the mean of what is there."""
+    d, rng = 5, np.random.default_rng(0)
+    L = np.linalg.cholesky(np.ones((d, d)) + share * np.eye(d))
+    x = rng.normal(size=(100, 1)) + np.sqrt(share) * rng.normal(size=(100, d))
+    x = np.where(rng.random(x.shape) < 0.6, np.nan, x)
+    arguments = jnp.asarray(x), jnp.zeros(100, int), jnp.asarray(L)[None]
+    op = kernels.gaussian_conditional
+    np.testing.assert_allclose(op.fast["cpu"](*arguments), op.reference(*arguments), rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_a_broken_mean_fills_no_cell(broken):
     model = dg.Mixture(jnp.zeros(1), dg.Gaussian(jnp.array([[broken, 0.0, 0.0]]), jnp.eye(3)[None] + 0.1))

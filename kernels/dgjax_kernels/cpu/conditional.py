@@ -73,11 +73,15 @@ def _projected(r, columns, t, room):
 
 @jit
 def _determined(r, L, t, room):
-    """u in the space of the observed cells."""
+    """u in the space of the observed cells, backwards and less what it has already: forwards it would lose digits.
+
+    Source: Bjorck (1996), Numerical methods for least squares problems, section 2.4.
+    """
     for i in range(len(r) - t):
         room.v[i] = r[room.observed[i]]
         _next_basis(L, room.observed[i], i, room)
-        _add(room.u, room.v[i] / room.size[i], room.q[i])
+    for i in range(len(r) - t - 1, -1, -1):
+        _add(room.u, (room.v[i] - _dot(room.q[i], room.u)) / room.size[i], room.q[i])
 
 
 @inlined
