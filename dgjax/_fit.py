@@ -12,10 +12,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checkpoint, _checks, _em, _gradient, _in_place, _prior, _stochastic
+from dgjax import _checkpoint, _checks, _em, _gradient, _in_place, _prior, _restarts, _stochastic
 from dgjax._draws import LEARNING, has_draws
-from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
+from dgjax._restarts import check_result, empty_trace, fit_em
 from dgjax.priors import MixturePrior
 from dgjax.structures import Sequences, in_rows
 
@@ -98,9 +98,9 @@ def fit(
     keeper = _checkpoint.keeper(checkpoint, course, num_restarts)
     tolerance = _number(tol, data.x.dtype)
     with kernels.complete_rows(data.complete), kernels.known_labels(data.labelled):
-        starts = _starts(data.model, data.x, data.y, data.weights, num_restarts, key)
+        starts = _restarts.starts(data.model, data.x, data.y, data.weights, num_restarts, key)
         if method == "em":
-            final, fitted = _fit_em(starts, data, tolerance, max_steps, progress)
+            final, fitted = fit_em(starts, data, tolerance, max_steps, progress)
         else:
             begin = functools.partial(_gradient.start, method=method, tol=tolerance)
             if _stochastic.is_optimizer(method):
@@ -110,7 +110,7 @@ def fit(
             except _stochastic.Diverged as error:
                 error.model = error.model.density if data.bare else error.model
                 raise
-    _check_result(fitted, final.value, final.step)
+    check_result(fitted, final.value, final.step)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
 
 
@@ -138,7 +138,7 @@ def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, lo
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
     with kernels.complete_rows(True):
         fitted, passes = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
-    _check_result(fitted, np.zeros(()), passes)
+    check_result(fitted, np.zeros(()), passes)
     return fitted
 
 
@@ -148,7 +148,7 @@ def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, pr
     prior = _prior.checked_prior(model, prior, _checks.float_type(x))
     with kernels.complete_rows(True):
         fitted, passes = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
-    _check_result(fitted, np.zeros(()), passes)
+    check_result(fitted, np.zeros(()), passes)
     return fitted
 
 
@@ -299,68 +299,8 @@ def _check_observed_in_classes(model, x, y, weights):
             )
 
 
-def _starts(model, x, y, weights, num_restarts, key):
-    """Models to start from: the one given, then k-means++ starts with the labels that are known."""
-    if num_restarts == 1:
-        return [model]
-    if key is None or not model.generative:
-        raise ValueError(
-            "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
-            f"has one maximum); got key={key!r} for {type(model).__name__}."
-        )
-    if has_draws(model):
-        raise ValueError(
-            "num_restarts starts at clusters, which are no place to start an autoencoder from; leave it out, and type "
-            "another key in dgjax.variational_autoencoder."
-        )
-    keys = jax.random.split(_checks.as_key(key), num_restarts - 1)
-    return [model, *(restarted(model, own, x, y, weights) for own in keys)]
-
-
-@kernels.compiled
-def restarted(model: Any, key: Array, x: Any, y: Array, weights: Array) -> Any:
-    """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
-    x, y, weights = in_rows(x, y, weights)
-    known = (y >= 0)[:, None]
-    hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
-    key_here, key_below = jax.random.split(key)
-    clusters = soft_assignments(key_here, x, weights, model.num_labels)
-    loose = jnp.where(known.any(), SMOOTHING / model.num_labels, clusters)
-    return model.started_at(key_below, x, weights[:, None] * jnp.where(known, hard, loose))
-
-
-def _fit_em(starts, data, tol, max_steps, progress):
-    _, x, y, weights, prior, *_ = data
-    trace = _empty_trace(max_steps, x.dtype)
-    if len(starts) == 1:
-        state = _em.start(starts[0], trace)
-
-        def advance(state, until):
-            return _em.advance(state, x, y, weights, prior, tol, until, known=data.known)
-
-        state = run(advance, state, max_steps, progress)
-        return state, _sound(state, prior)
-    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_em.start(one, trace) for one in starts))
-    states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
-    best = _best(states, states.value)
-    return best, _sound(best, prior)
-
-
-def _empty_trace(max_steps, dtype):
-    """Room for the objectives: of few sizes, so that another max_steps is rarely another compilation."""
-    return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
-
-
-def _sound(state, prior):
-    """The model, or where max_steps ended the fit just before its collapse, what the next step makes of it: NaN."""
-    if not _checks.is_concrete(state) or bool(state.converged):
-        return state.model
-    upcoming, sound = _em.upcoming(state, prior)
-    return state.model if bool(sound) else upcoming
-
-
 def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
-    trace, fits = _empty_trace(max_steps, problem.x.dtype), []
+    trace, fits = empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
         state, advance, finish = begin(model, problem, trace=trace)
         state = run(advance, state, max_steps, progress, keeper)
@@ -368,26 +308,3 @@ def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
         fits.append(finish(state))
     best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
     return best[0]._replace(value=-best[0].value), best[1]
-
-
-def _best(states, value):
-    index = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
-    return jax.tree.map(lambda leaf: leaf[index], states)
-
-
-def _check_result(model, value, steps):
-    """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
-    if not _checks.is_concrete(model, value):
-        return
-    value, broken = float(value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
-    if broken or np.isnan(value) or value == np.inf:
-        raise ValueError(
-            f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
-            "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
-            "prior=dgjax.weak_prior(model, x), or remove the column."
-        )
-    if value == -np.inf:
-        raise ValueError(
-            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start "
-            "from other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
-        )

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _checks, _prior, _table
-from dgjax._fit import restarted
 from dgjax._neural import Neural
+from dgjax._restarts import restarted
 from dgjax.densities import (
     Bernoulli,
     BernoulliCells,

@@ -149,7 +149,7 @@ def test_restarts_keep_the_best(case, x64):
 
 def best_of(start, x, prior):
     """The same starts, one by one."""
-    from dgjax._fit import restarted  # the starts are made inside the fit, and named nowhere else
+    from dgjax._restarts import restarted  # the starts are made inside the fit, and named nowhere else
 
     lifted = start.as_model()
     ones, unknown = jnp.ones(N), jnp.full(N, -1)

@@ -1,0 +1,99 @@
+"""Where EM starts, from several places too, and what came of it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _checks, _em
+from dgjax._draws import has_draws
+from dgjax._kmeans import SMOOTHING, soft_assignments
+from dgjax._progress import run
+from dgjax.structures import in_rows
+
+
+def starts(model: Any, x: Any, y: Array, weights: Array, num_restarts: int, key: Any) -> list[Any]:
+    """Models to start from: the one given, then k-means++ starts with the labels that are known."""
+    if num_restarts == 1:
+        return [model]
+    if key is None or not model.generative:
+        raise ValueError(
+            "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
+            f"has one maximum); got key={key!r} for {type(model).__name__}."
+        )
+    if has_draws(model):
+        raise ValueError(
+            "num_restarts starts at clusters, which are no place to start an autoencoder from; leave it out, and type "
+            "another key in dgjax.variational_autoencoder."
+        )
+    keys = jax.random.split(_checks.as_key(key), num_restarts - 1)
+    return [model, *(restarted(model, own, x, y, weights) for own in keys)]
+
+
+@kernels.compiled
+def restarted(model: Any, key: Array, x: Any, y: Array, weights: Array) -> Any:
+    """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
+    x, y, weights = in_rows(x, y, weights)
+    known = (y >= 0)[:, None]
+    hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
+    key_here, key_below = jax.random.split(key)
+    clusters = soft_assignments(key_here, x, weights, model.num_labels)
+    loose = jnp.where(known.any(), SMOOTHING / model.num_labels, clusters)
+    return model.started_at(key_below, x, weights[:, None] * jnp.where(known, hard, loose))
+
+
+def fit_em(starts: list[Any], data: Any, tol: Array, max_steps: int, progress: bool) -> tuple[Any, Any]:
+    """The last state of EM and its model, of several starts the best."""
+    _, x, y, weights, prior, *_ = data
+    trace = empty_trace(max_steps, x.dtype)
+    if len(starts) == 1:
+        state = _em.start(starts[0], trace)
+
+        def advance(state, until):
+            return _em.advance(state, x, y, weights, prior, tol, until, known=data.known)
+
+        state = run(advance, state, max_steps, progress)
+        return state, _sound(state, prior)
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_em.start(one, trace) for one in starts))
+    states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
+    best = _best(states, states.value)
+    return best, _sound(best, prior)
+
+
+def empty_trace(max_steps: int, dtype: Any) -> Array:
+    """Room for the objectives: of few sizes, so that another max_steps is rarely another compilation."""
+    return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
+
+
+def _best(states, value):
+    index = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
+    return jax.tree.map(lambda leaf: leaf[index], states)
+
+
+def _sound(state, prior):
+    """The model, or where max_steps ended the fit just before its collapse, what the next step makes of it: NaN."""
+    if not _checks.is_concrete(state) or bool(state.converged):
+        return state.model
+    upcoming, sound = _em.upcoming(state, prior)
+    return state.model if bool(sound) else upcoming
+
+
+def check_result(model: Any, value: Any, steps: Any) -> None:
+    """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
+    if not _checks.is_concrete(model, value):
+        return
+    value, broken = float(value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
+    if broken or np.isnan(value) or value == np.inf:
+        raise ValueError(
+            f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
+            "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
+            "prior=dgjax.weak_prior(model, x), or remove the column."
+        )
+    if value == -np.inf:
+        raise ValueError(
+            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start "
+            "from other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
+        )
