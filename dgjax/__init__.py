@@ -58,6 +58,7 @@ from dgjax._verbs import (
     sample_labels as sample_labels,
     sample_missing as sample_missing,
 )
+from dgjax._warnings import ConvergenceWarning as ConvergenceWarning, PrecisionWarning as PrecisionWarning
 from dgjax.densities import (
     Bernoulli as Bernoulli,
     BernoulliCells as BernoulliCells,
