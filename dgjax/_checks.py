@@ -1,26 +1,38 @@
-"""The checks that every verb makes once, before anything is compiled."""
+"""The checks that every verb makes once, before anything is compiled: of its model and rows, and those below."""
 
-import numbers
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _room
-from dgjax._types import Support, of_columns
+from dgjax._arguments import (
+    as_array as as_array,
+    as_columns as as_columns,
+    as_count as as_count,
+    as_key as as_key,
+    as_shape as as_shape,
+    check_number as check_number,
+    is_concrete as is_concrete,
+)
+from dgjax._arrays import (
+    LARGE as LARGE,
+    as_floats as as_floats,
+    as_labels as as_labels,
+    as_rows as as_rows,
+    as_sequences as as_sequences,
+    as_weights as as_weights,
+    check_cells as check_cells,
+    check_observed as check_observed,
+    column_summary as column_summary,
+    float_type as float_type,
+    label_counts as label_counts,
+    readable_rows as readable_rows,
+    rows_and_summary as rows_and_summary,
+)
 from dgjax.structures import Sequences
-
-LARGE, FEW = 1 << 20, 1 << 10
-REAL = "real numbers, NaN where a cell is missing"
-LEAST, MOST = np.finfo(float).min, np.finfo(float).max
-
-column_summary = kernels.compiled(kernels.column_summary)
 
 
 class Rows(NamedTuple):
@@ -28,250 +40,6 @@ class Rows(NamedTuple):
 
     x: Any
     complete: bool | None
-
-
-def is_concrete(*arrays: Any) -> bool:
-    """Whether values can be looked at; inside jit, vmap and grad only shapes can."""
-    return not any(isinstance(a, Tracer) for a in jax.tree.leaves(arrays))
-
-
-def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> Array:
-    """`x` as floats of shape (n, d)."""
-    return rows_and_summary(x, num_features, name)[0]
-
-
-def rows_and_summary(
-    x: ArrayLike, num_features: int | None = None, name: str = "x"
-) -> tuple[Array, kernels.ColumnSummary | None]:
-    """`x` as floats of shape (n, d); and what there is in each column, if that was seen on the way."""
-    return _on_device(_as_matrix(x, num_features, name))
-
-
-def readable_rows(x: ArrayLike) -> np.ndarray | None:
-    """Rows that NumPy holds, if kernels can read them where they lie."""
-    array = _as_matrix(x, None, "x")
-    readable = isinstance(array, np.ndarray) and kernels.can_read_rows(array)
-    return array if readable and jax.default_backend() == "cpu" else None
-
-
-def float_type(x: Array | np.ndarray) -> np.dtype:
-    """The precision that rows have in JAX."""
-    return jax.dtypes.canonicalize_dtype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
-
-
-def _as_matrix(x, num_features, name):
-    array = _as_real(x, name)
-    if array.ndim != 2:
-        hint = f" For a single row type {name}[None]." if array.ndim == 1 else ""
-        raise ValueError(f"{name} must be rows of shape (n, d); got shape {array.shape}.{hint}")
-    if num_features is not None and array.shape[1] != num_features:
-        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
-    return array
-
-
-def as_array(value: Any, name: str, expected: str, missing: str = "np.nan") -> Any:
-    """`value` as an array of numbers; text, objects, dates and ragged lists are refused by name."""
-    if isinstance(value, Array):
-        return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name} must be {expected}; got a masked array. Type {name}.filled({missing}).")
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be {expected}; got a {type(value).__name__} of unequal rows.") from None
-    if array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating):
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(value)
-    raise ValueError(f"{name} must be {expected}; got {given}." + _remedy(array, name))
-
-
-def _remedy(array: np.ndarray, name: str) -> str:
-    if name in ("x", "y") and (array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))):
-        number = f"np.unique({name}, return_inverse=True)[1]" if array.ndim == 1 else "pandas.factorize on each column"
-        return f" Number the values with {number}."
-    return f" Type np.asarray({name}, float)." if array.dtype == object and array.ndim else ""
-
-
-def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> Array:
-    """`x` as an array of floats, in float32 or float64."""
-    return _on_device(_as_real(x, name, expected))[0]
-
-
-def _as_real(x, name, expected=REAL):
-    """`x` as an array of real numbers, of a precision there is."""
-    array = as_array(x, name, expected)
-    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
-        raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
-    if array.dtype.itemsize > 8 and array.dtype.kind == "f":
-        array = array.astype(float)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}.")
-    return array
-
-
-def _on_device(array):
-    """The same on JAX's side, as floats; and of rows that NumPy holds what there is in each column."""
-    if isinstance(array, np.ndarray) and array.nbytes >= LARGE and jax.default_backend() == "cpu":
-        return _copied(array)
-    array = jnp.asarray(array)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float), None
-
-
-def _copied(array):
-    """In memory that is aligned as XLA wants it, in a seventh of the time of `jnp.asarray` (160 MB: 16 and 120 ms).
-
-    Rows are looked at while they are copied.
-    """
-    copy, summary = _room.aligned(array.shape, float_type(array)), None
-    if kernels.can_read_rows(array):
-        summary = kernels.copied_columns(array, copy)
-    else:
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
-            np.copyto(copy, array, casting="unsafe")
-    return jax.device_put(copy, may_alias=True), summary
-
-
-def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSummary | None = None) -> bool | None:
-    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known."""
-    if not is_concrete(x):
-        return None
-    summary = column_summary(x) if looked is None else looked
-    if not is_concrete(summary):  # inside jit, even of rows that are known
-        return None
-    summary = kernels.ColumnSummary(*jax.device_get(tuple(summary)))
-    _, low, high, whole, missing = zip(*supports, strict=True)
-    outside = (summary.low < np.maximum(low, LEAST)) | (summary.high > np.minimum(high, MOST))
-    outside |= np.array(whole) & ~summary.whole
-    wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
-    if wrong.any():
-        with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
-            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports)
-    return not summary.missing.any()
-
-
-def _refuse(x, supports):
-    _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
-    inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
-    invalid = ~(inside | (missing & np.isnan(x)))
-    row, column = (int(i) for i in np.argwhere(invalid)[0])
-    support = of_columns(supports, x.shape[1])[column]
-    raise ValueError(
-        f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
-        f"{float(x[row, column])!r}, and column {column} expects {support.words}"
-        f"{', or NaN where missing' if support.missing else ''}."
-    )
-
-
-def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
-    """`y` as int labels, one for each row of x, or step (-1 where a sequence has ended); -1 (unknown) or from 0."""
-    array = as_array(y, name, "whole-number labels, -1 where unknown", missing="-1")
-    # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
-    array = np.asarray(array) if is_concrete(array) else array
-    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and (array == np.round(array)).all():
-        array = array.astype(int)
-    if not jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != bool:
-        raise ValueError(
-            f"{name} must hold whole-number labels, -1 where unknown; got dtype {array.dtype}. "
-            "Type np.unique(labels, return_inverse=True)[1] to number them."
-        )
-    shape, of = (x.x.shape[:2], "step") if isinstance(x, Sequences) else ((len(x),), "row")
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}.")
-    if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
-        raise ValueError(
-            f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
-            f"{int(array.min())} to {int(array.max())}."
-        )
-    labels = jnp.asarray(array).astype(int)
-    return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
-
-
-def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
-    """How many rows have the label -1, 0, ..., k - 1; some at a time, for NumPy makes wider copies of them to count."""
-    parts = (labels[start : start + LARGE] + 1 for start in range(0, len(labels), LARGE))
-    return sum((np.bincount(part, minlength=1 + num_labels) for part in parts), np.zeros(1 + num_labels, int))
-
-
-def as_weights(weights: ArrayLike | None, x: Any) -> Array:
-    """`weights` as floats of shape (n,), one for each row or sequence, all one by default."""
-    if weights is None:
-        return jnp.ones(len(x), x.dtype)
-    array = as_floats(weights, "weights", "a finite number for each row, 0 or more")
-    array = array if array.dtype == x.dtype else array.astype(x.dtype)
-    if array.shape != (len(x),):
-        raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {array.shape}.")
-    if is_concrete(array):
-        values = np.asarray(array)
-        wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-        if len(wrong):
-            raise ValueError(
-                f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got weights[{wrong[0]}] = "
-                f"{values[wrong[0]]}."
-            )
-    return array
-
-
-def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
-    """`columns` as distinct ints from 0 to num_features - 1."""
-    array = np.atleast_1d(np.asarray(columns))
-    if array.dtype == bool:
-        raise ValueError("columns must be column numbers; got booleans. Type np.flatnonzero(columns).")
-    inside = array.dtype.kind in "iu" and ((array >= -num_features) & (array < num_features)).all()
-    picked = tuple(int(c) % num_features for c in array.ravel()) if inside else ()
-    if not picked or array.ndim != 1 or len(set(picked)) < len(picked):
-        raise ValueError(
-            f"columns must be distinct column numbers from 0 to {num_features - 1}, at least one; got {columns!r}."
-        )
-    return picked
-
-
-def check_observed(x: Array, weights: Array, name: str = "x") -> None:
-    """Raises if a column is never observed: nothing can be learnt about it."""
-    if not is_concrete(x, weights):
-        return
-    if np.all(_observed(x[:FEW], weights[:FEW])):  # mostly a few rows say it of all columns
-        return
-    never = np.flatnonzero(~np.asarray(_observed(x, weights)))
-    if len(never):
-        raise ValueError(
-            f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
-            f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
-        )
-
-
-_observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).any(0))
-
-
-def as_key(key: Any, name: str = "key") -> Array:
-    """One typed random key."""
-    typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not typed or key.shape != ():
-        given = f"keys of shape {key.shape}" if typed else f"{type(key).__name__}"
-        raise ValueError(f"{name} must be one typed random key; got {given}. Type jax.random.key(0).")
-    return key
-
-
-def as_count(value: Any, name: str, least: int = 1) -> int:
-    """A whole number from `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}.")
-    return int(value)
-
-
-def as_shape(shape: Any) -> tuple[int, ...]:
-    """A tuple of sizes from an int or a sequence of ints."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    return tuple(as_count(size, "shape", 0) for size in sizes)
-
-
-def check_number(value: Any, name: str, least: int | float, most: int | float = np.inf) -> None:
-    """Raises unless `value` is a finite number from `least` to `most`; inside jit its value is taken on trust."""
-    if not is_concrete(value):
-        return
-    number = isinstance(value, numbers.Real) or (isinstance(value, Array | np.ndarray) and value.shape == ())
-    if not number or not (np.isfinite(float(value)) and least <= float(value) <= most):
-        limits = f"{least} or more" if most == np.inf else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a number, {limits}; got {value!r}.")
 
 
 def as_model(model: Any) -> Any:
@@ -314,30 +82,6 @@ def _model_and_rows(model, x, lengths, looked):
 def is_sequential(model: Any) -> bool:
     """Whether a model is one of sequences."""
     return getattr(type(model), "sequential", False)
-
-
-def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
-    """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
-    listed = enumerate(x) if isinstance(x, list | tuple) else ()
-    if len({as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}) > 1:
-        raise ValueError(f"{name} must have shape (n, t, d); got sequences of unequal shape. Type dgjax.pad({name}).")
-    array = as_floats(x, name)
-    if array.ndim != 3 or not array.shape[1]:
-        hint = f" For a single sequence type {name}[None]." if array.ndim == 2 else ""
-        raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
-    if num_features is not None and array.shape[2] != num_features:
-        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
-    n, t, _ = array.shape
-    if lengths is None:
-        return Sequences(array, jnp.full(n, t))
-    given = as_array(lengths, "lengths", "a whole number of steps for each sequence")
-    given = np.asarray(given) if is_concrete(given) else given
-    if not jnp.issubdtype(given.dtype, jnp.integer) or given.shape != (n,):
-        raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.")
-    if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
-        raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
-    sequences = Sequences(array, jnp.asarray(given).astype(int))
-    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
 
 
 def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:
