@@ -91,11 +91,13 @@ def fit(
     data = _checked(model, x, y, weights, lengths, prior, staying=staying)
     _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
-    data, held = _stochastic.held_out(data, validation, method, key)
+    whole, (data, held) = data, _stochastic.held_out(data, validation, method, key)
     data = data._replace(prior=_chosen_prior(data.model, data.x, data.weights, data.prior))
     judge = None if held is None else _problem(held, 0.0, blend)
     course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
-    keeper = _checkpoint.keeper(checkpoint, course, num_restarts)
+    options = {"prior": data.prior, "l2": l2, "blend": blend, "tol": tol, "batch_size": batch_size, "key": key}
+    options |= {"validation": validation, "patience": patience, "warm_up": warm_up}
+    checkpointer = _checkpoint.checkpointer(checkpoint, num_restarts, whole, method, **options)
     tolerance = _number(tol, data.x.dtype)
     with kernels.complete_rows(data.complete), kernels.known_labels(data.labelled):
         starts = _restarts.starts(data.model, data.x, data.y, data.weights, num_restarts, key)
@@ -106,7 +108,9 @@ def fit(
             if _stochastic.is_optimizer(method):
                 begin = functools.partial(_stochastic.start, method=method, course=course)
             try:
-                final, fitted = _fit_gradient(starts, _problem(data, l2, blend), begin, max_steps, progress, keeper)
+                final, fitted = _fit_gradient(
+                    starts, _problem(data, l2, blend), begin, max_steps, progress, checkpointer
+                )
             except _stochastic.Diverged as error:
                 error.model = error.model.density if data.bare else error.model
                 raise
@@ -299,11 +303,11 @@ def _check_observed_in_classes(model, x, y, weights):
             )
 
 
-def _fit_gradient(starts, problem, begin, max_steps, progress, keeper=None):
+def _fit_gradient(starts, problem, begin, max_steps, progress, checkpointer=None):
     trace, fits = empty_trace(max_steps, problem.x.dtype), []
     for model in starts:
         state, advance, finish = begin(model, problem, trace=trace)
-        state = run(advance, state, max_steps, progress, keeper)
+        state = run(advance, state, max_steps, progress, checkpointer)
         _in_place.check_rows(model, problem.x, state)
         fits.append(finish(state))
     best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]

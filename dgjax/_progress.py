@@ -8,11 +8,11 @@ import numpy as np
 CHUNKS = 100
 
 
-def run(advance: Any, state: Any, max_steps: int, progress: bool, keeper: Any = None) -> Any:
+def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: Any = None) -> Any:
     """Advances to `max_steps`, in one call, or in several with a bar between them or the state kept after each."""
-    if keeper is not None:
-        state = keeper.restore(state)
-    if not progress and keeper is None:
+    if checkpointer is not None:
+        state = checkpointer.restore(state, max_steps)
+    if not progress and checkpointer is None:
         return advance(state, jax.device_put(np.asarray(max_steps)))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,8 +22,8 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool, keeper: Any = 
         chunk = max(1, max_steps // CHUNKS)
         while (step := int(state.step.max())) < max_steps and not bool(state.converged.all()):
             state = advance(state, jax.device_put(np.asarray(min(max(step, 0) + chunk, max_steps))))
-            if keeper is not None and not bool(state.diverged):
-                keeper.save(state)
+            if checkpointer is not None and not bool(state.diverged):
+                checkpointer.save(state)
             bar.update(task, completed=int(state.step.max()), description=f"fit, objective {_latest(state.trace):.6g}")
         bar.update(task, total=int(state.step.max()))
     return state

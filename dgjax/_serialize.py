@@ -1,122 +1,230 @@
 """Models on disk: arrays in safetensors, structure in its JSON header. Loading builds nouns and runs no other code."""
 
 import dataclasses
-import json
 import os
-import tempfile
-from pathlib import Path
+import types
+import typing
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 
+from dgjax import _archive
 from dgjax._pytree import NOUNS
+from dgjax._warnings import PrecisionWarning
 
-FORMAT_VERSION = 1
+MODEL = _archive.Kind("dgjax", "dgjax.save")
+DEEPEST = 64
+"""Levels that a model may nest; deeper ones would end Python's stack."""
 
 
 def save(path: str | os.PathLike, model: Any) -> None:
     """Writes `model` to `path`: safetensors, with a JSON header that names its nouns and the format version.
 
-    The file is complete or not there: an interrupted write leaves what was there before.
+    The file is complete or not there: an interrupted write leaves what was there before. One that is replaced keeps its
+    mode; a symbolic link stays, and its target is written. What is saved loads.
 
-    Raises ValueError if the model holds something that is neither a noun nor an array, such as a function.
+    Raises ValueError if `model` is no model, or holds something that is neither a noun nor an array, such as a
+    function; OSError if there is no writing to the path.
     """
-    from safetensors.numpy import save as to_bytes
-
-    arrays: dict[str, np.ndarray] = {}
-    header = {"format_version": FORMAT_VERSION, "model": _describe(model, "model", arrays)}
-    data = to_bytes(arrays, metadata={"dgjax": json.dumps(header)})
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"path is {target}, and there is no folder {target.parent}. Make it first.")
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as part:
-        try:
-            part.write(data)
-            part.close()
-            Path(part.name).replace(target)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    arrays: dict[str, Any] = {}
+    description = _describe(model, "model", arrays)
+    for _ in _arrays_of(description, "model"):
+        pass
+    try:
+        _built(description, arrays)
+    except _Impossible as error:
+        raise ValueError(f"save keeps models that load builds again; this one {error}") from None
+    _archive.write(path, MODEL, {"model": description}, {name: np.asarray(array) for name, array in arrays.items()})
 
 
 def load(path: str | os.PathLike) -> Any:
     """The model that `save` wrote to `path`.
 
-    Raises ValueError for a file that is truncated, of another kind, or of a newer format.
+    Warns (`dgjax.PrecisionWarning`) where the file has digits that are lost: float64, and JAX is not told to keep it.
+    Raises ValueError, which names the file, if it is damaged, of another kind, of a newer format, or describes no model
+    that could be; OSError if it cannot be read. Nothing is copied before the description is checked.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"path must be a file that dgjax.save wrote; {os.fspath(path)} is a folder.")
+    name = os.fsdecode(path)
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            text = (file.metadata() or {}).get("dgjax")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{os.fspath(path)} is not a whole safetensors file: truncated, or another kind ({error})."
-        ) from None
-    if text is None:
-        raise ValueError(
-            f"{os.fspath(path)} is a safetensors file that dgjax.save did not write: it has no dgjax header."
+        header, arrays = _archive.read(path, MODEL, lambda header: _arrays_of(header.get("model"), "model"))
+        on_device = jax.device_put(list(arrays.values()))
+        model = _built(header["model"], dict(zip(arrays, on_device, strict=True)))
+    except _Impossible as error:
+        raise ValueError(f"{name} {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name} nests more than {DEEPEST} levels deep.") from None
+    _tell_lost_digits(name, arrays)
+    return model
+
+
+class _Impossible(ValueError):
+    """What is described is no model."""
+
+
+def _built(description: Any, arrays: dict[str, Any]) -> Any:
+    model = _build(description, arrays)
+    if not hasattr(type(model), "as_model"):
+        raise _Impossible(f"holds a {type(model).__name__}, which is no model.")
+    return model
+
+
+def _tell_lost_digits(name: str, arrays: dict[str, np.ndarray]) -> None:
+    for place, array in arrays.items():
+        kept = jax.dtypes.canonicalize_dtype(array.dtype)
+        if kept == array.dtype:
+            continue
+        if array.dtype.kind in "iu" and not np.array_equal(array.astype(kept), array):
+            raise ValueError(f"{name} has integers at {place} that {kept} cannot hold. Type {X64} first.")
+        warnings.warn(
+            f"{name} was saved in {array.dtype} and is loaded in {kept}, for JAX keeps no more. For every digit, type "
+            f"{X64} first.",
+            PrecisionWarning,
+            stacklevel=3,
         )
-    try:
-        header = json.loads(text)
-        version = header["format_version"]
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"{os.fspath(path)} has format version {version}, and this dgjax reads up to {FORMAT_VERSION}. "
-                "Type pip install --upgrade dgjax."
-            )
-        return _build(header["model"], arrays, os.fspath(path))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)} has a dgjax header that makes no sense ({error!r}).") from None
+        return
 
 
-def _describe(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
-    if type(value).__name__ in NOUNS and dataclasses.is_dataclass(value):
-        fields = {f.name: (f, getattr(value, f.name)) for f in dataclasses.fields(value)}
-        code = [name for name, (f, v) in fields.items() if f.metadata.get("static") and callable(v)]
-        if code:
-            raise ValueError(
-                f"save keeps no functions, and {place}.{code[0]} is one, which is code. Define a noun that calls it, "
-                "@dgjax.noun, or save its parameters by themselves."
-            )
+X64 = 'jax.config.update("jax_enable_x64", True)'
+
+
+def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
+    """A value as plain lists and dictionaries, its arrays by their places."""
+    if place.count(".") > DEEPEST:
+        raise ValueError(f"save keeps models of up to {DEEPEST} levels; {place[:80]}... is deeper.")
+    if NOUNS.get(type(value).__name__) is type(value):
+        parts = {f.name: (f, getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {
             "noun": type(value).__name__,
             "fields": {
-                name: {"static": v} if f.metadata.get("static") else _describe(v, f"{place}.{name}", arrays)
-                for name, (f, v) in fields.items()
+                name: {"static": _plain(part, f"{place}.{name}")}
+                if field.metadata.get("static")
+                else _describe(part, f"{place}.{name}", arrays)
+                for name, (field, part) in parts.items()
             },
         }
     if isinstance(value, tuple):
         return {"tuple": [_describe(part, f"{place}.{i}", arrays) for i, part in enumerate(value)]}
     if value is None:
         return {"none": True}
-    if not hasattr(value, "dtype"):
+    if type(value).__name__ in NOUNS:
+        raise ValueError(f"save keeps the last class of a name; {place} is of an older {type(value).__name__}.")
+    if not any(jnp.issubdtype(getattr(value, "dtype", object), kind) for kind in (np.floating, np.integer, np.bool_)):
         raise ValueError(f"save expects nouns and arrays; {place} is {type(value).__name__}.")
-    arrays[place] = np.asarray(value)
+    arrays[place] = value
     return {"array": place}
 
 
-def _build(node: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
+def _plain(value: Any, place: str) -> Any:
+    """A static value as JSON has it, which is that of a NumPy scalar too."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, tuple):
+        return [_plain(part, place) for part in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if callable(value):
+        raise ValueError(
+            f"save keeps no functions, and {place} is one, which is code. Define a noun that calls it, @dgjax.noun, or "
+            "save its parameters by themselves."
+        )
+    raise ValueError(
+        f"save keeps static fields that are numbers, text or tuples of them; {place} is {_archive.short(value)}."
+    )
+
+
+def _arrays_of(node: Any, place: str) -> Iterator[str]:
+    """The arrays that a description asks for; raises ValueError unless it is one."""
+    if place.count(".") > DEEPEST:
+        raise ValueError(f"nests more than {DEEPEST} levels deep.")
+    match node:
+        case {"noun": str(name), "fields": dict(fields)}:
+            _check_fields(name, fields)
+            for key, child in fields.items():
+                if "static" not in child:
+                    yield from _arrays_of(child, f"{place}.{key}")
+        case {"tuple": list(parts)}:
+            for i, part in enumerate(parts):
+                yield from _arrays_of(part, f"{place}.{i}")
+        case {"array": str(name)}:
+            yield name
+        case {"none": True}:
+            pass
+        case _:
+            raise ValueError(f"has a dgjax header that makes no sense: {place} is {_archive.short(node)}.")
+
+
+def _check_fields(name: str, fields: dict[str, Any]) -> None:
+    if name not in NOUNS:
+        raise ValueError(
+            f"holds {_archive.short(name)}, which this dgjax does not know. Import the package that defines it."
+        )
+    expected = {field.name: field for field in dataclasses.fields(NOUNS[name])}
+    unset = [f.name for f in expected.values() if f.default is f.default_factory is dataclasses.MISSING]
+    wrong = [*(set(fields) - set(expected)), *(set(unset) - set(fields))]
+    if wrong:
+        raise ValueError(
+            f"makes no sense: the fields of {name} are {', '.join(expected)}; not so {_archive.short(wrong[0])}."
+        )
+    for key, child in fields.items():
+        static = bool(expected[key].metadata.get("static"))
+        if not isinstance(child, dict) or ("static" in child) != static:
+            raise ValueError(f"makes no sense: {name}({key}=...) is {_archive.short(child)}.")
+
+
+def _build(node: Any, arrays: dict[str, Any]) -> Any:
+    """What a checked description is of; raises ValueError if there can be no such noun."""
     match node:
         case {"noun": name, "fields": fields}:
-            if name not in NOUNS:
-                raise ValueError(
-                    f"{path} holds {name!r}, which this dgjax does not know. Import the package that defines it."
-                )
-            return NOUNS[name](**{key: _build(child, arrays, path) for key, child in fields.items()})
+            parts = {key: _build(child, arrays) for key, child in fields.items()}
+            _check_parts(name, parts)
+            try:
+                return NOUNS[name](**parts)
+            except Exception as error:  # a constructor may run into anything, given anything
+                raise _Impossible(f"holds no {name} that could be: {error}") from None
         case {"tuple": parts}:
-            return tuple(_build(part, arrays, path) for part in parts)
+            return tuple(_build(part, arrays) for part in parts)
         case {"static": value}:
             return _tuples(value)
         case {"array": place}:
-            return jnp.asarray(arrays[place])
-        case {"none": True}:
-            return None
-    raise KeyError(str(node)[:80])
+            return arrays[place]
+    return None
+
+
+def _check_parts(name: str, parts: dict[str, Any]) -> None:
+    """Raises unless each part is what the field's annotation says: the shapes of arrays, together, among it."""
+    expected = {field.name: field.type for field in dataclasses.fields(NOUNS[name])}
+    with jaxtyping.jaxtyped("context"):
+        for key, part in parts.items():
+            if not _suits(part, expected[key]):
+                words = f"{part.dtype}{list(part.shape)}" if hasattr(part, "dtype") else f"{_archive.short(part)}"
+                raise _Impossible(f"holds no {name} that could be: its {key} is {words}.")
+
+
+def _suits(part: Any, annotation: Any) -> bool:
+    """Whether a value is of an annotation; one of which nothing can be told, such as text, takes all."""
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_suits(part, option) for option in options)
+    if origin is tuple and options and isinstance(part, tuple):
+        kinds = options[:1] * len(part) if options[1:] == (Ellipsis,) else options
+        return len(part) == len(kinds) and all(map(_suits, part, kinds))
+    if annotation is float:
+        return type(part) in (float, int)
+    if annotation in (None, types.NoneType, bool, int, str, tuple) or origin is tuple:
+        return type(part) is (types.NoneType if annotation is None else origin or annotation)
+    if getattr(annotation, "_is_protocol", False):
+        return NOUNS.get(type(part).__name__) is type(part)
+    if annotation is jax.Array:  # a field that holds any pytree leaves NumPy's arrays as they are
+        return isinstance(part, jax.Array | np.ndarray)
+    if isinstance(annotation, type) and (
+        issubclass(annotation, jaxtyping.AbstractArray) or NOUNS.get(annotation.__name__) is annotation
+    ):
+        return isinstance(part, annotation)
+    return True
 
 
 def _tuples(value: Any) -> Any:

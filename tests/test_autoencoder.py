@@ -252,7 +252,7 @@ def test_a_stop_on_the_way_changes_nothing(tmp_path):
     resumed = learnt(checkpoint=tmp_path / "fit")
     assert_same_tree(resumed.model, once.model, 0)
     assert (resumed.objective[:24] == once.objective[:24]).all()
-    with pytest.raises(ValueError, match="holds another fit"):
+    with pytest.raises(ValueError, match="holds a fit of other batch_size"):
         learnt(checkpoint=tmp_path / "fit", batch_size=8)
 
 
