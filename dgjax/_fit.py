@@ -220,9 +220,7 @@ def _chosen_prior(model, x, weights, prior):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
         rows, _, counted = in_rows(x, weights, weights)
-        if not (_checks.is_concrete(counted) and (np.asarray(counted) > 0).all()):
-            rows = jnp.where(counted[:, None] > 0, rows, jnp.nan)
-        return _prior.weak_prior(model, rows, 1.0)
+        return _prior.weak_prior(model, rows, counted, 1.0)
     return _prior.checked_prior(model, prior, x.dtype)
 
 

@@ -4,17 +4,34 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
+from dgjax._arguments import is_concrete
+from dgjax.densities._shared import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
 
 
+def weak_prior(model: Any, x: Array, weights: Array, strength: ArrayLike) -> Any:
+    """The model's own, worth `strength` rows of weight 1: a row of weight w counts as w rows, one of 0 as none."""
+    amounts = np.asarray(weights) if is_concrete(weights) else None
+    if amounts is not None and (amounts == 1).all():
+        return _of_rows(model, x, strength)
+    if amounts is not None and np.isin(amounts, (0, 1)).all():
+        return _of_rows(model, jnp.where(weights[:, None] > 0, x, jnp.nan), strength)
+    return _of_weighted_rows(model, x, weights, strength)
+
+
 @kernels.compiled
-def weak_prior(model: Any, x: Array, strength: ArrayLike) -> Any:
-    """The model's own, in one compilation."""
-    return model.weak_prior(x, strength)
+def _of_rows(model, x, strength):
+    return model.weak_prior(column_moments(kernels.column_summary(x), len(x)), strength)
+
+
+@kernels.compiled
+def _of_weighted_rows(model, x, weights, strength):
+    return model.weak_prior(weighted_moments(x, weights), strength)
 
 
 @jax.jit

@@ -33,6 +33,7 @@ from dgjax.densities._shared import moments
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
 from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.scorers import Indicators, Linear, Quadratic
+from dgjax.structures import in_rows
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
@@ -260,14 +261,22 @@ def _cells(likelihood, d):
     return likelihood
 
 
-def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:
+def weak_prior(
+    model: Any,
+    x: ArrayLike,
+    strength: float = 1.0,
+    lengths: ArrayLike | None = None,
+    *,
+    weights: ArrayLike | None = None,
+) -> Any:
     """The conjugate prior that acts as `strength` more rows for each label, spread as the columns of `x` are.
 
     For a Gaussian those rows have the columns' means and variances, uncorrelated; for discrete columns they are
-    `strength` pseudo-counts shared by the values. Works for any generative model; pass it as `prior=` to `dgjax.fit`.
-    `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose start and moves get `strength` pseudo-counts too.
+    `strength` pseudo-counts shared by the values that a column can have. Works for any generative model; pass it as
+    `prior=` to `dgjax.fit`. `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose start and moves get
+    `strength` pseudo-counts too; `weights` (n,), a row of weight 2 being two rows.
 
-    Raises ValueError for bad rows or a strength that is not positive.
+    Raises ValueError for bad rows or weights, or a strength that is not positive.
     """
     if not hasattr(model, "weak_prior"):
         _checks.as_model(model)
@@ -276,12 +285,14 @@ def weak_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLi
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
     if _checks.is_sequential(model):
-        sequences = _checks.as_sequences(x, lengths, model.num_features)
-        x = jnp.where(sequences.inside.reshape(-1, 1), sequences.in_rows(), jnp.nan)
-    rows = _checks.as_rows(x, model.num_features)
+        given: Any = _checks.as_sequences(x, lengths, model.num_features)
+    else:
+        given = _checks.as_rows(x, model.num_features)
+    amounts = _checks.as_weights(weights, given)
+    rows, _, amounts = in_rows(given, amounts, amounts)
     if not _checks.check_cells(rows, model.supports):
-        _checks.check_observed(rows, jnp.ones(len(rows)))
-    return _prior.weak_prior(model, rows, float(strength))
+        _checks.check_observed(rows, amounts)
+    return _prior.weak_prior(model, rows, amounts, float(strength))
 
 
 def _scorer(features, num_features, k):

@@ -8,13 +8,42 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from dgjax._arguments import is_concrete
 from dgjax.structures import Classes
 
 Statistics = TypeVar("Statistics")
 At = tuple[Array, ...]
 """One index array for each label axis: the label of each row."""
+
+
+def possible(logs: Array, label_ndim: int) -> Any:
+    """Which categories have a probability above 0 under some label; what has none under any is padding.
+
+    A category that one label never showed, at minus infinity there alone, is a parameter like the others.
+    """
+    xp = np if is_concrete(logs) else jnp
+    return ~xp.isneginf(logs).all(axis=tuple(range(label_ndim)))
+
+
+def num_free(possible: Any) -> Any:
+    """Free parameters of distributions over what is `possible` (..., c): one less than there are categories."""
+    return (possible.sum(-1) - 1).clip(0).sum()
+
+
+class ColumnMoments(NamedTuple):
+    """Mean and variance of the observed cells of each column (d,); of a column without any, 0."""
+
+    mean: Array
+    variance: Array
+
+    def of(self, columns: Sequence[int]) -> "ColumnMoments":
+        """Those of some columns."""
+        at = np.array(columns, int)
+        return ColumnMoments(self.mean[at], self.variance[at])
 
 
 class Support(NamedTuple):
@@ -157,8 +186,8 @@ class Density(Protocol):
         """The log prior density at these parameters, up to a constant."""
         ...
 
-    def weak_prior(self, x: Array, strength: float | Array) -> Any:
-        """The conjugate prior worth `strength` rows that look like the columns of x."""
+    def weak_prior(self, columns: ColumnMoments, strength: float | Array) -> Any:
+        """The conjugate prior worth `strength` rows that look like the columns."""
         ...
 
     def started(self, key: Array, x: Array, counts: Array) -> "Density":

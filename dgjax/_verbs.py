@@ -164,8 +164,13 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
 
 
 def num_parameters(model: Any) -> int:
-    """Free parameters: what `bic` and `aic` count."""
-    return int(_checks.as_model(model).num_parameters)
+    """Free parameters: what `bic` and `aic` count.
+
+    What is impossible by structure is none: a category of probability 0 under every label of a column, a move or a
+    component at minus infinity.
+    """
+    count = _checks.as_model(model).num_parameters
+    return int(count) if _checks.is_concrete(count) else count
 
 
 def require_generative(model: Any) -> Any:

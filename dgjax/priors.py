@@ -73,6 +73,12 @@ class Dirichlet:
     def __post_init__(self) -> None:
         at_least_one(self, concentration=self.concentration)
 
+    @classmethod
+    def shared(cls, strength: float | Array, possible: Any, dtype: Any) -> "Dirichlet":
+        """`strength` pseudo-counts for each distribution (..., c), shared by the categories that it can have."""
+        count = jnp.maximum(possible.sum(-1, keepdims=True), 1)
+        return cls(jnp.where(possible, 1 + strength / count, 1).astype(dtype))
+
     def log_density(self, log_p: Float[Array, "*c"]) -> Float[Array, ""]:
         """Summed over everything but the constant."""
         return jnp.sum(jnp.where(jnp.isneginf(log_p), 0, (self.concentration - 1) * log_p))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import FINITE, Scorer, Support, category, in_order
+from dgjax._types import FINITE, Scorer, Support, category, in_order, num_free, possible
 
 
 def _flat(weight: Array, event_ndim: int) -> Array:
@@ -213,7 +213,8 @@ class Table:
 
     @property
     def num_parameters(self) -> int:
-        return self.weight.size
+        """A constant added to a column's weights is the bias's, and what is impossible for all labels is padding."""
+        return math.prod(self.label_shape) * num_free(possible(self.weight, len(self.label_shape)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         weight = self.weight.reshape(-1, *self.weight.shape[-2:])

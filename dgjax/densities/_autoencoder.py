@@ -178,8 +178,8 @@ class VariationalAutoencoder:
             raise ValueError(f"prior must be None for a VariationalAutoencoder; got {prior!r}.")
         return jnp.zeros(())
 
-    def weak_prior(self, x: Any, strength: Any) -> Any:
-        del x, strength
+    def weak_prior(self, columns: Any, strength: Any) -> Any:
+        del columns, strength
         raise ValueError("weak_prior is for densities with a conjugate prior; a VariationalAutoencoder has none.")
 
     @property

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At, Support
+from dgjax._types import At, ColumnMoments, Support
 from dgjax.densities import _shared
 from dgjax.priors import Beta, expect_prior
 from dgjax.scorers import Table
@@ -116,8 +116,8 @@ class Bernoulli:
         terms = jnp.where(prior.a == 1, 0, (prior.a - 1) * log_p) + jnp.where(prior.b == 1, 0, (prior.b - 1) * log_q)
         return terms.sum()
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Beta:
-        half = jnp.full(self.num_features, 1 + strength / 2, x.dtype)
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Beta:
+        half = jnp.full(self.num_features, 1 + strength / 2, columns.mean.dtype)
         return Beta(half, half)
 
     @property

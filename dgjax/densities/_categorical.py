@@ -1,6 +1,6 @@
 """Independent columns of categories."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At, Support, category
+from dgjax._types import At, ColumnMoments, Support, category, num_free, possible
 from dgjax.densities import _shared
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import Table
@@ -19,7 +19,9 @@ class Categorical:
     """Rows of categories: log p(x) = sum_j log softmax(logits_j)[x_j].
 
     `logits` (*labels, d, c): d columns of categories 0 to c - 1; a column with fewer has minus infinity at the rest.
-    Cells are whole numbers, held as floats, or NaN, which counts for nothing.
+    What is so for every label is padding: no parameter, of no weight in a prior, never learnt. A category that some
+    label alone never showed is a parameter of every label. Cells are whole numbers, held as floats, or NaN, which
+    counts for nothing.
     """
 
     logits: Float[Array, "*labels d c"]
@@ -56,7 +58,12 @@ class Categorical:
 
     @property
     def num_parameters(self) -> int:
-        return self.logits.size // self.num_categories * (self.num_categories - 1)
+        return self.score_cost * num_free(self._possible)
+
+    @property
+    def _possible(self) -> Any:
+        """Which categories each column has (d, c)."""
+        return possible(self.logits, len(self.label_shape))
 
     def _log_p(self) -> Array:
         return jax.nn.log_softmax(self.logits, axis=-1)
@@ -105,8 +112,8 @@ class Categorical:
         expect_prior(prior, Dirichlet, self)
         return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
-        return Dirichlet(jnp.full(self.num_categories, 1 + strength / self.num_categories, x.dtype))
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Dirichlet:
+        return Dirichlet.shared(strength, self._possible, columns.mean.dtype)
 
     @property
     def supports(self) -> tuple[Support, ...]:

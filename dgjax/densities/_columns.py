@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax._pytree import noun, static
-from dgjax._types import At, Density, Support, in_order
+from dgjax._types import At, ColumnMoments, Density, Support, in_order
 from dgjax.densities import _shared
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
@@ -134,8 +134,9 @@ class Columns:
         terms = [block.log_prior(p) for block, p in zip(self.blocks, self._priors(prior), strict=True)]
         return functools.reduce(jnp.add, terms)
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> ColumnsPrior:
-        return ColumnsPrior(tuple(block.weak_prior(part, strength) for block, part in self._parts(x)))
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> ColumnsPrior:
+        parts = zip(self.blocks, self.columns or (), strict=True)
+        return ColumnsPrior(tuple(block.weak_prior(columns.of(own), strength) for block, own in parts))
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import FINITE, At, Support
+from dgjax._types import FINITE, At, ColumnMoments, Support
 from dgjax.densities import _shared
 from dgjax.priors import NormalInverseGamma, expect_prior
 from dgjax.scorers import DiagonalQuadratic, Shifted
@@ -173,13 +173,13 @@ class DiagonalGaussian:
             - (exponent * self.log_scale + prior.rate * jnp.exp(-2 * self.log_scale)).sum()
         )
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> NormalInverseGamma:
-        mean, variance = _shared.column_moments(x)
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseGamma:
+        mean, variance = columns.mean, _shared.spread(columns.variance)
         spherical = self.log_scale.shape[-1] == 1
         cells = strength * (math.prod(self.mean.shape[-1:]) if spherical else 1)
         variance = variance.mean(keepdims=True) if spherical else variance
-        shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, x.dtype)
-        return NormalInverseGamma(mean, jnp.asarray(strength, x.dtype), shape, cells * variance / 2)
+        shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, mean.dtype)
+        return NormalInverseGamma(mean, jnp.asarray(strength, mean.dtype), shape, cells * variance / 2)
 
     @property
     def supports(self) -> tuple[Support, ...]:

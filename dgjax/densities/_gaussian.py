@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import FINITE, At, Support
+from dgjax._types import FINITE, At, ColumnMoments, Support
 from dgjax.densities import _shared
 from dgjax.priors import NormalInverseWishart, expect_prior
 from dgjax.scorers import Linear, Quadratic, Shifted
@@ -191,12 +191,12 @@ class Gaussian:
         log_det = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1))).sum()
         return -0.5 * (count * (pull**2).sum() + jnp.einsum("gdd->", scale)) - extra * log_det
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> NormalInverseWishart:
-        mean, variance = _shared.column_moments(x)
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseWishart:
+        mean, variance = columns.mean, _shared.spread(columns.variance)
         labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
         degrees = strength - self.num_features - 1 - labels
         return NormalInverseWishart(
-            mean, jnp.asarray(strength, x.dtype), strength * jnp.diag(variance), jnp.asarray(degrees, x.dtype)
+            mean, jnp.asarray(strength, mean.dtype), strength * jnp.diag(variance), jnp.asarray(degrees, mean.dtype)
         )
 
     @property

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._pytree import expect_part, noun
-from dgjax._types import At, Density, Support
+from dgjax._types import At, ColumnMoments, Density, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
@@ -83,7 +83,8 @@ class Mixture:
 
     @property
     def num_parameters(self) -> int:
-        return math.prod(self.label_shape) * (self.num_labels - 1) + self.density.num_parameters
+        """The weight of a component that is off is none."""
+        return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
     def _joint(self, x: Array) -> Array:
         """log p(x, z | label), (n, *labels, k)."""
@@ -183,9 +184,9 @@ class Mixture:
         density = self.density.log_prior(prior.density)
         return density if prior.weights is None else density + prior.weights.log_density(log_softmax(self.log_weights))
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> MixturePrior:
-        weights = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
-        return MixturePrior(weights, self.density.weak_prior(x, strength))
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> MixturePrior:
+        weights = Dirichlet.shared(strength, ~jnp.isneginf(self.log_weights), columns.mean.dtype)
+        return MixturePrior(weights, self.density.weak_prior(columns, strength))
 
     def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> "Mixture":
         """Components at k-means++ clusters of each label's rows."""

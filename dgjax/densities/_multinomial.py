@@ -1,6 +1,6 @@
 """Rows of counts with a given total."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import At, Support
+from dgjax._types import At, ColumnMoments, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._modes import mixture_mode
 from dgjax.densities._poisson import COUNT
@@ -55,7 +55,12 @@ class Multinomial:
 
     @property
     def num_parameters(self) -> int:
-        return self.logits.size // self.num_features * (self.num_features - 1)
+        return self.score_cost * num_free(self._possible)
+
+    @property
+    def _possible(self) -> Any:
+        """Which columns may have counts (d,); those that may not under any label have no parameter."""
+        return possible(self.logits, len(self.label_shape))
 
     def _log_p(self) -> Array:
         return jax.nn.log_softmax(self.logits, axis=-1)
@@ -126,8 +131,8 @@ class Multinomial:
         expect_prior(prior, Dirichlet, self)
         return jnp.zeros((), self.logits.dtype) if prior is None else prior.log_density(self._log_p())
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Dirichlet:
-        return Dirichlet(jnp.full(self.num_features, 1 + strength / self.num_features, x.dtype))
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Dirichlet:
+        return Dirichlet.shared(strength, self._possible, columns.mean.dtype)
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
-from dgjax._types import At, Support
+from dgjax._types import At, ColumnMoments, Support
 from dgjax.densities import _shared
 from dgjax.densities._modes import mixture_mode
 from dgjax.priors import Gamma, expect_prior
@@ -120,8 +120,8 @@ class Poisson:
         power = jnp.where(prior.shape == 1, 0, (prior.shape - 1) * self.log_rate)
         return (power - prior.rate * jnp.exp(self.log_rate)).sum()
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> Gamma:
-        mean, _ = _shared.column_moments(x)
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Gamma:
+        mean = columns.mean
         return Gamma(1 + strength * jnp.where(mean > 0, mean, 0.5), jnp.full_like(mean, strength))
 
     @property

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax._types import ColumnMoments
 
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
@@ -56,18 +57,36 @@ def no_cells(x: Array) -> Array:
 
 
 @kernels.compiled
-def column_moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of the observed cells of each column; a column without spread gets the mean variance, or 1."""
-    return moments(kernels.column_summary(x), len(x))
-
-
-@kernels.compiled
 def moments(summary: kernels.ColumnSummary, n: int | Array) -> tuple[Array, Array]:
-    """The same of n rows that have been looked at."""
+    """Mean and variance of each column of n rows; a column without spread gets the mean variance, or 1."""
+    columns = column_moments(summary, n)
+    return columns.mean, spread(columns.variance)
+
+
+def column_moments(summary: kernels.ColumnSummary, n: int | Array) -> ColumnMoments:
+    """Of n rows that have been looked at."""
     observed = (n - summary.missing).astype(summary.mean.dtype)
-    variance = ratio(summary.scatter, observed, 0)
+    return ColumnMoments(jnp.where(observed > 0, summary.mean, 0), ratio(summary.scatter, observed, 0))
+
+
+def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
+    """Of rows that count so many times: about a first mean, near which no digit of the second moments is lost."""
+    shares, one = weights / weights.max(), jnp.zeros(len(x), jnp.int32)
+
+    def sums(centre):
+        return [total[0] for total in kernels.labelled_moments(x, one, shares, centre[None])[1]]
+
+    observed, first, _ = sums(jnp.zeros_like(x[0]))
+    rough = ratio(first, observed, 0)
+    _, first, second = sums(rough)
+    shift = ratio(first, observed, 0)
+    return ColumnMoments(rough + shift, jnp.maximum(ratio(second, observed, 0) - shift**2, 0))
+
+
+def spread(variance: Array) -> Array:
+    """Variances of columns, where there is none the mean of all, or 1."""
     spare = jnp.where(variance.max() > 0, variance.mean(), 1)
-    return jnp.where(observed > 0, summary.mean, 0), jnp.where(variance > 0, variance, spare)
+    return jnp.where(variance > 0, variance, spare)
 
 
 def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:

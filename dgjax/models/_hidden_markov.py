@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
 from dgjax._pytree import expect_part, noun
-from dgjax._types import Density, Support
+from dgjax._types import ColumnMoments, Density, Support, num_free, possible
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
 from dgjax.priors import Dirichlet, HiddenMarkovPrior, expect_prior
 from dgjax.structures import Chain, Sequences
@@ -84,8 +84,8 @@ class HiddenMarkov:
     @property
     def num_parameters(self) -> int:
         """Structural zeros are none."""
-        free = jnp.isfinite(self.log_initial).sum() - 1 + jnp.isfinite(self.log_transition).sum() - self.num_labels
-        return int(free) + self.density.num_parameters
+        chain = (num_free(possible(own, 0)) for own in (self.log_initial, self.log_transition))
+        return sum(chain) + self.density.num_parameters
 
     @property
     def supports(self) -> tuple[Support, ...]:
@@ -167,9 +167,10 @@ class HiddenMarkov:
         parts = zip((prior.initial, prior.transition), self._logs(), strict=True)
         return self.density.log_prior(prior.density) + sum(own.log_density(p) for own, p in parts if own is not None)
 
-    def weak_prior(self, x: Float[Array, "n d"], strength: float | Float[Array, ""]) -> HiddenMarkovPrior:
-        shared = Dirichlet(jnp.full(self.num_labels, 1 + strength / self.num_labels, x.dtype))
-        return HiddenMarkovPrior(shared, shared, self.density.weak_prior(x, strength))
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> HiddenMarkovPrior:
+        logs, dtype = (self.log_initial, self.log_transition), columns.mean.dtype
+        chain = [Dirichlet.shared(strength, ~jnp.isneginf(own), dtype) for own in logs]
+        return HiddenMarkovPrior(*chain, self.density.weak_prior(columns, strength))
 
     def started_at(self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"]) -> "HiddenMarkov":
         """The same chain, the density started from the counts of the states."""

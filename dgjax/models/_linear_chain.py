@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax._pytree import expect_part, noun
-from dgjax._types import Scorer, Support
+from dgjax._types import Scorer, Support, possible
 from dgjax.models._logistic import without_missing
 from dgjax.structures import Chain, Sequences
 
@@ -62,7 +62,7 @@ class LinearChainCRF:
     @property
     def num_parameters(self) -> int:
         """Free ones: a function of x added to all states changes nothing, nor a constant to all starts or moves."""
-        moves = int(jnp.isfinite(self.initial).sum() + jnp.isfinite(self.transition).sum())
+        moves = sum(possible(own, 0).sum() for own in (self.initial, self.transition))
         return moves - 2 + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
 
     def potentials(self, x: Sequences) -> Chain:

@@ -197,7 +197,7 @@ class Emission:
             )
         return jnp.zeros((), self._dtype)
 
-    def weak_prior(self, x: Array, strength: Any) -> None:
+    def weak_prior(self, columns: Any, strength: Any) -> None:
         """A flat one: there is no conjugate prior."""
         return
 
