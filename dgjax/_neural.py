@@ -45,7 +45,7 @@ class Neural:
         return max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self))
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         trunk = 0 if self.frozen else sum(leaf.size for leaf in jax.tree.leaves(self.trunk))
         return trunk + self.head.num_parameters
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
@@ -14,7 +13,7 @@ from dgjax.densities._shared import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
 
 
-def weak_prior(model: Any, x: Array, weights: Array, strength: ArrayLike) -> Any:
+def weak_prior(model: Any, x: Array, weights: Array, strength: float) -> Any:
     """The model's own, worth `strength` rows of weight 1: a row of weight w counts as w rows, one of 0 as none."""
     amounts = np.asarray(weights) if is_concrete(weights) else None
     if amounts is not None and (amounts == 1).all():

@@ -73,9 +73,9 @@ def naive_bayes(
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     in_place = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
-    table = _table.labelled(x, y, num_classes, in_place)
+    table = _table.labelled(x, y, num_classes, in_place, weights)
     named = _named(kinds, table.rows.shape[1], "kinds")
-    return _table.solved(_uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, weights, prior)
+    return _table.solved(_uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, prior)
 
 
 def discriminant_analysis(
@@ -96,9 +96,9 @@ def discriminant_analysis(
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
     in_place = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
-    table = _table.labelled(x, y, num_classes, in_place)
+    table = _table.labelled(x, y, num_classes, in_place, weights)
     model = _uniform(_gaussian(table.looked, len(table.rows), (table.num_classes,), covariance))
-    return _table.solved(model, table, weights, prior)
+    return _table.solved(model, table, prior)
 
 
 def mixture_discriminant_analysis(
@@ -116,7 +116,7 @@ def mixture_discriminant_analysis(
     Raises ValueError for bad cells or labels, or a single class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
-    rows, looked, labels, k, _ = _table.labelled(x, y, num_classes)
+    rows, looked, labels, k, *_ = _table.labelled(x, y, num_classes)
     loose, *own = _checks.label_counts(np.asarray(labels), k)
     smallest = int(min(own) + loose)
     if _checks.as_count(num_components, "num_components") > smallest:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _checks, _fit
 from dgjax._types import FINITE
+from dgjax.densities._shared import weighted_moments
 
 
 class Table(NamedTuple):
@@ -25,6 +26,7 @@ class Table(NamedTuple):
     labels: Array
     num_classes: int
     seen: kernels.LabelledSummary | None
+    weights: Array | None = None
 
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
@@ -33,8 +35,13 @@ def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked)
 
 
-def labelled(x: ArrayLike, y: ArrayLike, num_classes: int | None, in_place: bool = False) -> Table:
-    """Rows and labels of at least two classes; those that NumPy holds are read `in_place`, if they may be."""
+def labelled(
+    x: ArrayLike, y: ArrayLike, num_classes: int | None, in_place: bool = False, weights: ArrayLike | None = None
+) -> Table:
+    """Rows and labels of at least two classes; those that NumPy holds are read `in_place`, if they may be.
+
+    With `weights`, what is there counts as often: a row of weight 0 is none.
+    """
     own = _checks.readable_rows(x) if in_place else None
     if own is not None:
         labels, k = _labels(y, own, num_classes)
@@ -42,14 +49,30 @@ def labelled(x: ArrayLike, y: ArrayLike, num_classes: int | None, in_place: bool
         if seen is not None:
             return Table(*_checked(own, seen.columns), labels, k, seen)
     array, looked = rows(x)
-    return Table(array, looked, *_labels(y, array, num_classes), None)
+    if weights is None:
+        return Table(array, looked, *_labels(y, array, num_classes), None)
+    amounts = _checks.as_weights(weights, array)
+    given = _checks.as_array(y, "y", "whole-number labels, -1 where unknown")
+    some = np.flatnonzero(amounts)
+    if 0 < len(some) < len(array) == len(given):
+        array, given, amounts = array[some], given[some], amounts[some]
+        looked = _checks.column_summary(array)
+    return Table(array, _weighted(looked, array, amounts), *_labels(given, array, num_classes), None, amounts)
 
 
-def solved(model: Any, table: Table, weights: ArrayLike | None, prior: Any) -> Any:
+@kernels.compiled
+def _weighted(looked, rows, weights):
+    """With the moments of rows that count so many times."""
+    mean, variance = weighted_moments(rows, weights)
+    observed = (len(rows) - looked.missing).astype(variance.dtype)
+    return looked._replace(mean=mean, scatter=variance * observed)
+
+
+def solved(model: Any, table: Table, prior: Any) -> Any:
     """A model fitted to all of it."""
     if table.seen is not None:
         return _fit.solved_by_label(model, table.rows, table.seen, prior)
-    return _fit.solved(model, table.rows, table.labels, weights, prior, table.looked)
+    return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked)
 
 
 def _checked(array, looked):

@@ -29,9 +29,10 @@ def possible(logs: Array, label_ndim: int) -> Any:
     return ~xp.isneginf(logs).all(axis=tuple(range(label_ndim)))
 
 
-def num_free(possible: Any) -> Any:
+def num_free(possible: Any) -> int | Array:
     """Free parameters of distributions over what is `possible` (..., c): one less than there are categories."""
-    return (possible.sum(-1) - 1).clip(0).sum()
+    free = (possible.sum(-1) - 1).clip(0).sum()
+    return int(free) if is_concrete(free) else free
 
 
 class ColumnMoments(NamedTuple):
@@ -102,7 +103,7 @@ class Scorer(Protocol):
         ...
 
     @property
-    def num_parameters(self) -> int: ...
+    def num_parameters(self) -> int | Array: ...
 
     @property
     def supports(self) -> tuple[Support, ...]:
@@ -129,7 +130,7 @@ class Density(Protocol):
         ...
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """Free parameters, all labels together."""
         ...
 
@@ -215,7 +216,7 @@ class Model(Protocol):
     @property
     def score_cost(self) -> int: ...
     @property
-    def num_parameters(self) -> int: ...
+    def num_parameters(self) -> int | Array: ...
     @property
     def num_labels(self) -> int: ...
 

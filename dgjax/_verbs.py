@@ -163,14 +163,13 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
     return Marginalized(model, mixture, _checks.as_count(num_samples, "num_samples"), _checks.as_count(seed, "seed", 0))
 
 
-def num_parameters(model: Any) -> int:
+def num_parameters(model: Any) -> int | Array:
     """Free parameters: what `bic` and `aic` count.
 
     What is impossible by structure is none: a category of probability 0 under every label of a column, a move or a
     component at minus infinity.
     """
-    count = _checks.as_model(model).num_parameters
-    return int(count) if _checks.is_concrete(count) else count
+    return _checks.as_model(model).num_parameters
 
 
 def require_generative(model: Any) -> Any:

@@ -212,7 +212,7 @@ class Table:
         return math.prod(self.weight.shape[-2:]) + math.prod(self.label_shape)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """A constant added to a column's weights is the bias's, and what is impossible for all labels is padding."""
         return math.prod(self.label_shape) * num_free(possible(self.weight, len(self.label_shape)))
 
@@ -261,7 +261,7 @@ class Indicators:
         return math.prod(self.label_shape)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.weight.size
 
     def scores(self, x: Float[Array, "n m"]) -> Float[Array, "n *labels"]:
@@ -297,7 +297,7 @@ class Shifted:
         return self.scorer.row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.scorer.num_parameters
 
     @property
@@ -340,7 +340,7 @@ class ColumnScorers:
         return sum(scorer.row_cost for scorer in self.scorers)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return sum(scorer.num_parameters for scorer in self.scorers)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
@@ -375,7 +375,7 @@ class LatentScorer:
         return self.scorer.row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.bias.size + self.scorer.num_parameters
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:

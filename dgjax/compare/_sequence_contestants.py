@@ -238,7 +238,7 @@ def _wrapped(model: Any, training: Training, plan: Plan, seconds: float, reach: 
     return Fitted(
         log_proba=lambda x: proba(x, filled=not model.generative),
         filled=lambda x: proba(x, filled=True),
-        parameters=dg.num_parameters(model),
+        parameters=int(dg.num_parameters(model)),
         seconds=seconds,
         log_prob=log_prob,
         model=model,

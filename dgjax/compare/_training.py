@@ -101,7 +101,7 @@ def wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: flo
     return Fitted(
         log_proba=exact if model.generative else filled,
         filled=filled,
-        parameters=dg.num_parameters(model),
+        parameters=int(dg.num_parameters(model)),
         seconds=seconds,
         log_prob=prediction(dg.log_prob, model, encoder, view, plan),
         model=model,

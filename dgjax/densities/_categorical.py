@@ -57,7 +57,7 @@ class Categorical:
         return self.logits.size // (self.num_features * self.num_categories)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.score_cost * num_free(self._possible)
 
     @property

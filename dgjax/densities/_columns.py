@@ -76,7 +76,7 @@ class Columns:
     score_cost = row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return sum(block.num_parameters for block in self.blocks)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:

@@ -36,7 +36,7 @@ class Margin:
     score_cost = row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.density.num_parameters
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:

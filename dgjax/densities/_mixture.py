@@ -82,7 +82,7 @@ class Mixture:
         return self.density.score_cost + math.prod(self.log_weights.shape)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """The weight of a component that is off is none."""
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 

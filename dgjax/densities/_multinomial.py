@@ -54,7 +54,7 @@ class Multinomial:
         return self.logits.size // self.num_features
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.score_cost * num_free(self._possible)
 
     @property

@@ -82,7 +82,7 @@ class HiddenMarkov:
         return self.density.score_cost + steps_cost(self.num_labels)
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """Structural zeros are none."""
         chain = (num_free(possible(own, 0)) for own in (self.log_initial, self.log_transition))
         return sum(chain) + self.density.num_parameters
@@ -168,9 +168,11 @@ class HiddenMarkov:
         return self.density.log_prior(prior.density) + sum(own.log_density(p) for own, p in parts if own is not None)
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> HiddenMarkovPrior:
-        logs, dtype = (self.log_initial, self.log_transition), columns.mean.dtype
-        chain = [Dirichlet.shared(strength, ~jnp.isneginf(own), dtype) for own in logs]
-        return HiddenMarkovPrior(*chain, self.density.weak_prior(columns, strength))
+        initial, transition = (
+            Dirichlet.shared(strength, ~jnp.isneginf(own), columns.mean.dtype)
+            for own in (self.log_initial, self.log_transition)
+        )
+        return HiddenMarkovPrior(initial, transition, self.density.weak_prior(columns, strength))
 
     def started_at(self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"]) -> "HiddenMarkov":
         """The same chain, the density started from the counts of the states."""

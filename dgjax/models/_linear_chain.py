@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax._pytree import expect_part, noun
-from dgjax._types import Scorer, Support, possible
+from dgjax._types import Scorer, Support, num_free, possible
 from dgjax.models._logistic import without_missing
 from dgjax.structures import Chain, Sequences
 
@@ -60,10 +60,10 @@ class LinearChainCRF:
     score_cost = row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """Free ones: a function of x added to all states changes nothing, nor a constant to all starts or moves."""
-        moves = sum(possible(own, 0).sum() for own in (self.initial, self.transition))
-        return moves - 2 + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
+        moves = sum(num_free(possible(own.reshape(-1), 0)) for own in (self.initial, self.transition))
+        return moves + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
 
     def potentials(self, x: Sequences) -> Chain:
         return Chain(self.initial, self.transition, x.in_steps(self.scorer.scores(x.in_rows())), x.lengths)

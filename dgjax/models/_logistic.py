@@ -60,7 +60,7 @@ class Logistic:
     score_cost = row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         """Free ones: adding the same function of x to every score changes nothing."""
         rows = len(self.bias)
         return (rows + self.scorer.num_parameters) // rows * (self.num_labels - 1)

@@ -47,7 +47,7 @@ class Marginalized:
     score_cost = row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return self.classifier.num_parameters + self.density.num_parameters
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
