@@ -243,7 +243,7 @@ def _sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[A
     def renewed(carry):
         step, vector, *_ = carry
         grad, hessian = sample.derivatives(vector, unravel)
-        whitener = _whitener(-scale * hessian)
+        whitener = _whitener(-scale * hessian, sample.x, n // size)
         direction = whitener @ (whitener.T @ (scale * grad))
         decrement = scale * jnp.vdot(grad, direction)
         moved, _ = _backtrack(loss, vector, loss(vector), direction, decrement)
@@ -306,7 +306,7 @@ def _advance_newton(model: Any, whitener: None, problem: Problem, tol: Array, st
 
     def body(state):
         grad, hessian = problem.derivatives(state.vector, unravel)
-        direction = _newton_direction(-scale * grad, -scale * hessian)
+        direction = _newton_direction(-scale * grad, -scale * hessian, problem.x)
         decrement = scale * jnp.vdot(grad, direction)
         vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
         return _stepped(state, vector, None, value, decrement, problem, tol)
@@ -314,16 +314,20 @@ def _advance_newton(model: Any, whitener: None, problem: Problem, tol: Array, st
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-def _whitener(hessian):
-    """F with F F^T = H^-1; of no curvature, or none that can be told from rounding, the identity."""
-    F = kernels.whitener(_ridged(hessian))
+def _whitener(hessian, x, share=1):
+    """F with F F^T = H^-1; of no curvature, or none that can be told from rounding, the identity.
+
+    Of many rows, those of `x` so many times, passes come next: LAPACK's threads would be in their way.
+    """
+    beside = kernels.many_cells(share * sum(leaf.size for leaf in jax.tree.leaves(x)))
+    F = (kernels.whitener if beside else kernels.whitener.reference)(_ridged(hessian))
     curved = jnp.isfinite(F).all() & (jnp.trace(hessian) > 0)
     return jnp.where(curved, F, jnp.eye(len(F), dtype=F.dtype))
 
 
-def _newton_direction(grad, hessian):
+def _newton_direction(grad, hessian, x):
     """-H^-1 g."""
-    F = _whitener(hessian)
+    F = _whitener(hessian, x)
     return -F @ (F.T @ grad)
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from zoo import QUICK, VARIATIONS
 
+import dgjax_kernels as kernels
+
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
     "laws", max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -50,6 +52,23 @@ def dtype(request):
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):
+        yield
+
+
+ALL_OF_THEM = 1 << 40  # times that work is said to be done, which is worth any compilation
+
+
+@pytest.fixture
+def kernels_for_any_size():
+    """The CPU's own kernels, however few the rows; and not those of programs that were compiled without."""
+    with kernels.repeats(ALL_OF_THEM):
+        yield
+
+
+@pytest.fixture(params=["reference", pytest.param("kernel", marks=pytest.mark.slow)])
+def form(request):
+    """A test's few rows by the references, as their users have them, and by the kernels that many rows have."""
+    with kernels.repeats(1 if request.param == "reference" else ALL_OF_THEM):
         yield
 
 

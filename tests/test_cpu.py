@@ -12,10 +12,10 @@ import pytest
 import dgjax as dg
 import dgjax_kernels as kernels
 from dgjax_kernels import cpu
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import compiling, ffi, worth
 
 # One worker for all, for they share their compiled functions.
-pytestmark = pytest.mark.xdist_group("cpu")
+pytestmark = [pytest.mark.xdist_group("cpu"), pytest.mark.usefixtures("kernels_for_any_size")]
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 OPS = {
     family: [getattr(kernels, family + part) for part in ("", "_statistics", "_expectation")]
@@ -227,8 +227,8 @@ def test_vmap_is_a_loop(x64):
 
 @pytest.mark.parametrize("family", ["gaussian", "diagonal"])
 def test_derivatives_are_the_references(family, x64):
-    op, n = OPS[family][0], {"gaussian": 40, "diagonal": cpu.MANY_CELLS // 3 + 1}[family]
-    x, _, _, _, *parameters = problem(family, (3, 1), 0.2, "float64", n=n, d=3)
+    op = OPS[family][0]
+    x, _, _, _, *parameters = problem(family, (3, 1), 0.2, "float64", n=40, d=3)
     grad = jax.grad(lambda *p: op(x, *p).sum(), argnums=(0, 1))(*parameters)
     expected = jax.grad(lambda *p: op.reference(x, *p).sum(), argnums=(0, 1))(*parameters)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), grad, expected)
@@ -263,8 +263,7 @@ def test_the_gradient_of_gaussians_is_one_to_map_and_to_differentiate(x64):
 
 @pytest.mark.parametrize(("precision", "handled"), [("float16", False), ("float32", True)])
 def test_what_no_handler_was_written_for_goes_to_the_reference(precision, handled):
-    mean = jnp.zeros((2, 3), precision)
-    x = jax.ShapeDtypeStruct((cpu.MANY_CELLS, 3), precision)
+    x, mean = jax.ShapeDtypeStruct((8, 3), precision), jnp.zeros((2, 3), precision)
     text = jax.jit(lambda x: kernels.diagonal(x, mean, mean)).lower(x).as_text()
     assert ("dgjax_diagonal" in text) == handled
     none = jnp.zeros((0, 3))
@@ -272,13 +271,48 @@ def test_what_no_handler_was_written_for_goes_to_the_reference(precision, handle
     assert kernels.gaussian(none, jnp.zeros((2, 1, 3)), jnp.stack([jnp.eye(3)] * 2)).shape == (0, 2, 1)
 
 
+def lowered(op, n, repeats=1, complete=None, d=3):
+    """The text of a program that scores n rows under two labels."""
+    x, mean = jax.ShapeDtypeStruct((n, d), "float32"), jnp.zeros((2, d))
+    arguments = (mean[:, None], jnp.stack([jnp.eye(d)] * 2)) if op is kernels.gaussian else (mean, mean)
+    with kernels.repeats(repeats), kernels.complete_rows(complete):
+        return jax.jit(lambda x: op(x, *arguments)).lower(x).as_text()
+
+
 def test_what_runs_often_has_its_handler_for_fewer_cells():
-    x, mean = jax.ShapeDtypeStruct((cpu.CELLS_OF_MANY_CALLS, 3), "float32"), jnp.zeros((2, 3))
-    scores = jax.jit(lambda x: kernels.diagonal(x, mean, mean))
-    assert "dgjax_diagonal" not in scores.lower(x).as_text()
-    with kernels.many_calls(True):
-        assert "dgjax_diagonal" in scores.lower(x).as_text()
+    few = worth.MANY_CELLS // kernels.OF_SAMPLERS
+    assert "dgjax_diagonal" not in lowered(kernels.diagonal, few // 3)
+    assert "dgjax_diagonal" in lowered(kernels.diagonal, few // 3 + 1, kernels.OF_SAMPLERS)
+    x = jax.ShapeDtypeStruct((few, 3), "float32")
+    with kernels.repeats(kernels.OF_SAMPLERS):
         assert "dgjax" not in jax.jit(kernels.column_summary).lower(x).as_text()
+
+
+@pytest.mark.parametrize(("n", "d", "complete", "handled"), [
+    (200, 16, None, False), (200, 64, True, False), (10_000, 3, True, False), (11_000, 3, True, True),
+    (1_000, 16, False, False), (2_000, 16, False, True), (20_000, 3, False, True),
+])  # fmt: skip
+def test_full_covariances_have_their_handler_where_the_reference_takes_long(n, d, complete, handled):
+    assert ("dgjax_gaussian" in lowered(kernels.gaussian, n, complete=complete, d=d)) == handled
+
+
+def test_blocks_of_many_rows_have_the_handler_that_one_of_them_would_not():
+    x = jax.ShapeDtypeStruct((20_000, 3), "float32")
+    with kernels.repeats(1):
+        blocks = jax.jit(lambda x: kernels.map_rows(lambda x: kernels.diagonal(x, x[:2], x[:2]), x, row_cost=1 << 12))
+        assert "dgjax_diagonal" not in blocks.lower(x).as_text()
+        assert "dgjax_diagonal" in blocks.lower(jax.ShapeDtypeStruct((60_000, 3), "float32")).as_text()
+
+
+def test_what_compiles_for_long_is_told_once_and_what_is_read_from_disk_is_not(caplog):
+    clock = compiling.Clock("gaussian", on_disk=True)
+    clock.tell()
+    assert not caplog.records
+    clock.on_start(None)
+    clock.tell()
+    assert caplog.messages == [
+        "dgjax: compiling the CPU kernel for rows of full covariances, once on this machine (about 40 s) ..."
+    ]
 
 
 def test_the_words_of_a_call_are_those_of_the_header():

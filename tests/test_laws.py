@@ -11,6 +11,7 @@ from zoo import CLASSIFIERS, QUICK, ZOO, D, K, N, every, labels, masks, num_labe
 
 import dgjax as dg
 
+pytestmark = pytest.mark.usefixtures("form")
 every_model = every(ZOO)
 every_classifier = every(CLASSIFIERS)
 

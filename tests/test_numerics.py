@@ -10,7 +10,7 @@ import pytest
 import dgjax as dg
 
 # One worker for all, for they share their compiled functions.
-pytestmark = pytest.mark.xdist_group("numerics")
+pytestmark = [pytest.mark.xdist_group("numerics"), pytest.mark.usefixtures("form")]
 N, D = 400, 5
 OFFSETS = [0.0, 1e2, 1e3, 1e4]
 SCALES = [1e-3, 1.0, 1e3]

@@ -83,7 +83,8 @@ class OfModel(Distribution):
             value = arrangement.rows(jnp.asarray(value), (rank,))
             known = arrangement.rows(self.known, self._known_ranks)
         # Where parameters are traced, a sampler or an optimizer is to run it again and again.
-        with kernels.many_calls(not _checks.is_concrete(self.model)):
+        traced = not _checks.is_concrete(self.model)
+        with kernels.repeats(kernels.OF_SAMPLERS if traced else 1):
             return arrangement.over(fn, model, value, known, *keys)
 
     def _validate_sample(self, value: Any) -> Any:

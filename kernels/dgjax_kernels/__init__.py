@@ -17,19 +17,22 @@ from dgjax_kernels import (
 )
 from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
+    OF_SAMPLERS as OF_SAMPLERS,
     complete_rows as complete_rows,
     known_labels as known_labels,
-    many_calls as many_calls,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
+    repeats as repeats,
     sum_rows as sum_rows,
 )
+from dgjax_kernels.cpu import worth as _worth
 from dgjax_kernels.cpu.in_place import (
     can_read_rows as can_read_rows,
     copied_columns as copied_columns,
     linear_labels as linear_labels,
     looked_by_label as looked_by_label,
 )
+from dgjax_kernels.cpu.worth import many_cells as many_cells
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
 from dgjax_kernels.in_place import (
     ALIGNMENT as ALIGNMENT,
@@ -50,44 +53,44 @@ from dgjax_kernels.rows import (
 
 # fmt: off
 #                        definition                      cpu   cuda   tpu
-column_summary         = Op(_rows.column_summary, _cpu.large, cpu=_cpu.column_summary)
+column_summary         = Op(_rows.column_summary, _worth.large, cpu=_cpu.column_summary)
 log_linear             = Op(_rows.log_linear)
 weighted_sums          = Op(_rows.weighted_sums)
-diagonal               = Op(_rows.diagonal, _cpu.worthwhile, cpu=_cpu.diagonal_scores)
-diagonal_statistics    = Op(_rows.diagonal_statistics, _cpu.worthwhile, cpu=_cpu.diagonal_statistics)
-labelled_moments       = Op(_rows.labelled_moments, _cpu.worthwhile, cpu=_cpu.labelled_moments)
-diagonal_expectation   = Op(_rows.diagonal_expectation, _cpu.worthwhile, cpu=_cpu.diagonal_expectation)
+diagonal               = Op(_rows.diagonal, _worth.worthwhile, cpu=_cpu.diagonal_scores)
+diagonal_statistics    = Op(_rows.diagonal_statistics, _worth.worthwhile, cpu=_cpu.diagonal_statistics)
+labelled_moments       = Op(_rows.labelled_moments, _worth.worthwhile, cpu=_cpu.labelled_moments)
+diagonal_expectation   = Op(_rows.diagonal_expectation, _worth.worthwhile, cpu=_cpu.diagonal_expectation)
 indicator_scores       = Op(_rows.indicator_scores)
-table                  = Op(_rows.table, _cpu.worthwhile, cpu=_cpu.table)
-table_statistics       = Op(_rows.table_statistics, _cpu.worthwhile, cpu=_cpu.table_statistics)
-table_expectation      = Op(_rows.table_expectation, _cpu.worthwhile, cpu=_cpu.table_expectation)
-poisson                = Op(_rows.poisson, _cpu.worthwhile, cpu=_cpu.poisson)
-poisson_statistics     = Op(_rows.poisson_statistics, _cpu.worthwhile, cpu=_cpu.poisson_statistics)
-poisson_expectation    = Op(_rows.poisson_expectation, _cpu.worthwhile, cpu=_cpu.poisson_expectation)
-multinomial            = Op(_rows.multinomial, _cpu.worthwhile, cpu=_cpu.multinomial)
-multinomial_statistics = Op(_rows.multinomial_statistics, _cpu.worthwhile, cpu=_cpu.multinomial_statistics)
-multinomial_expectation = Op(_rows.multinomial_expectation, _cpu.worthwhile, cpu=_cpu.multinomial_expectation)
+table                  = Op(_rows.table, _worth.worthwhile, cpu=_cpu.table)
+table_statistics       = Op(_rows.table_statistics, _worth.worthwhile, cpu=_cpu.table_statistics)
+table_expectation      = Op(_rows.table_expectation, _worth.worthwhile, cpu=_cpu.table_expectation)
+poisson                = Op(_rows.poisson, _worth.worthwhile, cpu=_cpu.poisson)
+poisson_statistics     = Op(_rows.poisson_statistics, _worth.worthwhile, cpu=_cpu.poisson_statistics)
+poisson_expectation    = Op(_rows.poisson_expectation, _worth.worthwhile, cpu=_cpu.poisson_expectation)
+multinomial            = Op(_rows.multinomial, _worth.worthwhile, cpu=_cpu.multinomial)
+multinomial_statistics = Op(_rows.multinomial_statistics, _worth.worthwhile, cpu=_cpu.multinomial_statistics)
+multinomial_expectation = Op(_rows.multinomial_expectation, _worth.worthwhile, cpu=_cpu.multinomial_expectation)
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
-gaussian_conditional   = Op(_gaussian.conditional, _cpu.supported, cpu=_cpu.gaussian_conditional)
-gaussian_statistics    = Op(_gaussian.statistics, _cpu.supported, cpu=_cpu.gaussian_statistics)
-gaussian               = Op(_gaussian.scores, _cpu.supported, _gaussian.backward(gaussian_statistics),
+gaussian_conditional   = Op(_gaussian.conditional, _worth.worthwhile_for_conditional, cpu=_cpu.gaussian_conditional)
+gaussian_statistics    = Op(_gaussian.statistics, _worth.worthwhile_for_full, cpu=_cpu.gaussian_statistics)
+gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full, _gaussian.backward(gaussian_statistics),
                             cpu=_cpu.gaussian_scores)
-gaussian_expectation   = Op(_gaussian.expectation, _cpu.supported, cpu=_cpu.gaussian_expectation)
-logistic_gradient      = Op(_logistic.gradient, _cpu.worthwhile, cpu=_cpu.logistic_gradient)
-logistic_gradient_in_place = Op(_logistic.gradient_in_place, _cpu.supported_in_place,
+gaussian_expectation   = Op(_gaussian.expectation, _worth.worthwhile_for_full, cpu=_cpu.gaussian_expectation)
+logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.logistic_gradient)
+logistic_gradient_in_place = Op(_logistic.gradient_in_place, _worth.supported_in_place,
                             cpu=_cpu.logistic_gradient_in_place)
-logistic_curvature     = Op(_logistic.curvature, _cpu.worthwhile, cpu=_cpu.logistic_curvature)
-chain_expectation      = Op(_chain.expectation, _cpu.many_steps, cpu=_cpu.chain_expectation,
+logistic_curvature     = Op(_logistic.curvature, _worth.worthwhile, cpu=_cpu.logistic_curvature)
+chain_expectation      = Op(_chain.expectation, _worth.many_steps, cpu=_cpu.chain_expectation,
                             cuda=When(_gpu.chains, _gpu.chain_expectation),
                             tpu=When(_parallel.long, _parallel.expectation))
-chain_log_partition    = Op(_chain.log_partition, _cpu.many_steps, cpu=_cpu.chain_partition,
+chain_log_partition    = Op(_chain.log_partition, _worth.many_steps, cpu=_cpu.chain_partition,
                             cuda=When(_gpu.chains, _gpu.chain_partition),
                             tpu=When(_parallel.long, _parallel.log_partition))
 chain_log_marginals    = Op(_chain.log_marginals, _parallel.long,
                             cuda=_parallel.log_marginals, tpu=_parallel.log_marginals)
-chain_mode             = Op(_chain.mode, _cpu.many_steps_of_few_states, cpu=_cpu.chain_mode)
+chain_mode             = Op(_chain.mode, _worth.many_steps_of_few_states, cpu=_cpu.chain_mode)
 chain_sample           = Op(_chain.sample)
 chain_entropy          = Op(_chain.entropy)
 chain_partition        = _chain.with_posterior(chain_log_partition, chain_expectation)
@@ -103,5 +106,5 @@ solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)
 triangularized         = Op(_triangular.triangularized)
-whitener               = Op(_triangular.whitener, _cpu.supported, cpu=_cpu.whitener)
+whitener               = Op(_triangular.whitener, _worth.spinning, cpu=_cpu.whitener)
 # fmt: on

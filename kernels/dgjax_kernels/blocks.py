@@ -1,5 +1,6 @@
 """Loops over blocks of rows, so that memory stays flat however many rows there are."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,9 +23,13 @@ False where some row has one, None where nothing is known."""
 known_labels = jax.make_user_context(None)
 """`with known_labels(True):` what is traced sees no row of unknown label, so that the others need no score."""
 
-many_calls = jax.make_user_context(None)
-"""`with many_calls(True):` what is traced will run thousands of times, as a sampler does, so that the seconds that some
-kernels take to compile pay for fewer cells."""
+repeats = jax.make_user_context(1)
+"""`with repeats(16):` what is traced runs so many times for each time that it is called for, as in a loop over blocks.
+
+The more there is to do, the more kernels are worth the seconds that they take to compile. A sampler runs a program some
+10,000 times, but where there is less than a sixteenth of what is worth it at once, no kernel is faster than its
+reference: `OF_SAMPLERS`."""
+OF_SAMPLERS = 16
 
 
 def block_size(row_cost: int) -> int:
@@ -38,7 +43,7 @@ def map_rows(fn: Callable[..., T], *arrays: Any, row_cost: int) -> T:
     if n <= size or n * row_cost <= BUDGET:
         return fn(*arrays)
     blocks = _split(arrays, size, [0] * len(arrays))
-    with _of_blocks():
+    with _of_blocks(n, size):
         joined = jax.lax.map(lambda block: fn(*block), blocks)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
 
@@ -60,14 +65,16 @@ def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], 
     swap = jax.tree.transpose(
         jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero)
     )
-    with _of_blocks():
+    with _of_blocks(n, size):
         (total, error), _ = jax.lax.scan(step, swap, blocks)
     return jax.tree.map(jnp.add, total, error)
 
 
-def _of_blocks():
+@contextlib.contextmanager
+def _of_blocks(n, size):
     """Where some row has missing cells, a block need not."""
-    return complete_rows(complete_rows.value or None)
+    with complete_rows(complete_rows.value or None), repeats(repeats.value * -(-n // size)):
+        yield
 
 
 def _split(arrays, size, fill):

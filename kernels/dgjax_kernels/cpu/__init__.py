@@ -6,16 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
-from dgjax_kernels.blocks import BUDGET, many_calls, pairwise_sum
+from dgjax_kernels.blocks import BUDGET, pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
 PIECES_FOR_EACH_CORE = 4
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
-MANY_CELLS, CELLS_OF_MANY_CALLS = 1 << 17, 1 << 13
 
 
 def num_pieces(n: int, row_cost: int) -> int:
@@ -28,49 +26,6 @@ def num_pieces(n: int, row_cost: int) -> int:
     smallest = min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost))
     pieces = max(1, min(n // smallest, PIECES_FOR_EACH_CORE * cores))
     return pieces if pieces < cores else pieces // cores * cores
-
-
-def supported(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is a handler for these rows."""
-    return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
-
-
-def supported_in_place(first: Array, cells: Array, *_: Array) -> bool:
-    """The same of rows in place."""
-    return supported(cells)
-
-
-def large(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is, and there are very many cells."""
-    return supported(x) and x.size >= MANY_CELLS
-
-
-def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
-
-    With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
-    rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0, 10,000 of 8 and 8 0.4 and 1.9. For
-    full covariances, with missing cells 6 to 40 times as fast, a handler pays for any number. What runs thousands of
-    times (`many_calls`) pays it back with fewer cells.
-    """
-    return large(x) or (bool(many_calls.value) and supported(x) and x.size >= CELLS_OF_MANY_CALLS)
-
-
-def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores.
-
-    Sequences, steps and states (64, 1000, 8): 1.7 ms, and 30 by the reference; (1, 50000, 5): 3 and 50.
-    """
-    del initial, lengths
-    return transition.ndim == 2 and worthwhile(scores)
-
-
-def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """The same, of states that a byte can number; 7 s of compiling.
-
-    (64, 1000, 8): 0.46 ms, and 1.7 by the reference; (1, 50000, 5): 0.33 and 3.9.
-    """
-    return many_steps(initial, transition, scores, lengths) and scores.shape[2] <= 1 << 8
 
 
 def _called(module: Any, results: Any, *arguments: Array) -> Any:

@@ -26,6 +26,8 @@ from numba.core.types import CPointer, intp
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.numpy_support import carray
 
+from dgjax_kernels.cpu import compiling
+
 F = TypeVar("F", bound=Callable)
 
 
@@ -308,18 +310,20 @@ def from_python(function: F) -> F:
     decorate: Any = njit
     options = {"error_model": "numpy", "nogil": True}
     try:
-        return decorate(cache=True, **options)(function)
+        return compiling.of_python.add(decorate(cache=True, **options)(function), on_disk=True)
     except RuntimeError:  # no folder to write to
-        return decorate(**options)(function)
+        return compiling.of_python.add(decorate(**options)(function), on_disk=False)
 
 
 @functools.cache
 def _target(name, build, dtype):
     function = build(dtype.type, SOURCES)
     try:
-        handler = cfunc(HANDLER, cache=True)(function)
+        with compiling.told(name, on_disk=True):
+            handler = cfunc(HANDLER, cache=True)(function)
     except RuntimeError:  # no folder to write to
-        handler = cfunc(HANDLER)(function)
+        with compiling.told(name, on_disk=False):
+            handler = cfunc(HANDLER)(function)
     _alive.append(handler)
     full_name = f"dgjax_{name}_{dtype}"
     jax.ffi.register_ffi_target(full_name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")

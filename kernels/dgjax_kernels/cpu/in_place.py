@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dgjax_kernels.cpu import large, num_pieces
+from dgjax_kernels.cpu import num_pieces
+from dgjax_kernels.cpu.worth import large
 from dgjax_kernels.rows import ColumnSummary, LabelledSummary
 
 

@@ -1,0 +1,94 @@
+"""Which work a handler is compiled for, decided here and nowhere else.
+
+Numba compiles a handler once on each machine, in 1 s (`whitener`) to 40 s (`gaussian`), on one core. So it has to be
+for work that takes the reference long, or for work that is done again and again (`repeats`). Arguments are looked at
+for their shapes only, when a program is traced.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dgjax_kernels.blocks import complete_rows, repeats
+
+MANY_CELLS = 1 << 17
+MANY_CELLS_OF_FULL, WORK_OF_FULL, TIMES_WITH_MISSING = 1 << 15, 1 << 26, 1 << 6
+SPINNING = 32
+
+
+def supported(x: Array | np.ndarray, *_: Array) -> bool:
+    """Whether there is a handler for these rows."""
+    return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
+
+
+def supported_in_place(first: Array, cells: Array, *_: Array) -> bool:
+    """The same of rows in place, which are many."""
+    return supported(cells)
+
+
+def large(x: Array | np.ndarray, *_: Array) -> bool:
+    """Whether there is, and there are very many cells."""
+    return supported(x) and x.size >= MANY_CELLS
+
+
+def many_cells(cells: int) -> bool:
+    """Whether passes over so many cells of rows take long."""
+    return cells * repeats.value >= MANY_CELLS
+
+
+def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
+    """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
+
+    With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
+    rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0, 10,000 of 8 and 8 0.4 and 1.9.
+    """
+    return supported(x) and many_cells(x.size)
+
+
+def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
+    """Whether there is one for full covariances, and 30 s of compiling pay: arguments end with means and factors.
+
+    A step of EM on 2 cores, handler and reference: 300 complete rows of 4 columns and 3 labels 0.11 and 0.05 ms, of 64
+    and 10 0.5 and 3; 5,000 of 4 and 4 0.4 and 0.6, 10,000 0.75 and 2.2; 1,000 of 16 and 16 0.3 and 2. So complete rows
+    have theirs from 2^15 cells, or where the reference takes some 60 ms. With missing cells the reference factors a
+    matrix for each row and label: 300 of 4 and 3 0.2 and 0.6 ms, 2,000 0.3 and 3.5, 20,000 2.5 and 84; 300 of 16 and 8
+    0.8 and 25, 300 of 64 and 10 64 and 1,600. There, rows times parameters count 2^6 fold.
+    """
+    mean, L = arguments[-2:]
+    return _for_full(x, len(x) * (mean.size + L.size))
+
+
+def worthwhile_for_conditional(residual: Array, group: Array, L: Array) -> bool:
+    """The same of conditional means, of which each row has one factor.
+
+    Handler and reference: 200 rows of 4 columns and 3 labels 0.1 and 1 ms, of 16 and 8 0.6 and 60; 2,000 of 4 and 3 0.9
+    and 13, of 16 and 8 6 and 1,160.
+    """
+    return _for_full(residual, len(group) * L[0].size)
+
+
+def _for_full(x, floats):
+    work = floats * (1 if complete_rows.value else TIMES_WITH_MISSING)
+    return supported(x) and (x.size * repeats.value >= MANY_CELLS_OF_FULL or work * repeats.value >= WORK_OF_FULL)
+
+
+def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
+    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores.
+
+    Sequences, steps and states (64, 1000, 8): 1.7 ms, and 30 by the reference; (1, 50000, 5): 3 and 50.
+    """
+    del initial, lengths
+    return transition.ndim == 2 and worthwhile(scores)
+
+
+def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
+    """The same, of states that a byte can number; 7 s of compiling.
+
+    (64, 1000, 8): 0.46 ms, and 1.7 by the reference; (1, 50000, 5): 0.33 and 3.9.
+    """
+    return many_steps(initial, transition, scores, lengths) and scores.shape[2] <= 1 << 8
+
+
+def spinning(A: Array) -> bool:
+    """Whether the threads of LAPACK's OpenBLAS are at work on a matrix, which then wait for 26 ms on every core."""
+    return supported(A) and len(A) >= SPINNING
