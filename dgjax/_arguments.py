@@ -1,7 +1,7 @@
 """What a user gave, as arrays of numbers, keys, counts, shapes and column numbers; or an error that names it."""
 
 import numbers
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,54 +9,146 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+LABELS = "whole-number labels, -1 where unknown"
+NUMBERED = "pandas.DataFrame(x).apply(lambda column: column.factorize()[0]).replace(-1, np.nan)"
+
 
 def is_concrete(*arrays: Any) -> bool:
     """Whether values can be looked at; inside jit, vmap and grad only shapes can."""
     return not any(isinstance(a, Tracer) for a in jax.tree.leaves(arrays))
 
 
-def as_array(value: Any, name: str, expected: str, missing: str = "np.nan") -> Any:
-    """`value` as an array of numbers; text, objects, dates and ragged lists are refused by name."""
+def as_array(value: Any, name: str, expected: str, missing: int | float | None = np.nan) -> Any:
+    """`value` as an array of numbers, JAX's or NumPy's, with `missing` where it is masked or pandas has NA.
+
+    Text, objects, dates, sparse arrays and ragged lists are refused by name; what is masked too if `missing` is None.
+    """
     if isinstance(value, Array):
-        return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name} must be {expected}; got a masked array. Type {name}.filled({missing}).")
+        array = value
+    elif isinstance(value, np.ma.MaskedArray):
+        array = _unmasked(value, name, expected, missing)
+    elif hasattr(value, "toarray") or hasattr(value, "todense"):
+        dense = "toarray" if hasattr(value, "toarray") else "todense"
+        raise ValueError(f"{name} must be {expected}; got a sparse {type(value).__name__}. Type {name}.{dense}().")
+    elif _is_nullable(value):
+        array = value.to_numpy(dtype=float, na_value=np.nan if missing is None else missing)
+    else:
+        array = _read(value, name, expected, missing)
+    if jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.kind in "biuf":
+        return array if isinstance(array, Array) else array.astype(array.dtype.newbyteorder("="), copy=False)
+    return _refuse(array, name, expected)
+
+
+def _read(value, name, expected, missing):
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be {expected}; got a {type(value).__name__} of unequal rows.") from None
-    if array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating):
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(value)
-    raise ValueError(f"{name} must be {expected}; got {given}." + _remedy(array, name))
+    if (
+        isinstance(value, list | tuple)
+        and array.ndim > 1
+        and any(map(_is_masked, value, [array.ndim - 1] * len(value)))
+    ):
+        return np.stack([as_array(part, f"{name}[{i}]", expected, missing) for i, part in enumerate(value)])
+    return array
 
 
-def _remedy(array: np.ndarray, name: str) -> str:
-    if name in ("x", "y") and (array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))):
-        number = f"np.unique({name}, return_inverse=True)[1]" if array.ndim == 1 else "pandas.factorize on each column"
-        return f" Number the values with {number}."
-    return f" Type np.asarray({name}, float)." if array.dtype == object and array.ndim else ""
+def _is_masked(value: Any, ndim: int) -> bool:
+    """Whether NumPy would forget what is missing in a part of a list, `ndim` axes of it."""
+    if isinstance(value, list | tuple):
+        return ndim > 1 and any(_is_masked(part, ndim - 1) for part in value)
+    return isinstance(value, np.ma.MaskedArray) or _is_nullable(value)
+
+
+def _is_nullable(value: Any) -> bool:
+    """Whether pandas keeps numbers there that are not all NumPy's own, or not of one kind."""
+    if not hasattr(value, "to_numpy") or isinstance(getattr(value, "dtype", None), np.dtype):
+        return False
+    types = list(value.dtypes) if getattr(value, "ndim", 1) == 2 else [value.dtype]
+    numbers = all(getattr(one, "kind", "O") in "biuf" for one in types)
+    return numbers and (len({one.kind for one in types}) > 1 or not all(isinstance(one, np.dtype) for one in types))
+
+
+def _unmasked(value: Any, name: str, expected: str, missing: int | float | None) -> np.ndarray:
+    mask: Any = np.ma.getmaskarray(value)
+    if missing is None and mask.any():
+        raise ValueError(f"{name} must be {expected}; got masked ones. Type {name}.filled(0).")
+    data = np.asarray(value.data)
+    return np.where(mask, np.int64(-1) if missing == -1 else np.nan, data) if mask.any() else data
+
+
+def _refuse(array: Any, name: str, expected: str) -> NoReturn:
+    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(array.item())
+    kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.iscomplexobj(array)
+    texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in "OUS" else []
+    advice = ""
+    if texts and array.ndim:
+        given += f", {name}[{', '.join(map(str, texts[0]))}] is {array[texts[0]]!r}"
+        numbered = NUMBERED.replace("x", name) if array.ndim > 1 else f"np.unique({name}, return_inverse=True)[1]"
+        numbered = numbered if array.ndim > 1 or len(texts) == len(array) else f"pandas.factorize({name})[0]"
+        advice = f"Number the values with {numbered}."
+    elif kind == "O" and array.ndim:
+        nullable = "Series" if array.ndim == 1 else "DataFrame"
+        advice = f'Type pandas.{nullable}({name}, dtype="Float64"){".fillna(-1)" * (expected == LABELS)}.'
+    elif kind == "M":
+        advice = f"Type ({name} - {name}.min()) / np.timedelta64(1, 's')."
+    elif kind in "mc" and kind:
+        advice = f"Type {name} / np.timedelta64(1, 's')." if kind == "m" else f"Type {name}.real."
+    advice = "" if "(" in name else advice  # which is about a variable
+    raise ValueError(f"{name} must be {expected}; got {given}. {advice}".rstrip())
+
+
+def as_whole(array: Any, name: str, expected: str, advice: str) -> Any:
+    """An array of whole numbers, those that are floats made ints; inside jit they must be ints."""
+    # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
+    array = np.asarray(array) if is_concrete(array) else array
+    if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer):
+        return array
+    given, told = f"dtype {array.dtype}", advice
+    if is_concrete(array):
+        whole = (array == np.floor(array)) & (np.abs(array) < 2**53)
+        if whole.all():
+            return array.astype(np.int64)
+        place = tuple(int(i) for i in np.argwhere(~whole)[0])
+        given = f"{name}[{', '.join(map(str, place))}] = {array[place]}"
+        told = (
+            f"Type np.where(np.isnan({name}), -1, {name})." if np.isnan(array[place]) and expected == LABELS else told
+        )
+    raise ValueError(f"{name} must hold {expected}; got {given}. {told}".rstrip())
 
 
 def as_key(key: Any, name: str = "key") -> Array:
-    """One typed random key."""
+    """One random key, typed: `jax.random.key(seed)`, or what `jax.random.PRNGKey(seed)` gives."""
+    untyped = isinstance(key, Array | np.ndarray) and key.dtype == np.uint32
+    if untyped and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+        return jax.random.wrap_key_data(jnp.asarray(key))
     typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not typed or key.shape != ():
         given = f"keys of shape {key.shape}" if typed else f"{type(key).__name__}"
-        raise ValueError(f"{name} must be one typed random key; got {given}. Type jax.random.key(0).")
-    return key
+        seed = int(key) if isinstance(key, numbers.Integral) and not isinstance(key, bool) else 0
+        raise ValueError(f"{name} must be one random key; got {given}. Type jax.random.key({seed}).")
+    return cast(Array, key)
 
 
-def as_count(value: Any, name: str, least: int = 1) -> int:
-    """A whole number from `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}.")
-    return int(value)
+def as_count(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least`, to `most` if there is one."""
+    if isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_concrete(value):
+        value = value.item()
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool):
+        count = int(value)
+    else:
+        count = least - 1
+    if count < least or (most is not None and count > most):
+        limits = f"{least} or more" if most is None else f"from {least} to {most}"
+        given = "a value that is not known before compiling" if not is_concrete(value) else repr(value)
+        raise ValueError(f"{name} must be a whole number, {limits}; got {given}.")
+    return count
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A tuple of sizes from an int or a sequence of ints."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    many = isinstance(shape, tuple | list) or (isinstance(shape, np.ndarray) and shape.ndim == 1)
+    sizes = tuple(shape) if many else (shape,)
     return tuple(as_count(size, "shape", 0) for size in sizes)
 
 

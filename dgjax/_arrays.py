@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _room
-from dgjax._arguments import as_array, is_concrete
+from dgjax._arguments import LABELS, as_array, as_whole, is_concrete
 from dgjax._types import Support, of_columns
 from dgjax.structures import Sequences
 
@@ -48,12 +48,23 @@ def float_type(x: Array | np.ndarray) -> np.dtype:
 
 def _as_matrix(x, num_features, name):
     array = _as_real(x, name)
+    if isinstance(array, np.ndarray) and array.nbytes >= LARGE:  # so that every layout goes the same way, to the bit
+        array = np.require(array, requirements=["C", "A"])
     if array.ndim != 2:
-        hint = f" For a single row type {name}[None]." if array.ndim == 1 else ""
-        raise ValueError(f"{name} must be rows of shape (n, d); got shape {array.shape}.{hint}")
+        raise ValueError(
+            f"{name} must be rows of shape (n, d); got shape {array.shape}.{_of_rows(array.shape, num_features, name)}"
+        )
     if num_features is not None and array.shape[1] != num_features:
         raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
     return array
+
+
+def _of_rows(shape, num_features, name):
+    """What makes rows of one dimension."""
+    row, column = f"{name}[None] for a single row", f"{name}[:, None] for a single column"
+    if len(shape) != 1 or num_features not in (None, 1, *shape):
+        return ""
+    return f" Type {f'{column}, or {row}' if num_features is None else column if num_features == 1 else row}."
 
 
 def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> Array:
@@ -61,15 +72,13 @@ def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> Array:
     return _on_device(_as_real(x, name, expected))[0]
 
 
-def _as_real(x, name, expected=REAL):
+def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | None = np.nan) -> Any:
     """`x` as an array of real numbers, of a precision there is."""
-    array = as_array(x, name, expected)
+    array = as_array(x, name, expected, missing)
     if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
-    if array.dtype.itemsize > 8 and array.dtype.kind == "f":
+    if array.dtype.itemsize > 8:
         array = array.astype(float)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}.")
     return array
 
 
@@ -77,6 +86,9 @@ def _on_device(array):
     """The same on JAX's side, as floats; and of rows that NumPy holds what there is in each column."""
     if isinstance(array, np.ndarray) and array.nbytes >= LARGE and jax.default_backend() == "cpu":
         return _copied(array)
+    if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
+            array = array.astype(float_type(array), copy=False)
     array = jnp.asarray(array)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float), None
 
@@ -128,26 +140,35 @@ def _refuse(x, supports):
 
 def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
     """`y` as int labels, one for each row of x, or step (-1 where a sequence has ended); -1 (unknown) or from 0."""
-    array = as_array(y, name, "whole-number labels, -1 where unknown", missing="-1")
-    # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
-    array = np.asarray(array) if is_concrete(array) else array
-    if jnp.issubdtype(array.dtype, jnp.floating) and is_concrete(array) and (array == np.round(array)).all():
-        array = array.astype(int)
-    if not jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != bool:
-        raise ValueError(
-            f"{name} must hold whole-number labels, -1 where unknown; got dtype {array.dtype}. "
-            "Type np.unique(labels, return_inverse=True)[1] to number them."
-        )
+    array = whole_labels(y, name)
     shape, of = (x.x.shape[:2], "step") if isinstance(x, Sequences) else ((len(x),), "row")
     if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}.")
+        raise ValueError(
+            f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
+            f"{_of_labels(array.shape, shape, name)}"
+        )
     if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
-            f"{int(array.min())} to {int(array.max())}."
+            f"{int(array.min())} to {int(array.max())}. Type np.unique({name}, return_inverse=True)[1] to number them."
         )
+    array = array.astype(jax.dtypes.canonicalize_dtype(int)) if isinstance(array, np.ndarray) else array
     labels = jnp.asarray(array).astype(int)
     return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
+
+
+def whole_labels(y: Any, name: str) -> Any:
+    """Labels as whole numbers, of any shape; masked ones are -1, unknown."""
+    advice = f"Type np.unique({name}, return_inverse=True)[1] to number them."
+    return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, advice)
+
+
+def _of_labels(given, expected, name):
+    """What makes labels of the shape of a matrix."""
+    if len(given) != len(expected) + 1 or given[:-1] != expected:
+        return ""
+    column = f"np.ravel({name})" if len(given) == 2 else f"{name}[..., 0]"
+    return f" Type {column if given[-1] == 1 else f'np.argmax({name}, -1)'}."
 
 
 def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
@@ -160,19 +181,38 @@ def as_weights(weights: ArrayLike | None, x: Any) -> Array:
     """`weights` as floats of shape (n,), one for each row or sequence, all one by default."""
     if weights is None:
         return jnp.ones(len(x), x.dtype)
-    array = as_floats(weights, "weights", "a finite number for each row, 0 or more")
-    array = array if array.dtype == x.dtype else array.astype(x.dtype)
-    if array.shape != (len(x),):
-        raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {array.shape}.")
-    if is_concrete(array):
-        values = np.asarray(array)
-        wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-        if len(wrong):
-            raise ValueError(
-                f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got weights[{wrong[0]}] = "
-                f"{values[wrong[0]]}."
-            )
-    return array
+    given = _as_real(weights, "weights", "a finite number for each row, 0 or more", missing=None)
+    if given.shape != (len(x),):
+        hint = " Type np.ravel(weights)." if given.shape == (len(x), 1) else ""
+        raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {given.shape}.{hint}")
+    if is_concrete(given) and given.size:
+        _check_amounts(np.asarray(given), x.dtype)
+    array = _on_device(given)[0]
+    return array if array.dtype == x.dtype else array.astype(x.dtype)
+
+
+def _check_amounts(weights, dtype):
+    """Raises unless weights, times a square too, are numbers with all their digits in this precision."""
+    limits = np.finfo(dtype)
+    least, most = float(limits.tiny / limits.eps), float(limits.max * limits.eps)
+    low, high = weights.min(), weights.max()
+    if not (low >= 0 and high < np.inf):
+        wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))[0]
+        raise ValueError(
+            f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got weights[{wrong}] = "
+            f"{weights[wrong]}."
+        )
+    if high == 0 or (low >= least and high * len(weights) <= most):
+        return
+    small = np.flatnonzero((weights > 0) & (weights < least))
+    if len(small) or weights.sum(dtype=float) > most:
+        wrong = small[0] if len(small) else weights.argmax()
+        scaled = high < 1 or high > 1 / least or not len(small)
+        told = "weights / np.max(weights)" if scaled else f"np.where(np.less(weights, {least:.2g}), 0, weights)"
+        raise ValueError(
+            f"weights must be 0 or more than {least:.2g}, and add to less than {most:.2g}, the limits of {dtype}; got "
+            f"weights[{wrong}] = {weights[wrong]}. Type {told}."
+        )
 
 
 def check_observed(x: Array, weights: Array, name: str = "x") -> None:
@@ -196,21 +236,40 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
     """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
     listed = enumerate(x) if isinstance(x, list | tuple) else ()
     if len({as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}) > 1:
-        raise ValueError(f"{name} must have shape (n, t, d); got sequences of unequal shape. Type dgjax.pad({name}).")
+        raise ValueError(
+            f"{name} must have shape (n, t, d); got sequences of unequal shape. Type {name}, lengths = "
+            f"dgjax.pad({name})."
+        )
     array = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:
-        hint = f" For a single sequence type {name}[None]." if array.ndim == 2 else ""
+        hint = _of_sequences(array.shape, num_features, name)
         raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
     if num_features is not None and array.shape[2] != num_features:
         raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
-    n, t, _ = array.shape
     if lengths is None:
-        return Sequences(array, jnp.full(n, t))
-    given = as_array(lengths, "lengths", "a whole number of steps for each sequence")
-    given = np.asarray(given) if is_concrete(given) else given
-    if not jnp.issubdtype(given.dtype, jnp.integer) or given.shape != (n,):
-        raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.")
+        return Sequences(array, jnp.full(len(array), array.shape[1]))
+    sequences = Sequences(array, _as_lengths(lengths, *array.shape[:2]))
+    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
+
+
+def _of_sequences(shape, num_features, name):
+    """What makes sequences of a matrix, or of one dimension."""
+    single, numbers = f"{name}[None] for a single sequence", f"{name}[..., None] for sequences of single numbers"
+    if len(shape) == 1 and num_features in (None, 1):
+        return f" Type {name}[None, :, None]."
+    if len(shape) != 2 or not shape[1] or num_features not in (None, 1, shape[1]):
+        return ""
+    if num_features is None or shape[1] == num_features == 1:
+        return f" Type {single}, or {numbers}."
+    return f" Type {single if shape[1] == num_features else numbers}."
+
+
+def _as_lengths(lengths, n, t):
+    expected = "a whole number of steps for each sequence"
+    given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected, "")
+    if given.shape != (n,):
+        hint = " Type np.ravel(lengths)." if given.shape == (n, 1) else ""
+        raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.{hint}")
     if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
         raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
-    sequences = Sequences(array, jnp.asarray(given).astype(int))
-    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
+    return jnp.asarray(given).astype(int)

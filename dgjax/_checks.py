@@ -1,5 +1,6 @@
 """The checks that every verb makes once, before anything is compiled: of its model and rows, and those below."""
 
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,7 @@ from dgjax._arrays import (
     label_counts as label_counts,
     readable_rows as readable_rows,
     rows_and_summary as rows_and_summary,
+    whole_labels as whole_labels,
 )
 from dgjax.structures import Sequences
 
@@ -44,13 +46,19 @@ class Rows(NamedTuple):
 
 def as_model(model: Any) -> Any:
     """The model, lifted from a bare density if it is one."""
-    if isinstance(model, type) or not hasattr(type(model), "as_model"):
-        given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-        raise TypeError(
-            f"model must be a dgjax model, such as dgjax.naive_bayes(x, y) or dgjax.Mixture(log_weights, density); got "
-            f"{given}. The model comes first, then the data."
-        )
-    return model.as_model()
+    if not isinstance(model, type) and hasattr(type(model), "as_model"):
+        return model.as_model()
+    given, advice = f"a {type(model).__name__}", "The model comes first, then the data."
+    if isinstance(model, type):
+        given = f"the class {model.__name__}"
+    elif hasattr(type(getattr(model, "model", None)), "as_model"):
+        advice = "Type fit.model, where fit is what dgjax.fit gave."
+    elif isinstance(model, str | os.PathLike):
+        advice = f"Type dgjax.load({os.fspath(model)!r})."
+    raise TypeError(
+        f"model must be a dgjax model, such as dgjax.naive_bayes(x, y) or dgjax.Mixture(log_weights, density); got "
+        f"{given}. {advice}"
+    )
 
 
 def model_and_rows(

@@ -20,6 +20,7 @@ from dgjax.priors import MixturePrior
 from dgjax.structures import Sequences, in_rows
 
 M = TypeVar("M")
+MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no more of them
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +90,7 @@ def fit(
     """
     staying = None if lengths is not None else _in_place.rows_in_place(model, x, method, y, weights, prior, l2, tol)
     data = _checked(model, x, y, weights, lengths, prior, staying=staying)
-    _check_numbers(l2, tol, max_steps, num_restarts)
+    max_steps, num_restarts = _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
     whole, (data, held) = data, _stochastic.held_out(data, validation, method, key)
     data = data._replace(prior=_chosen_prior(data.model, data.x, data.weights, data.prior))
@@ -206,8 +207,7 @@ def _labels(model, y, x):
 def _check_numbers(l2, tol, max_steps, num_restarts):
     _checks.check_number(l2, "l2", 0)
     _checks.check_number(tol, "tol", 0)
-    _checks.as_count(max_steps, "max_steps")
-    _checks.as_count(num_restarts, "num_restarts")
+    return _checks.as_count(max_steps, "max_steps", 1, MOST_STEPS), _checks.as_count(num_restarts, "num_restarts")
 
 
 def _is_noun(prior):

@@ -6,6 +6,9 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+
+from dgjax._arguments import as_array, is_concrete
 
 T = TypeVar("T")
 
@@ -34,9 +37,12 @@ def noun(cls: type[T]) -> type[T]:
 
     def settle(self: Any) -> None:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if not field.metadata:
-                value = _as_arrays(getattr(self, field.name), f"{cls.__name__}({field.name}=...)")
-                object.__setattr__(self, field.name, value)
+            value, place = getattr(self, field.name), f"{cls.__name__}({field.name}=...)"
+            if field.metadata.get("static", False):
+                object.__setattr__(self, field.name, _as_plain(value, place))
+            elif not field.metadata:
+                settled = _as_arrays(value, place, floats=_is_float(field.type))
+                object.__setattr__(self, field.name, settled)
         if check is not None:
             check(self)
 
@@ -74,14 +80,36 @@ def _field_names(cls: type, static: bool) -> tuple[str, ...]:
     return ()
 
 
-def _as_arrays(value: Any, place: str) -> Any:
-    if isinstance(value, tuple | list) and any(dataclasses.is_dataclass(part) for part in value):
+def _is_float(annotation: Any) -> bool:
+    """Whether a field is annotated as floats, as jaxtyping has it."""
+    return all("float" in name for name in getattr(annotation, "dtypes", ("int",)))
+
+
+def _as_arrays(value: Any, place: str, floats: bool) -> Any:
+    if value is None or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return value
+    if isinstance(value, tuple | list) and any(part is None or dataclasses.is_dataclass(part) for part in value):
         return tuple(value)
-    if isinstance(value, np.ndarray | np.generic | list | tuple | float | int):
-        if np.asarray(value).dtype.kind not in "biuf":
-            raise ValueError(f"{place} must be numbers; got dtype {np.asarray(value).dtype}.")
-        array = jnp.asarray(value)
-        return array.astype(float) if not jnp.issubdtype(array.dtype, jnp.floating) else array
-    if value is None or hasattr(value, "dtype") or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+    if isinstance(value, np.ndarray | np.generic | list | tuple | float | int) or hasattr(value, "__array__"):
+        array = as_array(value, place, "real numbers", missing=None)
+        if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits
+            wide = array.dtype.kind != "f" or array.dtype.itemsize > 8
+            return jnp.asarray(array.astype(jax.dtypes.canonicalize_dtype(float)) if wide else array)
+        return array.astype(float) if floats and not jnp.issubdtype(array.dtype, jnp.floating) else array
+    if hasattr(value, "dtype"):
         return value
     raise ValueError(f"{place} must be an array or another part of a model; got {value!r}.")
+
+
+def _as_plain(value: Any, place: str) -> Any:
+    """A static field: NumPy's numbers as Python's, for JAX keeps what was compiled by it, and `save` writes it."""
+    if isinstance(value, tuple | list):
+        return type(value)(_as_plain(part, place) for part in value) if type(value) in (tuple, list) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Array | np.ndarray):
+        if value.ndim or not is_concrete(value):
+            given = "an array" if is_concrete(value) else "a value that is not known before compiling"
+            raise ValueError(f"{place} must be a plain number, string or tuple, of which arrays depend; got {given}.")
+        return value.item()
+    return value

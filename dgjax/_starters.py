@@ -48,10 +48,11 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     Source: Arthur and Vassilvitskii (2007), k-means++.
     """
     rows, looked = _table.rows(x)
-    if _checks.as_count(num_components, "num_components") > len(rows):
-        raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {num_components}.")
+    k = _checks.as_count(num_components, "num_components")
+    if k > len(rows):
+        raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {k}.")
     key = _checks.as_key(key)
-    broad = _uniform(_gaussian(looked, len(rows), (num_components,), covariance))
+    broad = _uniform(_gaussian(looked, len(rows), (k,), covariance))
     return restarted(broad, key, rows, jnp.full(len(rows), -1), jnp.ones(len(rows), rows.dtype))
 
 
@@ -119,13 +120,14 @@ def mixture_discriminant_analysis(
     rows, looked, labels, k, *_ = _table.labelled(x, y, num_classes)
     loose, *own = _checks.label_counts(np.asarray(labels), k)
     smallest = int(min(own) + loose)
-    if _checks.as_count(num_components, "num_components") > smallest:
+    m = _checks.as_count(num_components, "num_components")
+    if m > smallest:
         raise ValueError(
-            f"num_components must be at most the number of rows of each class; got {num_components}, and a class has "
-            f"{smallest} rows."
+            f"num_components must be at most the number of rows of each class; got {m}, and a class has {smallest} "
+            "rows."
         )
     key = _checks.as_key(key)
-    within = _uniform(_gaussian(looked, len(rows), (k, num_components), covariance))
+    within = _uniform(_gaussian(looked, len(rows), (k, m), covariance))
     return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
 
 
@@ -183,8 +185,8 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
-    _checks.as_count(num_classes, "num_classes", 2)
-    k = 1 if num_classes == 2 else num_classes
+    k = _checks.as_count(num_classes, "num_classes", 2)
+    k = 1 if k == 2 else k
     return Logistic(jnp.zeros(k), _scorer(features, num_features, k))
 
 
@@ -369,6 +371,7 @@ def _block(x, looked, kind, k):
         case "multinomial":
             total = float(moments(looked, len(x))[0].sum())
             return Multinomial(jnp.zeros((k, d), dtype), max(round(total), 1))
+    _table.check_categories(np.asarray(looked.high), len(x))
     sizes = np.asarray(looked.high).astype(int) + 1
     possible = np.arange(sizes.max()) < sizes[:, None]
     return Categorical(jnp.broadcast_to(jnp.where(possible, 0, -jnp.inf).astype(dtype), (k, *possible.shape)))

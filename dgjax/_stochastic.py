@@ -119,7 +119,8 @@ def course(
     if key is None and (batch_size is not None or drawn):
         words = "batch_size needs key=jax.random.key(seed), by which batches are dealt; got key=None."
         raise ValueError(f"{LEARNING}; got key=None." if drawn else words)
-    if _checks.as_count(warm_up, "warm_up", 0) and not drawn:
+    warm_up = _checks.as_count(warm_up, "warm_up", 0)
+    if warm_up and not drawn:
         raise ValueError("warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder.")
     pace = Pace(-(-n // size), size, warm_up, _checks.as_count(patience, "patience"))
     if key is None:

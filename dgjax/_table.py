@@ -13,6 +13,8 @@ from dgjax import _checks, _fit
 from dgjax._types import FINITE
 from dgjax.densities._shared import weighted_moments
 
+MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
+
 
 class Table(NamedTuple):
     """Rows, what there is in each column, labels and their number; and what there is of each label.
@@ -52,7 +54,7 @@ def labelled(
     if weights is None:
         return Table(array, looked, *_labels(y, array, num_classes), None)
     amounts = _checks.as_weights(weights, array)
-    given = _checks.as_array(y, "y", "whole-number labels, -1 where unknown")
+    given = _checks.whole_labels(y, "y")
     some = np.flatnonzero(amounts)
     if 0 < len(some) < len(array) == len(given):
         array, given, amounts = array[some], given[some], amounts[some]
@@ -66,6 +68,16 @@ def _weighted(looked, rows, weights):
     mean, variance = weighted_moments(rows, weights)
     observed = (len(rows) - looked.missing).astype(variance.dtype)
     return looked._replace(mean=mean, scatter=variance * observed)
+
+
+def check_categories(highest: np.ndarray, n: int) -> None:
+    """Raises if a column has so many more categories than rows that its cells must be identifiers."""
+    column = int(highest.argmax())
+    if highest[column] >= max(n, MOST):
+        raise ValueError(
+            f"x column {column} must hold categories from 0 to {max(n, MOST) - 1}; got {highest[column]:.0f}. Number "
+            f"them: np.unique(x[:, {column}], return_inverse=True)[1]."
+        )
 
 
 def solved(model: Any, table: Table, prior: Any) -> Any:
@@ -91,14 +103,39 @@ def _seen_by_label(x, labels, k):
 
 
 def _labels(y, array, num_classes):
-    if num_classes is None:
-        given = np.asarray(_checks.as_array(y, "y", "whole-number labels, -1 where unknown"))
-        given = given if given.dtype.kind in "biu" else given[np.isfinite(given)]
-        num_classes = max(1, int(given.max()) + 1) if given.size else 1
-    else:
-        _checks.as_count(num_classes, "num_classes", 2)
-    labels = _checks.as_labels(y, array, num_classes)
-    seen = _checks.label_counts(np.asarray(labels), num_classes)
-    if np.count_nonzero(seen[1:]) < 2:
-        raise ValueError(f"y must hold at least two classes; got {(np.flatnonzero(seen) - 1).tolist()}.")
-    return labels, num_classes
+    most = max(len(array), MOST)
+    if num_classes is not None:
+        num_classes = _checks.as_count(num_classes, "num_classes", 2, most)
+    k = _num_classes(y, most) if num_classes is None else num_classes
+    labels = _checks.as_labels(y, array, k)
+    seen = _checks.label_counts(np.asarray(labels), k)[1:]
+    if np.count_nonzero(seen) < 2:
+        raise ValueError(_too_few(np.asarray(labels)))
+    if num_classes is None and not seen.all():
+        raise ValueError(_gaps(labels))
+    return labels, k
+
+
+def _num_classes(y, most):
+    """One more than the highest label, if there may be so many."""
+    given = np.asarray(_checks.whole_labels(y, "y"))
+    highest = int(given.max(initial=0))
+    if highest >= most:
+        raise ValueError(_gaps(given))
+    return highest + 1
+
+
+def _gaps(labels):
+    seen = np.unique(labels)
+    known, unknown = seen[seen >= 0], " - 1" if seen[0] < 0 else ""
+    some = ", ".join(map(str, known[:10].tolist())) + ", ..." * (len(known) > 10)
+    return (
+        f"y must hold each of the labels 0 to k - 1, or -1 where unknown; got {some}. Type np.unique(y, "
+        f"return_inverse=True)[1]{unknown} to number them, or num_classes={known[-1] + 1} if classes may have no row."
+    )
+
+
+def _too_few(labels):
+    seen = np.unique(labels).tolist()
+    told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if seen[0] < 0 else ""
+    return f"y must hold at least two classes; got {seen}.{told}"

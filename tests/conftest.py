@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
+from jaxtyping import config as jaxtyping_config
 from zoo import QUICK, VARIATIONS
 
 import dgjax_kernels as kernels
@@ -102,3 +103,12 @@ def pytest_collection_modifyitems(items):
         long = double and (item.path.name in LONG_TO_COMPILE or model not in (None, *QUICK))
         if long or model in VARIATIONS:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def without_the_type_checker():
+    """What a user sees: the tests' own run-time type checker would speak first."""
+    before = jaxtyping_config.jaxtyping_disable
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", before)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import config
+import scipy.sparse
 from safetensors.numpy import save_file
 
 import dgjax as dg
@@ -21,13 +21,7 @@ COUNTS = np.array([[0.0, 1], [1, 2], [2, 0], [3, 1], [0, 4], [1, 1], [2, 2], [5,
 CONSTANT = np.where((Y[:, None] == 0) & [[True, False]], 2.0, X)
 
 
-@pytest.fixture(autouse=True)
-def _without_the_type_checker():
-    """What a user sees: the tests' own run-time type checker would speak first."""
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", before)
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 
 
 def with_cell(value, x=X):
@@ -95,17 +89,21 @@ ROWS = {
     "complex": (score(X * 1j), ("x", "real", "complex")),
     "text": (score(np.array([["a", "b"]])), ("x", "number", "<U1")),
     "a list of text": (score([["a", "b"]]), ("x", "number", "<U1")),
-    "objects": (score(X.astype(object)), ("x", "number", "object", "np.asarray(x, float)")),
+    "objects": (score(X.astype(object)), ("x", "number", "object", 'pandas.DataFrame(x, dtype="Float64")')),
     "None": (score(None), ("x", "number", "None")),
     "ragged": (score([[1.0, 2.0], [1.0]]), ("x", "number", "list", "unequal")),
     "dates": (score(np.array([["2020-01-01", "2020-01-02"]], "datetime64[D]")), ("x", "number", "datetime64")),
-    "masked": (score(np.ma.masked_array(X, np.isnan(NAN))), ("x", "masked", "filled(np.nan)")),
+    "sparse": (score(scipy.sparse.csr_array(X)), ("x", "number", "csr_array", "x.toarray()")),
     "half precision": (score(X.astype(np.float16)), ("x", "float32", "float16", "astype")),
     "half a count": (score(with_cell(0.5, COUNTS), "poisson"), ("x[0, 1]", "0.5", "whole number", "NaN")),
     "two, to Bernoulli": (score(with_cell(2.0, Y[:, None] * [1.0, 1.0]), "bernoulli"), ("x[0, 1]", "2.0", "0 or 1")),
     "a category too many": (score(with_cell(3.0, COUNTS % 3), "categorical"), ("x[0, 1]", "3.0", "0 to 2")),
     "a negative category": (score(with_cell(-1.0, COUNTS % 3), "categorical"), ("x[0, 1]", "-1.0", "0 to 2")),
     "Bernoulli of reals": (make("naive_bayes", X, Y, "bernoulli"), ("x[0, 0]", "0 or 1")),
+    "a category of a billion": (
+        make("naive_bayes", with_cell(1e9, COUNTS), Y, "categorical"),
+        ("x column 1", "1000000000", "np.unique(x[:, 1], return_inverse=True)[1]"),
+    ),
     "categories of reals": (make("naive_bayes", X, Y, "categorical"), ("x[0, 0]", "whole number")),
     "no rows, to fit": (fit(X[:0], Y[:0]), ("x", "at least one row")),
     "no rows, to naive Bayes": (make("naive_bayes", X[:0], Y[:0]), ("x", "at least one row", "(0, 2)")),
@@ -131,14 +129,21 @@ LABELS_AND_WEIGHTS = {
     "labels from 1": (fit(y=Y + 1), ("y", "0 to 1", "-1", "1 to 2")),
     "labels of another model": (ask("log_joint", X, Y + 5), ("y", "0 to 1", "5 to 6")),
     "more labels than classes": (make("naive_bayes", X, Y + 1, num_classes=2), ("y", "0 to 1", "1 to 2")),
-    "half labels": (fit(y=Y + 0.5), ("y", "whole-number", "-1", "float")),
-    "NaN labels": (fit(y=np.where(Y == 0, np.nan, 1.0)), ("y", "whole-number", "-1", "float")),
+    "half labels": (fit(y=Y + 0.5), ("y[0]", "whole-number", "-1", "0.5", "np.unique")),
+    "NaN labels": (fit(y=np.where(Y == 0, np.nan, 1.0)), ("y[0]", "nan", "np.isnan(y), -1, y")),
     "too few labels": (fit(y=Y[:3]), ("y", "(8,)", "(3,)")),
     "one-hot labels": (fit(y=np.eye(2)[Y]), ("y", "(8,)", "(8, 2)")),
     "text labels": (fit(y=np.array(["a", "b"] * 4)), ("y", "whole-number", "<U1", "np.unique")),
     "a list of text labels": (make("naive_bayes", X, ["a", "b"] * 4), ("y", "whole-number", "<U1", "np.unique")),
     "object labels": (fit(y=np.array(["a", None] * 4, object)), ("y", "whole-number", "object")),
-    "masked labels": (fit(y=np.ma.masked_array(Y, Y == 1)), ("y", "masked", "filled(-1)")),
+    "a column of labels": (fit(y=Y[:, None]), ("y", "(8,)", "(8, 1)", "np.ravel(y)")),
+    "labels from 1, to a starter": (make("naive_bayes", X, Y + 1), ("y", "0 to k - 1", "1, 2", "np.unique")),
+    "a label of a billion": (make("naive_bayes", X, Y * 10**9), ("y", "0 to k - 1", "1000000000", "np.unique")),
+    "a billion classes": (make("naive_bayes", X, Y, num_classes=10**9), ("num_classes", "65536", "1000000000")),
+    "labels of -1 and 1": (make("naive_bayes", X, 2 * Y - 1), ("y", "two classes", "[-1, 1]", "np.unique")),
+    "masked weights": (fit(weights=np.ma.masked_array(X[:, 0] ** 2, Y == 1)), ("weights", "masked", "filled(0)")),
+    "weights beyond digits": (fit(weights=np.full(8, 1e-300)), ("weights[0]", "1e-300", "np.max(weights)")),
+    "a column of weights": (fit(weights=np.ones((8, 1))), ("weights", "(8,)", "(8, 1)", "np.ravel(weights)")),
     "no labels": (ask("log_joint", X, None), ("y", "whole-number", "None")),
     "no labels for a classifier": (fit(y=None, kind="logistic"), ("y", "discriminative", "None")),
     "unknown labels for a classifier": (fit(y=Y * 0 - 1, kind="logistic"), ("y", "two classes", "-1")),
@@ -156,7 +161,7 @@ NUMBERS = {
     "blend": (1.5, np.nan, "half"),
     "l2": (-1.0, np.nan, "1"),
     "tol": (-1.0, np.nan, "a"),
-    "max_steps": (0, -1, 1.5),
+    "max_steps": (0, -1, 1.5, 10**11),
     "num_restarts": (0, 2.5),
 }
 OPTIONS = {
@@ -218,7 +223,8 @@ OPTIONS = {
     "a mask of columns": (ask("marginal", [True, False]), ("columns", "booleans", "np.flatnonzero")),
     **{f"false alarm {s}": (ask("anomaly_threshold", X, s), ("false_alarm", str(s))) for s in (0.0, 1.0, 1.5)},
     "None for a key": (ask("sample", None), TYPED_KEY),
-    "a legacy key": (ask("sample", lambda: jax.random.PRNGKey(0)), TYPED_KEY),
+    "two keys": (ask("sample", lambda: jax.random.split(key(), 2)), (*TYPED_KEY, "(2,)")),
+    "a long untyped key": (ask("sample", np.zeros(3, np.uint32)), TYPED_KEY),
     **{
         f"an int for a key, to {verb}": (ask(verb, 0, *arguments), TYPED_KEY)
         for verb, arguments in {"sample": [3], "sample_labels": [X], "sample_missing": [NAN]}.items()
@@ -259,6 +265,11 @@ NOUNS = {
         ("Poisson", "one label", "()"),
     ),
     "an array for a model": (make("log_prob", X, X), ("model", "ndarray")),
+    "a fit for a model": (
+        make("predict", lambda: dg.fit(model("logistic"), X, Y, l2=1.0), X),
+        ("model", "Fit", "fit.model"),
+    ),
+    "a path for a model": (make("predict", "model.dg", X), ("model", "str", "dgjax.load('model.dg')")),
     "None for a model": (make("fit", None, X, Y), ("model", "None")),
     "a class for a model": (make("predict", dg.Mixture, X), ("model", "Mixture")),
     "a scorer for a model": (make("predict", lambda: dg.Linear(np.eye(2)), X), ("model", "Linear")),

@@ -277,7 +277,7 @@ WRONG = {
     "a ragged step": (lambda m, x: dg.log_prob(m, [[[1.0, 2.0], [2.0]], [[1.0, 2.0]]]), r"x\[0\] must be numbers"),
     "a length of 0": (lambda m, x: dg.log_prob(m, x, np.zeros(N, int)), "from 1 to 4"),
     "a length too many": (lambda m, x: dg.log_prob(m, x, np.ones(N - 1, int)), r"shape \(6,\)"),
-    "lengths that are no ints": (lambda m, x: dg.log_prob(m, x, np.ones(N)), "ints"),
+    "half lengths": (lambda m, x: dg.log_prob(m, x, np.full(N, 1.5)), "whole number"),
     "labels of rows": (lambda m, x: dg.log_joint(m, x, np.zeros(N, int)), r"shape \(6, 4\)"),
     "labels out of range": (lambda m, x: dg.log_joint(m, x, np.full((N, T), K)), "from 0 to 2"),
     "samples without steps": (lambda m, x: dg.sample(m, jax.random.key(0)), "number of steps"),
