@@ -34,7 +34,7 @@ def as_array(value: Any, name: str, expected: str, missing: int | float | None =
         array = value.to_numpy(dtype=float, na_value=np.nan if missing is None else missing)
     else:
         array = _read(value, name, expected, missing)
-    if jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.kind in "biuf":
+    if jnp.issubdtype(array.dtype, jnp.floating) or getattr(array.dtype, "kind", "?") in "biuf":
         return array if isinstance(array, Array) else array.astype(array.dtype.newbyteorder("="), copy=False)
     return _refuse(array, name, expected)
 
@@ -79,7 +79,7 @@ def _unmasked(value: Any, name: str, expected: str, missing: int | float | None)
 
 def _refuse(array: Any, name: str, expected: str) -> NoReturn:
     given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(array.item())
-    kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.iscomplexobj(array)
+    kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.issubdtype(array.dtype, np.complexfloating)
     texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in "OUS" else []
     advice = ""
     if texts and array.ndim:

@@ -86,6 +86,7 @@ ROWS = {
     "one dimension": (score(X[0]), ("x", "(n, d)", "(2,)", "x[None]")),
     "three dimensions": (score(X[None]), ("x", "(n, d)", "(1, 8, 2)")),
     "infinite": (score(with_cell(np.inf)), ("x[0, 1]", "inf", "finite", "NaN")),
+    "a key": (make("log_prob", lambda: model(), key), ("x", "number", "key<fry>")),
     "complex": (score(X * 1j), ("x", "real", "complex")),
     "text": (score(np.array([["a", "b"]])), ("x", "number", "<U1")),
     "a list of text": (score([["a", "b"]]), ("x", "number", "<U1")),
