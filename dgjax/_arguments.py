@@ -80,7 +80,7 @@ def _unmasked(value: Any, name: str, expected: str, missing: int | float | None)
 def _refuse(array: Any, name: str, expected: str) -> NoReturn:
     given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(array.item())
     kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.issubdtype(array.dtype, np.complexfloating)
-    texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in "OUS" else []
+    texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in ("O", "U", "S") else []
     advice = ""
     if texts and array.ndim:
         given += f", {name}[{', '.join(map(str, texts[0]))}] is {array[texts[0]]!r}"

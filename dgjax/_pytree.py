@@ -90,7 +90,7 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
         return value
     if isinstance(value, tuple | list) and any(part is None or dataclasses.is_dataclass(part) for part in value):
         return tuple(value)
-    if jnp.issubdtype(getattr(value, "dtype", None), jax.dtypes.extended):  # a key
+    if isinstance(value, Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended):  # a key
         return value
     if isinstance(value, np.ndarray | np.generic | list | tuple | float | int) or hasattr(value, "__array__"):
         array = as_array(value, place, "real numbers", missing=None)
