@@ -1,6 +1,7 @@
 """The command `dgjax`."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,18 +45,31 @@ def compare(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
     ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(metavar="MARK", help="Between cells: a character, comma, semicolon, tab, pipe or space."),
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(metavar="MARK", help="Before decimals, as ','.")] = None,
+    thousands: Annotated[str | None, typer.Option(metavar="MARK", help="Between thousands, as '.' or ' '.")] = None,
+    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Of the file, as cp1252 or utf-16.")] = None,
+    comment: Annotated[str | None, typer.Option(metavar="MARK", help="What follows it on a line is left out.")] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A missing cell, as -999; may be repeated.")
+    ] = None,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
     from dgjax.compare import _dataset, _sequence_data
+    from dgjax.compare._reading import Reading
 
+    reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()))
     # What is wrong with the input is said before JAX is imported.
     if sequence is None and not _dataset.is_embedded(data, (_dataset.SIMULATED,)):
-        rows = _dataset.load(data, target, tuple(drop or ()))
+        rows = _dataset.load(data, target, tuple(drop or ()), reading)
         _check_folder(out)
         from dgjax.compare._run import begin
 
         raise typer.Exit(_compare(begin(rows, quick), out))
-    sequences = _sequence_data.load(data, target, sequence, tuple(drop or ()))
+    sequences = _sequence_data.load(data, target, sequence, tuple(drop or ()), reading)
     _check_folder(out)
     from dgjax.compare._sequence_questions import begin
 
@@ -68,9 +82,16 @@ def _compare(comparison: "Comparison", out: Path) -> int:
     _progress.introduce(comparison)
     with _progress.watching(comparison) as watcher:
         _run.ask(comparison, watcher)
-    paths = _report.write(comparison, out)
+    status = INTERRUPTED if comparison.interrupted else 0
+    try:
+        paths = _report.write(comparison, out)
+    except OSError as error:
+        # What took minutes to measure is not lost to a folder that was there when it began.
+        elsewhere = Path(tempfile.mkdtemp(prefix="dgjax-report-"))
+        print(f"dgjax: --out {out}: '{error.strerror}'; what was measured goes to {elsewhere}", file=sys.stderr)
+        paths, status = _report.write(comparison, elsewhere), BAD_INPUT
     _progress.conclude(comparison, paths)
-    return INTERRUPTED if comparison.interrupted else 0
+    return status
 
 
 def _check_folder(out: Path) -> None:
@@ -81,6 +102,9 @@ def _check_folder(out: Path) -> None:
         probe = out / ".dgjax-writable"
         probe.touch()
         probe.unlink()
+        for name in ("report.html", "results.json"):
+            if (out / name).exists():
+                (out / name).open("a").close()
     except OSError as error:
         raise InputError(
             f"--out {out}: expected a folder that can be written to, got '{error.strerror}'; "

@@ -1,6 +1,5 @@
 """One column: numbers with NaN where a cell is missing, or categories; and what cannot be either."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from dgjax.compare._errors import InputError
+from dgjax.compare._numbers import (
+    POINT,
+    Style,
+    ambiguous,
+    has_decimal_commas,
+    other_styles,
+    parse_numbers,
+    without_unit,
+)
+from dgjax.compare._reading import Reading
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+# Those of pandas, and a question mark.
+MISSING = frozenset(
+    {"", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#n/a n/a", "#na", "?"}
+    | {f"{sign}1.#{word}" for sign in ("", "-") for word in ("ind", "qnan")}
+)
 MOST_LEVELS = 50
 FEW_LEVELS = 20
 DATE = re.compile(
@@ -25,6 +38,31 @@ class Column:
     name: str
     values: np.ndarray
     levels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The texts of a column, less those that are missing, their places in it, and how to say where they stand."""
+
+    name: str
+    texts: list[str]
+    given: list[int]
+    size: int
+    lines: Sequence[int]
+    place: str
+    unit: str = ""
+    lacking: int | None = None
+
+    def at(self, i: int) -> str:
+        """Where the i-th of the texts stands, for a message."""
+        return f"column '{self.name}', {self.place} {self.lines[self.given[i]]}"
+
+    def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Values of the texts among NaN for the cells that are missing."""
+        column = np.full(self.size, np.nan)
+        column[self.given] = values
+        return column
 
 
 def date_error(name: str, example: str) -> InputError:
@@ -35,24 +73,50 @@ def date_error(name: str, example: str) -> InputError:
     )
 
 
-def parse_text(
-    name: str, cells: Sequence[str], lines: Sequence[int], comma: bool = False, place: str = "line"
-) -> Column:
-    """Numbers if all cells are, else categories; `lines` are the cells' places in the file, for messages."""
-    stripped = [cell.strip() for cell in cells]
-    given = [i for i, cell in enumerate(stripped) if cell.lower() not in MISSING]
-    values, stray = parse_numbers([stripped[i] for i in given])
-    if stray is not None and comma:
-        values, stray = parse_numbers([stripped[i].replace(",", ".") for i in given])
-    for index, value in zip(given, values, strict=True):
-        if math.isinf(value) and stray is None:
-            raise InputError(
-                f"column '{name}', {place} {lines[index]}: expected a finite number, got {stripped[index]}; "
-                "correct the cell, or leave it empty if it is missing"
-            )
-    if stray is None:
-        return Column(name, _spread(len(cells), given, values))
-    return _categories(name, stripped, given, values, f"{place} {lines[given[stray]]}")
+def cells_of(name: str, cells: Sequence[str], lines: Sequence[int], reading: Reading, place: str = "line") -> Cells:
+    """The texts of cells, without what is missing, and without a unit that all have."""
+    stripped = list(map(str.strip, cells))
+    given = [i for i, cell in enumerate(map(str.lower, stripped)) if cell not in MISSING]
+    if reading.missing:
+        given = [i for i in given if stripped[i] not in reading.missing]
+    if numbers := {POINT.number(text) for text in reading.missing} - {None}:
+        given = [i for i in given if POINT.number(stripped[i]) not in numbers]
+    texts, unit, lacking = without_unit([stripped[i] for i in given])
+    return Cells(name, texts, given, len(stripped), lines, place, unit, lacking)
+
+
+def style_of(columns: Sequence[Cells], reading: Reading, separator: str) -> Style:
+    """How the numbers of a file are written: as told, or with decimal commas where commas separate no cells."""
+    commas = reading.decimal is None and separator != ","
+    if commas and any(has_decimal_commas(column.texts, reading.thousands or "") for column in columns):
+        return Style(",", reading.thousands or "")
+    return Style(reading.decimal or ".", reading.thousands or "")
+
+
+def parse(cells: Cells, style: Style) -> Column:
+    """Numbers if all texts are, else categories."""
+    if cells.lacking is not None:
+        text = cells.texts[cells.lacking]
+        raise InputError(
+            f"{cells.at(cells.lacking)}: expected a number with {cells.unit}, as in most of its cells, got '{text}'; "
+            f"correct the cell, leave it empty if it is missing, or type: --missing '{text}'"
+        )
+    values, stray = parse_numbers(cells.texts, style)
+    if stray is not None:
+        return _categories(cells, style, values, stray)
+    found = np.array(values, float)
+    for i in np.flatnonzero(np.isinf(found)).tolist():
+        raise InputError(
+            f"{cells.at(i)}: expected a finite number, got {cells.texts[i]}; correct the cell, or leave it empty if it "
+            "is missing"
+        )
+    if style.decimal == "," and not style.thousands and (dubious := ambiguous(cells.texts, ".")):
+        raise InputError(
+            f"column '{cells.name}': expected decimal commas, as in the file, got {dubious}; type: --decimal , "
+            f"--thousands . if that is {dubious.replace('.', '')}, or leave it out: --drop '{cells.name}'"
+        )
+    notes = (f"Column '{cells.name}' is in {cells.unit}.",) if cells.unit else ()
+    return Column(cells.name, cells.spread(found), (), notes)
 
 
 def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
@@ -68,36 +132,17 @@ def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: st
     return Column(name, np.array([index[cell] for cell in stripped]), tuple(index))
 
 
-def parse_numbers(cells: Sequence[str]) -> tuple[list[float], int | None]:
-    """The cells as numbers, NaN where one is none, and the place of the first that is none."""
-    values: list[float] = []
-    stray: int | None = None
-    for i, cell in enumerate(cells):
-        try:
-            values.append(float("none" if "_" in cell else cell))
-        except ValueError:
-            values.append(math.nan)
-            stray = i if stray is None else stray
-    return values, stray
-
-
-def _spread(size: int, given: list[int], values: Sequence[float]) -> np.ndarray:
-    column = np.full(size, np.nan)
-    column[given] = values
-    return column
-
-
-def _categories(name: str, cells: list[str], given: list[int], numbers: list[float], first_stray: str) -> Column:
-    texts = [cells[i] for i in given]
+def _categories(cells: Cells, style: Style, numbers: list[float], first: int) -> Column:
+    texts, name = cells.texts, cells.name
     levels = tuple(sorted(set(texts)))
-    if all(DATE.fullmatch(text) for text in texts):
+    if all(DATE.fullmatch(text) for text in levels):
         raise date_error(name, texts[0])
-    stray = next(text for text, value in zip(texts, numbers, strict=True) if math.isnan(value))
-    share = 1 - float(np.mean(np.isnan(numbers)))
+    _check_style(cells, style)
+    stray, share = texts[first], 1 - float(np.mean(np.isnan(numbers)))
     if share > 0.5 and len(levels) > FEW_LEVELS:
         raise InputError(
-            f"column '{name}', {first_stray}: expected a number, as in {share:.0%} of its cells, got '{stray}'; "
-            "correct the cell, or leave it empty if it is missing"
+            f"{cells.at(first)}: expected a number, as in {share:.0%} of its cells, got '{stray}'; correct the cell, "
+            f"leave it empty if it is missing, or type: --missing '{stray}'"
         )
     if len(levels) > min(MOST_LEVELS, max(2, len(texts) // 2)):
         raise InputError(
@@ -105,4 +150,20 @@ def _categories(name: str, cells: list[str], given: list[int], numbers: list[flo
             f"got {len(levels)} different texts in {len(texts)} cells, as '{stray}'; leave it out: --drop '{name}'"
         )
     index = {level: float(i) for i, level in enumerate(levels)}
-    return Column(name, _spread(len(cells), given, [index[text] for text in texts]), levels)
+    note = (
+        f"Column '{name}' is of categories, for not all of its cells are numbers: '{stray}' is none. If that stands "
+        f"for a missing one, type: --missing '{stray}'"
+    )
+    return Column(name, cells.spread([index[text] for text in texts]), levels, (note,) if share > 0.5 else ())
+
+
+def _check_style(cells: Cells, style: Style) -> None:
+    """Raises if most texts are numbers that are written in another way."""
+    example, styles = other_styles(cells.texts, style)
+    if styles:
+        told = f" and no --thousands {style.thousands}" if style.thousands == styles[0].decimal else ""
+        ways = [f"{other.options}{told} if that is {other.number(example):.12g}" for other in styles[:2]]
+        raise InputError(
+            f"{cells.at(cells.texts.index(example))}: expected a number, got '{example}'; type: {', or '.join(ways)}; "
+            f"or leave it out: --drop '{cells.name}'"
+        )

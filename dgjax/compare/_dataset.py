@@ -10,7 +10,8 @@ import numpy as np
 
 from dgjax.compare._columns import MOST_LEVELS, Column
 from dgjax.compare._errors import InputError
-from dgjax.compare._table import Table, listed, read_table
+from dgjax.compare._reading import Reading
+from dgjax.compare._table import AS_FOUND, Table, listed, read_table
 
 TARGET_NAMES = ("target", "label", "class", "y")
 FEWEST_ROWS = 8
@@ -79,11 +80,11 @@ class Dataset:
         return x
 
 
-def load(data: str, target: str | None = None, drop: tuple[str, ...] = ()) -> Dataset:
+def load(data: str, target: str | None = None, drop: tuple[str, ...] = (), reading: Reading = AS_FOUND) -> Dataset:
     """A file, or an embedded data set by its name."""
-    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop}):
+    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop, **reading.options}):
         return _embedded(data)
-    table, name = table_of(data, target, drop)
+    table, name = table_of(data, target, drop, reading=reading)
     dataset = from_table(table, name, target)
     missing = len(dataset.y) - len(dataset.labelled)
     if not missing:
@@ -107,11 +108,15 @@ def is_embedded(data: str, names: tuple[str, ...], options: Mapping[str, Any] = 
     return True
 
 
-def table_of(data: str, target: str | None, drop: tuple[str, ...], sequence: str | None = None) -> tuple[Table, str]:
+def table_of(
+    data: str, target: str | None, drop: tuple[str, ...], sequence: str | None = None, reading: Reading = AS_FOUND
+) -> tuple[Table, str]:
     """The file as a table, and its name."""
     path = Path(data)
     if path.is_dir():
         raise InputError(f"DATA {data}: expected a file, got a folder; name the file in it, as {path / 'data.csv'}")
+    if path.is_char_device() or path.is_block_device():
+        raise InputError(f"DATA {data}: expected a file, got a device; name a file")
     if not path.exists():
         raise InputError(
             f"DATA {data}: expected a file or one of {', '.join((*EMBEDDED, SIMULATED))}, got neither; check the path, "
@@ -121,7 +126,7 @@ def table_of(data: str, target: str | None, drop: tuple[str, ...], sequence: str
         raise InputError(
             f"--drop {target}: expected a column other than the target, got the target; leave out one of the two"
         )
-    return read_table(path, drop, sequence), path.name
+    return read_table(path, drop, sequence, reading), path.name
 
 
 def from_table(table: Table, name: str, target: str | None = None) -> Dataset:

@@ -41,7 +41,8 @@ class Section:
 
 
 def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
-    """Write the page and the numbers into the folder; their paths."""
+    """Write the page and the numbers into the folder, which is made again if it has gone; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
     results, report = folder / RESULTS, folder / REPORT
     results.write_text(json.dumps(as_json(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     report.write_text(page(comparison), "utf-8")

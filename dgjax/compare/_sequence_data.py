@@ -7,6 +7,8 @@ import numpy as np
 from dgjax.compare import _simulate
 from dgjax.compare._dataset import EMBEDDED, SIMULATED, Dataset, from_table, is_embedded, table_of
 from dgjax.compare._errors import InputError
+from dgjax.compare._reading import Reading
+from dgjax.compare._table import AS_FOUND
 
 FEWEST_SEQUENCES = 12
 
@@ -46,10 +48,15 @@ class SequenceDataset(Dataset):
 
 
 def load(
-    data: str, target: str | None = None, sequence: str | None = None, drop: tuple[str, ...] = ()
+    data: str,
+    target: str | None = None,
+    sequence: str | None = None,
+    drop: tuple[str, ...] = (),
+    reading: Reading = AS_FOUND,
 ) -> SequenceDataset:
     """A file with a row for each step, or the simulated data set by its name."""
-    if is_embedded(data, (*EMBEDDED, SIMULATED), {"--target": target, "--sequence": sequence, "--drop": drop}):
+    options = {"--target": target, "--sequence": sequence, "--drop": drop, **reading.options}
+    if is_embedded(data, (*EMBEDDED, SIMULATED), options):
         return _simulated()
     assert sequence is not None
     for option, name in (("--target", target), ("--drop", sequence if sequence in drop else None)):
@@ -57,7 +64,7 @@ def load(
             raise InputError(
                 f"{option} {name}: expected a column other than that of --sequence, got the same; name two columns"
             )
-    table, name = table_of(data, target, drop, sequence)
+    table, name = table_of(data, target, drop, sequence, reading)
     codes = table.column(sequence).values.astype(int)
     flat = from_table(table.without((sequence,)), name, target)
     return _check(_grouped(flat, codes, sequence))

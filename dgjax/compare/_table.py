@@ -1,7 +1,10 @@
 """From a CSV or Parquet file to named columns of text or numbers, or an `InputError` that says why not."""
 
 import csv
-from collections.abc import Iterator
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,11 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from dgjax.compare._columns import Column, date_error, parse_names, parse_numbers, parse_text
+from dgjax.compare._columns import Column, cells_of, date_error, parse, parse_names, style_of
 from dgjax.compare._errors import InputError
+from dgjax.compare._numbers import POINT, parse_numbers
+from dgjax.compare._reading import PACKED_SUFFIXES, Reading, text_of, unpacked
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", "")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
+SEPARATOR_WORDS = {"\t": "tabs", " ": "spaces"}
+COMMENTS = "#%!"
+AS_FOUND = Reading()
 
 
 @dataclass(frozen=True)
@@ -37,21 +46,26 @@ class Table:
         return Table(tuple(c for c in self.columns if c.name not in names), self.notes)
 
 
-def read_table(path: Path, drop: tuple[str, ...] = (), sequence: str | None = None) -> Table:
+def read_table(
+    path: Path, drop: tuple[str, ...] = (), sequence: str | None = None, reading: Reading = AS_FOUND
+) -> Table:
     """Read a file by its suffix; the columns in `drop` are not even parsed, that of `sequence` is taken for names."""
-    suffix = path.suffix.lower()
+    inner = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+    suffix = inner.suffix.lower()
     if suffix not in TEXT_SUFFIXES + PARQUET_SUFFIXES:
         raise InputError(
             f"DATA {path}: expected a CSV (.csv, .tsv, .txt) or a Parquet (.parquet) file, got '{suffix}'; "
             f"save it as {path.with_suffix('.csv').name}"
         )
     try:
-        empty = path.stat().st_size == 0
-        if not empty:
-            return (_read_parquet if suffix in PARQUET_SUFFIXES else _read_csv)(path, drop, sequence)
+        raw = unpacked(path)
     except PermissionError:
         raise InputError(f"DATA {path}: expected a file that can be read, got no permission; chmod +r {path}") from None
-    raise InputError(f"DATA {path}: expected a header line and rows, got an empty file; check that it was written")
+    if not raw:
+        raise InputError(f"DATA {path}: expected a header line and rows, got an empty file; check that it was written")
+    if suffix in PARQUET_SUFFIXES or raw.startswith(b"PAR1"):
+        return _read_parquet(path, raw, drop, sequence, reading)
+    return _read_csv(path, text_of(path, raw, reading), drop, sequence, reading)
 
 
 def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: str | None) -> None:
@@ -81,60 +95,122 @@ def listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _read_csv(path: Path, drop: tuple[str, ...], sequence: str | None) -> Table:
-    rows = _csv_rows(path)
+def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None, reading: Reading) -> Table:
+    separator = reading.separator or _separator(path, text)
+    rows = _csv_rows(path, text, separator)
     first = next(rows, None)
     if first is None:
         raise InputError(
             f"DATA {path}: expected a header line and rows, got only blank lines; check that it was written"
         )
-    _, header, delimiter = first
+    _, header = first
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
     _check_header(path, names)
     check_names(path, names, drop, sequence)
-    lines: list[int] = []
-    cells: list[list[str]] = []
-    for line, row, _ in rows:
+    body = list(rows)
+    for number, row in body:
         if len(row) != len(names):
-            raise InputError(
-                f"DATA {path}, line {line}: expected {len(names)} cells as in the header, got {len(row)}; "
-                f"correct that line (a cell that holds '{delimiter}' needs double quotes)"
-            )
-        lines.append(line)
-        cells.append(row)
-    if not cells:
+            raise _ragged(path, text, len(names), number, row, separator)
+    if not body:
         raise InputError(f"DATA {path}: expected rows below the header, got none; check that it was written in full")
-    kept = [(i, name) for i, name in enumerate(names) if name not in drop]
-    columns = [
-        parse_names(name, [row[i] for row in cells], lines)
+    if len(names) == 1:
+        _check_one_column(path, text, names[0])
+    lines = [number for number, _ in body]
+    columns = {name: [row[i] for _, row in body] for i, name in enumerate(names) if name not in drop}
+    notes = [f"Cells are separated by {SEPARATOR_WORDS.get(separator, repr(separator))}."] if separator != "," else []
+    return _without_row_numbers(
+        _table(columns, lines, "line", sequence, reading, separator, notes), not header[0].strip()
+    )
+
+
+def _table(
+    columns: Mapping[str, Sequence[str]],
+    lines: Sequence[int],
+    place: str,
+    sequence: str | None,
+    reading: Reading,
+    separator: str,
+    notes: Sequence[str],
+    stored: frozenset[str] = frozenset(),
+) -> Table:
+    """Texts as columns of numbers, all written in one style but those `stored` as numbers, or of categories."""
+    cells = {name: cells_of(name, own, lines, reading, place) for name, own in columns.items() if name != sequence}
+    style = style_of([own for name, own in cells.items() if name not in stored], reading, separator)
+    parsed = tuple(
+        parse_names(name, own, lines, place)
         if name == sequence
-        else parse_text(name, [row[i] for row in cells], lines, delimiter == ";")
-        for i, name in kept
-    ]
-    notes = [f"Cells are separated by {'tabs' if delimiter == chr(9) else delimiter!r}."] if delimiter != "," else []
-    return _without_row_numbers(Table(tuple(columns), tuple(notes)), header[0].strip() == "")
+        else parse(cells[name], POINT if name in stored else style)
+        for name, own in columns.items()
+    )
+    commas = ["Numbers have decimal commas."] if style.decimal == "," and reading.decimal is None else []
+    return Table(parsed, (*notes, *commas, *(note for column in parsed for note in column.notes)))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and delimiter of each line that is not blank."""
+def _separator(path: Path, text: str) -> str:
+    """What splits the first rows into the most cells, the same number in each; else the header into the most."""
+    widths = {mark: _widths(text, mark) for mark in ",;\t|"}
+    even = {mark: found[0] for mark, found in widths.items() if len(set(found)) == 1 and found[0] > 1}
+    most = max(even.values(), default=0)
+    if [*even.values()].count(most) > 1:
+        ways = " or ".join(f"--separator {NAMES[mark]}" for mark, width in even.items() if width == most)
+        raise InputError(f"DATA {path}: expected cells that one mark separates, got two that may; type: {ways}")
+    return max(even or widths, key=lambda mark: (widths[mark] or [0])[0])
+
+
+def _widths(text: str, separator: str, rows: int = 20) -> list[int]:
+    """The number of cells in the first rows that are not blank."""
+    start = text[: 1 << 16]
+    reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator, skipinitialspace=True)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            start = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=start.count)
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-            for row in reader:
-                if row and (len(row) > 1 or row[0].strip()):
-                    yield reader.line_num, row, delimiter
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
+        found = list(itertools.islice((len(row) for row in reader if any(map(str.strip, row))), rows))
+    except csv.Error:
+        return []
+    # The last row may be cut.
+    return found[:-1] if len(start) < len(text) and 1 < len(found) < rows else found
+
+
+def _check_one_column(path: Path, text: str, name: str) -> None:
+    """Raises, with what to type, if one column may be many: after a comment, or between other marks."""
+    if name[0] in COMMENTS:
         raise InputError(
-            f"DATA {path}: expected text in UTF-8, got the byte 0x{byte:02x}, which is none; "
-            f"convert it: iconv -f latin1 -t utf-8 {path.name} > {path.stem}-utf8.csv"
-        ) from None
+            f"DATA {path}: expected column names in the first line, got '{name}'; type: --comment '{name[0]}'"
+        )
+    for mark in " :^~":
+        widths = _widths(text, mark)
+        if len(set(widths)) == 1 and widths[0] > 1:
+            words = NAMES.get(mark, f"'{mark}'")
+            raise InputError(
+                f"DATA {path}: expected cells separated by commas, semicolons, tabs or pipes, got one column "
+                f"'{name}'; type: --separator {words}"
+            )
+
+
+def _ragged(path: Path, text: str, width: int, line: int, row: list[str], separator: str) -> InputError:
+    """Of a row that is not as wide as the header, which may be a comment."""
+    hint = f"a cell that holds '{separator}' needs double quotes"
+    mark = row[0].lstrip()[:1]
+    if mark not in COMMENTS and width < len(row):
+        mark = text.lstrip()[:1]
+    if mark and mark in COMMENTS:
+        hint = f"if lines that begin with {mark} are comments, type: --comment '{mark}'"
+    return InputError(
+        f"DATA {path}, line {line}: expected {width} cells as in the header, got {len(row)}; correct that line ({hint})"
+    )
+
+
+def _csv_rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each line that is not blank."""
+    if separator == " ":
+        text = re.sub(r"(?m)^ +| +$", "", text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        for row in reader:
+            if row and (len(row) > 1 or row[0].strip()):
+                yield reader.line_num, row
     except csv.Error as error:
         raise InputError(
-            f"DATA {path}: expected a CSV file, got one that cannot be read ({error}); save it again"
+            f"DATA {path}, line {reader.line_num}: expected a CSV file, got one that cannot be read ({error}), as "
+            "where a double quote is not closed; double each quote within a cell"
         ) from None
 
 
@@ -154,9 +230,9 @@ def _without_row_numbers(table: Table, unnamed: bool) -> Table:
     return Table(table.columns[1:], (*table.notes, "The first column has no name and numbers the rows: left out."))
 
 
-def _read_parquet(path: Path, drop: tuple[str, ...], sequence: str | None) -> Table:
+def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], sequence: str | None, reading: Reading) -> Table:
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(pa.BufferReader(raw))
         names = list(file.schema_arrow.names)
         check_names(path, names, drop, sequence)
         table = file.read()
@@ -168,18 +244,17 @@ def _read_parquet(path: Path, drop: tuple[str, ...], sequence: str | None) -> Ta
     if table.num_rows == 0:
         raise InputError(f"DATA {path}: expected rows, got none; check that it was written in full")
     kept = [name for name in names if name not in drop and not name.startswith("__index_level_")]
-    notes = ("The stored row index is left out.",) if any(n.startswith("__index_level_") for n in names) else ()
-    return Table(tuple(_arrow_column(name, table.column(name), name == sequence) for name in kept), notes)
+    notes = ["The stored row index is left out."] if any(n.startswith("__index_level_") for n in names) else []
+    columns = {name: _arrow_cells(name, table.column(name), name == sequence) for name in kept}
+    kinds = {name: table.column(name).type for name in kept}
+    stored = frozenset(n for n, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    return _table(columns, range(1, table.num_rows + 1), "row", sequence, reading, ",", notes, stored)
 
 
-def _arrow_column(name: str, column: pa.ChunkedArray, names: bool) -> Column:
+def _arrow_cells(name: str, column: pa.ChunkedArray, names: bool) -> list[str]:
     kind = column.type
-    if names:
-        cells = ["" if cell is None else str(cell) for cell in column.to_pylist()]
-        return parse_names(name, cells, list(range(1, len(cells) + 1)), place="row")
-    if pa.types.is_temporal(kind):
+    if pa.types.is_temporal(kind) and not names:
         raise date_error(name, str(kind))
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+    if (pa.types.is_nested(kind) or pa.types.is_binary(kind)) and not names:
         raise InputError(f"column '{name}': expected numbers or text, got {kind}; leave it out: --drop '{name}'")
-    cells = ["" if cell is None else str(cell) for cell in column.to_pylist()]
-    return parse_text(name, cells, list(range(1, len(cells) + 1)), place="row")
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()]
