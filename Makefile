@@ -5,12 +5,13 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 REPORT ?= dgjax-report
+SECONDS ?= 600
 RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o addopts= --import-mode=importlib \
   benchmarks/bench_*.py --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types layers docs format bench bench-quick lines clean
+.PHONY: help demo test test-all fuzz lint types layers docs format bench bench-quick lines clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"
@@ -30,6 +31,10 @@ test-all: lint types layers ## the same with the slow tests
 	@echo "==> Running all tests with $(WORKERS) workers, the slow ones too"
 	@$(RUN_PYTEST)
 	@$(MAKE) --no-print-directory lines
+
+fuzz: $(VENV)/.ready-dev ## random cases beside formulas in float64; SECONDS=600 SEED= CASE=
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --workers $(WORKERS) --seconds $(SECONDS) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
 lint: $(VENV)/.ready-dev
 	@echo "==> Checking style and format (ruff)"

@@ -58,8 +58,12 @@ def log_density(density, label, row):
     match kind(density):
         case "Gaussian" | "DiagonalGaussian":
             mean, covariance = normal(density, label)
-            covariance = covariance[np.ix_(observed, observed)]
-            return stats.multivariate_normal.logpdf(row[observed], mean[observed], covariance) if len(observed) else 0.0
+            if not len(observed):
+                return 0.0
+            scale = np.sqrt(np.diag(covariance))[observed]  # else SciPy takes columns of small units for singular
+            correlation = covariance[np.ix_(observed, observed)] / np.outer(scale, scale)
+            z = (row - mean)[observed] / scale
+            return stats.multivariate_normal.logpdf(z, np.zeros(len(z)), correlation) - np.log(scale).sum()
         case "Bernoulli" | "Categorical":
             return logsumexp(completions(density, label, row))
         case "Poisson":
@@ -222,7 +226,9 @@ def cell_maximum(density, label, x, counts, prior, column):
         seen[int(cell)] += count
     binary = kind(density) == "Bernoulli"
     if prior is not None:
-        seen += of_column(column, x.shape[1], prior.b, prior.a) - 1 if binary else numbers(prior.concentration) - 1
+        shape = x.shape[1], len(seen)
+        own = None if binary else np.broadcast_to(numbers(prior.concentration), shape)[column]
+        seen += (of_column(column, x.shape[1], prior.b, prior.a) if binary else own) - 1
     return seen[1] / seen.sum() if binary else seen / seen.sum()
 
 

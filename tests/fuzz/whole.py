@@ -1,0 +1,132 @@
+"""Checks of what a whole model is asked: its twin, its margins, its size, files."""
+
+import pathlib
+import tempfile
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import oracle
+
+import dgjax as dg
+from fuzz import agreement, formulas, scoring
+
+
+def marginal(case):
+    """Of some columns in any order: the model with NaN in the others."""
+    rng = np.random.default_rng(case.plan.number)
+    d = case.pool.shape[1]
+    columns = rng.permutation(d)[: rng.integers(1, d + 1)]
+    hidden = np.full_like(case.pool, np.nan)
+    hidden[:, columns] = case.pool[:, columns]
+    wanted = formulas.log_sum(formulas.log_joint(case.model.as_model(), hidden))[case.index]
+    came = dg.log_prob(dg.marginal(case.model, columns), np.ascontiguousarray(case.x[:, columns]))
+    agreement.nats("log_prob of marginal", came, wanted, case.precision)
+
+
+def discriminative(case):
+    twin = dg.discriminative(case.model)
+    came = np.asarray(dg.predict_log_proba(twin, case.x))
+    scoring.conditional(case, came, scoring.log_posterior(case)[case.index])
+
+
+def marginalize(case):
+    """Of the exact twin: p(y | x_observed) once more, by the tower property, up to the error of its draws."""
+    num_samples = 256
+    twin = dg.discriminative(case.model)
+    came = np.asarray(dg.predict_log_proba(dg.marginalize(twin, case.model, num_samples, seed=3), case.x))
+    at = scoring.possible(case)
+    whole = at & ~np.isnan(case.x).any(1)
+    wanted = scoring.log_posterior(case)[case.index]
+    size = scoring.size_of(case.joint)[case.index][whole, None]
+    agreement.nats("complete rows", came[whole], wanted[whole], case.precision, size)
+    allowed = agreement.ERRORS * 0.5 / np.sqrt(num_samples)
+    agreement.within("probabilities", np.exp(came[at]), np.exp(wanted[at]), allowed)
+
+
+def num_parameters(case):
+    model = case.model.as_model()
+    wanted = model.log_weights.shape[-1] - 1 + free(model.density)
+    agreement.true(
+        "num_parameters", dg.num_parameters(case.model) == wanted, f"{dg.num_parameters(case.model)}, {wanted}"
+    )
+
+
+def free(density):
+    """Free parameters, counted by hand; categories that no label has are padding, and none."""
+    match oracle.kind(density):
+        case "Mixture":
+            *labels, k = density.log_weights.shape
+            return int(np.prod(labels)) * (k - 1) + free(density.density)
+        case "Columns":
+            return sum(free(block) for block in density.blocks)
+        case "Gaussian":
+            *labels, d, _ = density.scale_tril.shape
+            return density.mean.size + int(np.prod(labels)) * d * (d + 1) // 2
+        case "DiagonalGaussian":
+            return density.mean.size + density.log_scale.size
+        case "Categorical":
+            logits = oracle.numbers(density.logits)
+            labels = int(np.prod(logits.shape[:-2]))
+            possible = (logits > -np.inf).reshape(labels, *logits.shape[-2:]).any(0)
+            return labels * int((possible.sum(-1) - 1).sum())
+        case "Multinomial":
+            return density.logits.size // density.logits.shape[-1] * (density.logits.shape[-1] - 1)
+    return next(leaf.size for leaf in jax.tree.leaves(density))
+
+
+def criteria(case):
+    """bic and aic, infinite where a row is impossible."""
+    total, p, n = case.evidence[case.index].sum(), dg.num_parameters(case.model), len(case.x)
+    size = np.abs(agreement.finite(case.evidence[case.index])).sum()
+    absolute, relative = agreement.NATS[case.precision]
+    for name, verb, each in (("bic", dg.bic, np.log(n)), ("aic", dg.aic, 2)):
+        came = verb(case.model, case.x)
+        agreement.within(name, came, -2 * total + p * each, 2 * (absolute * n + relative * size))
+
+
+def anomaly_threshold(case):
+    share = float(case.rng.choice([0.01, 0.25, 0.5, 0.99]))
+    values = np.sort(case.evidence[case.index])
+    place = share * (len(values) - 1)
+    low, high = values[int(np.floor(place))], values[int(np.ceil(place))]
+    wanted = high if low == high else low + (place - np.floor(place)) * (high - low)
+    agreement.nats(
+        "anomaly_threshold", dg.anomaly_threshold(case.model, case.x, share), wanted, case.precision, abs(high)
+    )
+
+
+def save_and_load(case):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.safetensors"
+        dg.save(path, case.model)
+        loaded = dg.load(path)
+    agreement.true(
+        "type", jax.tree.structure(loaded) == jax.tree.structure(case.model), str(jax.tree.structure(loaded))
+    )
+    for came, wanted in zip(jax.tree.leaves(loaded), jax.tree.leaves(case.model), strict=True):
+        agreement.same("parameters", came, wanted)
+
+
+def weak_prior(case):
+    strength = float(case.rng.choice([0.5, 1.0, 7.0]))
+    if np.isnan(case.pool).all(0).any():
+        return
+    came = dg.weak_prior(case.model.as_model(), case.x, strength)
+    rows = case.x.astype(float)
+    wanted = formulas.weak_prior(case.model.as_model(), rows, np.ones(len(rows)), strength)
+    scale = np.sqrt(formulas.column_moments(rows, np.ones(len(rows)))[1])
+    equal_priors("weak_prior", came, wanted, case.precision, scale.max())
+
+
+def equal_priors(name, came, wanted, precision, scale):
+    """Field by field; the scale of a mean is that of its columns, of all else itself."""
+    if not isinstance(wanted, SimpleNamespace):
+        value = np.broadcast_to(wanted, np.shape(came))
+        return agreement.parameters(name, came, value, precision, scale if name.endswith(".mean") else 0)
+    for field, value in vars(wanted).items():
+        parts = enumerate(value) if isinstance(value, list) else [(None, value)]
+        for i, part in parts:
+            own = getattr(came, field) if i is None else getattr(came, field)[i]
+            equal_priors(f"{name}.{field}", own, part, precision, scale)
+    return None

@@ -1,0 +1,48 @@
+"""Random cases beside formulas in float64, the same ones on every run; `make fuzz` has ten minutes of others."""
+
+import time
+
+import pytest
+from fuzz import cases, run
+
+SEED, SMALL = 20, (0, 1, 2, 7, cases.POOL, (1, 1), (3, 5))
+
+
+def quick(number):
+    """A plan that compiles little: small, and no fit."""
+    plan = cases.plan_of(SEED, number, run.PAIRS)
+    return plan.size in SMALL and not plan.verb.startswith("fit") and plan.kind in QUICK
+
+
+QUICK = "diagonal", "Bernoulli", "Poisson", "tied", "linear"
+
+
+def test_a_few_plans_agree():
+    numbers = [number for number in range(len(run.PAIRS)) if quick(number)][:8]
+    tally = run.some(SEED, numbers, time.monotonic() + 60)
+    assert not tally.wrong, "\n".join(tally.wrong)
+    assert tally.ran.total() == len(numbers) * cases.CASES_PER_PLAN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker", [0, 1])
+def test_plans_for_two_minutes(worker):
+    numbers = range(worker, 2 * len(run.PAIRS), 2)
+    tally = run.some(SEED, numbers, time.monotonic() + 120)
+    assert not tally.wrong, "\n".join(tally.wrong)
+    assert tally.ran.total() > 100
+
+
+def test_a_wrong_answer_is_found(monkeypatch):
+    """A thousandth of a nat too much, in one row."""
+    from fuzz import scoring
+
+    import dgjax as dg
+
+    right = dg.log_prob
+    monkeypatch.setattr(scoring.dg, "log_prob", lambda model, x: right(model, x) + 4e-3)
+    row = next(pair for pair in run.PAIRS if pair[1:3] == ("Poisson", "log_prob"))
+    plan = next(p for p in (cases.plan_of(SEED, i, [row]) for i in range(99)) if p.mode == "eager" and p.size == 7)
+    case = cases.case_of(plan, SEED, 0)
+    with pytest.raises(AssertionError, match="log_prob: 7 of 7 wrong"):
+        scoring.log_prob(case)
