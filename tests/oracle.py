@@ -190,7 +190,7 @@ def em_step(density, x, counts, prior=None, y=None):
             soft = [mixture_counts(density, row, -1 if y is None else y[i]) for i, row in enumerate(x)]
             counts = counts[..., None] * np.array(soft)
             flat = prior is None or prior.weights is None
-            totals = counts.sum(0) + (0 if flat else numbers(prior.weights.concentration) - 1)
+            totals = counts.sum(0) + (0 if flat else pseudo_counts(prior.weights, density.log_weights))
             below = em_step(density.density, x, counts, None if prior is None else prior.density)
             return [totals / totals.sum(-1, keepdims=True), *below]
         case "Columns":
@@ -226,10 +226,14 @@ def cell_maximum(density, label, x, counts, prior, column):
         seen[int(cell)] += count
     binary = kind(density) == "Bernoulli"
     if prior is not None:
-        shape = x.shape[1], len(seen)
-        own = None if binary else np.broadcast_to(numbers(prior.concentration), shape)[column]
-        seen += (of_column(column, x.shape[1], prior.b, prior.a) if binary else own) - 1
+        own = None if binary else pseudo_counts(prior, density.logits)[label][column]
+        seen += of_column(column, x.shape[1], prior.b, prior.a) - 1 if binary else own
     return seen[1] / seen.sum() if binary else seen / seen.sum()
+
+
+def pseudo_counts(prior, logs):
+    """What a Dirichlet prior adds to counts; what is impossible stays so."""
+    return np.where(np.isneginf(logs), 0, np.broadcast_to(numbers(prior.concentration), np.shape(logs)) - 1)
 
 
 def of_column(column, d, *values):
@@ -238,7 +242,7 @@ def of_column(column, d, *values):
 
 def multinomial_maximum(density, label, x, counts, prior):
     expected = sum(counts[i][label] * moments(density, label, row)[0] for i, row in enumerate(x))
-    expected = expected + (0 if prior is None else numbers(prior.concentration) - 1)
+    expected = expected + (0 if prior is None else pseudo_counts(prior, density.logits)[label])
     return expected / expected.sum()
 
 

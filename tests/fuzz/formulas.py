@@ -126,8 +126,7 @@ def weak_prior(density, x, weights, strength):
     mean, variance = column_moments(x, weights)
     match kind(density):
         case "Mixture":
-            k = density.log_weights.shape[-1]
-            shares = SimpleNamespace(concentration=np.full(k, 1 + strength / k))
+            shares = shared_out(strength, numbers(density.log_weights) > -np.inf)
             return SimpleNamespace(weights=shares, density=weak_prior(density.density, x, weights, strength))
         case "Columns":
             parts = zip(density.blocks, density.columns, strict=True)
@@ -150,6 +149,11 @@ def weak_prior(density, x, weights, strength):
             )
         case "Categorical":
             possible = (numbers(density.logits) > -np.inf).any(tuple(range(density.logits.ndim - 2)))
-            shared_out = strength / possible.sum(-1, keepdims=True)
-            return SimpleNamespace(concentration=1 + np.where(possible, shared_out, 0))
-    return SimpleNamespace(concentration=np.full(x.shape[1], 1 + strength / x.shape[1]))
+            return shared_out(strength, possible)
+    return shared_out(strength, np.ones(x.shape[1], bool))
+
+
+def shared_out(strength, possible):
+    """Pseudo-counts of each distribution, shared by what it can have."""
+    count = np.maximum(possible.sum(-1, keepdims=True), 1)
+    return SimpleNamespace(concentration=np.where(possible, 1 + strength / count, 1))
