@@ -207,7 +207,9 @@ def rows_of_scorer(rng, plan, n):
     if plan.kind == "indicator":
         return rng.integers(-1, 7, (n, 4)).astype(float)
     offset, scale = models.units(rng, plan.d)
-    return data.spoil(rng, (offset / scale + rng.normal(size=(n, plan.d))) * 3, np.zeros(plan.d, bool))
+    if plan.verb != "fit":
+        offset, scale = offset / scale, 1
+    return data.spoil(rng, offset + scale * rng.normal(size=(n, plan.d)), np.zeros(plan.d, bool))
 
 
 def sequence_sizes(plan):
@@ -230,16 +232,16 @@ def chain_case(plan, rng):
         x, y = models.draw_paths(rng, case.model, *((2, 30) if plan.size == "many" else (n, t)))
         pool = data.holes(rng, x.reshape(n * t if plan.size != "many" else POOL, -1), plan.holes)
     index = np.arange(n * t) if len(pool) == n * t else rng.integers(len(pool), size=n * t)
-    if len(y) != n:
-        y = np.resize(y, (n, t))
-    pool = pool.astype(plan.precision)
-    case.pool, case.index = pool.astype(float), index.reshape(n, t)
-    case.x = pool[case.index]
-    if t > 1 and rng.random() < 0.6:
-        case.lengths = rng.integers(1, t + 1, n)
-        beyond = np.arange(t) >= case.lengths[:, None]
-        case.x[beyond] = np.nan if plan.group == "chains" and plan.holes else case.x[beyond]
-    case.y = data.labels(rng, y, plan.k, plan.known)
+    pool, index = pool.astype(plan.precision), index.reshape(n, t)
+    lengths = rng.integers(1, t + 1, n) if t > 1 and rng.random() < 0.6 else None
+    if plan.size == "many":  # eight times the same two
+        index, lengths = (None if a is None else np.resize(a[:2], a.shape) for a in (index, lengths))
+        y = np.resize(y, (2, t))
+    case.pool, case.index, case.lengths = pool.astype(float), index, lengths
+    case.x = pool[index]
+    if lengths is not None and plan.group == "chains" and plan.holes:
+        case.x[np.arange(t) >= lengths[:, None]] = np.nan
+    case.y = np.resize(data.labels(rng, y, plan.k, plan.known), (n, t))
     return case
 
 

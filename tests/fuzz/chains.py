@@ -22,10 +22,13 @@ def chains_of(case, labels=None):
         initial, transition = oracle.numbers(model.initial), oracle.numbers(model.transition)
         states = range(len(initial))
         scores = np.array([[formulas.score_of_scorer(model.scorer, (y,), row) for y in states] for row in case.pool])
-    found = []
+    found, made = [], {}
     for i, length in enumerate(lengths):
         known = None if labels is None else labels[i, :length]
-        found.append(paths.Chain(initial, transition, scores[case.index[i, :length]], known))
+        same = case.index[i, :length].tobytes(), None if known is None else known.tobytes()
+        if same not in made:
+            made[same] = paths.Chain(initial, transition, scores[case.index[i, :length]], known)
+        found.append(made[same])
     return found
 
 
@@ -48,14 +51,14 @@ def quiet(check):
 @quiet
 def log_prob(case):
     chains = chains_of(case)
-    wanted = [chain.log_partition() for chain in chains]
+    wanted = [chain.log_partition for chain in chains]
     agreement.nats("log_prob", case.ask(dg.log_prob), wanted, case.precision, [size_of(c) for c in chains])
 
 
 @quiet
 def log_joint(case):
     chains = chains_of(case, case.y)
-    wanted = [chain.log_partition() for chain in chains]
+    wanted = [chain.log_partition for chain in chains]
     agreement.nats(
         "log_joint", case.ask(dg.log_joint, case.y), wanted, case.precision, [size_of(c) for c in chains_of(case)]
     )
@@ -65,8 +68,8 @@ def log_joint(case):
 def log_conditional(case):
     whole, clamped = chains_of(case), chains_of(case, case.y)
     came = case.ask(dg.log_conditional, case.y)
-    totals = np.array([chain.log_partition() for chain in whole])
-    wanted = np.array([chain.log_partition() for chain in clamped]) - totals
+    totals = np.array([chain.log_partition for chain in whole])
+    wanted = np.array([chain.log_partition for chain in clamped]) - totals
     at = totals > -np.inf
     agreement.nats("log_conditional", came[at], wanted[at], case.precision, np.array([size_of(c) for c in whole])[at])
 
@@ -76,7 +79,7 @@ def predict(case):
     came, chains = case.ask(dg.predict), chains_of(case)
     absolute, relative = agreement.NATS[case.precision]
     for path, chain in zip(came, chains, strict=True):
-        length, best = len(chain.scores), chain.best()
+        length, best = len(chain.scores), chain.best
         agreement.true("predict", (path[length:] == -1).all(), "labels beyond the length")
         if best == -np.inf:
             agreement.true("predict", (path == -1).all(), "a path where none is possible")
@@ -91,13 +94,13 @@ def predict_log_proba(case):
     came, chains = case.ask(dg.predict_log_proba), chains_of(case)
     for logs, chain in zip(came, chains, strict=True):
         length = len(chain.scores)
-        if chain.log_partition() > -np.inf:
+        if chain.log_partition > -np.inf:
             nats_of_marginals(logs[:length], chain, case)
 
 
 def nats_of_marginals(logs, chain, case):
     """Logarithms where a state is likely at all; of the others their probability."""
-    wanted = chain.log_marginals()
+    wanted = chain.log_marginals
     agreement.nats("log p(y_s | x)", logs, wanted, case.precision, size_of(chain))
 
 
@@ -107,7 +110,7 @@ def sample_labels(case):
     for path, chain in zip(came, chains, strict=True):
         length = len(chain.scores)
         agreement.true("sample_labels", (path[length:] == -1).all(), "labels beyond the length")
-        if chain.log_partition() == -np.inf:
+        if chain.log_partition == -np.inf:
             agreement.true("sample_labels", (path == -1).all(), "a path where none is possible")
         else:
             agreement.true("sample_labels", chain.score(path[:length]) > -np.inf, f"an impossible path {path}")
@@ -120,9 +123,9 @@ def frequencies_of_paths(case):
     x = np.repeat(case.x[:1], n, axis=0)
     lengths = None if case.lengths is None else np.repeat(case.lengths[:1], n)
     came = np.asarray(dg.sample_labels(case.model, case.key, x, lengths=lengths))
-    if chain.log_partition() == -np.inf:
+    if chain.log_partition == -np.inf:
         return
-    for s, logs in enumerate(chain.log_marginals()):
+    for s, logs in enumerate(chain.log_marginals):
         p = np.exp(logs)
         scoring.frequencies(f"step {s} of sample_labels", came[:, s], np.broadcast_to(p / p.sum(), (n, len(p))))
 
@@ -154,9 +157,9 @@ def impute(case):
         agreement.same("beyond the length", filled[length:], x[length:].astype(filled.dtype))
         seen = ~np.isnan(x[:length])
         agreement.same("observed cells", filled[:length][seen], x[:length][seen].astype(filled.dtype))
-        if chain.log_partition() == -np.inf:
+        if chain.log_partition == -np.inf:
             continue
-        posterior = np.exp(chain.log_marginals())
+        posterior = np.exp(chain.log_marginals)
         for s in np.flatnonzero(np.isnan(x[:length]).any(1))[:8]:
             row = x[s].astype(float)
             wanted = sum(p * oracle.moments(case.model.density, (j,), row)[0] for j, p in enumerate(posterior[s]) if p)
@@ -170,7 +173,7 @@ def sample_missing(case):
     for x, filled, chain in zip(case.x, came, chains_of(case), strict=True):
         length, seen = len(chain.scores), ~np.isnan(x)
         agreement.same("observed cells", filled[seen], x[seen].astype(filled.dtype))
-        if chain.log_partition() > -np.inf:
+        if chain.log_partition > -np.inf:
             scoring.in_support("sample_missing", filled[:length], case)
 
 
@@ -180,8 +183,8 @@ def forecast(case):
     came = np.asarray(dg.forecast(case.model, case.x, steps, lengths=case.lengths).log_proba)
     moves = np.exp(log_softmax(oracle.numbers(case.model.log_transition), axis=-1))
     for logs, chain in zip(came, chains, strict=True):
-        if chain.log_partition() > -np.inf:
-            p = np.exp(chain.log_marginals()[-1])
+        if chain.log_partition > -np.inf:
+            p = np.exp(chain.log_marginals[-1])
             for ahead in logs:
                 p = p @ moves
                 agreement.nats("forecast", np.exp(ahead), p, case.precision)
@@ -194,13 +197,13 @@ def em_step(case):
     y = None if case.plan.known == "none" else case.y
     chains = chains_of(case, y)
     model, k = case.model, case.plan.k
-    if not amounts.sum() or any(chain.log_partition() == -np.inf for chain in chains):
+    if not amounts.sum() or any(chain.log_partition == -np.inf for chain in chains):
         return
     counts, starts, moves = np.zeros((len(case.pool), k)), np.zeros(k), np.zeros((k, k))
     for i, chain in enumerate(chains):
-        marginals = np.exp(chain.log_marginals())
+        marginals = np.exp(chain.log_marginals)
         starts += amounts[i] * marginals[0]
-        moves += amounts[i] * chain.transition_counts()
+        moves += amounts[i] * chain.transition_counts
         np.add.at(counts, case.index[i, : len(marginals)], amounts[i] * marginals)
     used = counts.sum(1) > 0
     if np.isnan(case.pool[used]).all(0).any():
@@ -235,7 +238,7 @@ def discriminative(case):
     twin, chains = dg.discriminative(case.model), chains_of(case)
     came = np.asarray(dg.predict_log_proba(twin, case.x, lengths=case.lengths))
     for logs, chain in zip(came, chains, strict=True):
-        if chain.log_partition() > -np.inf:
+        if chain.log_partition > -np.inf:
             nats_of_marginals(logs[: len(chain.scores)], chain, case)
 
 
@@ -251,7 +254,7 @@ def marginal(case):
     )
     case.pool = hidden
     chains = chains_of(case)
-    wanted = [chain.log_partition() for chain in chains]
+    wanted = [chain.log_partition for chain in chains]
     agreement.nats("marginal", came, wanted, case.precision, [size_of(c) for c in chains])
 
 

@@ -254,6 +254,8 @@ def logistic_fit(case):
         if not (few and ("two classes" in str(error) or "positive weight" in str(error))):
             raise
         return
+    if not came.converged:  # which is said, with a warning
+        return
     best = logistic_maximum(case, pool, weights, labels, l2)
     total = weights[labels >= 0].sum()
     # `tol` nats for each row, and as many digits as the objective has.
