@@ -15,10 +15,14 @@ ERRORS = 6.5
 """Standard errors that a mean of draws may be off: 8e-11 by chance for a normal one."""
 
 
-def nats(name, came, wanted, precision, size=0.0):
-    """Log-densities: infinities exactly, the rest within tolerance of what is wanted or of `size`, a larger term."""
+def nats(name, came, wanted, precision, size=0.0, steps=0):
+    """Log-densities: infinities exactly, the rest within tolerance of what is wanted or of `size`, a larger term.
+
+    A state's log-probability is carried over the `steps` that follow it, each of which may round it.
+    """
     absolute, relative = NATS[precision]
-    within(name, came, wanted, absolute + relative * np.maximum(np.abs(finite(wanted)), size))
+    rounding = 0.5 * np.finfo(precision).eps * steps
+    within(name, came, wanted, absolute + (relative + rounding) * np.maximum(np.abs(finite(wanted)), size))
 
 
 def parameters(name, came, wanted, precision, scale=0.0):

@@ -100,8 +100,8 @@ def predict_log_proba(case):
 
 def nats_of_marginals(logs, chain, case):
     """Logarithms where a state is likely at all; of the others their probability."""
-    wanted = chain.log_marginals
-    agreement.nats("log p(y_s | x)", logs, wanted, case.precision, size_of(chain))
+    wanted, steps = chain.log_marginals, len(chain.scores)
+    agreement.nats("log p(y_s | x)", logs, wanted, case.precision, size_of(chain), steps)
 
 
 @quiet
