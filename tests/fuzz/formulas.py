@@ -114,8 +114,9 @@ def column_moments(x, weights):
         seen = ~np.isnan(column) & (weights > 0)
         total = weights[seen].sum()
         mean = (weights[seen] * column[seen]).sum() / total if total else 0.0
+        spread = total and np.ptp(column[seen]) > 0  # the mean of equal cells may be another in the last bit
         means.append(mean)
-        variances.append((weights[seen] * (column[seen] - mean) ** 2).sum() / total if total else 0.0)
+        variances.append((weights[seen] * (column[seen] - mean) ** 2).sum() / total if spread else 0.0)
     means, variances = np.array(means), np.array(variances)
     spare = variances.mean() if variances.max() > 0 else 1.0
     return means, np.where(variances > 0, variances, spare)

@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 
 import dgjax as dg
-from fuzz import agreement, formulas, scoring
+from fuzz import agreement, data, formulas, scoring
 
 
 def marginal(case):
@@ -76,24 +76,31 @@ def free(density):
 
 
 def criteria(case):
-    """bic and aic, infinite where a row is impossible."""
-    total, p, n = case.evidence[case.index].sum(), dg.num_parameters(case.model), len(case.x)
-    size = np.abs(agreement.finite(case.evidence[case.index])).sum()
+    """bic and aic of weighted rows, infinite where one that counts is impossible."""
+    weights = data.weights(case.rng, len(case.x)).astype(case.precision)
+    values, p, amounts = case.evidence[case.index], dg.num_parameters(case.model), weights.astype(float)
+    counts = amounts > 0
+    if not counts.any():
+        return
+    terms = amounts[counts] * values[counts]
     absolute, relative = agreement.NATS[case.precision]
-    for name, verb, each in (("bic", dg.bic, np.log(n)), ("aic", dg.aic, 2)):
-        came = verb(case.model, case.x)
-        agreement.within(name, came, -2 * total + p * each, 2 * (absolute * n + relative * size))
+    allowed = 2 * (absolute * amounts.sum() + relative * np.abs(agreement.finite(terms)).sum())
+    for name, verb, each in (("bic", dg.bic, np.log(amounts.sum())), ("aic", dg.aic, 2)):
+        came = verb(case.model, case.x, weights=None if (weights == 1).all() else weights)
+        agreement.within(name, came, -2 * terms.sum() + p * each, allowed)
 
 
 def anomaly_threshold(case):
-    share = float(case.rng.choice([0.01, 0.25, 0.5, 0.99]))
-    values = np.sort(case.evidence[case.index])
+    """The quantile of rows that come as often as they weigh, minus infinity as long as the lower neighbour is."""
+    share, times = float(case.rng.choice([0.01, 0.25, 0.5, 0.99])), case.rng.integers(0, 4, len(case.x))
+    if not times.any() or case.rng.random() < 0.5:
+        times[:] = 1
+    values = np.sort(np.repeat(case.evidence[case.index], times))
     place = share * (len(values) - 1)
     low, high = values[int(np.floor(place))], values[int(np.ceil(place))]
-    wanted = high if low == high else low + (place - np.floor(place)) * (high - low)
-    agreement.nats(
-        "anomaly_threshold", dg.anomaly_threshold(case.model, case.x, share), wanted, case.precision, abs(high)
-    )
+    wanted = low if low in (high, -np.inf) else low + (place - np.floor(place)) * (high - low)
+    came = dg.anomaly_threshold(case.model, case.x, share, weights=None if (times == 1).all() else times)
+    agreement.nats("anomaly_threshold", came, wanted, case.precision, abs(high))
 
 
 def save_and_load(case):
@@ -109,13 +116,15 @@ def save_and_load(case):
 
 
 def weak_prior(case):
-    strength = float(case.rng.choice([0.5, 1.0, 7.0]))
-    if np.isnan(case.pool).all(0).any():
+    """Of weighted rows, field by field."""
+    strength, model = float(case.rng.choice([0.5, 1.0, 7.0])), case.model.as_model()
+    weights = data.weights(case.rng, len(case.x)).astype(case.precision)
+    rows, amounts = case.x.astype(float), weights.astype(float)
+    if (np.isnan(rows) | (amounts == 0)[:, None]).all(0).any():
         return
-    came = dg.weak_prior(case.model.as_model(), case.x, strength)
-    rows = case.x.astype(float)
-    wanted = formulas.weak_prior(case.model.as_model(), rows, np.ones(len(rows)), strength)
-    scale = np.sqrt(formulas.column_moments(rows, np.ones(len(rows)))[1])
+    came = dg.weak_prior(model, case.x, strength, weights=None if (weights == 1).all() else weights)
+    wanted = formulas.weak_prior(model, rows, amounts, strength)
+    scale = np.sqrt(formulas.column_moments(rows, amounts)[1])
     equal_priors("weak_prior", came, wanted, case.precision, scale.max())
 
 
