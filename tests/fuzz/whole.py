@@ -46,18 +46,18 @@ def marginalize(case):
 
 def num_parameters(case):
     model = case.model.as_model()
-    wanted = model.log_weights.shape[-1] - 1 + free(model.density)
+    wanted = free(model)
     agreement.true(
         "num_parameters", dg.num_parameters(case.model) == wanted, f"{dg.num_parameters(case.model)}, {wanted}"
     )
 
 
 def free(density):
-    """Free parameters, counted by hand; categories that no label has are padding, and none."""
+    """Free parameters, counted by hand: none are components that are off, and categories that no label has."""
     match oracle.kind(density):
         case "Mixture":
-            *labels, k = density.log_weights.shape
-            return int(np.prod(labels)) * (k - 1) + free(density.density)
+            possible = oracle.numbers(density.log_weights) > -np.inf
+            return int((possible.sum(-1) - 1).sum()) + free(density.density)
         case "Columns":
             return sum(free(block) for block in density.blocks)
         case "Gaussian":
