@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _checks, _in_place
-from dgjax._types import Density, Discriminative, Generative
+from dgjax._types import Discriminative, Generative
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
 
-G = TypeVar("G", bound=Density)
+G = TypeVar("G", bound=Generative)
 
 
 def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -121,9 +121,10 @@ def marginal(model: G, columns: ArrayLike) -> G:
 
     Raises ValueError for a column out of range or given twice.
     """
-    if not hasattr(model, "marginal"):
-        require_generative(model)
-    return model.marginal(_checks.as_columns(columns, model.num_features))
+    whole: Any = model
+    if not hasattr(whole, "marginal"):
+        require_generative(whole)
+    return whole.marginal(_checks.as_columns(columns, whole.num_features))
 
 
 @kernels.full_precision

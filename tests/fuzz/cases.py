@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgjax_kernels import cpu
+from dgjax_kernels.cpu import worth
 from fuzz import agreement, data, formulas, models
 
 CASES_PER_PLAN = 20
@@ -142,7 +142,7 @@ def choose(rng, table):
 
 def many_rows(d):
     """Just past where kernels take over."""
-    return -(-getattr(cpu, "MANY_CELLS", 1 << 17) // d) + 7
+    return -(-worth.MANY_CELLS // d) + 7
 
 
 def plan_of(seed, number, pairs):
@@ -220,7 +220,7 @@ def sequence_sizes(plan):
     """Sequences and steps: many are long, of rows that come from a pool."""
     if plan.size != "many":
         return plan.size
-    return 16, -(-(1 << 17) // (16 * plan.k)) + 3
+    return 16, -(-worth.MANY_CELLS // (16 * plan.k)) + 3
 
 
 def chain_case(plan, rng):

@@ -9,6 +9,9 @@ from scipy.special import log_softmax
 import dgjax as dg
 from fuzz import agreement, cases, data, formulas, paths, scoring
 
+TRACE = 1e-30
+"""Of a state with less of a visit than this, float32 has no count to learn from."""
+
 
 def chains_of(case, labels=None):
     """Each sequence as a chain of log-potentials, as long as it is."""
@@ -222,8 +225,9 @@ def em_step(case):
 def compared(case, came, starts, moves, wanted):
     """Starts and moves; of the density what does not depend on how far a mean has moved."""
     for name, logs, sums in (("initial", came.log_initial, starts), ("transition", came.log_transition, moves)):
-        p = np.exp(log_softmax(oracle.numbers(logs), axis=-1))
-        agreement.parameters(name, p, sums / sums.sum(-1, keepdims=True), case.precision, 1e-2)
+        p, total = np.exp(log_softmax(oracle.numbers(logs), axis=-1)), sums.sum(-1, keepdims=True)
+        wanted_p = np.where(total > TRACE, sums / total, np.nan)
+        agreement.parameters(name, p, wanted_p, case.precision, 1e-2)
     scale = np.sqrt(formulas.column_moments(case.pool, np.ones(len(case.pool)))[1]).max()
     for value, own in zip(wanted, oracle.parameters(came.density), strict=True):
         if case.plan.kind in ("Bernoulli", "categorical", "Poisson"):
