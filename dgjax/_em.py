@@ -10,6 +10,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._checks import is_sequential
+from dgjax.densities import collapsed
 from dgjax.structures import Sequences
 
 MOST_PASSES = 8
@@ -43,31 +44,33 @@ def expectation(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tup
 
 @kernels.compiled
 def upcoming(state: State, prior: Any) -> tuple[Any, Array]:
-    """The model of the next step, and whether it has a density; all NaN if not."""
-    return sound(state.model.maximum(state.statistics, prior))
+    """The model of the next step, and whether it has a density."""
+    model = state.model.maximum(state.statistics, prior)
+    return model, sound(model, prior)
 
 
-def sound(model: Any) -> tuple[Any, Array]:
-    """The model, all NaN if it has no density, and whether it has one."""
+def sound(model: Any, prior: Any) -> Array:
+    """Whether a model has a density."""
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
     one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
-    has_density = model.potentials(one).sound()
-    return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), model), has_density
+    return model.potentials(one).sound() & ~collapsed(model, prior is not None)
 
 
 @kernels.compiled
-def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
-    """The maximum where every label and cell is known, and how many passes it took: one, unless digits were lost."""
+def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array, Array]:
+    """The maximum where every label and cell is known, how many passes it took, one unless digits were lost, and
+    whether it has a density.
+    """
 
     def step(carry):
         passes, model, _ = carry
         new = model.maximum(model.labelled_statistics(x, y, weights), prior)
-        return passes + 1, new, new.density.settled(model.density)
+        return passes + 1, new, new.density.settled(model.density) | collapsed(new, prior is not None)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)
     passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, start)
-    return sound(model)[0], passes
+    return model, passes, sound(model, prior)
 
 
 @functools.partial(kernels.compiled, static_argnames="known")
@@ -86,11 +89,13 @@ def advance(
     def body(state):
         model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
         statistics, value = expectation(model, x, y, weights, prior)
+        # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
+        value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         settled = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
         if known:
-            in_place = model.density.settled(state.model.density) & sound(model)[1]
+            in_place = model.density.settled(state.model.density) & sound(model, prior)
             settled |= (tol > 0) & (state.step >= 0) & in_place
         trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, settled | jnp.isnan(value))

@@ -115,7 +115,8 @@ def fit(
             except _stochastic.Diverged as error:
                 error.model = error.model.density if data.bare else error.model
                 raise
-    check_result(fitted, final.value, final.step)
+    label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
+    check_result(fitted, final.value, final.step, data.prior, label_word)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
 
 
@@ -142,9 +143,8 @@ def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, lo
     _method(data.model, "em", None, data.prior, 0)
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
     with kernels.complete_rows(True):
-        fitted, passes = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
-    check_result(fitted, np.zeros(()), passes)
-    return fitted
+        solution = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
+    return _checked_solution(solution, prior)
 
 
 def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, prior: Any) -> Any:
@@ -152,8 +152,15 @@ def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, pr
     _checks.check_cells(x, model.supports, seen.columns)
     prior = _prior.checked_prior(model, prior, _checks.float_type(x))
     with kernels.complete_rows(True):
-        fitted, passes = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
-    check_result(fitted, np.zeros(()), passes)
+        solution = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
+    return _checked_solution(solution, prior)
+
+
+def _checked_solution(solution, prior):
+    fitted, passes, has_density = solution
+    if not _checks.is_concrete(has_density):  # nothing can be raised
+        return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
+    check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
     return fitted
 
 

@@ -12,6 +12,7 @@ from dgjax import _checks, _em
 from dgjax._draws import has_draws
 from dgjax._kmeans import SMOOTHING, soft_assignments
 from dgjax._progress import run
+from dgjax.densities import check_rank
 from dgjax.structures import in_rows
 
 
@@ -74,17 +75,23 @@ def _best(states, value):
 
 
 def _sound(state, prior):
-    """The model, or where max_steps ended the fit just before its collapse, what the next step makes of it: NaN."""
-    if not _checks.is_concrete(state) or bool(state.converged):
+    """The model, or where max_steps ended the fit just before its collapse, what the next step makes of it.
+
+    Inside jit, where nothing can be raised, a collapsed one is NaN.
+    """
+    if not _checks.is_concrete(state):
+        return jax.tree.map(lambda leaf: jnp.where(jnp.isnan(state.value), jnp.nan, leaf), state.model)
+    if bool(state.converged):
         return state.model
     upcoming, sound = _em.upcoming(state, prior)
     return state.model if bool(sound) else upcoming
 
 
-def check_result(model: Any, value: Any, steps: Any) -> None:
+def check_result(model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class") -> None:
     """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
     if not _checks.is_concrete(model, value):
         return
+    check_rank(model, prior is not None, labels)
     value, broken = float(value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
     if broken or np.isnan(value) or value == np.inf:
         raise ValueError(

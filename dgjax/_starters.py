@@ -331,14 +331,14 @@ def _uniform(density):
 @functools.partial(kernels.compiled, static_argnums=(2, 3))
 def _gaussian(looked, n, label_shape, covariance):
     """Every label at the columns' means and variances."""
-    mean, variance = moments(looked, n)
+    mean, spread = moments(looked, n)
     means = jnp.broadcast_to(mean, (*label_shape, len(mean)))
-    log_scale = 0.5 * jnp.log(variance)
+    log_scale = jnp.log(spread)
     match covariance:
         case "full":
-            return Gaussian(means, jnp.broadcast_to(jnp.diag(jnp.sqrt(variance)), (*means.shape, len(mean))))
+            return Gaussian(means, jnp.broadcast_to(jnp.diag(spread), (*means.shape, len(mean))))
         case "tied":
-            return Gaussian(means, jnp.diag(jnp.sqrt(variance)))
+            return Gaussian(means, jnp.diag(spread))
         case "diagonal":
             return DiagonalGaussian(means, jnp.broadcast_to(log_scale, means.shape))
         case "spherical":

@@ -65,9 +65,7 @@ def labelled(
 @kernels.compiled
 def _weighted(looked, rows, weights):
     """With the moments of rows that count so many times."""
-    mean, variance = weighted_moments(rows, weights)
-    observed = (len(rows) - looked.missing).astype(variance.dtype)
-    return looked._replace(mean=mean, scatter=variance * observed)
+    return looked._replace(**weighted_moments(rows, weights)._asdict())
 
 
 def check_categories(highest: np.ndarray, n: int) -> None:

@@ -36,15 +36,15 @@ def num_free(possible: Any) -> int | Array:
 
 
 class ColumnMoments(NamedTuple):
-    """Mean and variance of the observed cells of each column (d,); of a column without any, 0."""
+    """Mean and standard deviation of the observed cells of each column (d,); of a column without any, 0."""
 
     mean: Array
-    variance: Array
+    spread: Array
 
     def of(self, columns: Sequence[int]) -> "ColumnMoments":
         """Those of some columns."""
         at = np.array(columns, int)
-        return ColumnMoments(self.mean[at], self.variance[at])
+        return ColumnMoments(self.mean[at], self.spread[at])
 
 
 class Support(NamedTuple):

@@ -21,6 +21,7 @@ class NormalInverseWishart:
 
     Mode for one label with n rows, row mean x and scatter A about the new mean u:
     u = (c m + n x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n).
+    `unit` (d,), where given, is what each column of `scale` is in, for variances that the precision cannot hold.
     Murphy (2012), Machine Learning, section 4.6.3.
     """
 
@@ -28,6 +29,7 @@ class NormalInverseWishart:
     mean_count: Float[Array, ""]
     scale: Float[Array, "*#labels d d"]
     degrees: Float[Array, ""]
+    unit: Float[Array, " d"] | None = None
 
     def __post_init__(self) -> None:
         not_negative(self, mean_count=self.mean_count, scale=jnp.diagonal(self.scale, axis1=-2, axis2=-1))
@@ -39,12 +41,14 @@ class NormalInverseGamma:
 
     Mode for one column with n cells, cell mean x and scatter A about the new mean u:
     u = (c m + n x) / (c + n),  v = (2 rate + A + c (u - m)^2) / (2 shape + 3 + n).
+    `unit` (d,) or (1,), where given, is what the rate is in, squared, for variances that the precision cannot hold.
     """
 
     mean: Float[Array, "*#labels d"]
     mean_count: Float[Array, ""]
     shape: Float[Array, ""]
     rate: Float[Array, "*#labels #d"]
+    unit: Float[Array, " #d"] | None = None
 
     def __post_init__(self) -> None:
         not_negative(self, mean_count=self.mean_count, rate=self.rate)

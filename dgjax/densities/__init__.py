@@ -15,3 +15,4 @@ from dgjax.densities._gaussian import Gaussian as Gaussian
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
 from dgjax.densities._poisson import Poisson as Poisson
+from dgjax.densities._rank import check_rank as check_rank, collapsed as collapsed

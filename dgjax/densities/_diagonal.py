@@ -16,7 +16,7 @@ from dgjax.scorers import DiagonalQuadratic, Shifted
 
 
 class DiagonalStatistics(NamedTuple):
-    """Sums over observed cells, centred at the current mean: counts, counts times residual, times its square; of the
+    """Sums over observed cells, z = (x - mean) / scale at the current ones: counts, counts times z, times z^2; of the
     last over all columns too, if they share a scale and no label is known.
     """
 
@@ -48,7 +48,6 @@ class DiagonalGaussian:
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
 
     generative: ClassVar[Literal[True]] = True
-    started = _shared.started
     as_model = _shared.as_model
 
     @property
@@ -132,33 +131,54 @@ class DiagonalGaussian:
     def labelled(
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], DiagonalStatistics]:
-        counts, sums = _shared.labelled_moments(x, y, weights, self.mean)
+        counts, sums = _shared.labelled_moments(x, y, weights, self.mean, self._log_scale())
         return counts, DiagonalStatistics(*sums)
 
     def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":
         expect_prior(prior, NormalInverseGamma, self)
         total, first, second = statistics
-        count, pull = (0, 0) if prior is None else (prior.mean_count, prior.mean - self.mean)
+        count, pull = (0, 0) if prior is None else (prior.mean_count, -self._whitened(prior.mean))
         shift = _shared.ratio(first + count * pull, total + count, 0)
         scatter = self._shared_sum(total * shift**2 - 2 * shift * first + count * (shift - pull) ** 2)
-        scatter = scatter + self._shared_sum(second)
-        cells = self._shared_sum(total)
+        raw, cells = self._shared_sum(second), self._shared_sum(total)
+        scatter = scatter + raw
         if prior is not None:
-            scatter = scatter + 2 * prior.rate
+            rate = self._whitened_rate(prior)
+            scatter, raw = scatter + 2 * rate, raw + 2 * rate
             cells = cells + 2 * prior.shape + 2 + self._cells_per_scale
-        variance = _shared.ratio(scatter, cells, jnp.exp(2 * self.log_scale))
+        # What is left of the squares about the old mean is never less than their rounding.
+        least = float(jnp.finfo(raw.dtype).eps) * raw
+        variance = _shared.ratio(jnp.maximum(scatter, least), cells, 1)
         # As for Gaussian: a mean that moved very far keeps its scale for one step, rather than lose it to rounding.
         moved = self._shared_sum(shift**2)
-        far = (moved > jnp.exp(2 * self.log_scale)) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
-        log_scale = jnp.where(far, self.log_scale, 0.5 * jnp.log(jnp.where(far, 1, variance)))
-        return type(self)(self.mean + shift, log_scale)
+        far = (moved > 1) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
+        log_scale = self.log_scale + 0.5 * jnp.log(jnp.where(far, 1, variance))
+        half = jnp.exp(0.5 * self._log_scale())
+        return type(self)(self.mean + shift * half * half, log_scale)
+
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]
+    ) -> "DiagonalGaussian":
+        """From counts at their maximum; a column that is constant in a label keeps its spread."""
+        del key
+        new = self.maximum(self.statistics(x, counts))
+        return type(self)(new.mean, jnp.where(jnp.isneginf(new.log_scale), self.log_scale, new.log_scale))
+
+    def _whitened(self, centre: Array) -> Array:
+        """(mean - centre) / scale."""
+        return kernels.in_units(self.mean - centre, self._log_scale())
+
+    def _whitened_rate(self, prior: NormalInverseGamma) -> Array:
+        """The rate in units of the squared scale."""
+        unit = jnp.ones((), self.mean.dtype) if prior.unit is None else prior.unit
+        return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
 
     def settled(self, before: "DiagonalGaussian") -> Bool[Array, ""]:
         """Whether no mean has moved, and no scale narrowed, so much that the new variance lost digits at the old one.
 
         By a factor of 10 in a variance, for its rounding error was judged by the old one.
         """
-        z = (self.mean - before.mean) * jnp.exp(-self._log_scale())
+        z = self._whitened(before.mean)
         narrowed = before._log_scale() - self._log_scale()
         return (_shared.in_place(z**2, narrowed == 0) & (narrowed <= 0.5 * math.log(10))).all()
 
@@ -166,20 +186,19 @@ class DiagonalGaussian:
         expect_prior(prior, NormalInverseGamma, self)
         if prior is None:
             return jnp.zeros((), self.mean.dtype)
-        z = (self.mean - prior.mean) * jnp.exp(-self._log_scale())
+        z = self._whitened(prior.mean)
         exponent = 2 * prior.shape + 2 + self._cells_per_scale
-        return (
-            -0.5 * prior.mean_count * (z**2).sum()
-            - (exponent * self.log_scale + prior.rate * jnp.exp(-2 * self.log_scale)).sum()
-        )
+        return -0.5 * prior.mean_count * (z**2).sum() - (exponent * self.log_scale + self._whitened_rate(prior)).sum()
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseGamma:
-        mean, variance = columns.mean, _shared.spread(columns.variance)
+        mean, spread = columns.mean, _shared.spread(columns.spread)
         spherical = self.log_scale.shape[-1] == 1
         cells = strength * (math.prod(self.mean.shape[-1:]) if spherical else 1)
-        variance = variance.mean(keepdims=True) if spherical else variance
+        spread = _shared.root_mean_square(spread)[None] if spherical else spread
+        unit = _shared.prior_unit(spread)
         shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, mean.dtype)
-        return NormalInverseGamma(mean, jnp.asarray(strength, mean.dtype), shape, cells * variance / 2)
+        count = jnp.asarray(strength, mean.dtype)
+        return NormalInverseGamma(mean, count, shape, cells * (spread / unit) ** 2 / 2, unit)
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import FINITE, At, ColumnMoments, Support
-from dgjax.densities import _shared
+from dgjax.densities import _rank, _shared
 from dgjax.priors import NormalInverseWishart, expect_prior
 from dgjax.scorers import Linear, Quadratic, Shifted
 
@@ -48,7 +48,6 @@ class Gaussian:
 
     generative: ClassVar[Literal[True]] = True
     labelled = _shared.labelled
-    started = _shared.started
     as_model = _shared.as_model
 
     @property
@@ -153,14 +152,23 @@ class Gaussian:
         shift = _shared.ratio(first + count * pull, (total + count)[..., None], 0)
         cross = jnp.einsum("gmd,gme->gde", shift, first)
         left = shift - pull
+        second = second + scale
         scatter = second - cross - jnp.swapaxes(cross, 1, 2) + jnp.einsum("gm,gmd,gme->gde", total, shift, shift)
-        scatter = scatter + scale + count * jnp.einsum("gmd,gme->gde", left, left)
+        scatter = scatter + count * jnp.einsum("gmd,gme->gde", left, left)
         rows = total.sum(-1)[:, None, None] + extra
-        factor = kernels.cholesky(_shared.ratio(scatter, rows, jnp.eye(self.num_features, dtype=L.dtype)))
+        factor, dead = _factored(scatter, second, rows)
         keep = _digits_lost(shift, factor)[:, None, None] | (rows == 0)
-        new_mean = mean + jnp.einsum("gde,gme->gmd", jnp.tril(L), shift)
-        new_L = jnp.where(keep, jnp.tril(L), jnp.tril(L) @ factor)
+        L = jnp.tril(L)
+        new_mean = mean + jnp.einsum("gde,gme->gmd", L, shift)
+        new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
+
+    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> "Gaussian":
+        """From counts at their maximum; a column that is constant in a label keeps its spread."""
+        del key
+        new = self.maximum(self.statistics(x, counts))
+        dead = jnp.diagonal(new.scale_tril, axis1=-2, axis2=-1)[..., None] == 0
+        return type(self)(new.mean, jnp.where(dead, jnp.tril(self.scale_tril), new.scale_tril))
 
     def settled(self, before: "Gaussian") -> Bool[Array, ""]:
         """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
@@ -178,8 +186,9 @@ class Gaussian:
         d = self.num_features
         scale = jnp.broadcast_to(prior.scale, self.scale_tril.shape).reshape(L.shape)
         pull = (jnp.broadcast_to(prior.mean, self.mean.shape).reshape(mean.shape) - mean).swapaxes(1, 2)
-        half = kernels.solve(L, scale)
-        whole = kernels.solve(L, jnp.swapaxes(half, 1, 2))
+        unit = jnp.ones(d, L.dtype) if prior.unit is None else prior.unit
+        units = kernels.solve(L, jnp.broadcast_to(jnp.diag(unit), L.shape))
+        whole = units @ scale @ jnp.swapaxes(units, 1, 2)
         pull = kernels.solve(L, pull).swapaxes(1, 2)
         return prior.mean_count, pull, whole, prior.degrees + d + 1 + mean.shape[1]
 
@@ -192,11 +201,16 @@ class Gaussian:
         return -0.5 * (count * (pull**2).sum() + jnp.einsum("gdd->", scale)) - extra * log_det
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseWishart:
-        mean, variance = columns.mean, _shared.spread(columns.variance)
+        mean, spread = columns.mean, _shared.spread(columns.spread)
+        unit = _shared.prior_unit(spread)
         labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
         degrees = strength - self.num_features - 1 - labels
         return NormalInverseWishart(
-            mean, jnp.asarray(strength, mean.dtype), strength * jnp.diag(variance), jnp.asarray(degrees, mean.dtype)
+            mean,
+            jnp.asarray(strength, mean.dtype),
+            strength * jnp.diag((spread / unit) ** 2),
+            jnp.asarray(degrees, mean.dtype),
+            unit,
         )
 
     @property
@@ -208,6 +222,20 @@ def _residual(x, mean):
     """x - mean; a mean of NaN makes no cell missing, but infinite."""
     residual = x - mean
     return jnp.where(jnp.isnan(residual) & ~jnp.isnan(x), jnp.inf, residual)
+
+
+def _factored(scatter, raw, rows):
+    """The factor of the whitened covariance (g, d, d), and where nothing at all is left of a column (g, d).
+
+    Added up about the old mean, `raw`, it is only known to eps for each term: a narrower direction becomes as wide as
+    that, and the next step, whitened with it, sees further down.
+    """
+    d = scatter.shape[-1]
+    size = jnp.diagonal(raw, axis1=1, axis2=2)
+    dead = (size <= 0) & (rows[..., 0] != 0)
+    noise = d * float(jnp.finfo(scatter.dtype).eps) * size + dead
+    spread = scatter + noise[:, None] * jnp.eye(d, dtype=scatter.dtype)
+    return kernels.cholesky(_shared.ratio(spread, rows, jnp.eye(d, dtype=scatter.dtype))), dead
 
 
 def _digits_lost(shift, factor):

@@ -58,35 +58,49 @@ def no_cells(x: Array) -> Array:
 
 @kernels.compiled
 def moments(summary: kernels.ColumnSummary, n: int | Array) -> tuple[Array, Array]:
-    """Mean and variance of each column of n rows; a column without spread gets the mean variance, or 1."""
+    """Mean and standard deviation of each column of n rows; a column without spread gets that of the mean variance, or 1."""
     columns = column_moments(summary, n)
-    return columns.mean, spread(columns.variance)
+    return columns.mean, spread(columns.spread)
 
 
 def column_moments(summary: kernels.ColumnSummary, n: int | Array) -> ColumnMoments:
     """Of n rows that have been looked at."""
     observed = (n - summary.missing).astype(summary.mean.dtype)
-    return ColumnMoments(jnp.where(observed > 0, summary.mean, 0), ratio(summary.scatter, observed, 0))
+    return ColumnMoments(jnp.where(observed > 0, summary.mean, 0), jnp.where(observed > 0, summary.spread, 0))
 
 
 def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
     """Of rows that count so many times: about a first mean, near which no digit of the second moments is lost."""
     shares, one = weights / weights.max(), jnp.zeros(len(x), jnp.int32)
 
-    def sums(centre):
-        return [total[0] for total in kernels.labelled_moments(x, one, shares, centre[None])[1]]
+    def sums(centre, unit):
+        _, moments = kernels.labelled_moments(x, one, shares, centre[None], jnp.log(unit)[None])
+        return [total[0] for total in moments]
 
-    observed, first, _ = sums(jnp.zeros_like(x[0]))
+    observed, first, _ = sums(jnp.zeros_like(x[0]), jnp.ones_like(x[0]))
     rough = ratio(first, observed, 0)
-    _, first, second = sums(rough)
+    unit = kernels.unit_of(jnp.max(jnp.abs(jnp.where(jnp.isnan(x), 0, x - rough)), axis=0, initial=0))
+    _, first, second = sums(rough, unit)
     shift = ratio(first, observed, 0)
-    return ColumnMoments(rough + shift, jnp.maximum(ratio(second, observed, 0) - shift**2, 0))
+    variance = jnp.maximum(ratio(second, observed, 0) - shift**2, 0)
+    return ColumnMoments(rough + unit * shift, unit * jnp.sqrt(variance))
 
 
-def spread(variance: Array) -> Array:
-    """Variances of columns, where there is none the mean of all, or 1."""
-    spare = jnp.where(variance.max() > 0, variance.mean(), 1)
-    return jnp.where(variance > 0, variance, spare)
+def spread(spread: Array) -> Array:
+    """Standard deviations of columns, where there is none that of the mean variance, or 1."""
+    return jnp.where(spread > 0, spread, root_mean_square(spread))
+
+
+def root_mean_square(spread: Array) -> Array:
+    """Of standard deviations, 1 if all are 0; in units of the largest, for squares may be beyond what float32 holds."""
+    unit = jnp.where(spread.max() > 0, spread.max(), 1)
+    return jnp.where(spread.max() > 0, unit * jnp.sqrt(((spread / unit) ** 2).mean()), 1)
+
+
+def prior_unit(spread: Array) -> Array:
+    """1, but the spread itself where its square might be beyond what the precision can hold: what a prior is in."""
+    most = float(jnp.finfo(spread.dtype).max) ** 0.25
+    return jnp.where((spread > 1 / most) & (spread < most), 1, spread)
 
 
 def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:
@@ -99,11 +113,14 @@ def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Arra
     return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
 
-def labelled_moments(x: Array | kernels.LabelledSummary, y: Array, weights: Array, centre: Array) -> tuple[Array, Any]:
-    """`kernels.labelled_moments` of rows, or of what was seen of them."""
+def labelled_moments(
+    x: Array | kernels.LabelledSummary, y: Array, weights: Array, centre: Array, log_scale: Array | None = None
+) -> tuple[Array, Any]:
+    """`kernels.labelled_moments` of rows, or of what was seen of them; the scale is 1 by default."""
+    log_scale = jnp.zeros_like(centre) if log_scale is None else log_scale
     if isinstance(x, kernels.LabelledSummary):
-        return x.moments(centre)
-    return kernels.labelled_moments(x, y, weights, centre)
+        return x.moments(centre, log_scale)
+    return kernels.labelled_moments(x, y, weights, centre, log_scale)
 
 
 def labelled(self: Any, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:

@@ -81,7 +81,8 @@ def _gaussian(part, prior, place):
     d, cov = part.num_features, None
     if prior is not None:
         _proper(place, degrees=prior.degrees - (d - 1), mean_count=prior.mean_count)
-        scale = jnp.broadcast_to(jnp.linalg.cholesky(prior.scale), part.scale_tril.shape)
+        unit = jnp.ones(d) if prior.unit is None else prior.unit
+        scale = jnp.broadcast_to(unit[:, None] * jnp.linalg.cholesky(prior.scale), part.scale_tril.shape)
         cov = dist.InverseWishartCholesky(prior.degrees, scale_tril=scale)
     L = place.draw("scale_tril", part.scale_tril.shape, (place.column, f"{place.column}_to"), cov)
     mean = None
@@ -96,7 +97,8 @@ def _diagonal(part, prior, place):
     shared = (place.column if part.log_scale.shape[-1] == part.num_features else f"{place.column}_shared",)
     if prior is not None:
         _proper(place, shape=prior.shape, mean_count=prior.mean_count)
-        square = dist.InverseGamma(prior.shape, jnp.broadcast_to(prior.rate, part.log_scale.shape))
+        rate = prior.rate if prior.unit is None else prior.rate * prior.unit**2
+        square = dist.InverseGamma(prior.shape, jnp.broadcast_to(rate, part.log_scale.shape))
         variance = dist.TransformedDistribution(square, transforms.PowerTransform(0.5))
     scale = place.draw("scale", part.log_scale.shape, shared, variance)
     if prior is not None:

@@ -45,10 +45,12 @@ from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,
     LabelledSummary as LabelledSummary,
+    in_units as in_units,
     kept as kept,
     log_negative_binomial as log_negative_binomial,
     log_poisson as log_poisson,
     observed_share as observed_share,
+    unit_of as unit_of,
 )
 
 # fmt: off

@@ -33,7 +33,7 @@ class ColumnSummary(NamedTuple):
     high: Float[Array, " d"]
     whole: Bool[Array, " d"]
     mean: Float[Array, " d"]
-    scatter: Float[Array, " d"]
+    spread: Float[Array, " d"]
 
 
 class LabelledSummary(NamedTuple):
@@ -43,19 +43,25 @@ class LabelledSummary(NamedTuple):
     counts: Float[Array, " k"]
     cells: Float[Array, "k d"]
     mean: Float[Array, "k d"]
-    scatter: Float[Array, "k d"]
+    spread: Float[Array, "k d"]
 
     def moments(
-        self, centre: Float[Array, "k d"]
+        self, centre: Float[Array, "k d"], log_scale: Float[Array, "k d"]
     ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
         """What `labelled_moments` makes of the rows."""
-        shift = self.mean - centre
-        return self.counts, (self.cells, self.cells * shift, self.scatter + self.cells * shift**2)
+        shift, own = in_units(self.mean - centre, log_scale), in_units(self.spread, log_scale)
+        return self.counts, (self.cells, self.cells * shift, self.cells * (own**2 + shift**2))
+
+
+def in_units(residual: Float[Array, "*n"], log_scale: Float[Array, "*#n"]) -> Float[Array, "*n"]:
+    """residual / exp(log_scale), by halves: of a scale of 1e-39 float32 has no inverse, and 0 times it is still 0."""
+    half = jnp.exp(-0.5 * log_scale)
+    return residual * half * half
 
 
 def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     """How many cells each column misses; and of the others the limits, whether all are whole numbers, the mean and the
-    sum of squares about it.
+    standard deviation, whose square may be beyond what float32 can hold.
     """
     observed = ~jnp.isnan(x)
     count = observed.sum(0)
@@ -66,8 +72,15 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
     low = jnp.where(observed, x, jnp.inf).min(0, initial=jnp.inf)
     high = jnp.where(observed, x, -jnp.inf).max(0, initial=-jnp.inf)
     whole = (~observed | (x == jnp.floor(x))).all(0)
-    scatter = (jnp.where(observed, x - mean, 0) ** 2).sum(0)
-    return ColumnSummary((len(x) - count).astype(jnp.int32), low, high, whole, mean, scatter)
+    residual = jnp.where(observed, x - mean, 0)
+    unit = unit_of(jnp.abs(residual).max(0, initial=0))
+    spread = unit * jnp.sqrt(((residual / unit) ** 2).sum(0) / one)
+    return ColumnSummary((len(x) - count).astype(jnp.int32), low, high, whole, mean, spread)
+
+
+def unit_of(size: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """A size, 1 where that is 0 or not finite, in whose units squares neither overflow nor vanish."""
+    return jnp.where((size > 0) & jnp.isfinite(size), size, 1)
 
 
 def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Array, "n k"]:
@@ -150,7 +163,7 @@ def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float
 
     def block(x):
         observed = ~jnp.isnan(x)[:, None]
-        z = jnp.where(observed, x[:, None] - mean, 0) * jnp.exp(-log_scale)
+        z = in_units(jnp.where(observed, x[:, None] - mean, 0), log_scale)
         return jnp.where(observed, -0.5 * z**2 - log_scale - 0.5 * LOG_TWO_PI, 0).sum(-1)
 
     return map_rows(block, x, row_cost=mean.size)
@@ -159,31 +172,36 @@ def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float
 def diagonal_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
 ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]:
-    """Sums over the observed cells of c, c (x - mean) and c (x - mean)^2, the last in the shape of `log_scale`.
+    """Sums over the observed cells of c, c z and c z^2, z = (x - mean) / scale, the last in the shape of `log_scale`.
 
-    What one and the other may lose of their digits, a faster form judges by `log_scale`.
+    In units of the scale, for the square of a column in others may be beyond what float32 can hold.
     """
     shared = log_scale.shape[1] < x.shape[1]
 
     def block(x, c):
         observed = ~jnp.isnan(x)
-        r = jnp.where(observed[:, None], x[:, None] - mean, 0)
-        weighted = c[:, :, None] * r
-        squares = (weighted * r).sum(0)
+        z = in_units(jnp.where(observed[:, None], x[:, None] - mean, 0), log_scale)
+        weighted = c[:, :, None] * z
+        squares = (weighted * z).sum(0)
         return c.T @ observed.astype(c.dtype), weighted.sum(0), squares.sum(1, keepdims=True) if shared else squares
 
     return sum_rows(block, x, c, fill=(0, 0), row_cost=mean.size)
 
 
 def labelled_moments(
-    x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], centre: Float[Array, "k d"]
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    centre: Float[Array, "k d"],
+    log_scale: Float[Array, "k d"],
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
-    """The weight of each label, and over its rows and observed cells the sums of it, times x - centre, and its square.
+    """The weight of each label, and over its rows and observed cells the sums of it, times z = (x - centre) / scale,
+    and times z^2.
 
     A row whose label is not known, -1, counts for nothing.
     """
     counts = weights[:, None] * jax.nn.one_hot(y, len(centre), dtype=x.dtype)
-    return counts.sum(0), diagonal_statistics(x, counts, centre, centre)
+    return counts.sum(0), diagonal_statistics(x, counts, centre, log_scale)
 
 
 def diagonal_expectation(

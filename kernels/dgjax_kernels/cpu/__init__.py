@@ -139,13 +139,18 @@ def diagonal_statistics(
 
 
 def labelled_moments(
-    x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], centre: Float[Array, "k d"]
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    centre: Float[Array, "k d"],
+    log_scale: Float[Array, "k d"],
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
     """As `rows.labelled_moments`."""
     from dgjax_kernels.cpu import labelled
 
     pieces, (k, d) = num_pieces(len(x), x.shape[1]), centre.shape
-    counts, sums = _called(labelled, ((pieces, k), (pieces, 3, k, d)), x, y.astype(jnp.int32), weights, centre)
+    shapes = (pieces, k), (pieces, 3, k, d)
+    counts, sums = _called(labelled, shapes, x, y.astype(jnp.int32), weights, centre, log_scale)
     return counts.sum(0), tuple(sums.sum(0))
 
 

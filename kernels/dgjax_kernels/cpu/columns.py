@@ -12,7 +12,7 @@ from dgjax_kernels.cpu.lanes import fast
 from dgjax_kernels.rows import ColumnSummary
 
 LOW, HIGH, FRACTION, FIRST, SECOND, OBSERVED, ORIGIN = range(7)
-NUM_RESULTS = 6  # the first six, with the mean in place of the sum, and the sum of squares about it
+NUM_RESULTS = 6  # the first six, with the mean in place of the sum, and the standard deviation
 WIDTH = 256  # cells of neighbouring rows that are worked on side by side
 
 
@@ -61,8 +61,9 @@ def _folded(into, result):
         for total in (FRACTION, FIRST, SECOND, OBSERVED):
             into[total, i] += into[total, j]
     for j in range(d):
-        shift = into[FIRST, j] / max(into[OBSERVED, j], 1.0)
-        into[SECOND, j] -= shift * into[FIRST, j]
+        cells = max(into[OBSERVED, j], 1.0)
+        shift = into[FIRST, j] / cells
+        into[SECOND, j] = math.sqrt(max(into[SECOND, j] - shift * into[FIRST, j], 0.0) / cells)
         into[FIRST, j] = into[ORIGIN, j] + shift
         for i in range(NUM_RESULTS):
             result[i, j] = into[i, j]
@@ -137,20 +138,23 @@ def copier(sources):
 def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
     """What there is in each column, from what there is in stretches of the rows."""
     pieces = len(of_piece)
-    low, high, fraction, mean, scatter, observed = xp.moveaxis(of_piece, 1, 0)
+    low, high, fraction, mean, spread, observed = xp.moveaxis(of_piece, 1, 0)
     missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(np.int32)
-    whole, scatter = together(observed, n - missing, mean, scatter, xp)
+    whole, spread = together(observed, n - missing, mean, spread, xp)
     low = xp.where(observed > 0, low, np.inf).min(0)
     high = xp.where(observed > 0, high, -np.inf).max(0)
-    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, whole, scatter)
+    return ColumnSummary(missing, low, high, fraction.sum(0) == 0, whole, spread)
 
 
-def together(count: Any, total: Any, mean: Any, scatter: Any, xp: Any) -> tuple[Any, Any]:
-    """Mean of parts along the first axis, of so many numbers each and in all, and the sum of squares about it."""
+def together(count: Any, total: Any, mean: Any, spread: Any, xp: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation of parts along the first axis, of so many numbers each and in all."""
     share = count / xp.where(total > 0, total, 1)
     origin = mean[0]
     whole = origin + (share * (mean - origin)).sum(0)
-    return whole, (scatter + count * (mean - whole) ** 2).sum(0)
+    apart = mean - whole
+    size = xp.maximum(spread, abs(apart)).max(0)
+    unit = xp.where((size > 0) & xp.isfinite(size), size, 1)  # in which squares neither overflow nor vanish
+    return whole, unit * xp.sqrt((share * ((spread / unit) ** 2 + (apart / unit) ** 2)).sum(0))
 
 
 def handler(dtype, sources):

@@ -236,7 +236,7 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, result):
-    """result (3, k, d): counts, counts times residual, times its square; of that s columns."""
+    """result (3, k, d): counts, counts times residual in units of its scale, times its square; of that s columns."""
     (k, d), s = model.mean.shape, model.log_scale.shape[1]
     p = padded(d)
     for i in range(k):
@@ -245,10 +245,12 @@ def _summed(model, sums, result):
             apart, first, total = model.apart[i, j], sums.moments[i, j], sums.total[i] + sums.observed[j, i]
             second[min(j, s - 1)] += apart * (apart * total - 2 * first)
             result[0, i, j] = total
-            result[1, i, j] = sums.residual[i, j] if model.far[i] else first - apart * total
+            inverse = math.exp(-np.float64(model.log_scale[i, min(j, s - 1)]))
+            result[1, i, j] = (sums.residual[i, j] if model.far[i] else first - apart * total) * inverse
             result[2, i, j] = 0.0
         for j in range(s):
-            result[2, i, j] = sums.residual[i, p + j] if model.far[i] else second[j]
+            inverse = math.exp(-np.float64(model.log_scale[i, j]))
+            result[2, i, j] = (sums.residual[i, p + j] if model.far[i] else second[j]) * inverse * inverse
 
 
 @jit

@@ -50,12 +50,13 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
         cells, first, second = np.moveaxis(sums, 1, 0)
         shift = first / np.maximum(cells, 1)
         of_label, observed = cells.sum(0), cells.sum((0, 1))
-        mean, scatter = columns.together(cells, of_label, origin + shift, second - shift * first, np)
-        column_mean, column_scatter = columns.together(of_label, observed, mean, scatter, np)
+        own = np.sqrt(np.maximum(second - shift * first, 0) / np.maximum(cells, 1))
+        mean, spread = columns.together(cells, of_label, origin + shift, own, np)
+        column_mean, column_spread = columns.together(of_label, observed, mean, spread, np)
         low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
         missing = (n - observed).astype(np.int32)
-        summary = ColumnSummary(missing, low, high, fraction == 0, column_mean, column_scatter)
-        moments = (own.astype(dtype) for own in (counts.sum(0), of_label, mean, scatter))
+        summary = ColumnSummary(missing, low, high, fraction == 0, column_mean, column_spread)
+        moments = (own.astype(dtype) for own in (counts.sum(0), of_label, mean, spread))
         return LabelledSummary(_in_precision(summary, dtype), *moments)
 
 

@@ -4,6 +4,8 @@ Rows wait until some of the same label are together, for the sums of a label the
 (400,000, 20) with 5 labels 4 ms, where adding row by row takes 18 and products with one-hot rows 12.
 """
 
+import math
+
 import numpy as np
 
 from dgjax_kernels.cpu import ffi
@@ -61,6 +63,7 @@ def _piece(frame, piece, dtype):
     inputs, outputs = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     x, y = ffi.matrix(frame, inputs, 0, dtype), ffi.vector(frame, inputs, 1, np.int32)
     weights, given = ffi.vector(frame, inputs, 2, dtype), ffi.matrix(frame, inputs, 3, dtype)
+    log_scale = ffi.matrix(frame, inputs, 4, dtype)
     counts, result = ffi.matrix(frame, outputs, 0, dtype), ffi.hypercube(frame, outputs, 1, dtype)
     (k, d), pieces, n = given.shape, len(counts), len(x)
     D = -(-d // WIDTH) * WIDTH
@@ -71,9 +74,10 @@ def _piece(frame, piece, dtype):
     _sweep(x, y, weights, centre, piece * n // pieces, (piece + 1) * n // pieces, own, sums)
     for i in range(k):
         counts[piece, i] = own[i]
-        for moment in range(3):
-            for j in range(d):
-                result[piece, moment, i, j] = sums[(moment * k + i) * D + j]
+        for j in range(d):
+            inverse = math.exp(-np.float64(log_scale[i, j]))
+            for moment in range(3):
+                result[piece, moment, i, j] = sums[(moment * k + i) * D + j] * inverse**moment
 
 
 def handler(dtype, sources):

@@ -1,0 +1,176 @@
+"""Rank: whether a fitted normal density has spread in every direction, beyond the rounding of the cells.
+
+A pivot L_jj of a factor is the standard deviation of column j given those before it. Cells are rounded to eps of their
+size, so that what is left of column j when the others have explained it,
+
+    u_j = sum_k W_jk (x_k - mean_k),  W = L^-1,
+
+carries a rounding of about eps |W_j * size|, with size_k = |mean_k| + sum_l |L_kl|. Where c times that reaches 1, the
+standard deviation of u_j, there is nothing but rounding: the column is a combination of the others. c = min(d, 8), for
+the rounding of cells is even, and its standard deviation sqrt(12) times smaller than eps.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+MOST_COLUMNS = 8  # of a combination, that an error lists
+
+
+def tolerance(d: int, dtype: Any) -> float:
+    """The share of a column's size that is taken for rounding."""
+    return min(d, 8) * float(jnp.finfo(dtype).eps)
+
+
+def at_least(L: Array, dead: Array) -> Array:
+    """Factors (g, d, d) with no pivot so far below the size of its row that it could not be told from rounding.
+
+    That is where EM on dependent columns ends. Nothing is left where a column is `dead`.
+    """
+    size = jnp.abs(L).sum(-1)
+    pivot, least = jnp.diagonal(L, axis1=1, axis2=2), 0.5 * tolerance(L.shape[-1], L.dtype) * size
+    pivot, eye = jnp.where(jnp.abs(pivot) < least, least, pivot), jnp.eye(L.shape[-1], dtype=bool)
+    return jnp.where(eye, jnp.where(dead, 0, pivot)[..., None], L)
+
+
+class Normal(NamedTuple):
+    """A normal density within a model, and the numbers of its columns."""
+
+    density: Any
+    columns: tuple[int, ...]
+
+
+def normals(model: Any, columns: tuple[int, ...] | None = None) -> Iterator[Normal]:
+    """The normal densities that a model is made of."""
+    if hasattr(model, "scale_tril") or hasattr(model, "log_scale"):
+        yield Normal(model, tuple(range(model.num_features)) if columns is None else columns)
+    elif hasattr(model, "blocks"):
+        for block, own in zip(model.blocks, model.columns, strict=True):
+            yield from normals(block, own if columns is None else tuple(columns[i] for i in own))
+    elif hasattr(model, "density"):
+        yield from normals(model.density, columns)
+
+
+def collapsed(model: Any, regular: bool) -> Array:
+    """Whether a normal density has no spread in some direction; with a prior, which is `regular`, whatever its mean.
+
+    Each pivot against the size of its own column alone: `check_rank` has the last word.
+    """
+    found = jnp.zeros((), bool)
+    for density, _ in normals(model):
+        if hasattr(density, "scale_tril"):
+            L, size = _factors(density, regular)
+            pivot, rounding = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2)), tolerance(L.shape[-1], L.dtype) * size
+        else:
+            pivot, rounding = _scales(density, regular)
+        found |= ~(pivot > rounding).all()
+    return found
+
+
+def _factors(density, regular, xp: Any = jnp):
+    """L (g, d, d), and the size of each column (g, d)."""
+    d = density.num_features
+    L = xp.tril(density.scale_tril).reshape(-1, d, d)
+    size = xp.abs(L).sum(-1)
+    return L, size if regular else size + xp.abs(density.mean).reshape(len(L), -1, d).max(1)
+
+
+def _scales(density, regular, xp: Any = jnp):
+    """The logarithms of scales (g, d), or (g, 1) if columns share one, and of the rounding of cells."""
+    log_scale = density.log_scale.reshape(-1, density.log_scale.shape[-1])
+    size = xp.abs(density.mean).reshape(len(log_scale), -1, density.num_features).max(1)
+    size = size.mean(-1, keepdims=True) if log_scale.shape[-1] == 1 else size
+    # A scale of nothing, minus infinity, is no larger than no rounding at all.
+    return log_scale, xp.log((0 if regular else tolerance(1, size.dtype)) * size)
+
+
+class Dependent(NamedTuple):
+    """A column that has no spread of its own in one of the covariances, and those it is a combination of."""
+
+    group: tuple[int, ...]
+    column: int
+    of: tuple[int, ...]
+
+
+def check_rank(model: Any, regular: bool, labels: str) -> None:
+    """Raises if a normal density has no spread in some direction, naming the columns; `labels` is what labels are."""
+    for density, columns in normals(model):
+        with np.errstate(all="ignore"):
+            found, groups, shared = _of_density(density, regular)
+        if found:
+            raise ValueError(_message(found, groups, shared, columns, labels, density.mean.dtype))
+
+
+def _of_density(density, regular):
+    """What is dependent, in how many groups, and whether all columns share one scale."""
+    density = jax.tree.map(np.asarray, density)
+    if not hasattr(density, "scale_tril"):
+        scale, rounding = _scales(density, regular, np)
+        wrong, shape, shared = ~(scale > rounding), density.log_scale.shape[:-1], scale.shape[1] < density.num_features
+        found = [Dependent(_group(g, shape), int(j), ()) for g, j in np.argwhere(wrong)]
+        return found, len(scale), shared
+    L, size = _factors(density, regular, np)
+    c = tolerance(L.shape[-1], L.dtype)
+    L, size, shape = L.astype(float), size.astype(float), density.scale_tril.shape[:-2]
+    found = []
+    for g, (own, cells) in enumerate(zip(L, size, strict=True)):
+        if not _has_rank(own, cells, c):
+            found += [Dependent(_group(g, shape), *pair) for pair in _dependent(own, cells, c)]
+    return found, len(L), False
+
+
+def _group(g, shape):
+    return tuple(int(i) for i in np.unravel_index(g, shape)) if shape else ()
+
+
+def _has_rank(L, size, c):
+    """Whether every whitened column is more than rounding."""
+    if not (np.abs(np.diagonal(L)) > 0).all() or not np.isfinite(L).all():
+        return False
+    W = np.linalg.inv(L / size[:, None])
+    return bool((c * np.sqrt((W**2).sum(1)) < 1).all())
+
+
+def _dependent(L, size, c):
+    """Columns that those before them determine, one after another, and by which."""
+    kept: list[int] = []
+    spread = np.sqrt((L**2).sum(1))
+    unit = L / np.where(spread > 0, spread, 1)[:, None]
+    for j in range(len(L)):
+        if not spread[j] > c * (size[j] - np.abs(L[j]).sum()):  # no more than the rounding of its mean; or NaN
+            yield j, ()
+            continue
+        share = np.linalg.lstsq(unit[kept].T, unit[j], rcond=None)[0]
+        noise = np.append(share * (size / spread)[kept], size[j] / spread[j])
+        if np.linalg.norm(unit[j] - share @ unit[kept]) > c * np.linalg.norm(noise):
+            kept.append(j)
+        else:
+            yield j, tuple(k for k, part in zip(kept, share, strict=True) if abs(part) > 1e-3)
+
+
+def _message(found, groups, shared, columns, labels, dtype):
+    first = found[0]
+    names = [f"{word} {i}" for word, i in zip((labels, "component"), first.group, strict=False)]
+    where = f" in {', '.join(names)}" if groups > 1 else ""
+    everywhere = all(sum(d.column == one.column for one in found) == groups for d in found)
+    removed = sorted({columns[d.column] for d in found})
+    advice = 'Type prior="weak", or dgjax.weak_prior(model, x)'
+    if not shared and len(removed) < len(columns) and (everywhere or labels == "class"):
+        advice += f", or leave out what says nothing more: np.delete(x, {removed}, axis=1)"
+    if shared:
+        what = f"the columns have no spread{where}"
+    elif not first.of:
+        what = f"column {columns[first.column]} has no spread{where}"
+    else:
+        listed = [str(columns[k]) for k in first.of]
+        listed = listed[:MOST_COLUMNS] + [f"{len(listed) - MOST_COLUMNS} more"] * (len(listed) > MOST_COLUMNS)
+        what = f"column {columns[first.column]} is a combination of {', '.join(listed)}{where}"
+    more = f" (and {len(found) - 1} more like it)" if len(found) > 1 else ""
+    return (
+        f"fit collapsed: {what}{more}, beyond what the rounding of {dtype} lets one see, so that the likelihood has no "
+        f"maximum. {advice}."
+    )
