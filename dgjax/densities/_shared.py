@@ -58,7 +58,7 @@ def no_cells(x: Array) -> Array:
 
 @kernels.compiled
 def moments(summary: kernels.ColumnSummary, n: int | Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column of n rows; a column without spread gets that of the mean variance, or 1."""
+    """Mean and standard deviation of each column; a column without spread gets that of the mean variance, or 1."""
     columns = column_moments(summary, n)
     return columns.mean, spread(columns.spread)
 
