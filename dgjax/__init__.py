@@ -37,6 +37,7 @@ from dgjax._starters import (
     weak_prior as weak_prior,
 )
 from dgjax._stochastic import Diverged as Diverged
+from dgjax._twins import LogDensity as LogDensity
 from dgjax._types import (
     Density as Density,
     Discriminative as Discriminative,

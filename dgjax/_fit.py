@@ -188,6 +188,7 @@ def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None):
     else:
         lifted, rows, complete = model, staying, True
     bare = _checks.as_model(model) is not model
+    lifted = lifted.expanded() if hasattr(lifted, "scorer") else lifted
     if not (lifted.generative or hasattr(lifted, "penalty")):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
     labels = _labels(lifted, y, rows)

@@ -9,10 +9,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
+from dgjax._twins import LogDensity
 from dgjax._types import FINITE, At, ColumnMoments, Support
 from dgjax.densities import _shared
 from dgjax.priors import NormalInverseGamma, expect_prior
-from dgjax.scorers import DiagonalQuadratic, Shifted
+from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
 
 class DiagonalStatistics(NamedTuple):
@@ -109,14 +110,22 @@ class DiagonalGaussian:
         log_scale = self.log_scale if self.log_scale.shape[-1] == 1 else self.log_scale[..., picked]
         return type(self)(self.mean[..., picked], log_scale)
 
-    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted]:
-        """Quadratic in each column."""
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
+        """Quadratic in each column, and linear where scales are shared by all labels, for then x^2 cancels."""
+        if self.log_scale.ndim == 1:
+            return self.expanded()
+        return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
+
+    def expanded(self) -> tuple[Float[Array, "*labels"], Shifted]:
+        """The twin in its weights."""
         log_scale = self._log_scale()
-        precision = jnp.exp(-2 * log_scale)
         offset = self.mean.reshape(-1, self.num_features).mean(0)
-        mean = self.mean - offset
-        bias = -(0.5 * precision * mean**2 + log_scale).sum(-1)
-        return bias, Shifted(offset, DiagonalQuadratic(precision * mean, -0.5 * precision))
+        z = self._whitened(offset)
+        bias = -(0.5 * z**2 + log_scale).sum(-1)
+        weight = kernels.in_units(z, log_scale)
+        if self.log_scale.ndim == 1:
+            return bias, Shifted(offset, Linear(weight))
+        return bias, Shifted(offset, DiagonalQuadratic(weight, -0.5 * jnp.exp(-2 * log_scale)))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> DiagonalStatistics:
         sums = kernels.diagonal_statistics(x, _shared.rows_by_labels(counts), *self._flat())

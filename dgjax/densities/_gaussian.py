@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun
+from dgjax._twins import LogDensity
 from dgjax._types import FINITE, At, ColumnMoments, Support
 from dgjax.densities import _rank, _shared
 from dgjax.priors import NormalInverseWishart, expect_prior
@@ -115,8 +116,14 @@ class Gaussian:
         factor = kernels.triangularized(jnp.tril(self.scale_tril)[..., picked, :])
         return type(self)(self.mean[..., picked], factor)
 
-    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted]:
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
         """Quadratic in x, and linear where one covariance is shared by all labels, for then x P x cancels."""
+        if self.scale_tril.ndim == 2:
+            return self.expanded()
+        return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
+
+    def expanded(self) -> tuple[Float[Array, "*labels"], Shifted]:
+        """The twin in its weights."""
         d = self.num_features
         mean, L = self._grouped()
         W = kernels.inverse(L)

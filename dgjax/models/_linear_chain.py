@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax._pytree import expect_part, noun
+from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
 from dgjax.models._logistic import without_missing
 from dgjax.structures import Chain, Sequences
@@ -44,6 +45,11 @@ class LinearChainCRF:
 
     def as_model(self) -> "LinearChainCRF":
         return self
+
+    def expanded(self) -> "LinearChainCRF":
+        """The same, in the weights that are learnt."""
+        bias, scorer = expanded(self.scorer)
+        return self if scorer is self.scorer else type(self)(self.initial + bias, self.transition + bias, scorer)
 
     @property
     def num_labels(self) -> int:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 import dgjax_kernels as kernels
 from dgjax._pytree import expect_part, noun
+from dgjax._twins import expanded
 from dgjax._types import Scorer, Support
 from dgjax.scorers import Linear
 from dgjax.structures import Classes
@@ -44,6 +45,11 @@ class Logistic:
 
     def as_model(self) -> "Logistic":
         return self
+
+    def expanded(self) -> "Logistic":
+        """The same, in the weights that are learnt."""
+        bias, scorer = expanded(self.scorer)
+        return self if scorer is self.scorer else type(self)(self.bias + bias, scorer)
 
     @property
     def num_labels(self) -> int:
