@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dgjax._pytree import noun, static
+from dgjax._pytree import expect_part, noun, static
 from dgjax._types import Scorer, Support
 from dgjax.scorers import Linear
 
@@ -25,6 +25,11 @@ class Neural:
     cells: Any
     num_features: int = static()
     frozen: bool = static(default=False)
+
+    def __post_init__(self) -> None:
+        for name, method, kind in (("trunk", "features", "a network"), ("cells", "seen", "a likelihood of cells")):
+            expect_part(self, name, method, kind)
+        expect_part(self, "head", "scores", "a scorer")
 
     @classmethod
     def start(

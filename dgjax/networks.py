@@ -5,12 +5,14 @@ A network is any pytree that can be called as `network(x)`, or with labels as `n
 what a classifier is built on. `Network` makes one of any pure function.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
@@ -51,6 +53,17 @@ class MLP:
     weights: tuple[Array, ...] = tree()
     biases: tuple[Array, ...] = tree()
     offset: Float[Array, "k h"] | None = None
+
+    def __post_init__(self) -> None:
+        shapes = [np.shape(weight) for weight in self.weights]
+        chained = all(len(shape) == 2 for shape in shapes) and all(a[1] == b[0] for a, b in itertools.pairwise(shapes))
+        biased = chained and [np.shape(bias) for bias in self.biases] == [shape[1:] for shape in shapes]
+        offset = None if self.offset is None else self.offset.shape
+        if not (shapes and biased and (offset is None or offset[1:] == shapes[0][1:])):
+            raise ValueError(
+                "MLP expects weights (f, h), (h, h'), ..., biases (h,), (h',), ... and an offset (k, h) or None; got "
+                f"shapes {shapes}, {[np.shape(bias) for bias in self.biases]} and {offset}."
+            )
 
     @classmethod
     def start(cls, key: Key[Array, ""], sizes: Sequence[int], num_classes: int = 1) -> "MLP":

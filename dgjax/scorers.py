@@ -284,6 +284,13 @@ class Shifted:
     offset: Float[Array, " d"]
     scorer: Scorer
 
+    def __post_init__(self) -> None:
+        if self.num_features not in (None, *self.offset.shape):
+            raise ValueError(
+                f"Shifted expects an offset (d,) for the scorer's {self.num_features} features; got shape "
+                f"{self.offset.shape}."
+            )
+
     @property
     def label_shape(self) -> tuple[int, ...]:
         return self.scorer.label_shape
@@ -326,6 +333,16 @@ class ColumnScorers:
 
     scorers: tuple[Scorer, ...]
     columns: tuple[tuple[int, ...], ...] = static()
+
+    def __post_init__(self) -> None:
+        widths = [scorer.num_features for scorer in self.scorers]
+        right = len(widths) == len(self.columns) > 0
+        right = right and all(w in (None, len(of)) for w, of in zip(widths, self.columns, strict=True))
+        if not right or sorted(sum(self.columns, ())) != list(range(self.num_features)):
+            raise ValueError(
+                f"ColumnScorers expects columns for each scorer, as many as it has features, each column once; got "
+                f"{self.columns} for scorers of {widths} features."
+            )
 
     @property
     def label_shape(self) -> tuple[int, ...]:

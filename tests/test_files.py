@@ -273,3 +273,23 @@ def test_digits_that_are_lost_are_told_with_what_to_type(tmp_path):
         assert_same_tree(dg.load(tmp_path / "model"), model, 0)
     with pytest.warns(dg.PrecisionWarning, match=r'model .*type jax.config.update\("jax_enable_x64", True\)'):
         assert dg.load(tmp_path / "model").log_rate.dtype == jnp.float32
+
+
+ZEROS = np.zeros((2, 3))
+MISFITS = {
+    "MLP expects weights": lambda: dg.MLP((ZEROS, ZEROS), (ZEROS[0], ZEROS[0])),
+    "MLP expects": lambda: dg.MLP((), ()),
+    "got shapes .* and": lambda: dg.MLP((ZEROS,), (ZEROS[0],), np.zeros((4, 2))),
+    "each column once": lambda: dg.ColumnScorers((dg.Linear(ZEROS),), ((0, 1),)),
+    "columns for each scorer": lambda: dg.ColumnScorers((dg.Linear(ZEROS),), ((0, 1, 1),)),
+    "as many as it has": lambda: dg.ColumnScorers((), ()),
+    "the scorer's 3 features": lambda: dg.Shifted(np.zeros(2), dg.Linear(ZEROS)),
+    "num_samples": lambda: dg.Marginalized(LOGISTIC, POISSON, 0),
+    "cells": lambda: dg.Neural(dg.MLP((ZEROS,), (ZEROS[0],)), dg.Linear(ZEROS), dg.Linear(ZEROS), 2),
+}
+
+
+@pytest.mark.parametrize("words", MISFITS)
+def test_parts_that_do_not_fit_make_no_noun(words):
+    with pytest.raises(ValueError, match=words):
+        MISFITS[words]()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
+from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import Model, Support
 from dgjax.structures import Classes
@@ -26,6 +27,9 @@ class Marginalized:
     density: Any
     num_samples: int = static(default=64)
     seed: int = static(default=0)
+
+    def __post_init__(self) -> None:
+        as_count(self.num_samples, "Marginalized(num_samples=...)")
 
     generative: ClassVar[Literal[False]] = False
 
