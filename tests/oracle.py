@@ -108,6 +108,9 @@ def moments(density, label, row):
             return mean, covariance
         case "Mixture":
             return mixture_moments(density, label, row)
+        case "Poisson":
+            missing, rate = np.isnan(row), np.exp(numbers(density.log_rate)[label])
+            return np.where(missing, rate, row), np.diag(np.where(missing, rate, 0))
     mean, variance = row.copy(), np.zeros(len(row))
     for j in np.flatnonzero(np.isnan(row)):
         p = table(density, label, j)
@@ -138,8 +141,7 @@ def mixture_moments(mixture, label, row):
     posterior = softmax(component_scores(mixture, label, row))
     parts = [moments(mixture.density, (*label, z), row) for z in range(len(posterior))]
     mean = sum(p * m for p, (m, _) in zip(posterior, parts, strict=True))
-    second = sum(p * (c + np.outer(m, m)) for p, (m, c) in zip(posterior, parts, strict=True))
-    return mean, second - np.outer(mean, mean)
+    return mean, sum(p * (c + np.outer(m - mean, m - mean)) for p, (m, c) in zip(posterior, parts, strict=True))
 
 
 def predictive(density, label, row, column):

@@ -86,19 +86,45 @@ def whole(x):
 
 def layouts_of(x):
     """The names of layouts that can hold these cells."""
-    names = ["Fortran", "strided", "read-only", "big-endian", "reversed", "pandas", "float64", "longdouble"]
+    names = ["Fortran", "strided", "read-only", "big-endian", "reversed", "float64", "longdouble"]
     names += ["list"] if len(x) else []
     with np.errstate(over="ignore", invalid="ignore"):
         half = x.astype(np.float16).astype(x.dtype)
     names += ["float16"] if np.array_equal(half, x, equal_nan=True) else []
-    names += ["masked"] if x.ndim == 2 else []
+    names += ["masked", "masked rows"][: 1 + bool(len(x))]
     if whole(x):
         names += ["int64", "int32", "int8"] if (np.abs(x) < 128).all() else ["int64", "int32"]
         names += ["uint16"] if (x >= 0).all() else []
         names += ["bool"] if np.isin(x, (0, 1)).all() else []
-    if x.ndim == 3:
-        names.remove("pandas")
+    if x.ndim == 2:
+        names += ["pandas", "nullable"]
     return names
+
+
+def nullable(x):
+    """pandas' own floats, NA where a cell is missing."""
+    frame = pd.DataFrame(x.astype(float)).astype("Float64")
+    return frame.mask(np.isnan(x))
+
+
+def labels_laid(rng, y):
+    """Labels as something else that holds them."""
+    match rng.integers(8):
+        case 0:
+            return y.tolist() if len(y) else y
+        case 1:
+            return y.astype(np.int8)
+        case 2:
+            return y.astype(">i4")
+        case 3:
+            return y.astype(np.float32)
+        case 4:
+            return np.ma.masked_less(y, 0)
+        case 5 if y.ndim == 1:
+            return pd.Series(y)
+        case 6 if (y >= 0).all():
+            return y.astype(np.uint8)
+    return y
 
 
 def laid(x, name):
@@ -126,5 +152,9 @@ def laid(x, name):
         case "float16":
             return x.astype(np.float16), x.astype(np.float32)
         case "masked":
-            return np.ma.masked_invalid(x), x
+            return np.ma.masked_array(np.where(np.isnan(x), 7, x), np.isnan(x)), x
+        case "masked rows":
+            return [np.ma.masked_invalid(row) for row in x], x
+        case "nullable":
+            return pd.DataFrame(x.astype(float)).convert_dtypes() if whole(x) else nullable(x), x.astype(float)
     return x.astype(name), x.astype(float)
