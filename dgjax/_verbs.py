@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _in_place
+from dgjax import _arrays, _checks, _in_place
 from dgjax._types import Discriminative, Generative
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
@@ -189,7 +189,7 @@ def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:
     """What lies beyond the lengths of sequences, as it was given."""
     if not isinstance(rows.x, Sequences):
         return filled
-    return jnp.where(rows.x.inside[..., None], filled, jnp.asarray(x).astype(filled.dtype))
+    return jnp.where(rows.x.inside[..., None], filled, _arrays.as_floats(x, "x").astype(filled.dtype))
 
 
 def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Rows]:

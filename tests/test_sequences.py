@@ -154,6 +154,8 @@ def test_missing_cells_are_filled_by_what_is_around_them(model):
     seen = ~np.isnan(x)
     assert (filled[seen] == x[seen]).all()
     assert np.isnan(filled[~inside]).all()
+    for held in (np.ma.masked_invalid(x), x.astype(np.longdouble), x.astype(x.dtype.newbyteorder(">"))):
+        assert np.array_equal(dg.impute(model, held, LENGTHS), filled, equal_nan=True)
     assert np.isfinite(draws[:, inside]).all()
     if name_of(model) != "columns":
         missing = ~seen & inside[..., None]
