@@ -58,7 +58,7 @@ def write(
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A file to write to, which then takes the place of that at the path, and its mode."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(os.fsdecode(path)))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path is {os.fspath(path)}, and there is no folder {target.parent}. Make it first.")
     there = target.exists()
@@ -106,6 +106,8 @@ def read(
             header = _header(metadata, kind)
             _check_names(list(needed(header)), list(file.keys()))
             _check_types(file)
+            # Where memory is short, NumPy raises and safetensors panics; what is not written to takes none.
+            np.empty(os.path.getsize(name), np.uint8)  # noqa: PTH202
             arrays = {one: file.get_tensor(one) for one in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{name} is not a whole safetensors file: truncated, or another kind ({error}).") from None

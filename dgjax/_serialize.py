@@ -51,7 +51,7 @@ def load(path: str | os.PathLike) -> Any:
     """
     name = os.fsdecode(path)
     try:
-        header, arrays = _archive.read(path, MODEL, lambda header: _arrays_of(header.get("model"), "model"))
+        header, arrays = _archive.read(path, MODEL, _needed)
         on_device = jax.device_put(list(arrays.values()))
         model = _built(header["model"], dict(zip(arrays, on_device, strict=True)))
     except _Impossible as error:
@@ -60,6 +60,17 @@ def load(path: str | os.PathLike) -> Any:
         raise ValueError(f"{name} nests more than {DEEPEST} levels deep.") from None
     _tell_lost_digits(name, arrays)
     return model
+
+
+def _needed(header: dict[str, Any]) -> Iterator[str]:
+    """The arrays that a model needs; raises ValueError if there is none."""
+    root = header.get("model")
+    name = root.get("noun") if isinstance(root, dict) else None
+    if isinstance(root, dict) and "tuple" in root:
+        raise ValueError("holds a tuple, which is no model.")
+    if isinstance(name, str) and name in NOUNS and not hasattr(NOUNS[name], "as_model"):
+        raise ValueError(f"holds a {name}, which is no model.")
+    return _arrays_of(root, "model")
 
 
 class _Impossible(ValueError):
@@ -112,7 +123,10 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
     if value is None:
         return {"none": True}
     if type(value).__name__ in NOUNS:
-        raise ValueError(f"save keeps the last class of a name; {place} is of an older {type(value).__name__}.")
+        raise ValueError(
+            f"save keeps what load builds again, and for {place} that would be another class of the name "
+            f"{type(value).__name__}. Make the model anew, or give its class a name of its own."
+        )
     if not any(jnp.issubdtype(getattr(value, "dtype", object), kind) for kind in (np.floating, np.integer, np.bool_)):
         raise ValueError(f"save expects nouns and arrays; {place} is {type(value).__name__}.")
     arrays[place] = value

@@ -105,6 +105,12 @@ NOUN = {"noun": "Poisson", "fields": {"log_rate": {"array": "a"}}}
 RATE = {"array": "a"}
 DEEP = json.loads('{"tuple":[' * 80 + '{"none":true}' + "]}" * 80)
 RATES = np.zeros((2, 3), np.float32)
+
+
+def blocks(node):
+    return {"noun": "Columns", "fields": {"blocks": node}}
+
+
 DESCRIPTIONS = {
     "nothing in a field": ({"noun": "Poisson", "fields": {"log_rate": NOTHING}}, {}, "log_rate is None"),
     "a static for an array": ({"noun": "Poisson", "fields": {"log_rate": {"static": 1}}}, {}, "log_rate"),
@@ -113,8 +119,8 @@ DESCRIPTIONS = {
     "complex": (NOUN, {"a": np.zeros((2, 3), np.complex64)}, "of C64"),
     "a missing array": (NOUN, {}, "lacks its array 'a'"),
     "an array too many": (NOUN, {"a": RATES, "b": RATES}, "'b' that belongs nowhere"),
-    "one array many times": ({"tuple": [{"array": "a"}] * 300}, {"a": RATES}, "'a' 300 times"),
-    "a deep one": (DEEP, {}, "nests more than 64 levels"),
+    "one array many times": (blocks({"tuple": [{"array": "a"}] * 300}), {"a": RATES}, "'a' 300 times"),
+    "a deep one": (blocks(DEEP), {}, "nests more than 64 levels"),
     "a tuple": ({"tuple": [NOUN]}, {"a": RATES}, "a tuple, which is no model"),
     "a prior": ({"noun": "Gamma", "fields": {"shape": {"array": "a"}, "rate": {"array": "b"}}},
                 {"a": np.ones(3, np.float32), "b": np.ones(3, np.float32)}, "a Gamma, which is no model"),
@@ -245,6 +251,28 @@ def test_only_what_loads_is_saved(tmp_path):
         with pytest.raises(ValueError, match=name):
             dg.save(tmp_path / "model", value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_of_another_name_takes_no_place(tmp_path):
+    theirs = type("Poisson", (), {"__annotations__": {"log_rate": jax.Array}, "as_model": lambda self: self})
+    theirs = dg.noun(theirs)
+    dg.save(tmp_path / "model", POISSON)
+    assert type(dg.load(tmp_path / "model")) is dg.Poisson
+    with pytest.raises(ValueError, match="another class of the name Poisson"):
+        dg.save(tmp_path / "model", theirs(np.zeros(2)))
+
+
+def test_memory_that_is_not_there_is_named(tmp_path):
+    shape, size = [1, 1 << 41], 1 << 43
+    texts = {"dgjax": json.dumps({"format_version": 1, "model": NOUN})}
+    header = json.dumps({"__metadata__": texts, "a": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}})
+    with (tmp_path / "model").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        try:
+            file.truncate(8 + len(header) + size)
+        except OSError:
+            pytest.skip("no sparse files of this size here")
+    assert "memory" in refused(tmp_path / "model")
 
 
 def test_integers_and_arrays_of_numpy_are_kept(tmp_path):
