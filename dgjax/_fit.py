@@ -12,7 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checkpoint, _checks, _em, _gradient, _in_place, _prior, _restarts, _stochastic
+from dgjax import _checkpoint, _checks, _em, _endings, _gradient, _in_place, _objective, _prior, _restarts, _stochastic
 from dgjax._draws import LEARNING, has_draws
 from dgjax._progress import run
 from dgjax._restarts import check_result, empty_trace, fit_em
@@ -117,6 +117,8 @@ def fit(
                 raise
     label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
     check_result(fitted, final.value, final.step, data.prior, label_word)
+    if not _stochastic.is_optimizer(method) and _checks.is_concrete(final.step, tol):
+        _endings.warn(final, tol, max_steps)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
 
 
@@ -131,8 +133,8 @@ def _result(fitted, final, max_steps):
 
 def _problem(data, l2, blend):
     share = None if blend is None else _number(blend, data.x.dtype)
-    x, labels = _gradient.counted(data.x, data.y.astype(np.int32), data.weights)
-    return _gradient.Problem(x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
+    x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
+    return _objective.Problem(x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
 
 
 def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
@@ -316,5 +318,4 @@ def _fit_gradient(starts, problem, begin, max_steps, progress, checkpointer=None
         state = run(advance, state, max_steps, progress, checkpointer)
         _in_place.check_rows(model, problem.x, state)
         fits.append(finish(state))
-    best = min(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=jnp.inf))) if len(fits) > 1 else fits[0]
-    return best[0]._replace(value=-best[0].value), best[1]
+    return max(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=-jnp.inf))) if len(fits) > 1 else fits[0]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _gradient, _room
+from dgjax import _checks, _gradient, _newton, _room
 from dgjax.densities import Bernoulli, Categorical, Mixture, Multinomial, Poisson
 from dgjax.models import Logistic
 from dgjax.scorers import Linear, LogLinear, Table
@@ -36,7 +36,7 @@ def _only_passes(model, method, n):
         return False
     usual = "newton" if _gradient.is_for_newton(model, n) else "lbfgs"
     method = usual if method is None else method
-    return isinstance(method, str) and (method == "lbfgs" or _gradient.sample_size(_gradient.ravel_size(model), n) < n)
+    return method == "newton" and _newton.sample_size(_gradient.ravel_size(model), n) < n
 
 
 def check_rows(model: Any, x: Any, last: Any) -> None:

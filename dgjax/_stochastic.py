@@ -19,9 +19,10 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _gradient
+from dgjax import _checks
 from dgjax._draws import LEARNING, Draws, has_draws
-from dgjax._gradient import Problem
+from dgjax._endings import Ended
+from dgjax._objective import Problem, make_loss
 
 LAST = 0xFFFFFFFF  # of the draws by which objectives are compared: no step's own
 
@@ -253,7 +254,7 @@ def _drawn(draws, pace, state):
 def _step(problem, back, total, method, state):
     import optax
 
-    solver, loss = optax.with_extra_args_support(method), _gradient.make_loss(problem, back, 1 / total)
+    solver, loss = optax.with_extra_args_support(method), make_loss(problem, back, 1 / total)
     # Of rows with missing cells, a batch may have none.
     with kernels.complete_rows(kernels.complete_rows.value or None):
         value, grad = jax.value_and_grad(loss)(state.parameters)
@@ -314,7 +315,7 @@ def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Ar
 
 def _finish(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
-) -> tuple[_gradient.State, Any]:
+) -> tuple[Ended, Any]:
     """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
 
     Raises Diverged if the steps led to an objective or a parameter that is not finite.
@@ -325,7 +326,7 @@ def _finish(
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
             _refuse(_parameters(model, free)[1](state.kept), state)
     validation = state.validation if judged else None
-    return _gradient.State(fitted, None, -value, trace, state.step, state.stopped, validation), fitted
+    return Ended(value, trace, state.step, state.stopped, validation), fitted
 
 
 def _refuse(model, state):

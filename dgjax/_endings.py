@@ -1,0 +1,148 @@
+"""How a fit ended: whether at its maximum, and what is said where it is not."""
+
+import dataclasses
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax._checks import is_concrete
+from dgjax._objective import Frame, Problem
+from dgjax._steps import PROMISED, State, rounding
+from dgjax._units import moved
+from dgjax._warnings import ConvergenceWarning
+from dgjax.structures import num_steps
+
+CONSTANTS = "bias", "initial", "transition"
+"""What takes the constants that columns leave behind where they are centred."""
+SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING = 0.1, 0.1, 0.3
+"""Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
+every label has more than half of the probability, or the last step still moved a score by so much."""
+
+
+class Ended(NamedTuple):
+    """The objective, that after each step, the number of steps, whether they led to a maximum, and what there is to say
+    if they did not.
+    """
+
+    value: Array
+    trace: Array
+    step: Array
+    converged: Array
+    validation: Array | None = None
+    warning: str | None = None
+
+
+def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Ended, Any]:
+    """What a fit by gradient came to, and its model.
+
+    A maximum is where a further step promises at most `tol` nats for each unit of weight, or what is rounding.
+    """
+    model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
+    gap = last.gap + rounded_off
+    converged = last.converged & (gap <= tol + rounding(last.value))
+    result = Ended(-last.value, last.trace, last.step, converged), model
+    if not is_concrete(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
+        return result
+    warning = None
+    if bool(last.converged) and not bool(converged):
+        warning = _of_precision(frame, last, gap)
+    elif _is_separated(frame, problem, last):
+        warning = (
+            "the classes are separated: some weights grow without end, and the likelihood with them, so that they say "
+            "how long the fit went on and no more. Type l2=1e-3 or larger."
+        )
+    return result[0]._replace(warning=warning), result[1]
+
+
+def warn(final: Any, tol: float, max_steps: int) -> None:
+    """Says that a fit is not at its maximum."""
+    message = getattr(final, "warning", None)
+    if message is None and not bool(final.converged) and tol > 0:
+        message = (
+            f"the fit ended at max_steps={max_steps}, before a step gained less than tol={float(tol):.3g} nats for "
+            f"each row. Type max_steps={10 * max_steps}, or go on from the model that it gave."
+        )
+    if message is not None:
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+def _in_users_units(frame, problem, tol, vector):
+    """The user's model, and nats for each row that its rounding costs.
+
+    A bias as large as a column's offset is has no digits below that. It makes up for what rounding took from the
+    weights, and what it lacks itself, r in every score, costs at most r^2 / 8.
+    """
+    model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
+    if units is None or not is_concrete(model, problem.weights):
+        return model, 0.0
+    steps, names = num_steps(problem.x), [name for name in CONSTANTS if hasattr(model, name)]
+    largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in (getattr(model, n) for n in names))
+    if steps * (jnp.finfo(units.scale.dtype).eps * largest) ** 2 / 8 <= PROMISED * float(tol):
+        return model, 0.0
+    with jax.enable_x64(True):
+        units, wanted = _exactly(units), _exactly(frame._replace(units=None).coordinates()[1](vector))
+
+        def lacks(model):
+            seen = moved(_exactly(model), units)
+            return jax.tree.map(lambda a, b: np.nan_to_num(np.asarray(a) - np.asarray(b)), wanted, seen)
+
+        missing = lacks(model)
+        better = {name: np.asarray(getattr(model, name), float) + getattr(missing, name) for name in names}
+        better = {name: jnp.asarray(value, getattr(model, name).dtype) for name, value in better.items()}
+        model = dataclasses.replace(model, **better)
+        off = max(np.abs(getattr(lacks(model), name)).max() for name in names)
+    return model, steps * off**2 / 8
+
+
+def _exactly(tree):
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, float)), tree)
+
+
+def _of_precision(frame, last, gap):
+    columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
+    named = f", most of all of column(s) {columns}" if columns else ""
+    return (
+        f"the fit ended {float(gap):.2g} nats for each row short of its maximum: no step gains in "
+        f"{last.value.dtype}, which has too few digits for these parameters{named}. Remove columns that are nearly "
+        "combinations of others, type l2=1e-3, or jax.config.update('jax_enable_x64', True) and float64 columns."
+    )
+
+
+def _columns(model, sizes):
+    """The columns whose parameters have the largest of these sizes, one of them for each parameter."""
+    d, start, found = model.num_features, 0, np.zeros(model.num_features or 0)
+    for leaf in jax.tree.leaves(model):
+        own, start = sizes[start : start + leaf.size].reshape(leaf.shape), start + leaf.size
+        if leaf.ndim and leaf.shape[-1] == d:
+            found = np.maximum(found, own.reshape(-1, d).max(0))
+    return ", ".join(map(str, np.flatnonzero(found >= 0.5 * found.max())[:10])) if found.size and found.max() else ""
+
+
+def _is_separated(frame, problem, last):
+    """Whether there is no maximum, for the likelihood grows along some direction for ever."""
+    if frame.model.generative or float(problem.l2):
+        return False
+    before = last.memory[1]
+    before = getattr(before, "parameters", before)
+    step = np.abs(np.asarray(frame.spread(last.vector - before))).sum()
+    if float(last.value) > SUSPICIOUS_LOSS and step < SUSPICIOUS_STEP:
+        return False
+    surest, moved = _seen(frame, problem, last.vector, before)
+    return bool(surest > -np.log(2)) or float(moved) > MOVING
+
+
+@kernels.compiled
+def _seen(frame, problem, vector, before):
+    """The least log-probability of a label, and by how much the last step moved a score against the others."""
+    _, unravel = frame.coordinates()
+    x = problem.x.whole() if isinstance(problem.x, kernels.RowsInPlace) else problem.x
+    counted = (problem.weights > 0) & (problem.y.reshape(len(problem.y), -1) >= 0).any(-1)
+    values = jnp.where(counted, problem.row_values(unravel(vector), x, problem.y), 0)
+    new, old = (unravel(v).potentials(x).scores for v in (vector, before))
+    change = jnp.ptp(new - old, axis=-1)
+    return values.min(), jnp.where(counted.reshape(-1, *[1] * (change.ndim - 1)), change, 0).max()

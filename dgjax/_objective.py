@@ -1,0 +1,169 @@
+"""What learning by gradient maximises, as a function of one vector of parameters."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+import dgjax_kernels as kernels
+from dgjax._checks import is_concrete
+from dgjax._draws import Draws, with_draws
+from dgjax._units import Units, moved_back
+from dgjax.structures import num_steps
+
+
+class Problem(NamedTuple):
+    """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included.
+
+    Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
+    by draws, by these if there are any, else by its own. Where rows were moved, `units` are theirs; the
+    penalty is in the user's.
+    """
+
+    x: Any
+    y: Array
+    weights: Array
+    prior: Any
+    l2: Array
+    blend: Array | None
+    draws: Draws | None = None
+    units: Units | None = None
+
+    def row_values(self, model: Any, x: Any, y: Array) -> Array:
+        """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
+        model = with_draws(model, self.draws)
+        if self.blend is None and kernels.known_labels.value and hasattr(type(model), "joint_at"):
+            return model.joint_at(x, y)
+        potentials = model.potentials(x)
+        joint = potentials.score(y)
+        if self.blend is None and model.generative:
+            return joint
+        evidence = potentials.log_partition()
+        return joint - evidence if self.blend is None else joint - (1 - self.blend) * evidence
+
+    def penalty(self, model: Any) -> Array:
+        """Log prior of a generative model, minus l2 / 2 |w|^2 of a discriminative one."""
+        if model.generative:
+            return model.log_prior(self.prior)
+        return -0.5 * self.l2 * (model if self.units is None else moved_back(model, self.units)).penalty()
+
+    @staticmethod
+    def linear(model: Any) -> bool:
+        """Whether there are kernels for the derivatives."""
+        return not model.generative and getattr(model, "linear", False)
+
+    def value_and_grad(self, model: Any) -> tuple[Array, Any]:
+        """The objective and its gradient."""
+        if not self.linear(model):
+            return self.objective(model, jax.value_and_grad)
+        rows = model.gradient(self.x, self.y, self.weights)
+        return jax.tree.map(jnp.add, rows, jax.value_and_grad(self.penalty)(model))
+
+    def derivatives(self, vector: Array, unravel: Any) -> tuple[Array, Array]:
+        """Gradient and Hessian of the objective as a function of a vector."""
+        model = unravel(vector)
+        if self.linear(model):
+            hessian = jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
+            hessian -= model.curvature(self.x, self.y, self.weights)
+            return ravel_pytree(self.value_and_grad(model)[1])[0], hessian
+
+        def of_vector(fn):
+            flat = lambda v: fn(unravel(v))  # noqa: E731
+            return lambda m: (jax.grad(flat)(ravel_pytree(m)[0]), jax.hessian(flat)(ravel_pytree(m)[0]))
+
+        return self.objective(model, of_vector, row_cost=vector.size * model.num_labels)
+
+    def objective(self, model: Any, derivative: Any = lambda f: f, row_cost: int | None = None) -> Any:
+        """The objective, or what `derivative` makes of it as a function of the model, summed over blocks of rows."""
+
+        def block(x, y, weights):
+            def value(m):
+                return kernels.pairwise_sum(jnp.where(weights > 0, weights * self.row_values(m, x, y), 0))
+
+            return derivative(value)(model)
+
+        cost = model.row_cost * num_steps(self.x) if row_cost is None else row_cost
+        fill = (0, -1, 0)
+        rows = kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost)
+        return jax.tree.map(jnp.add, rows, derivative(self.penalty)(model))
+
+
+def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
+    """Rows and labels, those of weight 0 as the first that counts: their infinities would reach the gradient as NaN."""
+    counts = weights > 0
+    if isinstance(x, kernels.RowsInPlace) or (is_concrete(counts) and np.asarray(counts).all()):
+        return x, y
+
+    def first_where_none(leaf):
+        return jnp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[counts.argmax()])
+
+    return jax.tree.map(first_where_none, (x, y))
+
+
+class Frame(NamedTuple):
+    """Where a fit is at work: a model, a whitener and units make the coordinates of its parameters.
+
+    In them, v, the parameters are those of `model` + F v, so that a curvature with the inverse F F^T is the identity. F
+    is (p, p), its diagonal (p,), or what all labels' weights have in common (1, d, d), where a scorer's weights are the
+    last of the parameters. `units` are those of the model, where the rows are in the user's; `away` are
+    those of both, where the rows were moved too.
+    """
+
+    model: Any
+    whitener: Array | None = None
+    units: Units | None = None
+    away: Units | None = None
+
+    def coordinates(self) -> tuple[Array, Any]:
+        """The parameters as one vector, and the way back. Those at minus infinity, structural zeros, stay."""
+        vector, unravel = ravel_pytree(self.model)
+        free = jnp.isfinite(vector)
+        plain = jnp.where(free, vector, 0)
+
+        def back(parameters):
+            model = unravel(jnp.where(free, parameters, vector))
+            return model if self.units is None else moved_back(model, self.units)
+
+        if self.whitener is None:
+            return plain, back
+        return jnp.zeros_like(plain), lambda v: back(plain + self.spread(v))
+
+    def spread(self, v: Array) -> Array:
+        """F v, a change of the parameters."""
+        F = self.whitener
+        if F is None:
+            return v
+        if F.ndim < 3:
+            return F * v if F.ndim == 1 else F @ v
+        d, own = F.shape[-1], self.model.scorer.weight.size
+        return jnp.concatenate([v[:-own], (v[-own:].reshape(-1, d) @ F[0].T).reshape(-1)])
+
+    @kernels.compiled
+    def model_at(self, vector: Array) -> Any:
+        """The user's model."""
+        model = self.coordinates()[1](vector)
+        return model if self.away is None else moved_back(model, self.away)
+
+
+def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any:
+    """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too.
+
+    In place of a vector, any pytree that `unravel` makes a model of.
+    """
+    scale = 1 / problem.weights.sum() if scale is None else scale
+
+    @jax.custom_vjp
+    def loss(vector):
+        model = unravel(vector)
+        return -scale * (problem.value_and_grad(model)[0] if problem.linear(model) else problem.objective(model))
+
+    def forward(vector):
+        model, pull = jax.vjp(unravel, vector)
+        value, grad = problem.value_and_grad(model)
+        return -scale * value, jax.tree.map(lambda leaf: -scale * leaf, pull(grad)[0])
+
+    loss.defvjp(forward, lambda grad, cotangent: (jax.tree.map(lambda leaf: cotangent * leaf, grad),))
+    return loss

@@ -1,0 +1,88 @@
+"""How far a parameter moves for a nat: the diagonal that L-BFGS measures its steps by.
+
+L-BFGS learns the curvature from its last steps, of which a direction with 10^8 times the curvature of another takes
+all. By the information that rows have of each parameter, the mean of squared derivatives of a row's objective, all are
+of one size, whatever units they come in.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax._draws import has_draws
+from dgjax._newton import whitener_of
+from dgjax._objective import Frame, Problem
+from dgjax._types import Support
+from dgjax.scorers import Linear, LogLinear
+from dgjax.structures import in_rows
+
+FEWEST_ROWS, MOST_ROWS, MOST_CELLS = 8, 256, 1 << 22
+"""Rows whose derivatives are looked at, and cells that those may take."""
+MOST_COLUMNS, ROWS_FOR_EACH = 512, 16
+"""Columns that are made independent of each other, by so many rows for each of them."""
+
+
+def find(model: Any, problem: Problem) -> Array | None:
+    """A whitener, as `Frame` takes it; None where all parameters are of one size as they are."""
+    size, n = sum(leaf.size for leaf in jax.tree.leaves(model)), len(problem.x)
+    if problem.units is not None:
+        linear = isinstance(model.scorer, Linear) and model.num_features <= MOST_COLUMNS
+        return (_of_columns if linear else _of_penalty)(model, problem)
+    if has_draws(model) or all(map(_is_code, model.supports)) or FEWEST_ROWS * size > MOST_CELLS:
+        return None
+    if not (model.generative or isinstance(model.scorer, LogLinear)):
+        return None
+    return _of_rows(model, problem, min(n, max(FEWEST_ROWS, min(MOST_ROWS, MOST_CELLS // size))))
+
+
+def _is_code(support: Support) -> bool:
+    """Whether a column's numbers have no unit: those of categories and of features."""
+    return support.whole and math.isfinite(support.high)
+
+
+@kernels.compiled
+def _of_penalty(model, problem):
+    """Of columns that were scaled a quarter is the most that rows have; the penalty, in units of its own, has more."""
+    vector, back = Frame(model).coordinates()
+    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], vector.size), vector.dtype)
+    slope = jax.grad(lambda v: -problem.penalty(back(v)))
+    curvature = signs * (slope(signs) - slope(jnp.zeros_like(vector)))
+    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
+
+
+@kernels.compiled
+def _of_columns(model, problem):
+    """Of linear scores where all labels are as likely: a quarter of the columns' covariance, and the penalty's own."""
+    x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
+    d = x.shape[1]
+    few = np.linspace(0, len(x) - 1, min(len(x), ROWS_FOR_EACH * d)).astype(int)
+    share = weights[few] / weights[few].sum()
+    covariance = (share[:, None] * x[few]).T @ x[few]
+    penalty = 4 * problem.l2 / problem.weights.sum() / problem.units.scale**2
+    return whitener_of(covariance + jnp.diag(penalty))[None]
+
+
+@functools.partial(kernels.compiled, static_argnums=2)
+def _of_rows(model, problem, most):
+    vector, back = Frame(model).coordinates()
+    picked = np.linspace(0, len(problem.x) - 1, most).astype(int)
+    x, y, weights = jax.tree.map(lambda leaf: leaf[picked], (problem.x, problem.y, problem.weights))
+
+    def derivatives(x, y):
+        def value(v):
+            return problem.row_values(back(v), jax.tree.map(lambda leaf: leaf[None], x), y[None])[0]
+
+        return jax.grad(value)(vector)
+
+    each = jax.vmap(derivatives)(x, y)
+    each = jnp.where((weights > 0)[:, None] & jnp.isfinite(each), each, 0)
+    largest = jnp.abs(each).max(0)
+    unit = jnp.where(largest > 0, largest, 1)  # its square may be no number
+    share = (weights / weights.sum())[:, None]
+    return jnp.where(largest > 0, 1 / (unit * jnp.sqrt((share * (each / unit) ** 2).sum(0))), 1)

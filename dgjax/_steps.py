@@ -1,0 +1,57 @@
+"""What fits by gradient have in common: a state, and when a step was the last."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+PROMISED = 1e-2  # of the tolerance: what a further step may promise to gain where a fit ends
+MOST_IDLE = 2  # steps in a row without a gain, the second of them with what was known of the curvature forgotten
+
+
+class State(NamedTuple):
+    """Parameters as one vector, the optimizer's memory, and the objective after each step so far.
+
+    The memory begins with the gradient and the parameters before. Before the first evaluation of L-BFGS `step` is -1,
+    and the value infinite. `converged` says that there is no going on, and `gap` how many nats for each unit of weight
+    a further step promises: only within the tolerance is that a maximum. `idle` counts steps that gained nothing.
+    """
+
+    vector: Array
+    memory: Any
+    value: Array
+    trace: Array
+    step: Array
+    converged: Array
+    gap: Array
+    idle: Array
+
+
+def first(vector: Array, memory: Any, value: Array, trace: Array, step: int) -> State:
+    """Before any step."""
+    none = jnp.zeros((), bool)
+    return State(vector, memory, value, trace, jnp.full((), step), none, jnp.full_like(value, jnp.inf), 0 * none)
+
+
+def stepped(
+    state: State, vector: Array, memory: Any, value: Array, promised: Array, weight: Array, tol: Array
+) -> State:
+    """The state after a step, which ended the fit if the next one promises too little, or if none gains.
+
+    `promised` is twice the gain that a quadratic model promises: unlike the gain itself, or the promise of the step
+    that was taken, not small merely for a short step.
+    """
+    before_first, noise = state.step < 0, rounding(value)
+    idle = jnp.where(value < state.value, 0, state.idle + 1)
+    enough = (tol > 0) & (promised <= PROMISED * tol + noise)
+    ended = enough | (idle >= MOST_IDLE) | ((idle > 0) & (promised <= PROMISED * jnp.maximum(tol, 1e-12) + 64 * noise))
+    broken = jnp.isnan(value) | jnp.isnan(promised)  # with a gradient of NaN there is no going on from any value
+    value = jnp.where(broken, jnp.nan, value)
+    trace = state.trace.at[jnp.maximum(state.step, 0)].set(-value * weight)
+    ended = (~before_first & ended) | broken
+    return State(vector, memory, value, trace, state.step + 1, ended, promised / 2, jnp.where(before_first, 0, idle))
+
+
+def rounding(value: Array) -> Array:
+    """What of a value cannot be told from rounding."""
+    return jnp.finfo(value.dtype).eps * jnp.abs(value)
