@@ -12,7 +12,19 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checkpoint, _checks, _em, _endings, _gradient, _in_place, _objective, _prior, _restarts, _stochastic
+from dgjax import (
+    _checkpoint,
+    _checks,
+    _em,
+    _endings,
+    _gradient,
+    _in_place,
+    _objective,
+    _prior,
+    _restarts,
+    _semisupervised,
+    _stochastic,
+)
 from dgjax._draws import LEARNING, has_draws
 from dgjax._progress import run
 from dgjax._restarts import check_result, empty_trace, fit_em
@@ -50,6 +62,7 @@ def fit(
     lengths: ArrayLike | None = None,
     prior: Any = None,
     l2: float = 0.0,
+    label_weight: float = 1.0,
     blend: float | None = None,
     method: Any = None,
     batch_size: int | None = None,
@@ -73,7 +86,8 @@ def fit(
     Any of these by an optimizer of optax, on minibatches: `method=optax.adam(1e-2), batch_size=64, key=key`; of a
     variational autoencoder, which has no other way but L-BFGS, a bound, by draws that are fresh at every step.
 
-    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,); `prior` from
+    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,), of
+    rows that have a label `label_weight` times as large; `prior` from
     `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton", "lbfgs" or an
     `optax.GradientTransformation`, of the objective for each unit of weight, negated; `batch_size` rows or sequences,
     dealt with `key`, for each of its steps, all by default; `tol` nats for each row that a step must gain to go on (0,
@@ -89,7 +103,7 @@ def fit(
     Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     staying = None if lengths is not None else _in_place.rows_in_place(model, x, method, y, weights, prior, l2, tol)
-    data = _checked(model, x, y, weights, lengths, prior, staying=staying)
+    data = _checked(model, x, y, weights, lengths, prior, staying=staying, label_weight=label_weight)
     max_steps, num_restarts = _check_numbers(l2, tol, max_steps, num_restarts)
     method = _method(data.model, method, blend, data.prior, l2, len(data.x))
     whole, (data, held) = data, _stochastic.held_out(data, validation, method, key)
@@ -104,6 +118,8 @@ def fit(
         starts = _restarts.starts(data.model, data.x, data.y, data.weights, num_restarts, key)
         if method == "em":
             final, fitted = fit_em(starts, data, tolerance, max_steps, progress)
+            if _checks.is_concrete(final.value, tol) and np.isfinite(final.value):
+                _semisupervised.warn_if_labels_lost(data, fitted, tolerance, label_weight)
         else:
             begin = functools.partial(_gradient.start, method=method, tol=tolerance)
             if _stochastic.is_optimizer(method):
@@ -137,11 +153,19 @@ def _problem(data, l2, blend):
     return _objective.Problem(x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
 
 
-def solved(model: M, x: Any, y: Array, weights: ArrayLike | None, prior: Any, looked: kernels.ColumnSummary) -> M:
+def solved(
+    model: M,
+    x: Any,
+    y: Array,
+    weights: ArrayLike | None,
+    prior: Any,
+    looked: kernels.ColumnSummary,
+    label_weight: float,
+) -> M:
     """What `fit` comes to, in one pass over the rows where every label and cell is known."""
-    data = _checked(model, x, y, weights, None, prior, looked)
+    data = _checked(model, x, y, weights, None, prior, looked, label_weight=label_weight)
     if not data.known:
-        return fit(model, x, y, weights=weights, prior=prior).model
+        return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
     _method(data.model, "em", None, data.prior, 0)
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
     with kernels.complete_rows(True):
@@ -184,7 +208,7 @@ class _Data(NamedTuple):
         return bool(self.complete) and self.labelled
 
 
-def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None):
+def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None, label_weight=1.0):
     if staying is None:
         lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
     else:
@@ -194,7 +218,7 @@ def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None):
     if not (lifted.generative or hasattr(lifted, "penalty")):
         raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
     labels = _labels(lifted, y, rows)
-    amounts = _checks.as_weights(weights, rows)
+    amounts = _semisupervised.weighted(label_weight, lifted, y, labels, _checks.as_weights(weights, rows))
     labelled = _check_data(lifted, *in_rows(rows, labels, amounts), complete)
     # The classes of an autoencoder share what they say of a column.
     if prior is None and lifted.generative and not complete and not has_draws(lifted):

@@ -59,7 +59,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
     def renewed(carry):
         step, vector, *_ = carry
         grad, hessian = sample.derivatives(vector, unravel)
-        F = whitener_of(-scale * hessian)
+        F = whitener_of(-scale * hessian, sample.x, n // size)
         direction = F @ (F.T @ (scale * grad))
         decrement = scale * jnp.vdot(grad, direction)
         moved, _ = _backtrack(loss, vector, loss(vector), direction, decrement)
@@ -93,7 +93,7 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
 
     def body(state):
         grad, hessian = problem.derivatives(state.vector, unravel)
-        F = whitener_of(-scale * hessian)
+        F = whitener_of(-scale * hessian, problem.x)
         direction = F @ (F.T @ (scale * grad))
         decrement = scale * jnp.vdot(grad, direction)
         vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
@@ -102,18 +102,21 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-def whitener_of(hessian: Array) -> Array:
+def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:
     """F with F F^T = H^-1, H with just enough ridge for the directions that the loss is flat in.
 
     Softmax is flat along a constant, and a column that is constant along its weight. The ridge is relative to each
     parameter's own curvature. Where H is not positive, the diagonal alone.
+
+    Of many rows, those of `x` so many times, passes come next: LAPACK's threads would be in their way.
     """
     p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
     curvature = jnp.diagonal(hessian)
     curved = curvature > 0
     unit = jnp.where(curved, jax.lax.rsqrt(jnp.where(curved, curvature, 1)), 1)
     relative = jnp.where(jnp.eye(p, dtype=bool), jnp.where(curved, 1 + 10 * p * eps, 1), hessian * unit * unit[:, None])
-    F = kernels.whitener(relative)
+    beside = kernels.many_cells(share * sum(leaf.size for leaf in jax.tree.leaves(x)))
+    F = (kernels.whitener if beside else kernels.whitener.reference)(relative)
     return unit[:, None] * jnp.where(jnp.isfinite(F).all(), F, jnp.eye(p, dtype=F.dtype))
 
 

@@ -65,7 +65,7 @@ def _of_columns(model, problem):
     share = weights[few] / weights[few].sum()
     covariance = (share[:, None] * x[few]).T @ x[few]
     penalty = 4 * problem.l2 / problem.weights.sum() / problem.units.scale**2
-    return whitener_of(covariance + jnp.diag(penalty))[None]
+    return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
 
 
 @functools.partial(kernels.compiled, static_argnums=2)

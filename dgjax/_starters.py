@@ -63,20 +63,24 @@ def naive_bayes(
     num_classes: int | None = None,
     *,
     weights: ArrayLike | None = None,
+    label_weight: float = 1.0,
     prior: Any = None,
 ) -> Mixture:
     """Naive Bayes fitted to `x` (n, d) and `y` (n,): p(y) prod_j p(x_j | y).
 
     `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
-    all columns together. Cells may be NaN and labels -1. `prior="weak"` adds one pseudo-row for each class, and so
-    keeps a column that is constant in a class from having no spread.
+    all columns together. Cells may be NaN and labels -1; where they are, `label_weight` is how many
+    times a row that has a label counts. `prior="weak"` adds one pseudo-row for each class, and so keeps a column that
+    is constant in a class from having no spread.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     in_place = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     table = _table.labelled(x, y, num_classes, in_place, weights)
     named = _named(kinds, table.rows.shape[1], "kinds")
-    return _table.solved(_uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, prior)
+    return _table.solved(
+        _uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, prior, label_weight
+    )
 
 
 def discriminant_analysis(
@@ -86,12 +90,14 @@ def discriminant_analysis(
     num_classes: int | None = None,
     *,
     weights: ArrayLike | None = None,
+    label_weight: float = 1.0,
     prior: Any = None,
 ) -> Mixture:
     """Discriminant analysis fitted to `x` (n, d) and `y` (n,): one Gaussian for each class.
 
     `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be NaN
-    and labels -1. `prior="weak"` adds one pseudo-row for each class.
+    and labels -1; where they are, `label_weight` is how many times a row that has a label counts. `prior="weak"` adds
+    one pseudo-row for each class.
 
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
@@ -99,7 +105,7 @@ def discriminant_analysis(
     in_place = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
     table = _table.labelled(x, y, num_classes, in_place, weights)
     model = _uniform(_gaussian(table.looked, len(table.rows), (table.num_classes,), covariance))
-    return _table.solved(model, table, prior)
+    return _table.solved(model, table, prior, label_weight)
 
 
 def mixture_discriminant_analysis(

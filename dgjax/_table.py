@@ -78,11 +78,11 @@ def check_categories(highest: np.ndarray, n: int) -> None:
         )
 
 
-def solved(model: Any, table: Table, prior: Any) -> Any:
+def solved(model: Any, table: Table, prior: Any, label_weight: float) -> Any:
     """A model fitted to all of it."""
-    if table.seen is not None:
+    if table.seen is not None and label_weight == 1:
         return _fit.solved_by_label(model, table.rows, table.seen, prior)
-    return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked)
+    return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
 
 
 def _checked(array, looked):

@@ -127,9 +127,10 @@ def find(model: Any, x: Any, weights: Array) -> Units | None:
     """Mean and standard deviation of the columns in which the model is a polynomial; None if it is in none."""
     d = model.num_features
     plain = [own.low == -np.inf and not own.whole for own in of_columns(model.supports, d or 1)]
-    if d is None or not any(plain) or jax.eval_shape(moved, model, Units(*np.zeros((2, d)))) is None:
+    if d is None or not any(plain) or jax.eval_shape(moved, model, Units(jnp.zeros(d), jnp.ones(d))) is None:
         return None
-    return _find(*in_rows(x, weights, weights)[::2], np.array(plain))
+    rows, _, amounts = in_rows(x, weights, weights)
+    return _find(rows, amounts, np.array(plain))
 
 
 @kernels.compiled

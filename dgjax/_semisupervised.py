@@ -1,0 +1,73 @@
+"""Rows with a label beside rows without: how much a label counts, and whether the others speak against it.
+
+Rows without labels pull classes to where rows lie densely. Where those clusters are the classes, a few labels do as
+much as many: LDA of iris, 9 labels, 0.88 right alone and 0.97 with the other rows. Where they are not, labels lose: of
+breast cancer, 27 labels, naive Bayes falls from 0.95 to 0.92 and is wrong on a fifth of the very labels it was given.
+"""
+
+import math
+import warnings
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _checks, _em
+from dgjax._objective import Problem
+from dgjax._restarts import empty_trace
+from dgjax._warnings import ConvergenceWarning
+
+LOST = 0.1
+"""Nats for each label. Naive Bayes and LDA of breast cancer, iris and wine with 5, 10 and 30 % of the labels, 54 fits:
+14 lost more, and 12 of these were worse on the other rows than the labels alone; of the 40 that lost less 5 were, by
+0.01 to 0.03."""
+STEPS_ALONE = 10
+
+
+def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Array) -> Array:
+    """Weights of rows or sequences, of those that have a label so many times as large."""
+    _checks.check_number(label_weight, "label_weight", 0)
+    if _checks.is_concrete(label_weight) and label_weight == 1:
+        return weights
+    if y is None or not model.generative:
+        given = "y=None" if y is None else f"a {type(model).__name__}, which learns from no other rows"
+        raise ValueError(
+            f"label_weight is for a generative model and rows of which some have a label; got {given}. Leave it out."
+        )
+    return jnp.where((labels.reshape(len(labels), -1) >= 0).any(-1), label_weight * weights, weights)
+
+
+def warn_if_labels_lost(data: Any, fitted: Any, tol: Array, label_weight: Any) -> None:
+    """Says so if the rows without labels took from the probability of those that are given.
+
+    Beside rows with labels alone, which the same compiled steps come to.
+    """
+    if data.labelled or not _checks.is_concrete(fitted, data.y, data.weights, data.x):
+        return
+    has_label = (np.asarray(data.y).reshape(len(data.y), -1) >= 0).any(-1)
+    counted = np.asarray(data.weights) > 0
+    num_labels, num_others = np.count_nonzero(has_label & counted), np.count_nonzero(~has_label & counted)
+    if not (num_labels and num_others):
+        return
+    weights = jnp.where(has_label, data.weights, 0)
+    start = _em.start(data.model, empty_trace(STEPS_ALONE, data.x.dtype))
+    alone = _em.advance(start, data.x, data.y, weights, data.prior, tol, jnp.asarray(STEPS_ALONE), known=data.known)
+    before, after = (float(_mean(model, data.x, data.y, weights)) for model in (alone.model, fitted))
+    if math.isfinite(before) and before - after > LOST:
+        larger = max(10.0 * float(label_weight), round(num_others / num_labels))
+        warnings.warn(
+            f"rows without a label lowered the log-probability of the labels that are given, from {before:.2f} to "
+            f"{after:.2f} nats for each: where rows lie densely is not where the classes are. Type "
+            f"label_weight={larger:.0f} or larger, so many times as much for rows that have a label.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+@kernels.compiled
+def _mean(model, x, y, weights):
+    """Mean log p(y | x) of the labels that are given."""
+    conditional = Problem(x, y, weights, None, jnp.zeros(()), jnp.zeros((), weights.dtype))
+    return conditional.objective(model) / weights.sum()

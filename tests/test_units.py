@@ -1,0 +1,195 @@
+"""Units are the user's: the fit of a x + b is the fit of x, moved; and `converged` is within the tolerance."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy.optimize import minimize
+from sklearn.datasets import load_breast_cancer
+
+import dgjax as dg
+from dgjax._units import Units, moved, moved_back
+from dgjax.numpyro import Emission
+
+N, D = 240, 3
+UNITS = {
+    "as they are": ([1, 1, 1], [0, 0, 0]),
+    "pascals, degrees, a year": ([600, 8, 10], [101_325, 15, 2_000]),
+    "nanometres and gigahertz": ([1e-9, 1e9, 1], [0, 0, 0]),
+    "1e5 spreads away": ([1, 1e-9, 1e9], [1e5, 0, 0]),
+    "1e5 spreads away in every unit": ([1e-9, 1, 1e9], [1e-4, -1e5, 1e14]),
+}
+
+
+def data(k, seed=0, correlation=0.0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(N) % k
+    z = rng.normal(size=(N, D)) + 0.9 * (y[:, None] == np.arange(D) % k)
+    return z + np.sqrt(correlation / (1 - correlation)) * rng.normal(size=(N, 1)), y
+
+
+def objective(x, y, k, l2=0.0):
+    """sum_n log p(y_n | x_n) - l2 / 2 |w|^2 of a model, and the most that it can be."""
+    x = np.asarray(x, float)
+    centre, scale, rows = x.mean(0), x.std(0), 1 if k == 2 else k
+    z = (x - centre) / scale
+
+    def of_vector(vector):
+        b, W = np.split(vector.reshape(rows, 1 + D), [1], axis=1)
+        scores = z @ W.T + b.T
+        scores = scores if rows > 1 else np.c_[np.zeros(N), scores]
+        log_p = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+        residual = (np.eye(k)[y] - np.exp(log_p))[:, -rows:]
+        grad = np.c_[residual.sum(0), residual.T @ z - l2 * W / scale**2]
+        return -log_p[np.arange(N), y].sum() + l2 / 2 * ((W / scale) ** 2).sum(), -grad.ravel()
+
+    def of_model(model):
+        weight, bias = np.asarray(model.scorer.weight, float), np.asarray(model.bias, float)
+        return -of_vector(np.c_[bias + weight @ centre, weight * scale].ravel())[0]
+
+    vector = np.zeros(rows * (1 + D))
+    for _ in range(2):
+        vector = minimize(of_vector, vector, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return of_model, -of_vector(vector)[0]
+
+
+@pytest.mark.parametrize("method", [None, "lbfgs"])
+@pytest.mark.parametrize("l2", [0.0, 2.0])
+@pytest.mark.parametrize("k", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_maximum_of_logistic_regression_is_found_in_any_units(k, l2, method, dtype):
+    for name, (scale, offset) in UNITS.items():
+        for correlation in (0.0, 0.999):
+            z, y = data(k, correlation=correlation)
+            x = (z * scale + offset).astype(dtype)
+            of_model, largest = objective(x, y, k, l2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.ConvergenceWarning)
+                warnings.simplefilter("ignore", dg.PrecisionWarning)
+                result = dg.fit(dg.logistic_regression(D, k), jnp.asarray(x), y, method=method, l2=l2)
+            short = (largest - of_model(result.model)) / N
+            assert short <= 1.3e-6 or not result.converged, (name, correlation, short)
+            assert short <= (1e-8 if dtype == "float64" else 1e-3), (name, correlation, short)
+            if dtype == "float64" or "1e5" not in name:
+                assert result.converged, (name, correlation)
+
+
+def sequences(seed=0, n=30, t=8):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(n, t, D)), np.zeros((n, t), int)
+    for i, j in np.ndindex(n, t):
+        y[i, j] = x[i, j, 0] - x[i, j, 1] + (y[i, j - 1] if j else 0) + rng.logistic() > 0.5
+    return x, y
+
+
+def test_the_maximum_of_a_crf_is_found_in_any_units(dtype):
+    x, y = sequences()
+    found = []
+    for scale, offset in list(UNITS.values())[:4]:
+        given = jnp.asarray(x * scale + offset, dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.ConvergenceWarning)
+            result = dg.fit(dg.linear_chain_crf(D, 2), given, y)
+        found.append(float(dg.log_conditional(result.model, given, y).sum()))
+    atol = 1e-4 if dtype == "float64" else 2e-2
+    np.testing.assert_allclose(found, found[0], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [UNITS["pascals, degrees, a year"], ([1e-7, 1e7, 1], [0, 0, 5])])
+def test_quadratic_features_blends_and_distributions_are_learnt_in_any_units(scale, offset, x64):
+    z, y = data(2)
+    x, logs = z * scale + offset, N * np.log(scale).sum()
+    student = dist.StudentT(5.0, np.array([[-1.0], [1.0]]) + np.zeros((2, D)), np.ones((2, D))).to_event(1)
+    there = dist.StudentT(5.0, student.base_dist.loc * scale + offset, student.base_dist.scale * scale).to_event(1)
+    start, started = (dg.gaussian_mixture(jax.random.key(0), rows, 2) for rows in (z, x))
+
+    def of(model, rows, share=0.0, **options):
+        return float(dg.fit(model, rows, y, method="lbfgs", **options).objective[-1]) + share * logs * (rows is x)
+
+    quadratic = dg.logistic_regression(D, 2, "quadratic")
+    emissions = [dg.Mixture(jnp.zeros(2), Emission.of(own)) for own in (student, there)]
+    np.testing.assert_allclose(of(quadratic, x), of(quadratic, z), rtol=1e-7)
+    np.testing.assert_allclose(of(started, x, 0.3, blend=0.3), of(start, z, blend=0.3), rtol=1e-6)
+    np.testing.assert_allclose(of(emissions[1], x, 1.0), of(emissions[0], z), rtol=1e-6)
+
+
+def test_scorers_move_with_their_rows(x64):
+    rng = np.random.default_rng(0)
+    x, units = jnp.array(rng.normal(size=(5, D))), Units(jnp.array([3.0, -1.0, 10.0]), jnp.array([2.0, 0.1, 5.0]))
+    linear = dg.Linear(rng.normal(size=(2, D)))
+    nested = dg.Linear(rng.normal(size=(2, 4, D)))
+    table, two = dg.Table(rng.normal(size=(2, 1, 3))), dg.Linear(rng.normal(size=(2, 2)))
+    scorers = [
+        linear,
+        dg.DiagonalQuadratic(rng.normal(size=(2, D)), rng.normal(size=(2, D))),
+        dg.Quadratic(rng.normal(size=(2, D)), rng.normal(size=(2, D * (D + 1) // 2))),
+        dg.Shifted(rng.normal(size=D), linear),
+        dg.LatentScorer(rng.normal(size=(2, 4)), nested),
+        dg.ColumnScorers((two, two), ((0, 2), (1, 0))),
+    ]
+    for scorer in scorers:
+        model = dg.Logistic(rng.normal(size=2), scorer)
+        scores = model.potentials(x).scores
+        other = moved(model, units)
+        np.testing.assert_allclose(other.potentials((x - units.centre) / units.scale).scores, scores, atol=1e-10)
+        np.testing.assert_allclose(moved_back(other, units).potentials(x).scores, scores, atol=1e-10)
+    assert moved(dg.Logistic(jnp.zeros(2), table), Units(jnp.zeros(1), jnp.ones(1))) is None
+
+
+def test_what_a_fit_did_not_come_to_is_said():
+    z, y = data(2)
+    start, x = dg.logistic_regression(D, 2), jnp.asarray(z)
+    with pytest.warns(dg.ConvergenceWarning, match="max_steps=20"):
+        short = dg.fit(start, x, y, max_steps=2)
+    assert not short.converged
+    assert dg.fit(start, x, y, max_steps=20).converged
+    with pytest.warns(dg.ConvergenceWarning, match="max_steps=20"):
+        dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 2), x, max_steps=2)
+    assert dg.fit(start, x, y, max_steps=2, tol=0.0).num_steps == 2  # as asked
+
+    apart = x.at[:, 1].add(20.0 * y)
+    nearly = x.at[:, 1].set(jnp.where((y == 1) & (jnp.arange(N) < 60), 1, 0))  # a one is a one, a zero either
+    for separated in (apart, nearly):
+        for method in ("newton", "lbfgs"):
+            with pytest.warns(dg.ConvergenceWarning, match="separated.*l2=1e-3"):
+                dg.fit(start, separated, y, method=method)
+            assert dg.fit(start, separated, y, method=method, l2=1e-3).converged
+
+
+def test_columns_that_float32_cannot_tell_apart_are_named():
+    z, y = data(2)
+    x = np.c_[z[:, :2], z[:, 0] + 3e5].astype(np.float32)
+    with pytest.warns(dg.ConvergenceWarning, match=r"float32.*column\(s\).*2"):
+        result = dg.fit(dg.logistic_regression(D, 2), x, y)
+    assert not result.converged
+
+
+def test_labels_weigh_what_they_are_told_to(x64):
+    z, y = data(2)
+    few = np.where(np.arange(N) % 8 < 3, y, -1)
+    weights = np.where(few >= 0, 5.0, 1.0)
+    told, weighted = (
+        dg.discriminant_analysis(z, few, label_weight=5.0),
+        dg.discriminant_analysis(z, few, weights=weights),
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), told, weighted)
+    model = dg.fit(told, z, few, label_weight=5.0).model
+    other = dg.fit(told, z, few, weights=weights).model
+    assert jax.tree.all(jax.tree.map(np.array_equal, model, other))
+    with pytest.raises(ValueError, match=r"label_weight.*y=None.*Leave it out"):
+        dg.fit(told, z, label_weight=5.0)
+
+
+def test_labels_that_other_rows_speak_against_are_told(x64):
+    x, y = load_breast_cancer(return_X_y=True)
+    rng, few = np.random.default_rng(1), np.full(len(y), -1)
+    for label in (0, 1):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        few[rows[: len(rows) // 20]] = label
+    with pytest.warns(dg.ConvergenceWarning, match="label_weight=20 or larger"):
+        alike = dg.naive_bayes(x, few, prior="weak")
+    weighted = dg.naive_bayes(x, few, prior="weak", label_weight=200.0)
+    right = [float((dg.predict(model, x) == y).mean()) for model in (alike, weighted)]
+    assert right[0] < 0.925 < 0.945 < right[1]
