@@ -231,7 +231,7 @@ def test_lbfgs_takes_the_steps_of_optax(scaled, x64):
         updates, memory = reference.update(gradient, memory, vector)
         return -updates, memory
 
-    nowhere, memory = _lbfgs.direction(_lbfgs.start(3, start), start, jnp.zeros(7), scaled)
+    nowhere, memory = _lbfgs.direction(_lbfgs.forgotten(3, start), start, jnp.zeros(7), scaled)
     np.testing.assert_array_equal(nowhere, np.zeros(7))
     found = path(functools.partial(_lbfgs.direction, scaled=scaled), memory)
     np.testing.assert_allclose(found, path(by_optax, reference.init(start)), rtol=1e-9)
@@ -261,7 +261,7 @@ def test_a_search_ends_where_the_value_fell_and_the_slope_is_flat(name, x64):
     assert new <= value - _lbfgs.LEAST_GAIN * step * abs(gradient[0])
     assert name == "a wall" or slope[0] >= _lbfgs.FLAT_ENOUGH * gradient[0]
     assert_same_tree((new, slope), value_and_grad(moved), 1e-12)
-    assert promised == pytest.approx(step * float(abs(gradient[0])))
+    assert promised == pytest.approx(max(step, 1) * float(abs(gradient[0])))
 
 
 @pytest.mark.parametrize("direction", [1.0, 0.0, np.nan])
@@ -281,7 +281,8 @@ def test_raw_columns_do_not_end_lbfgs_where_it_starts(scale, dtype):
     y = (x[:, 0] + 0.5 * scale * rng.normal(size=100) > 0).astype(int)
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(3, 2))
     fits = [dg.fit(start, (x / own).astype(dtype), y, method=m) for own, m in ((1, "lbfgs"), (scale, "newton"))]
-    assert fits[0].objective[-1] > fits[1].objective[-1] - 2 > -69 + 2
+    assert fits[0].objective[-1] > fits[1].objective[-1] - 1e-3 > -69
+    assert all(fit.converged for fit in fits)
 
 
 @pytest.mark.parametrize("options", [{"method": "lbfgs"}, {"method": "newton", "blend": 0.5}, {"blend": 0.5}], ids=str)
