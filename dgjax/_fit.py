@@ -91,11 +91,11 @@ def fit(
     `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton", "lbfgs" or an
     `optax.GradientTransformation`, of the objective for each unit of weight, negated; `batch_size` rows or sequences,
     dealt with `key`, for each of its steps, all by default; `tol` nats for each row that a step must gain to go on (0,
-    or an optimizer of optax: only `max_steps` ends it); `num_restarts` starts, the further ones from k-means++ with
-    `key`, the best kept; `progress` shows a bar. For an optimizer of optax: `validation`, the share of rows to hold out
-    by `key`, which ends the fit `patience` epochs after their best, whose model is kept; `warm_up` steps in which the
-    divergence of an autoencoder's bound comes to count in full; `checkpoint`, a folder that the state is kept in, from
-    where the same call goes on.
+    or an optimizer of optax: only `max_steps` ends it); `num_restarts` starts, the further ones by `key` at k-means++
+    clusters or at random rows, the best kept; `progress` shows a bar. For an optimizer of optax: `validation`, the
+    share of rows to hold out by `key`, which ends the fit `patience` epochs after their best, whose model is kept;
+    `warm_up` steps in which the divergence of an autoencoder's bound comes to count in full; `checkpoint`, a folder
+    that the state is kept in, from where the same call goes on.
 
     Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, a
     solution that has collapsed onto too few rows to have a density there, or steps that diverged: `dgjax.Diverged`,

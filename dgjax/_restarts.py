@@ -1,5 +1,7 @@
 """Where EM starts, from several places too, and what came of it."""
 
+import functools
+import warnings
 from typing import Any
 
 import jax
@@ -10,8 +12,9 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax import _checks, _em
 from dgjax._draws import has_draws
-from dgjax._kmeans import SMOOTHING, soft_assignments
+from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._progress import run
+from dgjax._warnings import ConvergenceWarning
 from dgjax.densities import check_rank
 from dgjax.structures import in_rows
 
@@ -31,19 +34,26 @@ def starts(model: Any, x: Any, y: Array, weights: Array, num_restarts: int, key:
             "another key in dgjax.variational_autoencoder."
         )
     keys = jax.random.split(_checks.as_key(key), num_restarts - 1)
-    return [model, *(restarted(model, own, x, y, weights) for own in keys)]
+    return [model, *(restarted(model, own, x, y, weights, random=i % 2 == 1) for i, own in enumerate(keys))]
 
 
-@kernels.compiled
-def restarted(model: Any, key: Array, x: Any, y: Array, weights: Array) -> Any:
-    """A new start: known labels as they are; the other rows by k-means++ or, beside labels, shared out evenly."""
-    x, y, weights = in_rows(x, y, weights)
-    known = (y >= 0)[:, None]
-    hard = jax.nn.one_hot(y, model.num_labels, dtype=x.dtype)
+@functools.partial(kernels.compiled, static_argnames="random")
+def restarted(model: Any, key: Array, x: Any, y: Array | None, weights: Array, random: bool = False) -> Any:
+    """A new start: known labels as they are, and other rows in k-means++ clusters or, `random`, a few for each label.
+
+    `y` is None where no label is known.
+    """
+    x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)
+    known = None if y is None else jax.nn.one_hot(labels, model.num_labels, dtype=x.dtype)
     key_here, key_below = jax.random.split(key)
-    clusters = soft_assignments(key_here, x, weights, model.num_labels)
-    loose = jnp.where(known.any(), SMOOTHING / model.num_labels, clusters)
-    return model.started_at(key_below, x, weights[:, None] * jnp.where(known, hard, loose))
+    if kernels.known_labels.value and known is not None:
+        counts = weights[:, None] * known
+    elif random:
+        own = 0 if known is None else weights[:, None] * known
+        counts = own + few_rows(key_here, jnp.where(labels < 0, weights, 0), model.num_labels)
+    else:
+        counts = clusters(key_here, embedded(x, weights, model.supports), weights, model.num_labels, known)
+    return model.started_at(key_below, x, counts, random)
 
 
 def fit_em(starts: list[Any], data: Any, tol: Array, max_steps: int, progress: bool) -> tuple[Any, Any]:
@@ -60,8 +70,7 @@ def fit_em(starts: list[Any], data: Any, tol: Array, max_steps: int, progress: b
         return state, _sound(state, prior)
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_em.start(one, trace) for one in starts))
     states = run(lambda s, until: _em.advance_all(s, x, y, weights, prior, tol, until), states, max_steps, progress)
-    best = _best(states, states.value)
-    return best, _sound(best, prior)
+    return _best(states, prior)
 
 
 def empty_trace(max_steps: int, dtype: Any) -> Array:
@@ -69,9 +78,36 @@ def empty_trace(max_steps: int, dtype: Any) -> Array:
     return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
 
 
-def _best(states, value):
-    index = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
-    return jax.tree.map(lambda leaf: leaf[index], states)
+def _best(states, prior):
+    """Of the starts that have not collapsed the one that came to most, and its model."""
+    value = jnp.where(jnp.isfinite(states.value), states.value, -jnp.inf)
+
+    def taken(index):
+        state = jax.tree.map(lambda leaf: leaf[index], states)
+        return state, _sound(state, prior)
+
+    if not _checks.is_concrete(value):
+        return taken(jnp.argmax(value))
+    lost = int(np.isneginf(value).sum())
+    first, *others = np.argsort(-np.asarray(value))[: max(len(value) - lost, 1)]
+    best, model = taken(first)
+    for index in others:
+        if not _broken(model):
+            break
+        lost, (best, model) = lost + 1, taken(index)
+    if lost and np.isfinite(best.value) and not _broken(model):
+        warnings.warn(
+            f"{lost} of {len(value)} starts were dropped: a component collapsed onto too few distinct rows, or rows "
+            "had probability 0. The fit is the best of the others. A prior keeps them all: type "
+            "prior=dgjax.weak_prior(model, x).",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return best, model
+
+
+def _broken(model):
+    return _checks.is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
 
 
 def _sound(state, prior):
@@ -92,8 +128,8 @@ def check_result(model: Any, value: Any, steps: Any, prior: Any = None, labels: 
     if not _checks.is_concrete(model, value):
         return
     check_rank(model, prior is not None, labels)
-    value, broken = float(value), any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
-    if broken or np.isnan(value) or value == np.inf:
+    value = float(value)
+    if _broken(model) or np.isnan(value) or value == np.inf:
         raise ValueError(
             f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
             "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "

@@ -53,7 +53,7 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {k}.")
     key = _checks.as_key(key)
     broad = _uniform(_gaussian(looked, len(rows), (k,), covariance))
-    return restarted(broad, key, rows, jnp.full(len(rows), -1), jnp.ones(len(rows), rows.dtype))
+    return _at_clusters(broad, key, rows, looked)
 
 
 def naive_bayes(
@@ -134,7 +134,7 @@ def mixture_discriminant_analysis(
         )
     key = _checks.as_key(key)
     within = _uniform(_gaussian(looked, len(rows), (k, m), covariance))
-    return restarted(_uniform(within), key, rows, labels, jnp.ones(len(rows), rows.dtype))
+    return _at_clusters(_uniform(within), key, rows, looked, labels)
 
 
 def hidden_markov(
@@ -167,7 +167,7 @@ def hidden_markov(
     moves = jnp.log(0.5 * jnp.eye(k, dtype=rows.dtype) + 0.5 / k)
     broad = HiddenMarkov(jnp.full(k, -np.log(k), rows.dtype), moves, density)
     weights = there.astype(rows.dtype)
-    return restarted(broad, _checks.as_key(key), rows, jnp.full(len(rows), -1), weights)
+    return _at_clusters(broad, _checks.as_key(key), rows, looked, weights=weights)
 
 
 def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
@@ -332,6 +332,15 @@ def _uniform(density):
     k = density.label_shape[-1]
     dtype = jax.tree.leaves(density)[0].dtype
     return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
+
+
+def _at_clusters(broad, key, rows, looked, labels=None, weights=None):
+    """Compiled for what is missing alone."""
+    weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
+    complete = not np.asarray(looked.missing).any() if _checks.is_concrete(looked.missing) else None
+    known = labels is not None and not (np.asarray(labels) < 0).any()
+    with kernels.complete_rows(complete), kernels.known_labels(known):
+        return restarted(broad, key, rows, labels, weights)
 
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))

@@ -191,8 +191,8 @@ class Density(Protocol):
         """The conjugate prior worth `strength` rows that look like the columns."""
         ...
 
-    def started(self, key: Array, x: Array, counts: Array) -> "Density":
-        """A start for EM from counts (n, *L)."""
+    def started(self, key: Array, x: Array, counts: Array, random: bool = False) -> "Density":
+        """A start for EM from counts (n, *L), clusters of its own or, `random`, rows drawn for each."""
         ...
 
     @property

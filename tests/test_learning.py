@@ -153,7 +153,8 @@ def best_of(start, x, prior):
 
     lifted = start.as_model()
     ones, unknown = jnp.ones(N), jnp.full(N, -1)
-    others = [restarted(lifted, key, x, unknown, ones) for key in jax.random.split(jax.random.key(0), 2)]
+    keys = jax.random.split(jax.random.key(0), 2)
+    others = [restarted(lifted, keys[i], x, unknown, ones, random=i == 1) for i in range(2)]
     starts = [start, *(other if lifted is start else other.density for other in others)]
     return np.max([fit(s, x, prior=prior).objective[-1:] for s in starts], axis=0)
 

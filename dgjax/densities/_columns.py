@@ -50,7 +50,6 @@ class Columns:
 
     generative: ClassVar[Literal[True]] = True
     expectation = _shared.expectation
-    started = _shared.started
     as_model = _shared.as_model
 
     def _parts(self, x: Array) -> list[tuple[Any, Array]]:
@@ -121,6 +120,14 @@ class Columns:
     def maximum(self, statistics: tuple[Any, ...], prior: ColumnsPrior | None = None) -> "Columns":
         parts = zip(self.blocks, statistics, self._priors(prior), strict=True)
         return type(self)(tuple(block.maximum(s, p) for block, s, p in parts), self.columns)
+
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+    ) -> "Columns":
+        """Each block as it starts by itself."""
+        return type(self)(
+            tuple(block.started(key, part, counts, random) for block, part in self._parts(x)), self.columns
+        )
 
     def settled(self, before: "Columns") -> Bool[Array, ""]:
         pairs = zip(self.blocks, before.blocks, strict=True)

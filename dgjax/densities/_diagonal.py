@@ -165,14 +165,6 @@ class DiagonalGaussian:
         half = jnp.exp(0.5 * self._log_scale())
         return type(self)(self.mean + shift * half * half, log_scale)
 
-    def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]
-    ) -> "DiagonalGaussian":
-        """From counts at their maximum; a column that is constant in a label keeps its spread."""
-        del key
-        new = self.maximum(self.statistics(x, counts))
-        return type(self)(new.mean, jnp.where(jnp.isneginf(new.log_scale), self.log_scale, new.log_scale))
-
     def _whitened(self, centre: Array) -> Array:
         """(mean - centre) / scale."""
         return kernels.in_units(self.mean - centre, self._log_scale())
@@ -208,6 +200,18 @@ class DiagonalGaussian:
         shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, mean.dtype)
         count = jnp.asarray(strength, mean.dtype)
         return NormalInverseGamma(mean, count, shape, cells * (spread / unit) ** 2 / 2, unit)
+
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+    ) -> "DiagonalGaussian":
+        """Variances of each label's rows and one more, as the columns are spread within labels."""
+        del key, random
+        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
+        spread = _shared.root_mean_square(spread)[None] if self.log_scale.shape[-1] == 1 else spread
+        log_scale = jnp.broadcast_to(jnp.log(spread), self.log_scale.shape)
+        start = type(self)(means.reshape(self.mean.shape), log_scale)
+        total, first, second = start.statistics(x, counts)
+        return start.maximum(DiagonalStatistics(total + 1, first, second + total.shape[-1] // second.shape[-1]))
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -170,13 +170,6 @@ class Gaussian:
         new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
-    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> "Gaussian":
-        """From counts at their maximum; a column that is constant in a label keeps its spread."""
-        del key
-        new = self.maximum(self.statistics(x, counts))
-        dead = jnp.diagonal(new.scale_tril, axis1=-2, axis2=-1)[..., None] == 0
-        return type(self)(new.mean, jnp.where(dead, jnp.tril(self.scale_tril), new.scale_tril))
-
     def settled(self, before: "Gaussian") -> Bool[Array, ""]:
         """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
         (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
@@ -219,6 +212,18 @@ class Gaussian:
             jnp.asarray(degrees, mean.dtype),
             unit,
         )
+
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+    ) -> "Gaussian":
+        """Covariances of each label's rows and one more, spread as the columns are within labels: the identity here."""
+        del key, random
+        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
+        factor = jnp.broadcast_to(jnp.diag(spread), self.scale_tril.shape)
+        start = type(self)(means.reshape(self.mean.shape), factor)
+        total, first, second = start.statistics(x, counts)
+        identity = total.shape[1] * jnp.eye(self.num_features, dtype=x.dtype)
+        return start.maximum(GaussianStatistics(total + 1, first, second + identity))
 
     @property
     def supports(self) -> tuple[Support, ...]:

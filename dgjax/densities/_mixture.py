@@ -188,15 +188,24 @@ class Mixture:
         weights = Dirichlet.shared(strength, ~jnp.isneginf(self.log_weights), columns.mean.dtype)
         return MixturePrior(weights, self.density.weak_prior(columns, strength))
 
-    def started(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> "Mixture":
-        """Components at k-means++ clusters of each label's rows."""
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+    ) -> "Mixture":
+        """Components at k-means++ clusters of each label's rows, or at a few of them at random."""
         key_here, key_below = jax.random.split(key)
-        shared = _kmeans.soft_assignments(key_here, x, counts, self.num_labels)
-        return self.started_at(key_below, x, counts[..., None] * shared)
+        if random:
+            return self.started_at(key_below, x, _kmeans.few_rows(key_here, counts, self.num_labels), random)
+        z = _kmeans.embedded(x, _shared.rows_by_labels(counts).sum(1), self.supports)
+        return self.started_at(key_below, x, _kmeans.clusters(key_here, z, counts, self.num_labels))
 
-    def started_at(self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> "Mixture":
-        """The same from given counts of the components."""
-        return type(self)(self._weights_maximum(counts.sum(0), None), self.density.started(key, x, counts))
+    def started_at(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False
+    ) -> "Mixture":
+        """The same from given counts of the components; one that is off stays so."""
+        off = jnp.isneginf(self.log_weights)
+        weights = self._weights_maximum(counts.sum(0), Dirichlet.shared(1.0, ~off, x.dtype))
+        weights = jnp.where(off, -jnp.inf, weights)
+        return type(self)(weights, self.density.started(key, x, counts, random))
 
     @property
     def supports(self) -> tuple[Support, ...]:

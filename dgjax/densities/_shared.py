@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax import _kmeans
 from dgjax._types import ColumnMoments
 
 
@@ -129,9 +130,35 @@ def labelled(self: Any, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:
     return counts.sum(0), self.statistics(x, counts)
 
 
-def started(self: Any, key: Array, x: Array, counts: Array) -> Any:
-    """A leaf density starts from counts at their maximum."""
-    return self.maximum(self.statistics(x, counts))
+SMOOTHING = 0.1
+"""Share of each row given to all labels alike where a start could give a value no probability."""
+
+
+def started(self: Any, key: Array, x: Array, counts: Array, random: bool = False) -> Any:
+    """A density of discrete columns starts from counts, smoothed, and a pseudo-row, for what is at 0 stays there."""
+    del key, random
+    mean = _kmeans.means(x, rows_by_labels(counts).sum(1, keepdims=True))[0]
+    smoothed = (1 - SMOOTHING) * counts + SMOOTHING * counts.mean(-1, keepdims=True)
+    return self.maximum(self.statistics(x, smoothed), self.weak_prior(ColumnMoments(mean, mean), 1.0))
+
+
+def moments_of_clusters(x: Array, counts: Array) -> tuple[Array, Array]:
+    """Means (k, d) under counts (n, k), and the standard deviation that the columns have within clusters (d,).
+
+    Never of rows from more than one cluster, or the spread of one would be lost in the distance to another. Where the
+    spread within is nothing but rounding, it is that of all rows; and where that is too, what `moments` gives.
+    """
+    weights = counts.sum(1, keepdims=True)
+    centre = _kmeans.means(x, weights)
+    residual, unit = _kmeans.in_units(x - centre)
+    shift = _kmeans.means(residual, counts)
+    left = residual - ratio(counts, weights, 0) @ shift
+    overall, within = (jnp.sqrt(_kmeans.means(cells**2, weights)[0]) for cells in (residual, left))
+    size = jnp.abs(centre[0]) / unit
+    rounding = 4 * jnp.finfo(x.dtype).eps
+    overall = jnp.where(overall > rounding * size, overall, 0)
+    resolved = within > rounding * jnp.maximum(size, overall)
+    return centre + unit * shift, jnp.where(resolved, unit * within, spread(unit * overall))
 
 
 def as_model(self: Any) -> Any:

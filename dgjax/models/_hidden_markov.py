@@ -174,9 +174,17 @@ class HiddenMarkov:
         )
         return HiddenMarkovPrior(initial, transition, self.density.weak_prior(columns, strength))
 
-    def started_at(self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"]) -> "HiddenMarkov":
-        """The same chain, the density started from the counts of the states."""
-        return type(self)(self.log_initial, self.log_transition, self.density.started(key, x, counts))
+    def started_at(
+        self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"], random: bool = False
+    ) -> "HiddenMarkov":
+        """The density started from the counts of the states; the same chain, or random moves where it has some."""
+        key_here, key_below = jax.random.split(key)
+        moves = self.log_transition
+        if random:
+            # Uniform among the distributions: the logs of exponentials.
+            drawn = jnp.log(jax.random.exponential(key_here, moves.shape, moves.dtype))
+            moves = jnp.where(jnp.isneginf(moves), moves, log_softmax(jnp.where(jnp.isneginf(moves), moves, drawn)))
+        return type(self)(self.log_initial, moves, self.density.started(key_below, x, counts, random))
 
     def settled(self, before: "HiddenMarkov") -> Bool[Array, ""]:
         return self.density.settled(before.density)

@@ -183,7 +183,7 @@ class Emission:
     def maximum(self, statistics: Any, prior: Any = None) -> "Emission":
         raise ValueError(CLOSED_FORM.format(self.form.family.__name__))
 
-    def started(self, key: Array, x: Array, counts: Array) -> "Emission":
+    def started(self, key: Array, x: Array, counts: Array, random: bool = False) -> "Emission":
         raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: type num_restarts=1.")
 
     def settled(self, before: "Emission") -> Array:
