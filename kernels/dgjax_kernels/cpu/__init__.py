@@ -12,20 +12,21 @@ from dgjax_kernels import logistic as reference
 from dgjax_kernels.blocks import BUDGET, pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
-PIECES_FOR_EACH_CORE = 4
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
+FEWEST_PIECES, MOST_PIECES, SUMS = 8, 64, 1 << 22
 
 
 def num_pieces(n: int, row_cost: int) -> int:
-    """Into how many pieces n rows of so many parameters are cut: enough to keep every core busy, and large ones.
+    """Into how many pieces n rows of so many parameters are cut: by the rows, and never by the cores.
 
-    Rows that miss the same cells are worked on together within a piece, so a piece should have many. No core should be
-    left with a piece of its own while the others have none.
+    So sums over pieces are to the last bit those of any machine. A power of two, for no core should be left with a
+    piece of its own while the others have none; and no more than whose sums fit a cache. Pieces cost next to nothing:
+    8 and 64 of them, processor time of a step on (102400, 16) with 0.1 of the cells missing and 8 components 108.0 and
+    108.9 ms, on (102400, 32) with 32 components 127.4 and 127.7, on (1024000, 2) with 4 46.3 and 46.3.
     """
-    cores = os.cpu_count() or 1
-    smallest = min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost))
-    pieces = max(1, min(n // smallest, PIECES_FOR_EACH_CORE * cores))
-    return pieces if pieces < cores else pieces // cores * cores
+    most = max(FEWEST_PIECES, SUMS // row_cost)
+    pieces = min(n // min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost)), MOST_PIECES, most)
+    return 1 << max(1, pieces).bit_length() - 1
 
 
 def _called(module: Any, results: Any, *arguments: Array) -> Any:
@@ -148,7 +149,7 @@ def labelled_moments(
     """As `rows.labelled_moments`."""
     from dgjax_kernels.cpu import labelled
 
-    pieces, (k, d) = num_pieces(len(x), x.shape[1]), centre.shape
+    pieces, (k, d) = num_pieces(len(x), centre.size), centre.shape
     shapes = (pieces, k), (pieces, 3, k, d)
     counts, sums = _called(labelled, shapes, x, y.astype(jnp.int32), weights, centre, log_scale)
     return counts.sum(0), tuple(sums.sum(0))
@@ -272,7 +273,7 @@ def _gram(x, a):
     from dgjax_kernels.cpu import gram
 
     e, q = 1 + x.shape[1], a.shape[1]
-    return _called(gram, [(num_pieces(len(x), e * q), q, e, e)], x, a)[0].sum(0)
+    return _called(gram, [(num_pieces(len(x), q * e * e), q, e, e)], x, a)[0].sum(0)
 
 
 def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:

@@ -41,7 +41,7 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
     """
     from dgjax_kernels.cpu import by_label, columns, ffi
 
-    (n, d), pieces, run = x.shape, num_pieces(*x.shape), by_label.summer(ffi.SOURCES)
+    (n, d), pieces, run = x.shape, num_pieces(len(x), k * x.shape[1]), by_label.summer(ffi.SOURCES)
     counts, origin = np.zeros((pieces, k)), np.empty((pieces, k, d))
     looks, sums = np.empty((pieces, by_label.LOOKS, d)), np.empty((pieces, by_label.MOMENTS, k, d))
     labels = np.asarray(y, np.int32)
