@@ -53,7 +53,7 @@ class LabelledSummary(NamedTuple):
         return self.counts, (self.cells, self.cells * shift, self.cells * (own**2 + shift**2))
 
 
-def in_units(residual: Float[Array, "*n"], log_scale: Float[Array, "*#n"]) -> Float[Array, "*n"]:
+def in_units(residual: Float[Array, "..."], log_scale: Float[Array, "..."]) -> Float[Array, "..."]:
     """residual / exp(log_scale), by halves: of a scale of 1e-39 float32 has no inverse, and 0 times it is still 0."""
     half = jnp.exp(-0.5 * log_scale)
     return residual * half * half

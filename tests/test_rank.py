@@ -1,0 +1,132 @@
+"""Dependent columns, units of any size, tight classes, and twins far away."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dgjax as dg
+
+N = 120
+Y = np.arange(N) % 2
+
+
+def rows(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(N, 3)) + Y[:, None]
+
+
+def percentages(seed):
+    p = np.exp(np.c_[rows(seed)[:, :1], np.random.default_rng(seed + 100).normal(size=(N, 3))])
+    return 100 * p / p.sum(1, keepdims=True)
+
+
+DEPENDENT = {
+    "percentages": lambda: (percentages(0), "column 3 is a combination of 0, 1, 2"),
+    "a column and its double": lambda: (np.c_[rows(), 2 * rows()[:, :1]], "column 3 is a combination of 0"),
+    "a difference of large columns": lambda: (
+        np.c_[1e3 + rows()[:, :2], rows()[:, 0] - rows()[:, 1], rows()[:, 2]],
+        "column 2 is a combination of 0, 1",
+    ),
+    "constant in a class": lambda: (
+        np.c_[rows(), np.where(Y == 1, 5.3, rows(9)[:, 0])],
+        "column 3 has no spread in class 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_dependent_columns_are_named_and_the_advice_works(name, dtype):
+    x, said = DEPENDENT[name]()
+    x = x.astype(dtype)
+    with pytest.raises(ValueError, match=said) as error:
+        dg.discriminant_analysis(x, Y, "full")
+    assert np.isfinite(dg.log_prob(dg.discriminant_analysis(x, Y, "full", prior="weak"), x)).all()
+    remaining = eval(str(error.value).split("says nothing more: ")[1].rstrip("."), {"np": np, "x": x})
+    assert np.isfinite(dg.log_prob(dg.discriminant_analysis(remaining, Y, "full"), remaining)).all()
+
+
+@pytest.mark.slow
+def test_percentages_are_refused_whatever_the_luck():
+    for seed in range(30):
+        with pytest.raises(ValueError, match="column 3 is a combination of 0, 1, 2"):
+            dg.discriminant_analysis(percentages(seed).astype("float32"), Y)
+
+
+def test_em_on_one_hot_columns_ends_at_once():
+    x = np.eye(3, dtype="float32")[np.random.default_rng(0).integers(0, 3, N)]
+    start = dg.Mixture(jnp.zeros(1), dg.Gaussian(jnp.zeros((1, 3)), jnp.eye(3)[None]))
+    with pytest.raises(ValueError, match=r"column 2 is a combination of 0, 1.*np.delete\(x, \[2\], axis=1\)"):
+        dg.fit(start, x)
+
+
+@pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-5])
+def test_what_float_resolves_is_accepted(noise):
+    """A fourth column near the third; the labels are those of float64."""
+    x = np.c_[rows(), rows()[:, 2] + noise * (np.random.default_rng(5).normal(size=N) + Y)].astype("float32")
+    centre = np.stack([x[k == Y].mean(0, dtype=float) for k in (0, 1)])
+    residual = x - centre[Y]
+    direction = np.linalg.solve(residual.T @ residual, centre[1] - centre[0])
+    margin = (x - centre.mean(0)) @ direction * N
+    predicted = np.asarray(dg.predict(dg.discriminant_analysis(x, Y), x))
+    certain = np.abs(margin) > 0.1
+    assert (predicted == (margin > 0))[certain].all()
+
+
+UNITS, OTHERS = [1e-20, 1e20, 2e30], ["tied", "spherical"]
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", *(pytest.param(c, marks=pytest.mark.slow) for c in OTHERS)])
+@pytest.mark.parametrize("prior", [None, "weak"])
+def test_the_fit_in_other_units_is_the_fit(covariance, prior):
+    """Columns of 1e-20 beside columns of 2e30, too, where each has a scale of its own."""
+    x = rows().astype("float32")
+    model = dg.discriminant_analysis(x, Y, covariance, prior=prior)
+    mixed = [] if covariance == "spherical" else [np.array([1e-20, 1.0, 2e30], "float32")]
+    for unit in [*(np.full(3, u, "float32") for u in UNITS), *mixed]:
+        moved = dg.discriminant_analysis(x * unit, Y, covariance, prior=prior)
+        shift = np.log(unit.astype(float)).sum()
+        np.testing.assert_allclose(dg.log_prob(moved, x * unit) + shift, dg.log_prob(model, x), atol=2e-3)
+        np.testing.assert_allclose(dg.predict_log_proba(moved, x * unit), dg.predict_log_proba(model, x), atol=2e-3)
+        holes = np.where(np.arange(3) == 1, np.nan, x)
+        filled = np.asarray(dg.impute(moved, (holes * unit).astype("float32"))) / unit
+        np.testing.assert_allclose(filled, dg.impute(model, holes), rtol=2e-3, atol=2e-3)
+
+
+def test_a_cell_at_the_mean_of_a_scale_that_float32_has_no_inverse_of():
+    model = dg.DiagonalGaussian(jnp.zeros((1, 1)), jnp.full((1, 1), -89.0))
+    np.testing.assert_allclose(dg.log_prob(model, np.zeros((1, 1), "float32")), 88.08106, rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
+def test_tight_classes_far_apart(covariance, dtype):
+    rng = np.random.default_rng(3)
+    centre = rng.normal(size=(2, 3))
+    centre *= 16 / np.linalg.norm(centre[0] - centre[1])
+    x = (centre[Y] + 2e-3 * rng.normal(size=(N, 3))).astype(dtype)
+    model = dg.discriminant_analysis(x, Y, covariance)
+    density = model.density
+    for k in (0, 1):
+        own = x[k == Y].astype(float)
+        exact = np.cov((x - np.stack([x[i == Y].mean(0, dtype=float) for i in (0, 1)])[Y]).T, bias=True)
+        exact = np.cov(own.T, bias=True) if covariance in ("full", "diagonal") else exact
+        if covariance in ("full", "tied"):
+            L = np.asarray(density.scale_tril, float)
+            L = L if L.ndim == 2 else L[k]
+            np.testing.assert_allclose(L @ L.T, exact, atol=2e-3 * np.trace(exact))
+        elif covariance == "diagonal":
+            np.testing.assert_allclose(np.exp(2 * np.asarray(density.log_scale[k], float)), np.diag(exact), rtol=2e-3)
+
+
+def test_a_twin_is_as_exact_as_its_density(narrow=1e-4):
+    L = np.array([[[1, 0], [0.7, narrow]], [[3, 0], [0, 3]]], "float32")
+    mean = np.array([[6, -4], [-4, 6]], "float32")
+    diagonal = dg.DiagonalGaussian(mean, np.log(np.array([[1, narrow], [3, 3]], "float32")))
+    for density in (dg.Gaussian(mean, L), diagonal):
+        model = dg.Mixture(jnp.zeros(2), density)
+        twin = dg.discriminative(model)
+        x, y = dg.sample(model, jax.random.key(0), N)
+        for far in (1, 1e5):
+            np.testing.assert_array_equal(dg.predict_log_proba(twin, far * x), dg.predict_log_proba(model, far * x))
+    fitted = dg.fit(twin, x, y, l2=1e-3, max_steps=2).model
+    assert isinstance(fitted.scorer.scorer, dg.DiagonalQuadratic)
