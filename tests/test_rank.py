@@ -118,7 +118,8 @@ def test_tight_classes_far_apart(covariance, dtype):
             np.testing.assert_allclose(np.exp(2 * np.asarray(density.log_scale[k], float)), np.diag(exact), rtol=2e-3)
 
 
-def test_a_twin_is_as_exact_as_its_density(narrow=1e-4):
+def test_a_twin_is_as_exact_as_its_density():
+    narrow = 1e-4
     L = np.array([[[1, 0], [0.7, narrow]], [[3, 0], [0, 3]]], "float32")
     mean = np.array([[6, -4], [-4, 6]], "float32")
     diagonal = dg.DiagonalGaussian(mean, np.log(np.array([[1, narrow], [3, 3]], "float32")))
