@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from dgjax._arguments import as_array, is_concrete
+from dgjax._parameters import check_numbers
 
 T = TypeVar("T")
 
@@ -30,8 +31,9 @@ def tree(**kwargs: Any) -> Any:
 def noun(cls: type[T]) -> type[T]:
     """A frozen dataclass that is a pytree of its fields.
 
-    NumPy arrays, lists and numbers given to the constructor become JAX arrays. JAX itself rebuilds nouns without the
-    constructor, so that a transformation may put anything in place of a leaf.
+    NumPy arrays, lists and numbers given to the constructor become JAX arrays; in fields of floats NaN and plus
+    infinity are refused, unless the class is `unchecked`. JAX itself rebuilds nouns without the constructor, so that a
+    transformation may put anything in place of a leaf.
     """
     check = cls.__dict__.get("__post_init__")
 
@@ -41,8 +43,11 @@ def noun(cls: type[T]) -> type[T]:
             if field.metadata.get("static", False):
                 object.__setattr__(self, field.name, _as_plain(value, place))
             elif not field.metadata:
-                settled = _as_arrays(value, place, floats=_is_float(field.type))
-                object.__setattr__(self, field.name, settled)
+                floats = _is_float(field.type)
+                if floats and not getattr(cls, "unchecked", False):
+                    value = as_array(value, place, "real numbers", missing=None) if _is_given(value) else value
+                    check_numbers(value, place)
+                object.__setattr__(self, field.name, _as_arrays(value, place, floats))
         if check is not None:
             check(self)
 
@@ -94,7 +99,7 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
         return tuple(value)
     if isinstance(value, Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended):  # a key
         return value
-    if isinstance(value, np.ndarray | np.generic | list | tuple | float | int) or hasattr(value, "__array__"):
+    if _is_given(value) or hasattr(value, "__array__"):
         array = as_array(value, place, "real numbers", missing=None)
         if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits
             wide = array.dtype.kind != "f" or array.dtype.itemsize > 8
@@ -103,6 +108,11 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
     if hasattr(value, "dtype"):
         return value
     raise ValueError(f"{place} must be an array or another part of a model; got {value!r}.")
+
+
+def _is_given(value: Any) -> bool:
+    """Whether a user wrote numbers there, which are looked at before they are on a device."""
+    return isinstance(value, np.ndarray | np.generic | list | tuple | float | int)
 
 
 def _as_plain(value: Any, place: str) -> Any:

@@ -5,13 +5,15 @@ parameters named here, up to a constant, and may be improper; their modes with t
 `dgjax.weak_prior` builds the one that fits a model and its data.
 """
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dgjax._checks import is_concrete
+from dgjax import _parameters
+from dgjax._arguments import is_concrete
 from dgjax._pytree import noun
 
 
@@ -32,7 +34,10 @@ class NormalInverseWishart:
     unit: Float[Array, " d"] | None = None
 
     def __post_init__(self) -> None:
-        not_negative(self, mean_count=self.mean_count, scale=jnp.diagonal(self.scale, axis1=-2, axis2=-1))
+        not_negative(self, mean_count=self.mean_count)
+        _parameters.check_finite(self, "mean")
+        _parameters.check_covariance(self, "scale")
+        _parameters.check_least(self, "degrees", -2 - self.scale.shape[-1], ", -(d + 2), for the mode to exist")
 
 
 @noun
@@ -52,6 +57,8 @@ class NormalInverseGamma:
 
     def __post_init__(self) -> None:
         not_negative(self, mean_count=self.mean_count, rate=self.rate)
+        _parameters.check_finite(self, "mean")
+        _parameters.check_least(self, "shape", -1.5, " for the mode to exist")
 
 
 @noun
@@ -107,6 +114,9 @@ class MixturePrior:
     weights: Dirichlet | None = None
     density: Any = None
 
+    def __post_init__(self) -> None:
+        _expect_parts(self, "weights")
+
 
 @noun
 class HiddenMarkovPrior:
@@ -119,12 +129,30 @@ class HiddenMarkovPrior:
     transition: Dirichlet | None = None
     density: Any = None
 
+    def __post_init__(self) -> None:
+        _expect_parts(self, "initial", "transition")
+
 
 @noun
 class ColumnsPrior:
     """Prior of a density of columns: one for each block, `None` where flat."""
 
     blocks: tuple[Any, ...]
+
+
+def _expect_parts(prior: Any, *names: str) -> None:
+    """Raises unless probabilities have a Dirichlet prior, and the density has one of its own, or None."""
+    for name in names:
+        if not isinstance(getattr(prior, name), Dirichlet | None):
+            raise ValueError(
+                f"{type(prior).__name__}({name}=...) must be a dgjax.priors.Dirichlet or None; got a "
+                f"{type(getattr(prior, name)).__name__}."
+            )
+    if prior.density is not None and not dataclasses.is_dataclass(prior.density):
+        raise ValueError(
+            f"{type(prior).__name__}(density=...) must be the prior of a density, such as dgjax.priors.Gamma(shape, "
+            f"rate), or None; got a {type(prior.density).__name__}."
+        )
 
 
 def at_least_one(prior: Any, **fields: Array) -> None:

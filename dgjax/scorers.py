@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import noun, static
 from dgjax._types import FINITE, Scorer, Support, category, in_order, num_free, possible
 
@@ -28,6 +29,9 @@ class Linear:
     """s(x, y) = w_y . x; `weight` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
+
+    def __post_init__(self) -> None:
+        _parameters.check_finite(self, "weight")
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -1,7 +1,7 @@
 """Label spaces: what a label is, held as log-potentials over it."""
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ class Sequences:
 
     x: Float[Array, "n t d"]
     lengths: Int[Array, " n"]
+
+    unchecked: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -64,6 +66,8 @@ class Classes:
 
     scores: Float[Array, "n k"]
     empty: Bool[Array, " n"] | None = None
+
+    unchecked: ClassVar[bool] = True
 
     def clamped(self, y: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
         """log sum exp s(x, y') over the y' that y allows, -1 allowing all, and their share in the sum."""
@@ -118,6 +122,8 @@ class Chain:
     scores: Float[Array, "n t k"]
     lengths: Int[Array, " n"]
     empty: Bool[Array, " n"] | None = None
+
+    unchecked: ClassVar[bool] = True
 
     def clamped(self, y: Int[Array, "n t"]) -> tuple[Float[Array, " n"], tuple[Array, Array]]:
         """log sum exp s(x, y') over the paths that y allows; marginals (n, t, k) and transitions (n, k, k) under it."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._types import At, ColumnMoments, Support
 from dgjax.densities import _shared
@@ -30,8 +31,11 @@ class Bernoulli:
 
     logits: Float[Array, "*labels d"]
 
+    unchecked: ClassVar[bool] = True  # plus infinity is p = 1
+
     def __post_init__(self) -> None:
         _shared.check_features(self, "logits", self.logits)
+        _parameters.check_given(self, "logits")
 
     generative: ClassVar[Literal[True]] = True
     settled = _shared.settled

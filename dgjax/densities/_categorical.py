@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._types import At, ColumnMoments, Support, category, num_free, possible
 from dgjax.densities import _shared
@@ -29,6 +30,7 @@ class Categorical:
     def __post_init__(self) -> None:
         if self.logits.ndim < 2:
             raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
+        _parameters.check_possible(self, "logits")
 
     generative: ClassVar[Literal[True]] = True
     labelled = _shared.labelled

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import At, ColumnMoments, Density, Support, in_order
 from dgjax.densities import _shared
@@ -36,7 +37,12 @@ class Columns:
         columns = self.columns
         if columns is None:
             columns = tuple(tuple(range(a, b)) for a, b in itertools.pairwise(edges))
-        columns = tuple(tuple(int(c) for c in group) for group in columns)
+        if not all(isinstance(group, tuple | list) for group in columns):
+            raise ValueError(
+                f"Columns(columns=...) must be a tuple of column numbers for each block, such as ((0,), (1, 2)); got "
+                f"{columns!r}."
+            )
+        columns = tuple(tuple(as_count(c, "Columns(columns=...)", 0) for c in group) for group in columns)
         object.__setattr__(self, "columns", columns)
         if [len(group) for group in columns] != sizes or sorted(sum(columns, ())) != list(range(edges[-1])):
             raise ValueError(

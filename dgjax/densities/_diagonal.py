@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, At, ColumnMoments, Support
@@ -47,6 +48,7 @@ class DiagonalGaussian:
                 f" got shapes {self.mean.shape} and {self.log_scale.shape}."
             )
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
+        _parameters.check_finite(self, "mean", "log_scale")
 
     generative: ClassVar[Literal[True]] = True
     as_model = _shared.as_model

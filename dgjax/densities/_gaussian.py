@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, At, ColumnMoments, Support
@@ -46,6 +47,8 @@ class Gaussian:
                 f"{self.mean.shape} and {self.scale_tril.shape}."
             )
         _shared.check_label_axes(self, "scale_tril", self.scale_tril.shape[:-2], self.label_shape)
+        _parameters.check_finite(self, "mean", "scale_tril")
+        _parameters.check_factor(self, "scale_tril")
 
     generative: ClassVar[Literal[True]] = True
     labelled = _shared.labelled

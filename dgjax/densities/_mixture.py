@@ -1,15 +1,16 @@
 """Mixtures: of any density, mixtures included. With labels given, the same thing is a generative classifier."""
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import log_softmax, softmax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax import _kmeans
+from dgjax import _kmeans, _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._types import At, ColumnMoments, Density, Support, num_free, possible
 from dgjax.densities import _shared
@@ -50,12 +51,13 @@ class Mixture:
                 f"Mixture expects a density with one label for each weight; log_weights have shape "
                 f"{self.log_weights.shape} and {type(self.density).__name__} has labels {self.density.label_shape}."
             )
+        _parameters.check_possible(self, "log_weights")
 
     @classmethod
     def of_one(cls, density: Density) -> "Mixture":
         """A density with one label, as a model."""
         dtype = jnp.result_type(*jax.tree.leaves(density))
-        return cls(jnp.zeros(1, dtype), density)
+        return cls(cast(Array, np.zeros(1, dtype)), density)
 
     def as_model(self) -> "Mixture":
         """Itself; with one label to condition on, the mixture of that one."""

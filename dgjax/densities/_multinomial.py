@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import At, ColumnMoments, Support, num_free, possible
@@ -32,6 +33,7 @@ class Multinomial:
 
     def __post_init__(self) -> None:
         _shared.check_features(self, "logits", self.logits)
+        _parameters.check_possible(self, "logits")
         object.__setattr__(self, "total_count", as_count(self.total_count, "Multinomial(total_count=...)", 0))
 
     generative: ClassVar[Literal[True]] = True

@@ -5,12 +5,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.nn import log_softmax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax._checks import is_concrete
+from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._types import ColumnMoments, Density, Support, num_free, possible
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
@@ -54,13 +53,8 @@ class HiddenMarkov:
                 f"HiddenMarkov expects log_initial (k,), log_transition (k, k) and a density with labels (k,); got "
                 f"shapes {shapes[0]}, {shapes[1]} and labels {shapes[2]}."
             )
-        for name, logs in (("log_initial", self.log_initial[None]), ("log_transition", self.log_transition)):
-            never = np.flatnonzero(np.isneginf(logs).all(1)) if is_concrete(logs) else np.zeros(0, int)
-            if len(never):
-                raise ValueError(
-                    f"HiddenMarkov expects something possible in each row of {name}; row {never[0]} is all minus "
-                    "infinity. A state that is not left gets a move to itself."
-                )
+        for name in ("log_initial", "log_transition"):
+            _parameters.check_possible(self, name, " A state that is not left gets a move to itself.")
 
     def as_model(self) -> "HiddenMarkov":
         return self

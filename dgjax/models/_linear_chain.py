@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
@@ -42,6 +43,7 @@ class LinearChainCRF:
                 f"LinearChainCRF expects initial (k,), transition (k, k) and a scorer with labels (k,); got shapes "
                 f"{shapes[0]}, {shapes[1]} and labels {shapes[2]}."
             )
+        _parameters.check_possible(self, "initial")
 
     def as_model(self) -> "LinearChainCRF":
         return self

@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 import dgjax_kernels as kernels
+from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support
@@ -42,6 +43,8 @@ class Logistic:
                 f"Logistic expects a bias (k,) and a scorer with labels (k,); got {self.bias.shape} and "
                 f"{self.scorer.label_shape}."
             )
+        if len(self.bias) > 1:
+            _parameters.check_possible(self, "bias")
 
     def as_model(self) -> "Logistic":
         return self

@@ -1,0 +1,95 @@
+"""What a parameter may be, looked at in NumPy when a noun is made; where it is traced it is taken on trust."""
+
+from typing import Any
+
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+
+def check_numbers(value: Any, place: str) -> None:
+    """Raises if a parameter is NaN or plus infinity; minus infinity is the logarithm of 0."""
+    known = _known(value)
+    if known is not None and not (known < np.inf).all():
+        _refuse(known, ~(known < np.inf), place, "numbers below infinity")
+
+
+def check_finite(owner: Any, *names: str) -> None:
+    """Raises if one of these parameters is NaN or infinite."""
+    for name in names:
+        known = _known(getattr(owner, name))
+        if known is not None and not np.isfinite(known).all():
+            _refuse(known, ~np.isfinite(known), _place(owner, name), "finite numbers")
+
+
+def check_given(owner: Any, *names: str) -> None:
+    """Raises if one of these parameters is NaN."""
+    for name in names:
+        known = _known(getattr(owner, name))
+        if known is not None and np.isnan(known).any():
+            _refuse(known, np.isnan(known), _place(owner, name), "numbers")
+
+
+def check_least(owner: Any, name: str, least: int | float, why: str = "") -> None:
+    """Raises if a parameter is below `least`, or is not finite."""
+    check_finite(owner, name)
+    known = _known(getattr(owner, name))
+    if known is not None and (known < least).any():
+        raise ValueError(f"{_place(owner, name)} must be at least {least:g}{why}; got {known.min()}.")
+
+
+def check_possible(owner: Any, name: str, why: str = "") -> None:
+    """Raises if everything along the last axis of log-probabilities is impossible."""
+    known = _known(getattr(owner, name))
+    if known is None or not known.size:
+        return
+    never = np.isneginf(np.atleast_2d(known)).all(-1)
+    if never.any():
+        row = ", ".join(str(int(i)) for i in np.argwhere(never)[0])
+        raise ValueError(
+            f"{type(owner).__name__} expects something possible in each row of {name}; row {row} is all minus "
+            f"infinity.{why}"
+        )
+
+
+def check_factor(owner: Any, name: str) -> None:
+    """Raises unless a parameter (..., d, d) is lower triangular, its diagonal positive."""
+    known, place = _known(getattr(owner, name)), _place(owner, name)
+    if known is None:
+        return
+    if np.triu(known, 1).any():
+        raise ValueError(
+            f"{place} must be lower triangular; got numbers above the diagonal. Of a covariance type "
+            "np.linalg.cholesky(covariance)."
+        )
+    if not (np.diagonal(known, axis1=-2, axis2=-1) > 0).all():
+        raise ValueError(f"{place} must have a positive diagonal; got {np.diagonal(known, axis1=-2, axis2=-1).min()}.")
+
+
+def check_covariance(owner: Any, name: str) -> None:
+    """Raises unless a parameter (..., d, d) is symmetric and has no negative eigenvalue, but for rounding."""
+    known = _known(getattr(owner, name))
+    if known is None or not known.size:
+        return
+    if known.ndim < 2 or known.shape[-1] != known.shape[-2]:
+        raise ValueError(f"{_place(owner, name)} must be square matrices (..., d, d); got shape {known.shape}.")
+    size = known.shape[-1] * np.finfo(known.dtype).eps * np.abs(known).max()
+    least = np.linalg.eigvalsh(known.astype(float)).min()
+    if np.abs(known - np.swapaxes(known, -1, -2)).max() > size or least < -size:
+        raise ValueError(
+            f"{_place(owner, name)} must be symmetric, without negative eigenvalues; the least is {least:.3g}."
+        )
+
+
+def _known(value: Any) -> np.ndarray | None:
+    looked_at = isinstance(value, Array | np.ndarray) and not isinstance(value, Tracer)
+    return np.asarray(value) if looked_at else None
+
+
+def _place(owner: Any, name: str) -> str:
+    return f"{type(owner).__name__}({name}=...)"
+
+
+def _refuse(known, wrong, place, expected):
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    raise ValueError(f"{place} must be {expected}; got {known[at]} at {list(at)}.")
