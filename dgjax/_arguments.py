@@ -85,7 +85,7 @@ def _refuse(array: Any, name: str, expected: str) -> NoReturn:
     if texts and array.ndim:
         given += f", {name}[{', '.join(map(str, texts[0]))}] is {array[texts[0]]!r}"
         numbered = NUMBERED.replace("x", name) if array.ndim > 1 else f"np.unique({name}, return_inverse=True)[1]"
-        numbered = numbered if array.ndim > 1 or len(texts) == len(array) else f"pandas.factorize({name})[0]"
+        numbered = numbered if array.ndim > 1 or len(texts) == len(array) else f"pandas.Series({name}).factorize()[0]"
         advice = f"Number the values with {numbered}."
     elif kind == "O" and array.ndim:
         nullable = "Series" if array.ndim == 1 else "DataFrame"

@@ -134,7 +134,17 @@ def _refuse(x, supports):
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
         f"{float(x[row, column])!r}, and column {column} expects {support.words}"
-        f"{', or NaN where missing' if support.missing else ''}."
+        f"{', or NaN where missing' if support.missing else ''}.{_unseen(x[row, column], column, support)}"
+    )
+
+
+def _unseen(value, column, support):
+    """What to type for a category that a model has not seen."""
+    if not (support.missing and support.whole and support.high < np.inf and value > support.high):
+        return ""
+    return (
+        f" One that the model has not seen is scored as missing: x = np.where((np.arange(x.shape[-1]) == {column}) & "
+        f"(np.asarray(x) > {support.high}), np.nan, x)."
     )
 
 
@@ -157,9 +167,9 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
     return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
 
 
-def whole_labels(y: Any, name: str) -> Any:
+def whole_labels(y: Any, name: str, advice: str = "") -> Any:
     """Labels as whole numbers, of any shape; masked ones are -1, unknown."""
-    advice = f"Type np.unique({name}, return_inverse=True)[1] to number them."
+    advice = advice or f"Type np.unique({name}, return_inverse=True)[1] to number them."
     return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, advice)
 
 

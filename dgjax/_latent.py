@@ -87,7 +87,15 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     if y is None and density.num_classes > 1:
         raise ValueError(f"decode needs the class of each row, y ({len(latent)},), of a model with classes; got None.")
     labels = np.zeros(len(latent), int) if y is None else y
-    return _decode(density, latent, _one_hot(density, _checks.as_labels(labels, latent, density.num_classes), latent))
+    classes = _checks.as_labels(labels, latent, density.num_classes)
+    if _checks.is_concrete(classes) and (np.asarray(classes) < 0).any():
+        raise ValueError(
+            f"decode needs the class of each row, and y has -1, unknown. Type one from 0 to {density.num_classes - 1}."
+        )
+    if _checks.is_concrete(latent) and not np.isfinite(np.asarray(latent)).all():
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(np.asarray(latent)))[0])
+        raise ValueError(f"z must be finite numbers; got z[{row}, {column}] = {latent[row, column]}.")
+    return _decode(density, latent, _one_hot(density, classes, latent))
 
 
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:

@@ -128,8 +128,13 @@ def check_result(model: Any, value: Any, steps: Any, prior: Any = None, labels: 
     if not _checks.is_concrete(model, value):
         return
     check_rank(model, prior is not None, labels)
-    value = float(value)
-    if _broken(model) or np.isnan(value) or value == np.inf:
+    value, broken = float(value), _broken(model)
+    if (broken or np.isnan(value)) and has_draws(model):
+        raise ValueError(
+            f"fit diverged after {int(steps)} step(s). Standardise the columns, x = (x - x.mean(0)) / x.std(0), or "
+            "type a smaller step, such as method=optax.adam(1e-4)."
+        )
+    if broken or np.isnan(value) or value == np.inf:
         raise ValueError(
             f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
             "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
@@ -137,6 +142,7 @@ def check_result(model: Any, value: Any, steps: Any, prior: Any = None, labels: 
         )
     if value == -np.inf:
         raise ValueError(
-            "x has rows of probability 0 under every label of the model, so its objective is minus infinity. Start "
-            "from other parameters, or type prior=dgjax.weak_prior(model, x) to give every value some probability."
+            "x has rows, or y labels, of probability 0 under the model, so its objective is minus infinity. Start "
+            "where everything is possible: "
+            "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)."
         )

@@ -29,9 +29,10 @@ def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
 
     Of labels, list of (t_i,) -> y (n, t), -1 beyond each.
 
-    Raises ValueError for no sequence, one without steps, or unequal columns.
+    Raises ValueError for no sequence, one without steps, unequal columns, or labels that are no whole numbers: a series
+    of single numbers is (t, 1).
     """
-    arrays = [np.asarray(_checks.as_array(one, f"sequences[{i}]", "numbers")) for i, one in enumerate(sequences)]
+    arrays = [_one_of(one, f"sequences[{i}]") for i, one in enumerate(sequences)]
     shapes = {array.shape[1:] for array in arrays}
     if len(shapes) != 1 or not all(array.ndim in (1, 2) and len(array) for array in arrays):
         raise ValueError(
@@ -40,11 +41,22 @@ def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
         )
     lengths = np.array([len(array) for array in arrays])
     labels = arrays[0].ndim == 1
-    dtype = int if labels else np.result_type(*arrays, np.float32)
+    dtype = jax.dtypes.canonicalize_dtype(int) if labels else np.result_type(*arrays, np.float32)
     padded = np.full((len(arrays), lengths.max(), *shapes.pop()), -1 if labels else np.nan, dtype)
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
     return jnp.asarray(padded), jnp.asarray(lengths)
+
+
+def _one_of(sequence, name):
+    """Rows (t, d), with NaN where a cell is masked; or labels (t,), whole numbers, with -1."""
+    if np.ndim(sequence) != 1:
+        return np.asarray(_checks.as_array(sequence, name, "numbers"))
+    advice = f"Of a series of single numbers type {name}[:, None]."
+    labels = np.asarray(_checks.whole_labels(sequence, name, advice))
+    if labels.size and (labels.min() < -1 or labels.max() >= 2**31):
+        raise ValueError(f"{name} must hold labels from 0, or -1 where unknown; got {labels.min()} to {labels.max()}.")
+    return labels
 
 
 def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | None = None) -> Forecast:

@@ -41,7 +41,8 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
 def log_conditional(
     model: Generative | Discriminative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
-    """log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y'); where y is -1, unknown, 0.
+    """log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y'); where y is -1, unknown, 0; minus infinity for a row
+    that no label could give.
 
     `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,).
 
@@ -52,7 +53,7 @@ def log_conditional(
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """log p(y | x_observed) for every label: (n, d) -> (n, k).
+    """log p(y | x_observed) for every label: (n, d) -> (n, k); minus infinity for each, for a row no label could give.
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -234,7 +235,8 @@ def _log_conditional(model, x, y):
     potentials = model.potentials(x)
     # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
     unknown = (y < 0).reshape(len(y), -1).all(1)
-    return jnp.where(unknown, 0, potentials.score(y) - potentials.log_partition())
+    score, partition = potentials.score(y), potentials.log_partition()
+    return jnp.where(unknown, 0, jnp.where(jnp.isneginf(score), -jnp.inf, score - partition))
 
 
 @by_scores

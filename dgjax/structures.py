@@ -83,8 +83,9 @@ class Classes:
         return self.clamped(self._unknown())[0]
 
     def log_marginals(self) -> Float[Array, "n k"]:
-        """log p(y | x)."""
-        return jax.nn.log_softmax(self.scores, axis=-1)
+        """log p(y | x); minus infinity for every y where none is possible."""
+        impossible = jnp.isneginf(self.scores.max(-1, keepdims=True))
+        return jnp.where(impossible, -jnp.inf, jax.nn.log_softmax(jnp.where(impossible, 0, self.scores), axis=-1))
 
     def marginals(self) -> Float[Array, "n k"]:
         """p(y | x): the gradient of the log-partition."""
@@ -144,7 +145,7 @@ class Chain:
         return self._exact(kernels.chain_partition(*self._potentials()), self._unknown())
 
     def log_marginals(self) -> Float[Array, "n t k"]:
-        """log p(y_s | x); minus infinity beyond the length."""
+        """log p(y_s | x); minus infinity beyond the length and where no path is possible."""
         return kernels.chain_log_marginals(*self._potentials())
 
     def marginals(self) -> Float[Array, "n t k"]:

@@ -70,7 +70,7 @@ def fitted_or_refused(fit, case, model, wanted, rows, prior):
             or ("two classes" in text and len(known) < 2)
             or ("as many rows" in text and (weights > 0).sum() < k)
             or ("never observed in class" in text and prior is None)
-            or ("probability 0 under every label" in text and (case.evidence == -np.inf).any())
+            or ("probability 0 under the model" in text and (case.evidence == -np.inf).any())
         )
         if not told:
             raise

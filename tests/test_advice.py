@@ -1,0 +1,165 @@
+"""What an error advises is typed: the call fails, says these words, and after them it succeeds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.sparse
+
+import dgjax as dg
+
+pandas = pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
+
+X = np.random.default_rng(0).normal(size=(6, 2))
+Y = np.array([0, 1] * 3)
+LOG_HALF, OFF = np.log(0.5), -np.inf
+ZEROS = np.array([[0, OFF], [0, 0]])
+ROWS = dg.Mixture(np.zeros(2), dg.DiagonalGaussian(np.zeros((2, 2)), np.zeros((2, 2))))
+ONE = dg.DiagonalGaussian(np.zeros((1, 1)), np.zeros((1, 1)))
+CHAIN = dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), ROWS.density)
+SHORT = dg.HiddenMarkov(np.zeros(1), np.zeros((1, 1)), ONE)
+STATES = dg.HiddenMarkov([0, OFF], ZEROS.T, dg.Categorical([[[0, 0, OFF]], [[OFF, 0, 0]]]))
+CRF = dg.LinearChainCRF(np.zeros(2), ZEROS, dg.Linear(np.zeros((2, 1))))
+COUNTS = dg.Mixture(np.zeros(2), dg.Categorical(np.zeros((2, 2, 3))))
+NETWORK = dg.variational_autoencoder(jax.random.key(0), 2, 1, "gaussian", hidden=(3,))
+STEPS = {"method": optax.adam(1e-3), "max_steps": 2, "key": jax.random.key(1)}
+OPEN = "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)"
+NUMBER = "np.unique(y, return_inverse=True)[1]"
+TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
+
+
+def bayes(x=X, y=Y, **options):
+    return dg.naive_bayes(x, y, prior="weak", **options)
+
+
+# What is given, the call, and the statement that the error ends in: an assignment, or what becomes the first argument.
+ADVICE = {
+    "unknown labels that are NaN": (
+        {"y": np.where(np.arange(6) > 3, np.nan, Y)},
+        bayes,
+        "np.where(np.isnan(y), -1, y)",
+    ),
+    "labels of -1 and 1": ({"y": 2 * Y - 1}, bayes, NUMBER),
+    "labels from 1": ({"y": Y + 1}, bayes, NUMBER),
+    "labels with gaps, some unknown": ({"y": np.r_[-1, 5, 9, 5, 9, 5]}, bayes, f"{NUMBER} - 1"),
+    "labels of a billion": ({"y": Y * 10**9}, bayes, NUMBER),
+    "text for labels": ({"y": ["a", "b"] * 3}, bayes, NUMBER),
+    "text for labels, some missing": ({"y": ["a", "b", None, "b", "a", "a"]}, bayes, "pandas.Series(y).factorize()[0]"),
+    "objects for labels": (
+        {"y": np.array([0, 1, None, 1, 0, 1], object)},
+        bayes,
+        'pandas.Series(y, dtype="Float64").fillna(-1)',
+    ),
+    "a column of labels": ({"y": pandas.DataFrame({"y": Y})}, bayes, "np.ravel(y)"),
+    "one-hot labels": ({"y": np.eye(2)[Y]}, lambda y: dg.log_joint(ROWS, X, y), "np.argmax(y, -1)"),
+    "a column of labels of steps": (
+        {"y": np.zeros((1, 6, 1), int)},
+        lambda y: dg.log_joint(CHAIN, X[None], y),
+        "y[..., 0]",
+    ),
+    "sparse rows": ({"x": scipy.sparse.csr_matrix(X)}, bayes, "x.toarray()"),
+    "objects": ({"x": np.where(X > 1, None, X)}, bayes, 'pandas.DataFrame(x, dtype="Float64")'),
+    "dates": (
+        {"x": np.arange(12).reshape(6, 2).astype("datetime64[s]")},
+        bayes,
+        "(x - x.min()) / np.timedelta64(1, 's')",
+    ),
+    "text": (
+        {"x": TEXT},
+        lambda x: bayes(x, kinds="categorical"),
+        "pandas.DataFrame(x).apply(lambda column: column.factorize()[0]).replace(-1, np.nan)",
+    ),
+    "complex rows": ({"x": X + 0j}, bayes, "x.real"),
+    "half precision": ({"x": X.astype(np.float16)}, bayes, "x.astype('float32')"),
+    "a row": ({"x": X[0]}, lambda x: dg.log_prob(ROWS, x), "x[None]"),
+    "a column": ({"x": X[:, 0]}, lambda x: dg.log_prob(ONE, x), "x[:, None]"),
+    "a sequence": ({"x": X}, lambda x: dg.log_prob(CHAIN, x), "x[None]"),
+    "sequences of numbers": ({"x": X}, lambda x: dg.log_prob(SHORT, x), "x[..., None]"),
+    "a series": ({"x": X[:, 0]}, lambda x: dg.log_prob(SHORT, x), "x[None, :, None]"),
+    "masked weights": (
+        {"weights": np.ma.masked_array(np.ones(6), Y * 0 + np.eye(6)[0])},
+        lambda weights: dg.fit(ROWS, X, Y, weights=weights),
+        "weights.filled(0)",
+    ),
+    "weights that are subnormal": (
+        {"weights": np.full(6, 1e-40)},
+        lambda weights: dg.fit(ROWS, X, Y, weights=weights),
+        "weights / np.max(weights)",
+    ),
+    "an unseen category": (
+        {"x": [[0.0, 1], [2, 3]]},
+        lambda x: dg.log_prob(COUNTS, x),
+        "x = np.where((np.arange(x.shape[-1]) == 1) & (np.asarray(x) > 2), np.nan, x)",
+    ),
+    "an identifier for a category": (
+        {"x": np.array([[0.0], [1e9], [5], [5], [0], [0]])},
+        lambda x: bayes(x if x.ndim == 2 else x[:, None], kinds="categorical"),
+        "np.unique(x[:, 0], return_inverse=True)[1]",
+    ),
+    "a column never observed": (
+        {"x": X * [1, np.nan]},
+        bayes,
+        "np.delete(x, [1], axis=1)",
+    ),
+    "a structural zero": ({"model": STATES}, lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2), OPEN),
+    "a forbidden move": ({"model": CRF}, lambda model: dg.fit(model, [[[2.0], [0.0]]], [[0, 1]], l2=1.0), OPEN),
+    "columns in large units": (
+        {"x": 1e25 * X},
+        lambda x: dg.fit(NETWORK, x, **STEPS),
+        "x = (x - x.mean(0)) / x.std(0)",
+    ),
+    "a fit": ({"fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}, lambda fit: dg.predict(fit, X), "fit.model"),
+    "a seed": ({"key": 3}, lambda key: dg.sample(ROWS, key), "jax.random.key(3)"),
+    "a covariance": (
+        {"covariance": np.array([[2.0, 1.0], [1.0, 2.0]])},
+        lambda covariance: dg.Gaussian(np.zeros(2), covariance),
+        "np.linalg.cholesky(covariance)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_what_an_error_advises_works(name):
+    given, call, told = ADVICE[name]
+    argument, value = next(iter(given.items()))
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(**{argument: value})
+    assert told in str(caught.value), str(caught.value)
+    if isinstance(value, list) and "x.shape" in told:
+        value = np.asarray(value)
+    names = {"np": np, "jax": jax, "pandas": pandas, argument: value}
+    call(**{argument: eval(told.removeprefix(f"{argument} = "), names)})
+
+
+def test_ragged_sequences_are_padded_as_told():
+    x = [X[:4], X[4:]]
+    with pytest.raises(ValueError, match=r"Type x, lengths = dgjax\.pad\(x\)"):
+        dg.log_prob(CHAIN, x)
+    assert dg.log_prob(CHAIN, *dg.pad(x)).shape == (2,)
+
+
+def test_an_impossible_row_is_minus_infinity_for_rows_and_for_sequences():
+    certain = dg.Bernoulli([[np.inf], [np.inf]])
+    rows, chain = dg.Mixture(np.zeros(2), certain), dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), certain)
+    for verb in (dg.predict_log_proba, jax.jit(dg.predict_log_proba)):
+        np.testing.assert_array_equal(verb(rows, jnp.zeros((1, 1))), [[-np.inf, -np.inf]])
+        np.testing.assert_array_equal(verb(chain, jnp.zeros((1, 1, 1))), [[[-np.inf, -np.inf]]])
+    assert dg.log_conditional(rows, [[0.0]], [0]) == dg.log_conditional(chain, [[[0.0]]], [[0]]) == -np.inf
+    assert dg.predict(rows, [[0.0]]) == dg.predict(chain, [[[0.0]]]) == -1
+
+
+def test_pad_keeps_the_kind_of_what_it_is_given():
+    for labels, match in (([0, np.nan], r"np\.isnan"), ([0.5, 1.7], r"sequences\[0\]\[:, None\]")):
+        with pytest.raises(ValueError, match=match):
+            dg.pad([np.array(labels), np.array([1.0])])
+    y, _ = dg.pad([np.ma.masked_array([0, 1], [False, True]), [1.0]])
+    np.testing.assert_array_equal(y, [[0, -1], [1, -1]])
+
+
+def test_decode_needs_a_class_and_finite_numbers():
+    model = dg.variational_autoencoder(jax.random.key(0), 3, 2, hidden=(2,), num_classes=2)
+    for z, y, match in ((np.zeros((1, 2)), [-1], "-1, unknown"), (np.full((1, 2), np.nan), [0], r"z\[0, 0\] = nan")):
+        with pytest.raises(ValueError, match=match):
+            dg.decode(model, z, y)
