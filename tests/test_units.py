@@ -87,7 +87,7 @@ def sequences(seed=0, n=30, t=8):
 def test_the_maximum_of_a_crf_is_found_in_any_units(dtype):
     x, y = sequences()
     found = []
-    for scale, offset in list(UNITS.values())[:4]:
+    for scale, offset in list(UNITS.values())[: 4 if dtype == "float64" else 3]:  # 1e5 away float32 has two digits
         given = jnp.asarray(x * scale + offset, dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.ConvergenceWarning)
@@ -120,14 +120,14 @@ def test_scorers_move_with_their_rows(x64):
     x, units = jnp.array(rng.normal(size=(5, D))), Units(jnp.array([3.0, -1.0, 10.0]), jnp.array([2.0, 0.1, 5.0]))
     linear = dg.Linear(rng.normal(size=(2, D)))
     nested = dg.Linear(rng.normal(size=(2, 4, D)))
-    table, two = dg.Table(rng.normal(size=(2, 1, 3))), dg.Linear(rng.normal(size=(2, 2)))
+    table, one, two = dg.Table(rng.normal(size=(2, 1, 3))), *(dg.Linear(rng.normal(size=(2, m))) for m in (1, 2))
     scorers = [
         linear,
         dg.DiagonalQuadratic(rng.normal(size=(2, D)), rng.normal(size=(2, D))),
         dg.Quadratic(rng.normal(size=(2, D)), rng.normal(size=(2, D * (D + 1) // 2))),
         dg.Shifted(rng.normal(size=D), linear),
         dg.LatentScorer(rng.normal(size=(2, 4)), nested),
-        dg.ColumnScorers((two, two), ((0, 2), (1, 0))),
+        dg.ColumnScorers((two, one), ((0, 2), (1,))),
     ]
     for scorer in scorers:
         model = dg.Logistic(rng.normal(size=2), scorer)
