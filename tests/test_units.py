@@ -97,7 +97,10 @@ def test_the_maximum_of_a_crf_is_found_in_any_units(dtype):
     np.testing.assert_allclose(found, found[0], rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(("scale", "offset"), [UNITS["pascals, degrees, a year"], ([1e-7, 1e7, 1], [0, 0, 5])])
+@pytest.mark.parametrize(
+    ("scale", "offset"),
+    [UNITS["pascals, degrees, a year"], pytest.param([1e-7, 1e7, 1], [0, 0, 5], marks=pytest.mark.slow)],
+)
 def test_quadratic_features_blends_and_distributions_are_learnt_in_any_units(scale, offset, x64):
     z, y = data(2)
     x, logs = z * scale + offset, N * np.log(scale).sum()
