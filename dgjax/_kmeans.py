@@ -62,7 +62,7 @@ def _indicators(x, size):
     if size == 2:
         return 2 * x
     if d * size <= MOST_INDICATORS:
-        on = jnp.where(jnp.isnan(x)[..., None], jnp.nan, jax.nn.one_hot(x, size, dtype=x.dtype))
+        on = jnp.where(jnp.isnan(x)[..., None], jnp.nan, (x[..., None] == jnp.arange(size)).astype(x.dtype))
         return math.sqrt(2) * on.reshape(n, d * size)
     # Distances stay, but for an eighth or so (Johnson and Lindenstrauss, 1984).
     directions = jax.random.normal(jax.random.key(0), (MOST_INDICATORS, d, size), x.dtype)
