@@ -114,7 +114,11 @@ def fit(
     options |= {"validation": validation, "patience": patience, "warm_up": warm_up}
     checkpointer = _checkpoint.checkpointer(checkpoint, num_restarts, whole, method, **options)
     tolerance = _number(tol, data.x.dtype)
-    with kernels.complete_rows(data.complete), kernels.known_labels(data.labelled):
+    with (
+        kernels.complete_rows(data.complete),
+        kernels.checked_cells(data.complete is not None),
+        kernels.known_labels(data.labelled),
+    ):
         starts = _restarts.starts(data.model, data.x, data.y, data.weights, num_restarts, key)
         if method == "em":
             final, fitted = fit_em(starts, data, tolerance, max_steps, progress)

@@ -72,7 +72,7 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     if not isinstance(lifted, HiddenMarkov):
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
     lifted, rows = _checks.model_and_rows(lifted, x, lengths)
-    with kernels.complete_rows(rows.complete):
+    with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
         return _forecast(lifted, rows.x, _checks.as_count(steps, "steps"))
 
 

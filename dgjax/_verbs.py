@@ -90,7 +90,7 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     lifted, rows = _checks.model_and_rows(model, x, lengths)
-    with kernels.complete_rows(rows.complete):
+    with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
         return _sample_labels(lifted, _checks.as_key(key), rows.x)
 
 
@@ -209,7 +209,7 @@ def _by_rows(cost):
 
         @functools.wraps(fn)
         def call(model, rows, *arrays):
-            with kernels.complete_rows(rows.complete):
+            with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
                 return run(model, rows.x, *arrays)
 
         return call

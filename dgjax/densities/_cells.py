@@ -93,7 +93,7 @@ class PoissonCells:
         return jnp.floor(mean)
 
     def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        return jax.random.poisson(key, jnp.exp(outputs)).astype(outputs.dtype)
+        return kernels.poisson_draws(key, jnp.exp(outputs))
 
 
 @noun

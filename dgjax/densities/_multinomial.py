@@ -74,7 +74,7 @@ class Multinomial:
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         p = jnp.exp(self._log_p()[at])
-        return jax.random.multinomial(key, jnp.asarray(self.total_count, p.dtype), p, dtype=p.dtype)
+        return kernels.multinomial_draws(key, self.total_count, p)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         """The exposure from its gamma posterior given the observed total, then Poisson counts; 0 if none was seen."""
@@ -149,4 +149,4 @@ def _draw_counts(key, row, p):
     total, mass = jnp.where(observed, row, 0).sum(), jnp.where(observed, p, 0).sum()
     draw = jax.random.gamma(key_exposure, jnp.where(total > 0, total, 1))
     exposure = jnp.where(total > 0, draw / jnp.where(mass > 0, mass, 1), 0)
-    return jax.random.poisson(key_counts, exposure * p).astype(row.dtype)
+    return kernels.poisson_draws(key_counts, exposure * p)

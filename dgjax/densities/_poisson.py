@@ -69,17 +69,17 @@ class Poisson:
 
     def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
         rate = jnp.exp(self.log_rate[at])
-        return jax.random.poisson(key, rate).astype(rate.dtype)
+        return kernels.poisson_draws(key, rate)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         """The mode, of the mixture of Poissons."""
-        rate = jnp.exp(_shared.flat(self.log_rate, self.label_shape))
+        rate = jnp.exp(self._flat())
 
         def mass(count):
-            return jnp.exp(kernels.log_poisson(count[:, None], rate))
+            return jnp.exp(kernels.log_poisson(count[:, None], rate, self._flat()))
 
         return _shared.fill(x, mixture_mode(_shared.rows_by_labels(posterior), rate[None], mass, jnp.floor))
 

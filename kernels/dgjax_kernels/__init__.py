@@ -7,6 +7,7 @@ there. Models call the names below and never ask which implementation runs.
 from dgjax_kernels import (
     chain as _chain,
     chain_parallel as _parallel,
+    counts as _counts,
     cpu as _cpu,
     elbo as _elbo,
     gaussian as _gaussian,
@@ -18,12 +19,20 @@ from dgjax_kernels import (
 from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     OF_SAMPLERS as OF_SAMPLERS,
+    checked_cells as checked_cells,
     complete_rows as complete_rows,
     known_labels as known_labels,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
     repeats as repeats,
     sum_rows as sum_rows,
+)
+from dgjax_kernels.counts import (
+    log_negative_binomial as log_negative_binomial,
+    log_poisson as log_poisson,
+    multinomial_draws as multinomial_draws,
+    observed_share as observed_share,
+    poisson_draws as poisson_draws,
 )
 from dgjax_kernels.cpu import worth as _worth
 from dgjax_kernels.cpu.in_place import (
@@ -47,9 +56,6 @@ from dgjax_kernels.rows import (
     LabelledSummary as LabelledSummary,
     in_units as in_units,
     kept as kept,
-    log_negative_binomial as log_negative_binomial,
-    log_poisson as log_poisson,
-    observed_share as observed_share,
     unit_of as unit_of,
 )
 
@@ -66,12 +72,12 @@ indicator_scores       = Op(_rows.indicator_scores)
 table                  = Op(_rows.table, _worth.worthwhile, cpu=_cpu.table)
 table_statistics       = Op(_rows.table_statistics, _worth.worthwhile, cpu=_cpu.table_statistics)
 table_expectation      = Op(_rows.table_expectation, _worth.worthwhile, cpu=_cpu.table_expectation)
-poisson                = Op(_rows.poisson, _worth.worthwhile, cpu=_cpu.poisson)
-poisson_statistics     = Op(_rows.poisson_statistics, _worth.worthwhile, cpu=_cpu.poisson_statistics)
-poisson_expectation    = Op(_rows.poisson_expectation, _worth.worthwhile, cpu=_cpu.poisson_expectation)
-multinomial            = Op(_rows.multinomial, _worth.worthwhile, cpu=_cpu.multinomial)
-multinomial_statistics = Op(_rows.multinomial_statistics, _worth.worthwhile, cpu=_cpu.multinomial_statistics)
-multinomial_expectation = Op(_rows.multinomial_expectation, _worth.worthwhile, cpu=_cpu.multinomial_expectation)
+poisson                = Op(_counts.poisson, _worth.worthwhile, cpu=_cpu.poisson)
+poisson_statistics     = Op(_counts.poisson_statistics, _worth.worthwhile, cpu=_cpu.poisson_statistics)
+poisson_expectation    = Op(_counts.poisson_expectation, _worth.worthwhile, cpu=_cpu.poisson_expectation)
+multinomial            = Op(_counts.multinomial, _worth.worthwhile, cpu=_cpu.multinomial)
+multinomial_statistics = Op(_counts.multinomial_statistics, _worth.worthwhile, cpu=_cpu.multinomial_statistics)
+multinomial_expectation = Op(_counts.multinomial_expectation, _worth.worthwhile, cpu=_cpu.multinomial_expectation)
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import blocks
-from dgjax_kernels.rows import LOG_TWO_PI, log_poisson
+from dgjax_kernels.counts import log_poisson
+from dgjax_kernels.rows import LOG_TWO_PI
 
 Noise = Callable[[Int[Array, " s"]], Float[Array, "s *_b m"]]
 LogLikelihood = Callable[[Float[Array, "s *b m"]], Float[Array, "s *b"]]
@@ -147,8 +148,9 @@ def _column(of_draws, ndim):
 
 
 def bernoulli_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed, x_j 0 or 1."""
-    return _over_observed(lambda x, logits: _log_sigmoid((2 * x - 1) * logits), x, logits)
+    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed, x_j 0 or 1, else minus infinity."""
+    value = _over_observed(lambda x, logits: _log_sigmoid((2 * x - 1) * logits), x, logits)
+    return _where_all((x == 0) | (x == 1) | jnp.isnan(x), value)
 
 
 @jax.custom_jvp
@@ -172,19 +174,25 @@ def gaussian_cells(
 
 
 def categorical_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d c"]) -> Float[Array, "*b"]:
-    """sum_j log softmax(logits_j)[x_j] over the cells that are observed."""
+    """sum_j log softmax(logits_j)[x_j] over the cells that are observed; minus infinity where one is no category."""
 
     def cell(x, *logits):
         stacked = jnp.stack(logits, -1)
         chosen = jnp.where(x[..., None] == jnp.arange(stacked.shape[-1]), stacked, 0).sum(-1)
         return chosen - jax.nn.logsumexp(stacked, axis=-1)
 
-    return _over_observed(cell, x, *jnp.moveaxis(logits, -1, 0))
+    known = (x >= 0) & (x < logits.shape[-1]) & (x == jnp.floor(x)) | jnp.isnan(x)
+    return _where_all(known, _over_observed(cell, x, *jnp.moveaxis(logits, -1, 0)))
+
+
+def _where_all(inside: Array, value: Array) -> Array:
+    """The value of rows whose cells are all inside what they may be; minus infinity of others."""
+    return value if blocks.checked_cells.value else jnp.where(inside.all(-1), value, -jnp.inf)
 
 
 def poisson_cells(x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"]) -> Float[Array, "*b"]:
     """sum_j log Poisson(x_j; exp(log_rate_j)) over the cells that are observed."""
-    return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate)), x, log_rate)
+    return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate), log_rate), x, log_rate)
 
 
 def _over_observed(cell: Callable[..., Array], x: Array, *parameters: Array) -> Array:

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dgjax_kernels.blocks import map_rows, pairwise_sum, sum_rows
+from dgjax_kernels.blocks import checked_cells, map_rows, pairwise_sum, sum_rows
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -97,9 +96,17 @@ def indicators(x: Float[Array, "n d"], num_values: int) -> Float[Array, "n f"]:
 
 
 def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
-    """sum_j log p_j[x_j] over observed cells, whole numbers from 0 to v - 1."""
-    flat = log_p.reshape(len(log_p), -1)
-    return map_rows(lambda x: log_linear(indicators(x, log_p.shape[2]), flat), x, row_cost=flat.size // len(flat))
+    """sum_j log p_j[x_j] over observed cells; minus infinity where one is no whole number from 0 to v - 1."""
+    flat, v = log_p.reshape(len(log_p), -1), log_p.shape[2]
+
+    def block(x):
+        score = log_linear(indicators(x, v), flat)
+        if checked_cells.value:
+            return score
+        unknown = ~((x >= 0) & (x < v) & (x == jnp.floor(x)) | jnp.isnan(x))
+        return jnp.where(unknown.any(1, keepdims=True), -jnp.inf, score)
+
+    return map_rows(block, x, row_cost=flat.size // len(flat))
 
 
 def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Float[Array, "n k"]:
@@ -131,10 +138,10 @@ def table_statistics(
     return sum_rows(block, x, c, fill=(0, 0), row_cost=log_p[0].size)
 
 
-def _expectation(scores: Callable, statistics: Callable) -> Callable:
+def expectation(scores: Callable, statistics: Callable) -> Callable:
     """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
 
-    def expectation(
+    def summed(
         x: Float[Array, "n d"],
         y: Int[Array, " n"],
         weights: Float[Array, " n"],
@@ -147,7 +154,7 @@ def _expectation(scores: Callable, statistics: Callable) -> Callable:
 
         return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=parameters.size)
 
-    return expectation
+    return summed
 
 
 def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Array, "k f"]:
@@ -230,112 +237,6 @@ def joint_partition(
     return pairwise_sum(jnp.where(weights > 0, weights * value, 0)), weights[:, None] * c
 
 
-def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """log Poisson(x_observed; rate)."""
-
-    def block(x):
-        observed = ~jnp.isnan(x)[:, None]
-        cell = log_poisson(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate))
-        return jnp.where(observed, cell, 0).sum(-1)
-
-    return map_rows(block, x, row_cost=log_rate.size)
-
-
-def poisson_statistics(
-    x: Float[Array, "n d"], c: Float[Array, "n k"], log_rate: Float[Array, "k d"]
-) -> Float[Array, "k d 2"]:
-    """Sums over observed cells of c and c x."""
-    del log_rate
-    return sum_rows(_poisson_sums, x, c, fill=(0, 0), row_cost=2 * x.shape[1] + c.shape[1])
-
-
-def _poisson_sums(x, c):
-    observed = ~jnp.isnan(x)
-    return jnp.stack([c.T @ observed.astype(x.dtype), c.T @ jnp.where(observed, x, 0)], -1)
-
-
-def log_poisson(x: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Array, "..."]:
-    """log Poisson(x; rate) by the deviance, x log(x / rate) - x + rate, and Stirling's remainder.
-
-    x log(rate) - rate - log x! cancels: at a rate of 1e4 float32 would keep two digits of it. Loader (2000), Fast and
-    accurate computation of binomial probabilities.
-    """
-    x, rate = jnp.broadcast_arrays(x, rate)
-    positive = (x > 0) & (rate > 0)
-    safe_x, safe_rate = jnp.where(positive, x, 1), jnp.where(positive, rate, 1)
-    excess = safe_x - safe_rate
-    # Near the mode log1p keeps the digits of x / rate - 1; far above it the quotient may overflow, and log does not.
-    near = jnp.abs(excess) < 0.5 * safe_rate
-    log_ratio = jnp.where(near, jnp.log1p(jnp.where(near, excess / safe_rate, 0)), jnp.log(safe_x) - jnp.log(safe_rate))
-    value = excess - safe_x * log_ratio - 0.5 * (LOG_TWO_PI + jnp.log(safe_x)) - _stirling_remainder(safe_x)
-    return jnp.where(positive, value, jnp.where(x > 0, -jnp.inf, -rate))
-
-
-def _stirling_remainder(x):
-    """log x! - (x + 1/2) log x + x - log(2 pi) / 2."""
-    small, big = jnp.minimum(x, 16), jnp.maximum(x, 16)
-    direct = gammaln(small + 1) - (small + 0.5) * jnp.log(small) + small - 0.5 * LOG_TWO_PI
-    u = 1 / big**2
-    series = (1 / 12 - u * (1 / 360 - u * (1 / 1260 - u * (1 / 1680 - u / 1188)))) / big
-    return jnp.where(x < 16, direct, series)
-
-
-def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """log Multinomial(x_observed; its own total, p_observed / sum p_observed).
-
-    Written as independent Poissons conditioned on their sum, which does not cancel for large totals.
-    """
-
-    def block(x):
-        share, total = observed_share(x, log_p)
-        cell = log_poisson(jnp.where(jnp.isnan(x), 0, x)[:, None], total[:, None, None] * share)
-        both = jnp.where(jnp.isnan(x)[:, None], 0, cell).sum(-1) - log_poisson(total, total)[..., None]
-        return jnp.where(total[:, None] > 0, both, 0)
-
-    return map_rows(block, x, row_cost=log_p.size)
-
-
-def observed_share(
-    x: Float[Array, "n d"], log_p: Float[Array, "k d"]
-) -> tuple[Float[Array, "n k d"], Float[Array, " n"]]:
-    """p_j / sum p_observed, and the observed total of each row.
-
-    A row's unknown exposure has the scale-free density 1 / lambda, the only one under which the observed counts say
-    nothing about p but their shares; a missing count then has the mean total times share.
-    """
-    observed = ~jnp.isnan(x)
-    top = jnp.max(jnp.where(observed[:, None], log_p, -jnp.inf), axis=-1, keepdims=True)
-    p = jnp.exp(log_p - jnp.where(jnp.isfinite(top), top, 0))
-    mass = jnp.where(observed[:, None], p, 0).sum(-1, keepdims=True)
-    return p / jnp.where(mass > 0, mass, 1), jnp.where(observed, x, 0).sum(-1)
-
-
-def multinomial_statistics(
-    x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
-) -> Float[Array, "k d"]:
-    """Sums over rows of c times the counts, each missing one at its mean given those observed."""
-
-    def block(x, c):
-        share, total = observed_share(x, log_p)
-        missing = jnp.isnan(x)
-        expected = jnp.where(missing[:, None], share, 0)
-        return c.T @ jnp.where(missing, 0, x) + jnp.einsum("nk,nkd->kd", c * total[:, None], expected)
-
-    return sum_rows(block, x, c, fill=(0, 0), row_cost=log_p.size)
-
-
-def log_negative_binomial(
-    x: Float[Array, "*#s"], total: Float[Array, "*#s"], chance: Float[Array, "*#s"]
-) -> Float[Array, "*#s"]:
-    """log p(x counts of chance `chance` before the total-th of the others); at a total of 0, no counts for sure.
-
-    That is total / (total + x) times a binomial, written as Poissons conditioned on their sum.
-    """
-    n = total + x
-    binomial = log_poisson(x, n * chance) + log_poisson(total, n * (1 - chance)) - log_poisson(n, n)
-    return jnp.where(total > 0, binomial + jnp.log(total) - jnp.log(n), jnp.where(x > 0, -jnp.inf, 0))
-
-
 def categorical(key: Key[Array, ""], scores: Float[Array, "*n k"]) -> Int[Array, "*n"]:
     """Draws of k with probabilities in proportion to exp(score), to one unit in the last place; 0 where none has any.
 
@@ -364,6 +265,4 @@ def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Fl
     return value, jnp.where(explained[:, None], counts, 0)
 
 
-table_expectation = _expectation(table, table_statistics)
-poisson_expectation = _expectation(poisson, poisson_statistics)
-multinomial_expectation = _expectation(multinomial, multinomial_statistics)
+table_expectation = expectation(table, table_statistics)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
-from dgjax_kernels.blocks import BUDGET, pairwise_sum
+from dgjax_kernels.blocks import BUDGET, checked_cells, pairwise_sum
 from dgjax_kernels.rows import ColumnSummary
 
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
@@ -73,7 +73,8 @@ def _diagonal(x, y, weights, log_weights, mean, log_scale, counts=None, scored=F
 def _cells(family, slots, x, y, weights, log_weights, log_p, counts=None, scored=False) -> Any:
     from dgjax_kernels.cpu import cells
 
-    named = jnp.array([["table", "poisson", "multinomial"].index(family)], jnp.int32)
+    which = ["table", "poisson", "multinomial"].index(family)
+    named = jnp.array([which, bool(checked_cells.value)], jnp.int32)
     counts, (k, d, _) = None if counts is None else counts[:, None], log_p.shape
     result = _pass(
         cells, x, y, weights, log_weights[None], (log_p,), counts, scored, (k,), (k, d, slots), more=(named,)

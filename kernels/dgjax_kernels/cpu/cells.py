@@ -27,6 +27,7 @@ class Model(NamedTuple):
     """Parameters made ready, labels k padded to a multiple of 4, as are the features of one kind."""
 
     family: int
+    checked: bool  # no cell is another value than its column has
     values: int
     A: np.ndarray  # (k, f)
     P: np.ndarray  # (k, d): rates, or probabilities
@@ -59,7 +60,7 @@ class Sums(NamedTuple):
 
 
 @jit
-def _model(family, log_weights, log_p):
+def _model(family, checked, log_weights, log_p):
     k, d, values = log_p.shape
     p, q = padded(d), padded(k)
     A, P = np.zeros((q, padded(d * values) if family == TABLE else 2 * p)), np.zeros((q, p))
@@ -84,7 +85,7 @@ def _model(family, log_weights, log_p):
         broken[i] = math.isnan(total)
     for i in range(FACTORIALS):
         log_factorial[i] = math.lgamma(i + 1.0)
-    return Model(family, values, A, P, log_weight, constant, log_factorial, broken)
+    return Model(family, checked, values, A, P, log_weight, constant, log_factorial, broken)
 
 
 @fast
@@ -94,6 +95,15 @@ def _which(x, values, F, d):
         for value in range(values):
             for n in range(LANES):
                 F[j * values + value, n] = 1.0 if x[j, n] == value else 0.0
+
+
+@fast
+def _unknown(x, values, d, base):
+    """No probability for a row with a cell of another value."""
+    for j in range(d):
+        for n in range(LANES):
+            known = (x[j, n] >= 0) & (x[j, n] < values) & (x[j, n] == np.floor(x[j, n])) | (x[j, n] != x[j, n])
+            base[n] += 0.0 if known else NEVER
 
 
 @jit
@@ -143,15 +153,22 @@ def _factorials(F, total, log_factorial, base, d, of_total):
 
 @fast
 def _add_factorials(x, log_factorial, sign, base):
-    """From the table, of eight at a time; one by one where one of them is not in it, in four times the time."""
+    """From the table, of eight at a time; one by one where one of them is not in it, in four times the time.
+
+    What is no count has no probability.
+    """
     inside = True
     for n in range(LANES):
-        inside &= (x[n] >= 0) & (x[n] < FACTORIALS) & (x[n] == math.floor(x[n]))
+        inside &= (x[n] >= 0) & (x[n] < FACTORIALS) & (x[n] == np.floor(x[n]))
     for n in range(LANES if inside else 0):
         base[n] += sign * log_factorial[np.uint64(np.int64(x[n]))]
     for n in range(0 if inside else LANES):
-        known = (x[n] >= 0) & (x[n] < FACTORIALS) & (x[n] == math.floor(x[n]))
-        base[n] += sign * (log_factorial[np.uint64(np.int64(x[n]))] if known else math.lgamma(x[n] + 1))
+        if not ((x[n] >= 0) & (x[n] < math.inf) & (x[n] == np.floor(x[n]))):
+            base[n] += NEVER
+        elif x[n] < FACTORIALS:
+            base[n] += sign * log_factorial[np.uint64(np.int64(x[n]))]
+        else:
+            base[n] += sign * math.lgamma(x[n] + 1)
 
 
 @jit
@@ -164,13 +181,13 @@ def _stirling_remainder(x):
 
 
 @jit
-def _log_poisson(x, rate):
-    """As `rows.log_poisson`."""
-    if x == 0 or rate == 0:
+def _log_poisson(x, rate, log_rate):
+    """As `counts.log_poisson`."""
+    if x == 0 or log_rate < HARDLY:
         return -math.inf if x > 0 else -rate
     excess = x - rate
     near = abs(excess) < 0.5 * rate
-    log_ratio = math.log1p(excess / rate) if near else math.log(x) - math.log(rate)
+    log_ratio = math.log1p(excess / rate) if near else math.log(x) - log_rate
     return excess - x * log_ratio - 0.5 * math.log(x) - HALF_LOG_TWO_PI - _stirling_remainder(x)
 
 
@@ -184,9 +201,11 @@ def _deviance_score(model, work, d, k, n):
         mass += math.exp(model.A[k, j] - top) if work.F[p + j, n] > 0 else 0.0
     for j in range(d):
         if work.F[p + j, n] > 0:
-            rate = model.P[k, j] if model.family == POISSON else total * math.exp(model.A[k, j] - top) / mass
-            score += _log_poisson(work.F[j, n], rate if model.A[k, j] > HARDLY else 0.0)
-    return score - (_log_poisson(total, total) if model.family == MULTINOMIAL else 0.0)
+            own, rate, log_rate = model.A[k, j], model.P[k, j], model.A[k, j]
+            if model.family == MULTINOMIAL and mass > 0:
+                rate, log_rate = total * math.exp(own - top) / mass, math.log(total) + own - top - math.log(mass)
+            score += _log_poisson(work.F[j, n], rate, log_rate if own > HARDLY else NEVER)
+    return score - (_log_poisson(total, total, math.log(total)) if model.family == MULTINOMIAL else 0.0)
 
 
 @jit
@@ -230,6 +249,8 @@ def _broken_score(model, work, k, n):
 def _scores(model, lanes, work, d, kind, f):
     k = len(lanes.score)
     work.base[:] = 0
+    if model.family == TABLE and not model.checked:
+        _unknown(lanes.x, model.values, d, work.base)
     if model.family != TABLE:
         _factorials(work.F, work.total, model.log_factorial, work.base, d, model.family == MULTINOMIAL)
     multiply(model.A[:, :f], work.F[:f], work.product)
@@ -239,11 +260,12 @@ def _scores(model, lanes, work, d, kind, f):
         slope = model.constant[i] if model.family == MULTINOMIAL and kind == COMPLETE else 0.0
         for n in range(LANES):
             score = start + work.base[n] + slope * work.total[n] + work.product[i, n]
-            lanes.score[i, n] = -math.inf if score < HARDLY else score
+            lanes.score[i, n] = score if score >= HARDLY else -math.inf  # NaN too: of an infinite cell
         for n in range(LANES if model.family == MULTINOMIAL and kind != COMPLETE else 0):
-            lanes.score[i, n] -= work.total[n] * _log_mass(model, work, d, i, n)
+            if lanes.score[i, n] > -math.inf:
+                lanes.score[i, n] -= work.total[n] * _log_mass(model, work, d, i, n)
         for n in range(LANES if model.family != TABLE else 0):
-            if work.total[n] > LARGE:
+            if work.total[n] > LARGE and work.base[n] > HARDLY:
                 lanes.score[i, n] = model.log_weight[i] + _deviance_score(model, work, d, i, n)
         for n in range(LANES if model.broken[i] else 0):
             lanes.score[i, n] = model.log_weight[i] + work.base[n] + _broken_score(model, work, i, n)
@@ -299,8 +321,8 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 def _piece(frame, piece, dtype):
     x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
     weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
-    family = ffi.vector(frame, ARGUMENTS, 6, np.int32)[0]
-    model = _model(family, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
+    named = ffi.vector(frame, ARGUMENTS, 6, np.int32)
+    model = _model(named[0], named[1] != 0, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 5, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
     sums = _sweep(call, model, piece * n // pieces, (piece + 1) * n // pieces, dtype)

@@ -33,7 +33,7 @@ def _cell(value, origin, low, high, fraction, first, second, observed):
     r = value - origin
     low = value if value < low else low
     high = value if value > high else high
-    return low, high, fraction + (value - math.floor(value)), first + r, second + r * r, observed + present
+    return low, high, fraction + (value - np.floor(value)), first + r, second + r * r, observed + present
 
 
 @fast

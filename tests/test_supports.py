@@ -1,0 +1,129 @@
+"""Cells outside their columns' supports inside jit, counts of any size, and draws of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from laws import assert_close, slow
+from scipy import stats
+
+import dgjax as dg
+import dgjax_kernels as kernels
+
+ODD = [-1.0, 0.5, np.inf, 7.0]
+DENSITIES = {
+    "Bernoulli": (dg.Bernoulli(jnp.zeros((2, 2))), ODD),
+    "categorical": (dg.Categorical(jnp.zeros((2, 2, 3))), ODD),
+    "Poisson": (dg.Poisson(jnp.zeros((2, 2))), ODD[:3]),
+    "multinomial": (dg.Multinomial(jnp.zeros((2, 2)), 3), ODD[:3]),
+    "columns": (dg.Columns((dg.Poisson(jnp.zeros((2, 1))), dg.Bernoulli(jnp.zeros((2, 1))))), ODD[:3]),
+}
+
+
+def odd_rows(cells):
+    """One odd cell in each row, the last row in order."""
+    return np.array([*([cell, 1.0] for cell in cells), [1.0, 1.0]], np.float32)
+
+
+@pytest.mark.parametrize("name", [*slow("Bernoulli", "multinomial", "categorical", "Poisson"), "columns"])
+def test_inside_jit_a_cell_outside_its_support_has_probability_0(name):
+    """Outside, it is an error that says where."""
+    density, cells = DENSITIES[name]
+    x, model = odd_rows(cells), dg.Mixture(jnp.zeros(2), density)
+    with pytest.raises(ValueError, match=r"x\[0, 0\]"):
+        dg.log_prob(model, x)
+    values, joint, labels = jax.jit(
+        lambda x: (dg.log_prob(model, x), dg.log_joint(model, x, jnp.zeros(len(x), int)), dg.predict(model, x))
+    )(x)
+    assert np.isneginf(values[:-1]).all()
+    assert np.isneginf(joint[:-1]).all()
+    assert (labels[:-1] == -1).all()
+    assert_close(values[-1:], dg.log_prob(model, x[-1:]), 1e-6)
+    assert np.isneginf(jax.vmap(lambda x: dg.log_prob(model, x[None])[0])(x)[:-1]).all()
+    chain = dg.HiddenMarkov(jnp.zeros(2), jnp.zeros((2, 2)), density)
+    assert np.isneginf(jax.jit(lambda x: dg.log_prob(chain, x))(x[None])).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "odd"),
+    [(kernels.bernoulli_cells, 0.5), (kernels.poisson_cells, -1.0), (kernels.categorical_cells, 9.0)],
+)
+def test_decoded_cells_outside_their_support_have_probability_0(cells, odd):
+    outputs = jnp.zeros((2, 3, 4)) if cells is kernels.categorical_cells else jnp.zeros((2, 3))
+    x = jnp.array([[0.0, 1.0, jnp.nan], [0.0, odd, 1.0]])
+    assert np.isneginf(cells(x, outputs)).tolist() == [False, True]
+
+
+def test_probabilities_that_leave_the_numbers_stay_in_the_logarithms():
+    """exp(-100) is 0 in float32, and its logarithm is not."""
+    for v in (-80.0, -100.0, -110.0):
+        rare = dg.log_prob(dg.Poisson(jnp.array([[v]])), [[0.0], [1.0], [2.0]])
+        np.testing.assert_allclose(rare, [0, v, 2 * v - np.log(2)], rtol=1e-6, atol=1e-6)
+        rare = dg.log_prob(dg.Multinomial(jnp.array([[0.0, v]])), [[0.0, 1], [3, 1]])
+        np.testing.assert_allclose(rare, [v, v + np.log(4)], rtol=1e-6)
+    model = dg.Mixture(jnp.zeros(2), dg.Multinomial(jnp.array([[0.0, -100.0, 0.0], [0.0, -103.0, 0.0]])))
+    odds = np.log1p(np.exp(-6.0))  # of two counts that differ by 3 each
+    np.testing.assert_allclose(dg.predict_log_proba(model, [[1.0, 2, 1]]), [[-odds, -6 - odds]], rtol=1e-4)
+    beyond = dg.Poisson(jnp.array([[100.0]]))
+    assert np.isneginf(dg.log_prob(beyond, [[0.0], [1.0]])).all()
+
+
+@pytest.mark.parametrize("n", [5, *slow(17_000)])
+def test_counts_beyond_every_integer_are_scored(n):
+    """Few rows and many, by the reference and by the kernel."""
+    model, x = dg.Poisson(jnp.zeros((1, 8))), np.ones((n, 8), np.float32)
+    x[4, 3] = 1e19
+    exact = 1e19 - 1e19 * np.log(1e19)
+    assert float(dg.log_prob(model, x)[4]) == pytest.approx(exact, rel=1e-6)
+
+
+def test_scores_of_large_counts_keep_their_digits():
+    for rate in (1e4, 1e7):
+        log_rate = np.float32(np.log(rate))
+        x = np.float32(np.round(rate + np.array([-5, 0, 3, 300]) * np.sqrt(rate)))[:, None]
+        value = dg.log_prob(dg.Poisson(jnp.array([[log_rate]])), x)[:, None]
+        exact = stats.poisson(np.exp(float(log_rate))).logpmf(x.astype(float))
+        assert (abs(value - exact) <= 1e-3 + 1e-5 * abs(exact)).all()
+
+
+RATES = (1e-30, 0.0, 0.3, 200.0, 300.0, 1e5, 1e8, 3e9, 1e10, 1e20)
+
+
+def test_draws_are_poisson_at_any_rate():
+    """Mean and variance within five standard errors, and the digits of float32."""
+    n, rates = 20_000, np.array(RATES)
+    model = dg.Poisson(jnp.log(jnp.array([RATES], jnp.float32)))
+    x = np.asarray(jax.jit(lambda key: dg.sample(model, key, n)[0])(jax.random.key(0)), float)
+    assert (x == np.floor(x)).all()
+    assert (x >= 0).all()
+    ulp = 4e-6 * rates  # of the logarithm of a rate
+    assert (abs(x.mean(0) - rates) <= 5 * np.sqrt(rates / n) + ulp).all()
+    few = rates < 1e12
+    assert (abs(x.var(0) - rates) <= 5 * rates * np.sqrt(2 / n) + 5 * np.sqrt(rates / n) + ulp)[few].all()
+    off = dg.sample(dg.Poisson(jnp.array([[-jnp.inf]])), jax.random.key(0), 3)[0]
+    assert (off == 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [255.0, 256.0, 1000.0, 1e6])
+def test_the_distribution_of_draws_is_poissons(rate):
+    """By a test of chi squared on the cells of a million draws."""
+    x = np.asarray(kernels.poisson_draws(jax.random.key(1), jnp.full(10**6, rate, jnp.float32)), float)
+    edges = np.unique(stats.poisson(rate).ppf(np.linspace(0.01, 0.99, 50)))
+    expected = np.diff(stats.poisson(rate).cdf([-1, *edges, np.inf])) * len(x)
+    seen = np.histogram(x, [-1, *(edges + 0.5), np.inf])[0]
+    assert stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("total", [1000, 2**20, 2**31, 10**10])
+def test_draws_are_multinomial_of_any_total(total):
+    """Mean and variance of columns that are nearly never, rarely and often counted; rows add up to the total."""
+    p = np.array([3 / total, 100 / total, 0.3, 0.0])
+    p = np.append(p, 1 - p.sum())
+    n, model = 20_000, dg.Multinomial(jnp.log(jnp.array([p], jnp.float32)), total)
+    x = np.asarray(dg.sample(model, jax.random.key(2), n)[0], float)
+    np.testing.assert_allclose(x.sum(1), total, rtol=1e-6)
+    p, variance = p.astype(np.float32).astype(float), total * p * (1 - p)
+    assert (abs(x.mean(0) - total * p) <= 5 * np.sqrt(variance / n) + 2e-6 * total * p).all()
+    assert (abs(x.var(0) - variance) <= 5 * variance * np.sqrt(3 / n) + 1e-6).all()
