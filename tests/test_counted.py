@@ -172,3 +172,13 @@ def test_an_impossible_row_is_the_lowest_of_all():
     assert float(dg.aic(model, x, weights=[0, 0, 0, 1, 1])) == 2.0
     with pytest.raises(ValueError, match="positive weight"):
         dg.bic(model, x, weights=np.zeros(5))
+
+
+def test_a_constant_column_has_no_spread_whatever_the_weights():
+    """The mean of equal cells may be another in the last bit, which is no spread: it gets that of the others."""
+    rng = np.random.default_rng(0)
+    model = dg.Mixture(np.zeros(2), dg.DiagonalGaussian(np.zeros((2, 2)), np.zeros((2, 2))))
+    for value in (0.1, 1 / 3, 123.456, -7e-5):
+        x = np.column_stack([rng.normal(size=60), np.full(60, value)]).astype(np.float32)
+        rate = dg.weak_prior(model, x, weights=rng.choice([0.0, 0.5, 3.0, 1.7], 60)).density.rate
+        assert rate[1] == pytest.approx(rate[0] / 2, rel=1e-5)

@@ -78,9 +78,13 @@ def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
         _, moments = kernels.labelled_moments(x, one, shares, centre[None], jnp.log(unit)[None])
         return [total[0] for total in moments]
 
-    observed, first, _ = sums(jnp.zeros_like(x[0]), jnp.ones_like(x[0]))
-    rough = ratio(first, observed, 0)
-    unit = kernels.unit_of(jnp.max(jnp.abs(jnp.where(jnp.isnan(x), 0, x - rough)), axis=0, initial=0))
+    cells = jnp.where((weights > 0)[:, None], x, jnp.nan)
+    low = jnp.where(jnp.isnan(cells), jnp.inf, cells).min(0, initial=jnp.inf)
+    # From a cell on, a column that is constant has no spread at all, not that of its mean's rounding.
+    low = jnp.where(jnp.isfinite(low), low, 0)
+    observed, first, _ = sums(low, jnp.ones_like(low))
+    rough = low + ratio(first, observed, 0)
+    unit = kernels.unit_of(jnp.max(jnp.abs(jnp.where(jnp.isnan(cells), 0, cells - rough)), axis=0, initial=0))
     _, first, second = sums(rough, unit)
     shift = ratio(first, observed, 0)
     variance = jnp.maximum(ratio(second, observed, 0) - shift**2, 0)
