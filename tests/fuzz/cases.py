@@ -185,6 +185,10 @@ def rows_case(plan, rng):
     pool = data.spoil(rng, pool, ~np.isnan(tops))
     if plan.verb in SCORED and rng.random() < 0.5:
         pool = data.to_edges(rng, pool, tops)
+    if plan.verb == "starter" and np.isnan(tops).all():
+        pool = pool * 10.0 ** rng.integers(-15, 16, 1 if plan.kind == "spherical" else plan.d)
+    if plan.verb == "log_prob" and plan.mode != "eager" and rng.random() < 0.3:  # which only eager calls refuse
+        pool = data.outside(rng, pool, tops)
     return filled(case, data.holes(rng, pool, plan.holes), data.labels(rng, y, plan.k, plan.known), n)
 
 

@@ -74,6 +74,8 @@ def log_conditional(case):
     totals = np.array([chain.log_partition for chain in whole])
     wanted = np.array([chain.log_partition for chain in clamped]) - totals
     at = totals > -np.inf
+    known = np.array([(y[: len(c.scores)] >= 0).any() for y, c in zip(case.y, whole, strict=True)], bool)
+    agreement.true("log_conditional", (came[~at & known] == -np.inf).all(), "of a sequence that no path could give")
     agreement.nats("log_conditional", came[at], wanted[at], case.precision, np.array([size_of(c) for c in whole])[at])
 
 
@@ -99,6 +101,8 @@ def predict_log_proba(case):
         length = len(chain.scores)
         if chain.log_partition > -np.inf:
             nats_of_marginals(logs[:length], chain, case)
+        else:
+            agreement.true("predict_log_proba", (logs == -np.inf).all(), "of a sequence that no path could give")
 
 
 def nats_of_marginals(logs, chain, case):

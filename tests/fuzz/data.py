@@ -47,6 +47,15 @@ def to_edges(rng, x, tops):
     return x
 
 
+def outside(rng, x, tops):
+    """Some cells of discrete columns where they cannot be: negative, between two whole numbers, one too many."""
+    x = x.copy()
+    for i, j in np.argwhere(rng.random(x.shape) < 0.1):
+        if not np.isnan(tops[j]):
+            x[i, j] = rng.choice([-1.0, 0.5, tops[j] + 1 if np.isfinite(tops[j]) else -3.0])
+    return x
+
+
 def holes(rng, x, some):
     """Cells that are missing: any, whole rows, a block; none unless `some`, and then always one."""
     x = x.copy()

@@ -26,14 +26,20 @@ def log_density(density, label, row):
             return sum(-0.5 * u * u - s - LOG_TWO_PI / 2 for u, s in zip(z, log_scale[seen], strict=True))
         case "Bernoulli":
             logits = numbers(density.logits)[label]
-            return sum(-np.logaddexp(0, -logits[j] if row[j] else logits[j]) for j in seen)
+            inside = np.isin(row[seen], (0, 1)).all()
+            return sum(-np.logaddexp(0, -logits[j] if row[j] else logits[j]) for j in seen) if inside else -np.inf
         case "Categorical":
             logs = log_softmax(numbers(density.logits)[label], axis=-1)
-            return sum(logs[j, int(row[j])] for j in seen)
+            inside = np.isin(row[seen], range(logs.shape[1])).all()
+            return sum(logs[j, int(row[j])] for j in seen) if inside else -np.inf
         case "Poisson":
+            if not are_counts(row[seen]):
+                return -np.inf
             rates = numbers(density.log_rate)[label]
             return sum((row[j] and row[j] * rates[j] - math.lgamma(row[j] + 1)) - math.exp(rates[j]) for j in seen)
         case "Multinomial":
+            if not are_counts(row[seen]):
+                return -np.inf
             logs = log_softmax(numbers(density.logits)[label][seen])
             drawn = sum(c * log - math.lgamma(c + 1) for c, log in zip(row[seen], logs, strict=True) if c > 0)
             return math.lgamma(row[seen].sum() + 1) + drawn
@@ -43,6 +49,10 @@ def log_density(density, label, row):
         case "Mixture":
             return logsumexp(joint_of_row(density, label, row))
     raise NotImplementedError(kind(density))
+
+
+def are_counts(cells):
+    return (cells >= 0).all() and (cells == np.floor(cells)).all()
 
 
 def normal(residual, rows_of_factor):

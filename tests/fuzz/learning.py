@@ -76,7 +76,8 @@ def fitted_or_refused(fit, case, model, wanted, rows, prior):
             raise
         return None
     lowest = least(case, model, wanted)
-    agreement.true("fit", lowest > SINGULAR, f"a fit where a covariance is singular: {lowest}")
+    found = lowest > SINGULAR or moved_far(case, model, wanted)
+    agreement.true("fit", found, f"a fit where a covariance is singular: {lowest}")
     return came
 
 
@@ -107,18 +108,16 @@ def scales(case, amounts):
 
 
 def least(case, model, wanted):
-    """The least eigenvalue of the correlations, and of the variances in units of the column's square."""
-    lowest, amounts = 1.0, np.ones(len(case.x))
-    size = scales(case, amounts) + 1e-3 * np.nanmax(np.abs(case.x), axis=0, initial=0)
+    """The least eigenvalue of the covariances, each column in units of its size."""
+    lowest = 1.0
+    size = scales(case, np.ones(len(case.x))) + 1e-3 * np.nanmax(np.abs(case.x), axis=0, initial=0)
     for name, columns, value in named(model, wanted, case):
         if name in ("variance", "covariance"):
-            full = name == "covariance"
-            matrices = value.reshape(-1, *value.shape[-2:]) if full else [np.diag(v) for v in np.atleast_2d(value)]
-            for matrix in matrices if full else [m for v in matrices for m in [v]]:
-                own = size[columns] if len(matrix) == len(columns) else size[columns].mean(keepdims=True)
-                ratio = matrix / np.outer(own, own)
-                if np.isfinite(ratio).all():
-                    lowest = min(lowest, np.linalg.eigvalsh(ratio)[0])
+            value = value if name == "covariance" else value[..., None] * np.eye(value.shape[-1])
+            own = size[columns] if value.shape[-1] == len(columns) else size[columns].mean(keepdims=True)
+            for matrix in value.reshape(-1, *value.shape[-2:]) / np.outer(own, own):
+                if np.isfinite(matrix).all():
+                    lowest = min(lowest, np.linalg.eigvalsh(matrix)[0])
     return lowest
 
 

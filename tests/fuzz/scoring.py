@@ -38,10 +38,12 @@ def log_posterior(case):
 
 
 def conditional(case, came, wanted):
-    """Of rows that are possible, to the rounding of the largest of their scores."""
+    """To the rounding of the largest score; minus infinity for every label of a row that none could give."""
     at, size = possible(case), size_of(case.joint)[case.index]
     size = size[at] if wanted.ndim == 1 else size[at, None]
     agreement.nats("log p(y | x)", came[at], wanted[at], case.precision, size)
+    never = came[~at] if wanted.ndim == 2 else came[~at & (case.y >= 0)]
+    agreement.true("log p(y | x)", (never == -np.inf).all(), f"of rows that no label could give came {never[:1]}")
 
 
 def log_conditional(case):
