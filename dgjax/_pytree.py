@@ -1,6 +1,7 @@
 """Nouns: frozen dataclasses that are pytrees."""
 
 import dataclasses
+import functools
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -87,6 +88,7 @@ def _field_names(cls: type, static: bool) -> tuple[str, ...]:
     return ()
 
 
+@functools.cache
 def _is_float(annotation: Any) -> bool:
     """Whether a field is annotated as floats, as jaxtyping has it."""
     return all("float" in name for name in getattr(annotation, "dtypes", ("int",)))
