@@ -1,6 +1,6 @@
 """What a case is: drawn from a seed and a number, the same each time.
 
-Twenty cases in a row have a plan in common: kind of model, verb, shapes, precision, and whether they are asked inside
+Thirty cases in a row have a plan in common: kind of model, verb, shapes, precision, and whether they are asked inside
 jit or vmap. They share compiled programs; parameters, rows and all else are drawn anew for each.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from dgjax_kernels.cpu import worth
 from fuzz import agreement, data, formulas, models
 
-CASES_PER_PLAN = 20
+CASES_PER_PLAN = 30
 POOL, MANY_DRAWS = 60, 2048
 SIZES = {0: 0.05, 1: 0.08, 2: 0.08, 7: 0.27, POOL: 0.42, "many": 0.1}
 """Rows, of which at most POOL are distinct; "many" is where the CPU's kernels have taken over."""
