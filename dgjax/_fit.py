@@ -15,6 +15,7 @@ import dgjax_kernels as kernels
 from dgjax import (
     _checkpoint,
     _checks,
+    _digits,
     _em,
     _endings,
     _gradient,
@@ -214,6 +215,7 @@ class _Data(NamedTuple):
 
 def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None, label_weight=1.0):
     if staying is None:
+        _digits.warn_if_lost(x)
         lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
     else:
         lifted, rows, complete = model, staying, True

@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _fit
+from dgjax import _checks, _digits, _fit
 from dgjax._types import FINITE
 from dgjax.densities._shared import weighted_moments
 
@@ -33,6 +33,7 @@ class Table(NamedTuple):
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     """Rows, one at least, of finite numbers where they are not missing, and what there is in each column."""
+    _digits.warn_if_lost(x)
     array, looked = _checks.rows_and_summary(x)
     return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked)
 
@@ -46,6 +47,7 @@ def labelled(
     """
     own = _checks.readable_rows(x) if in_place else None
     if own is not None:
+        _digits.warn_if_lost(own)
         labels, k = _labels(y, own, num_classes)
         seen = _seen_by_label(own, np.asarray(labels), k)
         if seen is not None:

@@ -196,3 +196,18 @@ def test_labels_that_other_rows_speak_against_are_told(x64):
     weighted = dg.naive_bayes(x, few, prior="weak", label_weight=200.0)
     right = [float((dg.predict(model, x) == y).mean()) for model in (alike, weighted)]
     assert right[0] < 0.925 < 0.945 < right[1]
+
+
+def test_differences_that_float32_rounds_away_are_told():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(N, 2)), np.arange(N) % 2
+    x[:, 1] = 1.7e9 + 600 * x[:, 1]  # ten minutes around a second of 2023
+    here = np.array([0, 1.7e9])
+    model = dg.naive_bayes(x - here, y)
+    for call in (lambda: dg.naive_bayes(x, y), lambda: dg.fit(model, x, y)):
+        with pytest.warns(dg.PrecisionWarning, match=r"column 1 loses .* x\[\.\.\., 1\] -= x\[\.\.\., 1\]\.mean\(\)"):
+            call()
+    x[..., 1] -= x[..., 1].mean()  # as it says
+    np.testing.assert_allclose(np.exp(dg.naive_bayes(x, y).density.log_scale[:, 1]), 600, rtol=0.2)
+    with jax.enable_x64(True):
+        dg.naive_bayes(x + here, y)
