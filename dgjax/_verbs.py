@@ -234,7 +234,7 @@ def _log_joint(model, x, y):
 def _log_conditional(model, x, y):
     potentials = model.potentials(x)
     # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
-    unknown = (y < 0).reshape(len(y), -1).all(1)
+    unknown = (y < 0).all(tuple(range(1, y.ndim)))
     score, partition = potentials.score(y), potentials.log_partition()
     return jnp.where(unknown, 0, jnp.where(jnp.isneginf(score), -jnp.inf, score - partition))
 
