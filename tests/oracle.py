@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-LARGEST_COUNT = 400
+LARGEST_COUNT, TRACE = 400, 1e-30
 
 
 def kind(noun):
@@ -214,7 +214,8 @@ def mixture_counts(mixture, row, y):
     if y >= 0:
         return np.eye(mixture.log_weights.shape[-1])[y]
     values = [softmax(component_scores(mixture, label, row)) for label in np.ndindex(*mixture.label_shape)]
-    return np.reshape(values, mixture.log_weights.shape)
+    shares = np.reshape(values, mixture.log_weights.shape)
+    return np.where(shares < TRACE, 0, shares)  # float32 has no smaller ones
 
 
 def cell_maximum(density, label, x, counts, prior, column):
@@ -301,7 +302,8 @@ def normal_spread(group, members, event, prior):
     rate, shape = (0, 0) if none else (of_label(prior.rate, group, 1), float(prior.shape) + 1)
     squares = np.diag(scatter)
     if event == (1,):
-        squares, cells = squares.sum(keepdims=True), cells.sum(keepdims=True)
+        seen = cells > 0
+        squares, cells = squares[seen].sum(keepdims=True), cells[seen].sum(keepdims=True)
     return (2 * rate + squares) / (2 * shape + cells)
 
 

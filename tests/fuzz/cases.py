@@ -57,6 +57,7 @@ class Case:
     lengths: Any = None
     pool: Any = None
     index: Any = None
+    terms: Any = None
     notes: dict = field(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ def with_scores(check):
 
     def checked(case):
         case.joint = formulas.logistic_scores(case.model, case.pool)
+        case.terms = formulas.logistic_terms(case.model, case.pool)
         check(case)
 
     return checked

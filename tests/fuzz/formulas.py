@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 from oracle import kind, numbers, shared
 from scipy.special import log_softmax, logsumexp
@@ -115,6 +116,12 @@ def logistic_scores(model, x):
     scores = [[b + score_of_scorer(model.scorer, (y,), row) for y, b in enumerate(bias)] for row in x]
     scores = np.array(scores).reshape(len(x), len(bias))
     return np.column_stack([np.zeros(len(x)), scores]) if len(bias) == 1 else scores
+
+
+def logistic_terms(model, x):
+    """The largest sum of the sizes of the terms of a score (n,), whose rounding the score bears."""
+    sizes = jax.tree.map(lambda leaf: np.abs(numbers(leaf)), model)
+    return np.abs(logistic_scores(sizes, x if kind(model.scorer) == "Indicators" else np.abs(x))).max(-1, initial=0)
 
 
 def column_moments(x, weights):

@@ -17,6 +17,11 @@ def size_of(joint):
     return np.abs(agreement.finite(joint)).max(-1, initial=0)
 
 
+def size_of_rows(case):
+    """Of the rows of the pool; of a logistic model's scores, of the terms that they are sums of."""
+    return size_of(case.joint) if case.terms is None else case.terms
+
+
 def possible(case):
     return (case.evidence > -np.inf)[case.index]
 
@@ -39,7 +44,7 @@ def log_posterior(case):
 
 def conditional(case, came, wanted):
     """To the rounding of the largest score; minus infinity for every label of a row that none could give."""
-    at, size = possible(case), size_of(case.joint)[case.index]
+    at, size = possible(case), size_of_rows(case)[case.index]
     size = size[at] if wanted.ndim == 1 else size[at, None]
     agreement.nats("log p(y | x)", came[at], wanted[at], case.precision, size)
     never = came[~at] if wanted.ndim == 2 else came[~at & (case.y >= 0)]
@@ -60,15 +65,15 @@ def predict_log_proba(case):
 def predict(case):
     came, scores, at = case.ask(dg.predict), case.joint[case.index], possible(case)
     agreement.true("predict", (came[~at] == -1).all(), "a label for a row that no label could give")
-    best_of(case, came[at], scores[at])
+    best_of(case, came[at], scores[at], size_of_rows(case)[case.index][at])
 
 
-def best_of(case, came, scores):
+def best_of(case, came, scores, size):
     """Labels whose scores are the highest there are, to the rounding of scores."""
     agreement.true("predict", ((came >= 0) & (came < scores.shape[1])).all(), f"labels {np.unique(came)}")
     absolute, relative = agreement.NATS[case.precision]
     picked = np.take_along_axis(scores, came[:, None], 1)[:, 0]
-    agreement.within("score of predict", picked, scores.max(-1), 2 * (absolute + relative * size_of(scores)))
+    agreement.within("score of predict", picked, scores.max(-1), 2 * (absolute + relative * size))
 
 
 def sample_labels(case):
@@ -161,13 +166,14 @@ def log_predictive(density, label, row, column):
 
 
 def moments(model, row):
-    """E[x | x_observed] and the variance of each cell: of parts by `oracle.moments`, weighted by our own posterior."""
+    """E[x | x_observed], the variance of each cell, and the fourth moment about that mean as if parts were normal."""
     posterior = softmax(formulas.joint_of_row(model, (), row))
     parts = [oracle.moments(model.density, (z,), row) for z in np.flatnonzero(posterior)]
     shares = posterior[posterior > 0]
     mean = sum(p * m for p, (m, _) in zip(shares, parts, strict=True))
-    second = sum(p * (np.diag(c) + (m - mean) ** 2) for p, (m, c) in zip(shares, parts, strict=True))
-    return mean, second
+    own = [(p, np.diag(c), (m - mean) ** 2) for p, (m, c) in zip(shares, parts, strict=True)]
+    fourth = sum(p * (3 * v**2 + 6 * v * far + far**2) for p, v, far in own)
+    return mean, sum(p * (v + far) for p, v, far in own), fourth
 
 
 def spread(model, d):
@@ -215,14 +221,12 @@ def sample_missing(case):
     agreement.same("observed cells", came[~np.isnan(x)], x[~np.isnan(x)].astype(came.dtype))
     in_support("sample_missing", came, case)
     for row, drawn in zip(few, came[: len(few) * draws].reshape(len(few), draws, -1), strict=True):
-        mean, variance = moments(model, row)
+        mean, variance, fourth = moments(model, row)
         allowed = lump(case, mean) * np.isnan(row)
         agreement.mean_of_draws("mean of sample_missing", drawn, mean, variance, allowed)
-        # A bound of Bernstein's kind for squares as well, with their own variance estimated.
-        squares = (drawn.astype(float) - mean) ** 2
-        agreement.mean_of_draws(
-            "variance of sample_missing", squares, variance, squares.var(0), 4 * variance + allowed**2
-        )
+        # By the oracle's own fourth moment, for a part that is rarely drawn may be far away.
+        squares, own = (drawn.astype(float) - mean) ** 2, fourth - variance**2
+        agreement.mean_of_draws("variance of sample_missing", squares, variance, own, 4 * variance + allowed**2)
 
 
 def gradient(case):
