@@ -7,6 +7,7 @@ import pytest
 from test_cpu_chain import problem
 
 from dgjax_kernels import chain as reference, chain_mode, cpu
+from dgjax_kernels.cpu import worth
 
 # One worker for all, for they share their compiled functions.
 pytestmark = pytest.mark.xdist_group("cpu")
@@ -97,14 +98,14 @@ def test_vmap_is_a_loop():
 def test_many_sequences_one_long_one_and_what_goes_to_the_reference():
     for n, t, k in ((64, 700, 3), (1, 50_000, 3)):
         arguments = problem(n, t, k, "float32")
-        assert cpu.many_steps_of_few_states(*arguments)
+        assert worth.many_steps_of_few_states(*arguments)
         np.testing.assert_array_equal(jax.jit(chain_mode)(*arguments), exact(*arguments))
     with jax.enable_x64(True):  # where an int is of 64 bits; float32 all the same, for which all is compiled
         assert jax.eval_shape(chain_mode, *arguments) == jax.eval_shape(reference.mode, *arguments)
     initial, transition, scores, lengths = arguments
-    assert not cpu.many_steps_of_few_states(initial, transition, scores[:, :10], lengths)
-    assert not cpu.many_steps_of_few_states(
+    assert not worth.many_steps_of_few_states(initial, transition, scores[:, :10], lengths)
+    assert not worth.many_steps_of_few_states(
         initial, jnp.broadcast_to(transition, (scores.shape[1] - 1, 3, 3)), scores, lengths
     )
-    assert cpu.many_steps_of_few_states(jnp.zeros(256), jnp.zeros((256, 256)), jnp.zeros((1, 600, 256)), lengths)
-    assert not cpu.many_steps_of_few_states(jnp.zeros(257), jnp.zeros((257, 257)), jnp.zeros((1, 600, 257)), lengths)
+    assert worth.many_steps_of_few_states(jnp.zeros(256), jnp.zeros((256, 256)), jnp.zeros((1, 600, 256)), lengths)
+    assert not worth.many_steps_of_few_states(jnp.zeros(257), jnp.zeros((257, 257)), jnp.zeros((1, 600, 257)), lengths)
