@@ -18,7 +18,7 @@ from dgjax import _endings, _lbfgs, _newton, _scales
 from dgjax._checks import is_sequential
 from dgjax._objective import Frame, Problem
 from dgjax._steps import State
-from dgjax._units import find, mild, moved, moved_rows
+from dgjax._units import columns_with_units, find, mild, moved, moved_rows, own_units
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
 # with kernels for the derivatives above the second, or where there are too few rows for a sample.
@@ -42,21 +42,39 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
 
 
 def _in_units(model, problem, sample):
-    """Where to work: on rows that are centred and scaled; on those of the user's if all but a sample can stay."""
-    rows = problem if sample is None else sample
-    units = find(model, rows.x, rows.weights)
-    if units is None:
+    """Where to work: on rows that are centred and scaled; on those of the user's if all but a sample can stay.
+
+    Where they are nearly so already, all of them stay: (30000, 400), 55 ms in place of 69.
+    """
+    columns = columns_with_units(model)
+    if columns is None:
         return Frame(model), problem, sample
-    rows_stay = sample is not None and mild(model, units)
-    model, rows = _moved(model, rows, units)
-    if rows_stay:
-        return Frame(model, units=units), problem, rows
-    return Frame(model, away=units), rows if sample is None else _moved(model, problem, units)[1], sample and rows
+    if sample is None:
+        units, own, rows = _moved_to_own(model, problem, columns)
+        return Frame(own, away=units), rows, None
+    units = _found(sample, columns)
+    if own_units(units):
+        return Frame(model), problem, sample
+    own, rows = _moved(model, sample, units)
+    if mild(model, units):
+        return Frame(own, units=units), problem, rows
+    return Frame(own, away=units), _moved(model, problem, units)[1], rows
+
+
+@kernels.compiled
+def _found(problem, columns):
+    return find(problem.x, problem.weights, columns)
+
+
+@kernels.compiled
+def _moved_to_own(model, problem, columns):
+    """Units of the problem's rows, and model and problem in them."""
+    units = find(problem.x, problem.weights, columns)
+    return units, *_moved(model, problem, units)
 
 
 @kernels.compiled
 def _moved(model, problem, units):
-    """Model and problem in other units."""
     return moved(model, units), problem._replace(x=moved_rows(problem.x, units), units=units)
 
 

@@ -9,7 +9,6 @@ float32 then knows five of the seven digits of a gradient no more.
 import functools
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,6 +20,10 @@ from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear, Quadratic, Shifted
 from dgjax.structures import Sequences, in_rows
 
+ROWS = 1 << 10
+"""From which the units of columns are found: every so many rows are looked at where there are more."""
+NEAR = 4.0
+"""Offsets in units of the spread, and spreads, that columns may have to count as centred and scaled."""
 MOST_LOST, FARTHEST = 1e-4, 1e8
 """Of a gradient, by an offset; and how far from 1 a scale may be, for its square to be a number of float32 still."""
 
@@ -123,19 +126,29 @@ def moved_back(part: Any, units: Units) -> Any:
     return moved(moved(part, Units(jnp.zeros_like(centre), 1 / scale)), Units(-centre, jnp.ones_like(scale)))
 
 
-def find(model: Any, x: Any, weights: Array) -> Units | None:
-    """Mean and standard deviation of the columns in which the model is a polynomial; None if it is in none."""
+def columns_with_units(model: Any) -> np.ndarray | None:
+    """Of which columns the scores of a model are polynomials (d,); None if of none."""
     d = model.num_features
-    plain = [own.low == -np.inf and not own.whole for own in of_columns(model.supports, d or 1)]
-    if d is None or not any(plain) or jax.eval_shape(moved, model, Units(jnp.zeros(d), jnp.ones(d))) is None:
+    if d is None or not _is_polynomial(getattr(model, "scorer", None)) or type(model) not in moved.registry:
         return None
-    rows, _, amounts = in_rows(x, weights, weights)
-    return _find(rows, amounts, np.array(plain))
+    plain = np.array([own.low == -np.inf and not own.whole for own in of_columns(model.supports, d)])
+    return plain if plain.any() else None
 
 
-@kernels.compiled
-def _find(x, weights, plain):
-    """As distances from each column's least value, in units of its range: no square overflows, no mean is rounded."""
+def _is_polynomial(scorer):
+    if isinstance(scorer, Shifted | LatentScorer):
+        return _is_polynomial(scorer.scorer)
+    return type(scorer) in moved.registry
+
+
+def find(x: Any, weights: Array, columns: Array) -> Units:
+    """Mean and standard deviation of some columns, of a thousand rows or more.
+
+    As distances from each column's least value, in units of its range: no square overflows, no mean is rounded.
+    """
+    x, _, weights = in_rows(x, weights, weights)
+    apart = max(1, len(x) // ROWS)
+    x, weights = x[::apart], weights[::apart]
     counted = (weights > 0)[:, None]
     low, high = (fn(jnp.where(counted, x, fill), 0) for fn, fill in ((jnp.min, jnp.inf), (jnp.max, -jnp.inf)))
     span = jnp.where(high > low, high - low, 1)
@@ -145,7 +158,15 @@ def _find(x, weights, plain):
     mean = (share * z).sum(0)
     spread = jnp.sqrt((share * (z - mean) ** 2).sum(0))
     scale = jnp.where(spread > 0, spread, 1) * span
-    return Units(jnp.where(plain, low + mean * span, 0), jnp.where(plain, scale, 1))
+    return Units(jnp.where(columns, low + mean * span, 0), jnp.where(columns, scale, 1))
+
+
+def own_units(units: Units) -> bool:
+    """Whether columns are centred and scaled as they are, but for a factor of a few."""
+    if not is_concrete(units):
+        return False
+    centre, scale = np.asarray(units.centre), np.asarray(units.scale)
+    return bool((np.abs(centre) <= NEAR * scale).all() and (np.abs(np.log(scale)) <= np.log(NEAR)).all())
 
 
 def mild(model: Any, units: Units) -> bool:
