@@ -48,7 +48,10 @@ class Problem(NamedTuple):
         """Log prior of a generative model, minus l2 / 2 |w|^2 of a discriminative one."""
         if model.generative:
             return model.log_prior(self.prior)
-        return -0.5 * self.l2 * (model if self.units is None else moved_back(model, self.units)).penalty()
+        model = model if self.units is None else moved_back(model, self.units)
+        # Before they are squared: those of columns in units of 1e-20 have squares that are no number, nor 0 times it.
+        root = jnp.sqrt(self.l2)
+        return -0.5 * jax.tree.map(lambda w: jnp.where(jnp.isfinite(w), root * w, w), model).penalty()
 
     @staticmethod
     def linear(model: Any) -> bool:

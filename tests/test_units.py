@@ -76,6 +76,16 @@ def test_the_maximum_of_logistic_regression_is_found_in_any_units(k, l2, method,
                 assert result.converged, (name, correlation)
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e18, 2e30])
+def test_weights_whose_squares_are_no_numbers_are_found(unit):
+    z, y = data(2)
+    for method in (None, "lbfgs"):
+        near, far = (dg.fit(dg.logistic_regression(D, 2), np.float32(x), y, method=method) for x in (z, z * unit))
+        assert far.converged
+        np.testing.assert_allclose(far.objective[-1], near.objective[-1], rtol=1e-5)
+        np.testing.assert_allclose(unit * far.model.scorer.weight, near.model.scorer.weight, rtol=1e-2, atol=1e-2)
+
+
 def sequences(seed=0, n=30, t=8):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, t, D)), np.zeros((n, t), int)
