@@ -103,7 +103,7 @@ ADVICE = {
         bayes,
         "np.delete(x, [1], axis=1)",
     ),
-    "a structural zero": ({"model": STATES}, lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2), OPEN),
+    "a structural zero": ({"model": STATES}, lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2, tol=0.0), OPEN),
     "a forbidden move": ({"model": CRF}, lambda model: dg.fit(model, [[[2.0], [0.0]]], [[0, 1]], l2=1.0), OPEN),
     "columns in large units": (
         {"x": 1e25 * X},

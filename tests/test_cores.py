@@ -55,7 +55,7 @@ def test_pieces_are_by_the_rows(monkeypatch):
     pieces = [cpu.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
     monkeypatch.setattr("os.cpu_count", lambda: 7)
     assert pieces == [cpu.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
-    assert pieces == [1, 1, 1, 1, 1, 2, 16, 16, 8, 64, 64, 8]
+    assert pieces == [1, 1, 1, 1, 1, 2, 8, 8, 8, 64, 64, 8]
 
 
 @pytest.mark.slow
