@@ -30,10 +30,10 @@ class Gaussian:
     r"""Normal rows: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
 
     `mean` (*labels, d), `scale_tril` (*labels, d, d), the lower Cholesky factor L of each covariance, or (d, d) for one
-    covariance that all labels share; with nested labels (k, m), (k, d, d) is shared within each of the k. Only the
-    lower triangle is read. Missing cells (NaN) are marginalised exactly, whatever the pattern.
+    covariance that all labels share; with nested labels (k, m), (k, d, d) is shared within each of the k. Missing
+    cells (NaN) are marginalised exactly, whatever the pattern.
 
-    Raises ValueError if the shapes do not fit together.
+    Raises ValueError if the shapes do not fit together, or for numbers above the diagonal, as a covariance has.
     """
 
     mean: Float[Array, "*labels d"]
