@@ -131,3 +131,16 @@ def test_a_twin_is_as_exact_as_its_density():
             np.testing.assert_array_equal(dg.predict_log_proba(twin, far * x), dg.predict_log_proba(model, far * x))
     fitted = dg.fit(twin, x, y, l2=1e-3, max_steps=2, tol=0.0).model
     assert isinstance(fitted.scorer.scorer, dg.DiagonalQuadratic)
+
+
+@pytest.mark.parametrize("value", [5.3, 98663.836])
+@pytest.mark.parametrize("family", ["full", "diagonal"])
+def test_a_constant_column_under_a_weak_prior_is_learnt_from_any_start(family, value):
+    """What was left of squares once the mean's own move was taken off came out below 0 for one start in fifteen."""
+    x, weights = np.full((7, 1), value, "float32"), np.array([1, 20, 20, 20, 20, 1000, 1], "float32")
+    wanted, rng = -0.5 * np.log(2 * np.pi / (weights.sum() + 1)), np.random.default_rng(0)
+    for moved, log_scale in rng.uniform((-1, np.log(10)), (1, np.log(1e5)), (100, 2)):
+        mean, factor = np.array([[[value + moved * np.exp(log_scale)]], [[log_scale]]], "float32")
+        density = dg.Gaussian(mean, np.exp(factor)[None]) if family == "full" else dg.DiagonalGaussian(mean, factor)
+        model = dg.fit(dg.Mixture(jnp.zeros(1), density), x, weights=weights, prior="weak", max_steps=8, tol=0.0).model
+        np.testing.assert_allclose(dg.log_prob(model, x), wanted, atol=1e-3)

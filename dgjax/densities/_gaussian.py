@@ -242,13 +242,13 @@ def _residual(x, mean):
 def _factored(scatter, raw, rows):
     """The factor of the whitened covariance (g, d, d), and where nothing at all is left of a column (g, d).
 
-    Added up about the old mean, `raw`, it is only known to eps for each term: a narrower direction becomes as wide as
-    that, and the next step, whitened with it, sees further down.
+    Added up about the old mean, `raw`, it is only known to eps for each term, and each is rounded some eight times: a
+    narrower direction becomes as wide as that, and the next step, whitened with it, sees further down.
     """
     d = scatter.shape[-1]
     size = jnp.diagonal(raw, axis1=1, axis2=2)
     dead = (size <= 0) & (rows[..., 0] != 0)
-    noise = d * float(jnp.finfo(scatter.dtype).eps) * size + dead
+    noise = max(d, 8) * float(jnp.finfo(scatter.dtype).eps) * size + dead
     spread = scatter + noise[:, None] * jnp.eye(d, dtype=scatter.dtype)
     return kernels.cholesky(_shared.ratio(spread, rows, jnp.eye(d, dtype=scatter.dtype))), dead
 
