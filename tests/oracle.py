@@ -277,12 +277,16 @@ def normal_sums(density, label, x, counts, prior):
         counted = counts[i][label] * (np.ones(d) if kind(density) == "Gaussian" else ~np.isnan(row))
         rows.append((counted, *moments(density, label, row)))
     n = sum(counted for counted, _, _ in rows)
-    mean = (strength * center + sum(counted * filled for counted, filled, _ in rows)) / (strength + n)
+    # About one of the rows, for the mean of equal cells is that cell to the last digit.
+    about = rows[0][1]
+    moved = strength * (center - about) + sum(counted * (filled - about) for counted, filled, _ in rows)
+    mean = about + moved / (strength + n)
     scatter = strength * np.outer(mean - center, mean - center)
     for counted, filled, covariance in rows:
         share = np.sqrt(np.outer(counted, counted))
         scatter = scatter + share * (np.outer(filled - mean, filled - mean) + covariance)
-    return mean, scatter, n
+    # A label without rows has no mean, and adds nothing to what it shares.
+    return mean, np.where(np.isnan(np.add.outer(mean, mean)), 0, scatter), n
 
 
 def of_label(value, label, event_axes):

@@ -130,10 +130,10 @@ def column_moments(x, weights):
     for column in np.asarray(x, np.float64).T:
         seen = ~np.isnan(column) & (weights > 0)
         total = weights[seen].sum()
-        mean = (weights[seen] * column[seen]).sum() / total if total else 0.0
-        spread = total and np.ptp(column[seen]) > 0  # the mean of equal cells may be another in the last bit
+        about = column[seen][0] if total else 0.0  # so that the mean of equal cells is that cell to the last digit
+        mean = about + (weights[seen] * (column[seen] - about)).sum() / total if total else 0.0
         means.append(mean)
-        variances.append((weights[seen] * (column[seen] - mean) ** 2).sum() / total if spread else 0.0)
+        variances.append((weights[seen] * (column[seen] - mean) ** 2).sum() / total if total else 0.0)
     means, variances = np.array(means), np.array(variances)
     spare = variances.mean() if variances.max() > 0 else 1.0
     return means, np.where(variances > 0, variances, spare)

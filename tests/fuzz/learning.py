@@ -76,7 +76,7 @@ def fitted_or_refused(fit, case, model, wanted, rows, prior):
             raise
         return None
     lowest = least(case, model, wanted)
-    found = lowest > SINGULAR or moved_far(case, model, wanted)
+    found = lowest > SINGULAR or any(waits.any() for waits, _ in moved_far(case, model, wanted).values())
     agreement.true("fit", found, f"a fit where a covariance is singular: {lowest}")
     return came
 
@@ -122,49 +122,86 @@ def least(case, model, wanted):
 
 
 def compared(case, before, fitted, wanted, amounts):
-    """Every parameter of the fit with that of the oracle."""
-    scale, came = scales(case, amounts), oracle.parameters(fitted)
-    skip = moved_far(case, before, wanted)
-    for (name, columns, value), own in zip(named(before, wanted, case), came, strict=True):
-        of = scale[columns]
+    """Every parameter of the fit with that of the oracle; a scale that waits for the next step may be the old one."""
+    scale, came, old = scales(case, amounts), oracle.parameters(fitted), oracle.parameters(before)
+    far = moved_far(case, before, wanted)
+    for at, (name, columns, value) in enumerate(named(before, wanted, case)):
+        of, own = scale[columns], came[at]
+        if at in far:
+            waits, error = far[at]
+            kept = np.isclose(own, old[at], 1e-4, 0) if name == "variance" else alike(own, old[at])
+            value = np.where(waits & kept, old[at], value)
         match name:
             case "mean":
                 agreement.parameters(name, own, value, case.precision, of)
-            case "covariance" if not skip:
-                agreement.parameters(name, own, value, case.precision, np.outer(of, of))
-            case "variance" if not skip:
-                agreement.parameters(name, own, value, case.precision, (of**2)[..., : value.shape[-1]])
-            case "weights" | "probability" | "rate":
+            case "covariance":
+                # Its terms, which may cancel, are as large as two standard deviations; the data's may be 0.
+                size = np.fmax(np.outer(of, of), products(diagonals(value)))
+                agreement.parameters(name, own, value, case.precision, size + error)
+            case "variance":
+                agreement.parameters(name, own, value, case.precision, (of**2)[..., : value.shape[-1]] + error)
+            case _:
                 agreement.parameters(name, own, value, case.precision, 1e-2)
 
 
+def alike(came, old):
+    """Covariances, to a thousandth of their standard deviations."""
+    return (np.abs(came - old) <= 1e-3 * products(diagonals(old))).all((-2, -1), keepdims=True)
+
+
 def moved_far(case, before, wanted):
-    """Whether a mean moved so far that its scale waits for the next step, as documented."""
-    parts, old = named(before, wanted, case), oracle.parameters(before)
-    for at, (name, _, value) in enumerate(parts):
-        if name not in ("variance", "covariance"):
-            continue
-        shift, was = parts[at - 1][2] - old[at - 1], old[at]
-        now = value
-        if name == "covariance":
-            was, now = np.diagonal(was, axis1=-2, axis2=-1), smallest_pivots(was, now)
-        extra = shift.ndim - was.ndim
-        was, now = (v.reshape(*v.shape[:-1], *[1] * extra, v.shape[-1]) for v in (was, now))
-        ratio = np.abs(np.nan_to_num(shift)) ** 2 / was
-        # Half the limit, for the oracle's shift is not the library's to the last digit.
-        if (
-            (ratio.max(-1, keepdims=True) > 0.3)
-            & ~(ratio.max(-1, keepdims=True) < 0.05 * KEPT[case.precision] * now / was)
-        ).any():
-            return True
-    return False
+    """Of each scale, by its place: whether it waits for the next step, its mean having moved far, and its rounding.
+
+    Squares are added up about the old mean, and the new mean's own is taken off them, in float: what is left is known
+    to eps of the terms t = now + shift^2, in units of the old scale, and each is rounded some eight times on the way,
+    in z, its weight, three sums and their products. A narrower direction becomes as wide as that (docs/numerics.md).
+    """
+    parts, old, found = named(before, wanted, case), oracle.parameters(before), {}
+    for at, (name, _, now) in enumerate(parts):
+        if name in ("variance", "covariance"):
+            shift = np.nan_to_num(parts[at - 1][2] - old[at - 1])
+            waits, error = (whitened if name == "covariance" else in_scales)(shift, old[at], now, case.precision)
+            found[at] = waits, error / agreement.PARAMETERS[case.precision][1]
+    return found
 
 
-def smallest_pivots(was, now):
-    """A bound on the new variances in the old whitened coordinates, as variances."""
-    whitened = np.linalg.solve(was, np.where(np.isfinite(now), now, 0))
-    least_ones = np.abs(np.linalg.eigvals(whitened)).min(-1)
-    return np.diagonal(was, axis1=-2, axis2=-1) * least_ones[..., None]
+def waiting(moved, left, precision):
+    """Whether a mean is more than the old scale away and the new one lost in that, from half of each limit on."""
+    return np.isfinite(left) & (moved > 0.5) & ~(moved < 0.5 * KEPT[precision] * left)
+
+
+def in_scales(shift, was, now, precision):
+    """Of variances: in units of the old ones, which labels and columns may share."""
+    own = was.ndim - 1
+    moved = shift**2 / was.reshape(*was.shape[:-1], *[1] * (shift.ndim - was.ndim), was.shape[-1])
+    axes = (*range(own, shift.ndim - 1), *((shift.ndim - 1,) if was.shape[-1] == 1 else ()))
+    most, total = (fold(axis=axes, keepdims=True).reshape(was.shape) for fold in (moved.max, moved.sum))
+    return waiting(total, now / was, precision), 8 * np.finfo(precision).eps * (now + most * was)
+
+
+def whitened(shift, was, now, precision):
+    """Of covariances: in the coordinates of the old ones, L L^T, where each column of terms is widened by its own."""
+    d, own, L = shift.shape[-1], was.ndim - 2, np.linalg.cholesky(was)
+    each = L.reshape(*L.shape[:own], *[1] * (shift.ndim - 1 - own), d, d)
+    z2 = np.linalg.solve(each, shift[..., None])[..., 0] ** 2
+    z2 = z2.max(tuple(range(own, z2.ndim - 1)), initial=0)
+    inverse = np.linalg.inv(L)
+    new = inverse @ np.nan_to_num(now) @ np.swapaxes(inverse, -1, -2)
+    left = np.where(np.isfinite(now).all((-2, -1)), np.linalg.eigvalsh(new)[..., 0], np.nan)
+    terms = np.diagonal(new, axis1=-2, axis2=-1) + z2
+    variances = max(d, 8) * np.finfo(precision).eps * (L**2 * terms[..., None, :]).sum(-1, keepdims=True)
+    waits = waiting(z2.max(-1), left, precision)
+    return waits[..., None, None], 2 * products(variances)  # once for the widening, once for what it is for
+
+
+def diagonals(covariance):
+    """(..., d, 1)."""
+    return np.diagonal(covariance, axis1=-2, axis2=-1)[..., None]
+
+
+def products(variances):
+    """Of standard deviations, (..., d, d)."""
+    return np.sqrt(variances * np.swapaxes(variances, -1, -2))
 
 
 def objective_of(case, fitted, trace, rows):
@@ -214,9 +251,9 @@ def closed_form(case):
     if never_observed(case, amounts):
         return
     rows, k = distinct(case, amounts), max(2, case.plan.k)
-    model = case.model.as_model()
     if case.plan.k < 2:
         return
+    model = untaught(case, amounts)
     kind, options = case.plan.kind, {"weights": given, "prior": prior, "num_classes": k}
     names = {"full": "full", "tied": "tied", "spherical": "spherical", "diagonal": "diagonal"}
     if kind in names and (kind != "diagonal" or case.rng.random() < 0.5):
@@ -229,13 +266,21 @@ def closed_form(case):
         compared_closed(case, came, model, wanted, amounts)
 
 
+def untaught(case, amounts):
+    """A model like that of the case in which all is possible, as a starter has it: categories to the highest seen."""
+    density = case.model.as_model().density
+    if case.plan.kind == "categorical":
+        seen = case.x[amounts > 0].max(0).astype(int)
+        possible = np.arange(seen.max() + 1) <= seen[:, None]
+        density = dg.Categorical(np.where(np.broadcast_to(possible, (case.plan.k, *possible.shape)), 0, -np.inf))
+    return dg.Mixture(np.zeros(case.plan.k), density)
+
+
 def compared_closed(case, came, model, wanted, amounts):
-    """As for a step of EM, but that a mean has nowhere to come from and categories end at the highest one seen."""
+    """As for a step of EM, but that a mean has nowhere to come from."""
     scale = scales(case, amounts)
     for (name, columns, value), own in zip(named(model, wanted, case), oracle.parameters(came), strict=True):
         of = scale[columns]
-        if case.plan.kind == "categorical" and name == "probability":
-            value = value[..., : own.shape[-1]]
         sizes = {"mean": of, "covariance": np.outer(of, of), "variance": (of**2)[..., : value.shape[-1]]}
         agreement.parameters(name, own, value, case.precision, sizes.get(name, 1e-2))
 
