@@ -111,6 +111,9 @@ def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSumma
     """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known."""
     if not is_concrete(x):
         return None
+    complete = _plainly_complete(x, supports)
+    if complete is not None:
+        return complete
     summary = column_summary(x) if looked is None else looked
     if not is_concrete(summary):  # inside jit, even of rows that are known
         return None
@@ -123,6 +126,25 @@ def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSumma
         with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
             _refuse(np.asarray(x).astype(float_type(x), copy=False), supports)
     return not summary.missing.any()
+
+
+def _plainly_complete(x, supports):
+    """Whether all cells are observed, if the least and the largest of all lie inside every column's support; or None.
+
+    Mostly they do. (1, 4) in 8 us and (5000, 8) in 30, where a look at each column takes 70 and 310, and a compilation
+    for each new number of rows.
+    """
+    if not x.size or x.nbytes >= LARGE or jax.default_backend() != "cpu":
+        return None
+    cells, (_, low, high, whole, missing) = np.asarray(x), zip(*supports, strict=True)
+    least, most, complete = cells.min(), cells.max(), True
+    if np.isnan(least) and all(missing):
+        least, most, complete = np.fmin.reduce(cells, None), np.fmax.reduce(cells, None), False
+    if not (max(*low, LEAST) <= least and most <= min(*high, MOST)):
+        return None
+    if any(whole) and not ((cells == np.floor(cells)) | np.isnan(cells)).all():
+        return None
+    return complete
 
 
 def _refuse(x, supports):

@@ -87,12 +87,12 @@ def solved(model: Any, table: Table, prior: Any, label_weight: float) -> Any:
     return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
 
 
-def _checked(array, looked):
+def _checked(array, looked) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
     if not _checks.check_cells(array, (FINITE,) * array.shape[1], looked):
         _checks.check_observed(array, jnp.ones(len(array)))
-    return array, jax.device_put(looked)
+    return array, looked if isinstance(looked.low, Array) else jax.device_put(looked)
 
 
 def _seen_by_label(x, labels, k):
