@@ -1,6 +1,5 @@
 """What is lost where float64 columns are made float32."""
 
-import warnings
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgjax._arguments import as_array
-from dgjax._warnings import PrecisionWarning
+from dgjax._warnings import PrecisionWarning, warn
 
 STEPS = 128
 """A column whose range is fewer steps of float32 than that has lost a hundredth of its spread, or more, to rounding."""
@@ -32,10 +31,9 @@ def warn_if_lost(x: Any) -> None:
     if len(lost):
         j = int(lost[0])
         others = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-        warnings.warn(
+        warn(
             f"x column {j}{others} loses its differences in float32: it ranges over {high[j] - low[j]:.3g}, and "
             f"numbers near {high[j]:.6g} are {step[j]:.2g} apart. Type x[..., {j}] -= x[..., {j}].mean() before, or "
             "jax.config.update('jax_enable_x64', True).",
             PrecisionWarning,
-            stacklevel=3,
         )

@@ -1,7 +1,6 @@
 """How a fit ended: whether at its maximum, and what is said where it is not."""
 
 import dataclasses
-import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -14,14 +13,15 @@ from dgjax._checks import is_concrete
 from dgjax._objective import Frame, Problem
 from dgjax._steps import PROMISED, State, rounding
 from dgjax._units import moved
-from dgjax._warnings import ConvergenceWarning
+from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.structures import num_steps
 
 CONSTANTS = "bias", "initial", "transition"
 """What takes the constants that columns leave behind where they are centred."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING = 0.1, 0.1, 0.3
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
-every label has more than half of the probability, or the last step still moved a score by so much."""
+every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so
+much."""
 
 
 class Ended(NamedTuple):
@@ -59,7 +59,7 @@ def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Ende
     return result[0]._replace(warning=warning), result[1]
 
 
-def warn(final: Any, tol: float, max_steps: int) -> None:
+def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
     """Says that a fit is not at its maximum."""
     message = getattr(final, "warning", None)
     if message is None and not bool(final.converged) and tol > 0:
@@ -68,7 +68,7 @@ def warn(final: Any, tol: float, max_steps: int) -> None:
             f"each row. Type max_steps={10 * max_steps}, or go on from the model that it gave."
         )
     if message is not None:
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warn(message, ConvergenceWarning)
 
 
 def _in_users_units(frame, problem, tol, vector):
@@ -133,7 +133,7 @@ def _is_separated(frame, problem, last):
     if float(last.value) > SUSPICIOUS_LOSS and step < SUSPICIOUS_STEP:
         return False
     surest, moved = _seen(frame, problem, last.vector, before)
-    return bool(surest > -np.log(2)) or float(moved) > MOVING
+    return bool(surest > -np.log(2)) or (bool(last.converged) and float(moved) > MOVING)
 
 
 @kernels.compiled

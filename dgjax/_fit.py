@@ -139,7 +139,7 @@ def fit(
     label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
     check_result(fitted, final.value, final.step, data.prior, label_word)
     if not _stochastic.is_optimizer(method) and _checks.is_concrete(final.step, tol):
-        _endings.warn(final, tol, max_steps)
+        _endings.warn_if_short(final, tol, max_steps)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
 
 

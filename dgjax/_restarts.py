@@ -1,7 +1,6 @@
 """Where EM starts, from several places too, and what came of it."""
 
 import functools
-import warnings
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from dgjax import _checks, _em
 from dgjax._draws import has_draws
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._progress import run
-from dgjax._warnings import ConvergenceWarning
+from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.densities import check_rank
 from dgjax.structures import in_rows
 
@@ -96,12 +95,11 @@ def _best(states, prior):
             break
         lost, (best, model) = lost + 1, taken(index)
     if lost and np.isfinite(best.value) and not _broken(model):
-        warnings.warn(
+        warn(
             f"{lost} of {len(value)} starts were dropped: a component collapsed onto too few distinct rows, or rows "
             "had probability 0. The fit is the best of the others. A prior keeps them all: type "
             "prior=dgjax.weak_prior(model, x).",
             ConvergenceWarning,
-            stacklevel=4,
         )
     return best, model
 

@@ -6,7 +6,6 @@ breast cancer, 27 labels, naive Bayes falls from 0.95 to 0.92 and is wrong on a 
 """
 
 import math
-import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ import dgjax_kernels as kernels
 from dgjax import _checks, _em
 from dgjax._objective import Problem
 from dgjax._restarts import empty_trace
-from dgjax._warnings import ConvergenceWarning
+from dgjax._warnings import ConvergenceWarning, warn
 
 LOST = 0.1
 """Nats for each label. Naive Bayes and LDA of breast cancer, iris and wine with 5, 10 and 30 % of the labels, 54 fits:
@@ -59,12 +58,11 @@ def warn_if_labels_lost(data: Any, fitted: Any, tol: Array, label_weight: Any) -
     before, after = (float(_mean(model, data.x, data.y, weights)) for model in (alone.model, fitted))
     if math.isfinite(before) and before - after > max(LOST, LOST_IN_ALL / num_labels):
         larger = max(10.0 * float(label_weight), round(num_others / num_labels))
-        warnings.warn(
+        warn(
             f"rows without a label lowered the log-probability of the labels that are given, from {before:.2f} to "
             f"{after:.2f} nats for each: where rows lie densely is not where the classes are. Type "
             f"label_weight={larger:.0f} or larger, so many times as much for rows that have a label.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 

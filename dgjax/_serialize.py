@@ -4,7 +4,6 @@ import dataclasses
 import os
 import types
 import typing
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from dgjax import _archive
 from dgjax._pytree import NOUNS
-from dgjax._warnings import PrecisionWarning
+from dgjax._warnings import PrecisionWarning, warn
 
 MODEL = _archive.Kind("dgjax", "dgjax.save")
 DEEPEST = 64
@@ -91,11 +90,10 @@ def _tell_lost_digits(name: str, arrays: dict[str, np.ndarray]) -> None:
             continue
         if array.dtype.kind in "iu" and not np.array_equal(array.astype(kept), array):
             raise ValueError(f"{name} has integers at {place} that {kept} cannot hold. Type {X64} first.")
-        warnings.warn(
+        warn(
             f"{name} was saved in {array.dtype} and is loaded in {kept}, for JAX keeps no more. For every digit, type "
             f"{X64} first.",
             PrecisionWarning,
-            stacklevel=3,
         )
         return
 

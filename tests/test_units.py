@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer
 
 import dgjax as dg
 from dgjax._units import Units, moved, moved_back
+from dgjax._warnings import HERE, warn
 from dgjax.numpyro import Emission
 
 N, D = 240, 3
@@ -160,6 +161,8 @@ def test_what_a_fit_did_not_come_to_is_said():
     assert dg.fit(start, x, y, max_steps=20).converged
     with pytest.warns(dg.ConvergenceWarning, match="max_steps=20"):
         dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 2), x, max_steps=2)
+    with pytest.warns(dg.ConvergenceWarning, match="max_steps=10"):  # a long last step, of classes that lie mixed
+        dg.fit(start, x, y[::-1], method="lbfgs", max_steps=1)
     assert dg.fit(start, x, y, max_steps=2, tol=0.0).num_steps == 2  # as asked
 
     apart = x.at[:, 1].add(20.0 * y)
@@ -169,6 +172,15 @@ def test_what_a_fit_did_not_come_to_is_said():
             with pytest.warns(dg.ConvergenceWarning, match="separated.*l2=1e-3"):
                 dg.fit(start, separated, y, method=method)
             assert dg.fit(start, separated, y, method=method, l2=1e-3).converged
+
+
+def test_a_warning_is_at_the_line_of_the_user():
+    inside = compile("def verb(): inner()\ndef inner(): warn('said', UserWarning)", HERE + "/_verb.py", "exec")
+    names = {"warn": warn}
+    exec(inside, names)
+    with pytest.warns(UserWarning, match="said") as seen:
+        names["verb"]()
+    assert seen[0].filename == __file__
 
 
 def test_columns_that_float32_cannot_tell_apart_are_named():
