@@ -18,6 +18,8 @@ from dgjax.structures import num_steps
 
 CONSTANTS = "bias", "initial", "transition"
 """What takes the constants that columns leave behind where they are centred."""
+L2 = 1e-3
+"""A penalty that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING = 0.1, 0.1, 0.3
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
 every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so
@@ -40,21 +42,22 @@ class Ended(NamedTuple):
 def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Ended, Any]:
     """What a fit by gradient came to, and its model.
 
-    A maximum is where a further step promises at most `tol` nats for each unit of weight, or what is rounding.
+    A maximum is where a further step promises at most `tol` nats for each unit of weight, or what is rounding: at each
+    step of a sequence, as often up as down.
     """
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
     gap = last.gap + rounded_off
-    converged = last.converged & (gap <= tol + rounding(last.value))
+    converged = last.converged & (gap <= tol + np.sqrt(num_steps(problem.x)) * rounding(last.value))
     result = Ended(-last.value, last.trace, last.step, converged), model
     if not is_concrete(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
         return result
     warning = None
     if bool(last.converged) and not bool(converged):
-        warning = _of_precision(frame, last, gap)
+        warning = _of_precision(frame, problem, last, gap)
     elif _is_separated(frame, problem, last):
         warning = (
             "the classes are separated: some weights grow without end, and the likelihood with them, so that they say "
-            "how long the fit went on and no more. Type l2=1e-3 or larger."
+            f"how long the fit went on and no more. Type l2={L2:g} or larger."
         )
     return result[0]._replace(warning=warning), result[1]
 
@@ -103,13 +106,16 @@ def _exactly(tree):
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, float)), tree)
 
 
-def _of_precision(frame, last, gap):
+def _of_precision(frame, problem, last, gap):
     columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
     named = f", most of all of column(s) {columns}" if columns else ""
+    generative = frame.model.generative
+    held = problem.prior is not None if generative else float(problem.l2) >= L2
+    told = "" if held else "type prior=dgjax.weak_prior(model, x), " if generative else f"type l2={L2:g}, "
     return (
         f"the fit ended {float(gap):.2g} nats for each row short of its maximum: no step gains in "
         f"{last.value.dtype}, which has too few digits for these parameters{named}. Remove columns that are nearly "
-        "combinations of others, type l2=1e-3, or jax.config.update('jax_enable_x64', True) and float64 columns."
+        f"combinations of others, {told}or type jax.config.update('jax_enable_x64', True), and float64 columns."
     )
 
 

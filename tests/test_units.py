@@ -169,7 +169,7 @@ def test_what_a_fit_did_not_come_to_is_said():
     nearly = x.at[:, 1].set(jnp.where((y == 1) & (jnp.arange(N) < 60), 1, 0))  # a one is a one, a zero either
     for separated in (apart, nearly):
         for method in ("newton", "lbfgs"):
-            with pytest.warns(dg.ConvergenceWarning, match="separated.*l2=1e-3"):
+            with pytest.warns(dg.ConvergenceWarning, match="separated.*l2=0.001"):
                 dg.fit(start, separated, y, method=method)
             assert dg.fit(start, separated, y, method=method, l2=1e-3).converged
 
