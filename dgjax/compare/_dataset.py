@@ -15,6 +15,8 @@ from dgjax.compare._table import AS_FOUND, Table, listed, read_table
 
 TARGET_NAMES = ("target", "label", "class", "y")
 FEWEST_ROWS = 8
+# A number that may stand for a missing cell: in more of the cells, and so many ranges of the other numbers away.
+OFTEN, FAR, FEW_VALUES = 0.05, 1.0, 4
 EMBEDDED = ("digits", "breast-cancer", "wine", "iris")
 SIMULATED = "activity"
 
@@ -138,6 +140,7 @@ def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
     notes = [*table.notes, *note]
     counters = [c.name for c in features if _counts_rows(c)]
     notes += [f"Column '{c}' numbers the rows: if it is an identifier, leave it out (--drop '{c}')." for c in counters]
+    notes += [note for note in map(_stand_in, features) if note]
     return Dataset(
         name=name,
         x=np.column_stack([c.values for c in features]),
@@ -221,6 +224,24 @@ def _check_features(features: tuple[Column, ...], target: str) -> None:
 
 def _counts_rows(column: Column) -> bool:
     return not column.levels and len(column.values) > 2 and bool((np.diff(column.values) == 1).all())
+
+
+def _stand_in(column: Column) -> str:
+    """What to say of a number that may stand for a missing cell: at one end, far from all others, and frequent."""
+    given = column.values[~np.isnan(column.values)]
+    values, counts = np.unique(given, return_counts=True)
+    if column.levels or len(values) <= FEW_VALUES:
+        return ""
+    for end, next_to, rest in ((0, 1, values[1:]), (-1, -2, values[:-1])):
+        value, gap = values[end], abs(values[end] - values[next_to])
+        nines = value < 0 <= rest[0] and set(f"{-value:g}") == {"9"}
+        if counts[end] > OFTEN * len(given) and (gap > FAR * np.ptp(rest) or nines):
+            return (
+                f"Column '{column.name}' is {value:.12g} in {counts[end] / len(given):.0%} of its cells, far from all "
+                f"others ({rest[0]:.6g} to {rest[-1]:.6g}). If that stands for a missing cell, type: "
+                f"--missing {value:.12g}"
+            )
+    return ""
 
 
 def _embedded(name: str) -> Dataset:

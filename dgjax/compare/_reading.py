@@ -31,6 +31,7 @@ class Reading:
     encoding: str | None = None
     comment: str | None = None
     missing: tuple[str, ...] = ()
+    no_header: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "separator", SEPARATORS.get(self.separator or "", self.separator))
@@ -56,7 +57,7 @@ class Reading:
     @property
     def options(self) -> dict[str, Any]:
         """What was given, by the names of the options."""
-        return {f"--{name}": value for name, value in vars(self).items()}
+        return {f"--{name.replace('_', '-')}": value for name, value in vars(self).items()}
 
 
 def unpacked(path: Path) -> bytes:

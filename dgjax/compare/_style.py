@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,5 +117,7 @@ def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:
     """The figure as an SVG inside the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    encoded = base64.b64encode(buffer.getvalue()).decode()
+    # Lengths in points are refused by some renderers; the page scales pictures to its columns all the same.
+    bare = re.sub(rb'(width|height)="([\d.]+)pt"', rb'\1="\2"', buffer.getvalue(), count=2)
+    encoded = base64.b64encode(bare).decode()
     return Picture(f"data:image/svg+xml;base64,{encoded}", words, wide)

@@ -72,9 +72,10 @@ def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: s
     """Refuse two columns of one name, and columns to drop, or to tell sequences by, that are not there."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
+        row = "; if the first line is a row, type: --no-header" if _is_number(twice[0]) else ""
         raise InputError(
             f"DATA {path}: expected column names that differ, got '{twice[0]}' {names.count(twice[0])} times; "
-            f"rename one in the header, as '{twice[0]}_2'"
+            f"rename one in the header, as '{twice[0]}_2'{row}"
         )
     for name in drop:
         if name not in names:
@@ -104,6 +105,8 @@ def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None
             f"DATA {path}: expected a header line and rows, got only blank lines; check that it was written"
         )
     _, header = first
+    if reading.no_header:
+        rows, header = itertools.chain([first], rows), [f"c{i}" for i in range(len(header))]
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
     _check_header(path, names)
     check_names(path, names, drop, sequence)
@@ -118,9 +121,11 @@ def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None
     lines = [number for number, _ in body]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(names) if name not in drop}
     notes = [f"Cells are separated by {SEPARATOR_WORDS.get(separator, repr(separator))}."] if separator != "," else []
-    return _without_row_numbers(
-        _table(columns, lines, "line", sequence, reading, separator, notes), not header[0].strip()
-    )
+    table = _table(columns, lines, "line", sequence, reading, separator, notes)
+    if not reading.no_header and _is_row_like(names, table):
+        note = f"The first line was taken for column names ({listed(names, 5)}): if it is a row, type: --no-header"
+        table = Table(table.columns, (*table.notes, note))
+    return _without_row_numbers(table, not header[0].strip())
 
 
 def _table(
@@ -215,11 +220,28 @@ def _csv_rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list
 
 
 def _check_header(path: Path, names: list[str]) -> None:
-    if all(parse_numbers([name])[1] is None for name in names):
+    if all(map(_is_number, names)) and not _counts(names):
         raise InputError(
             f"DATA {path}: expected column names in the first line, got numbers ({listed(names, 4)}); "
-            "add a header line, as a,b,c,target"
+            "if it is a row, type: --no-header"
         )
+
+
+def _is_number(text: str) -> bool:
+    return parse_numbers([text])[1] is None
+
+
+def _counts(names: list[str]) -> bool:
+    """Whether they are 0, 1, 2 and so on, as pandas names columns that have no name."""
+    return len(names) > 2 and names == [str(i) for i in range(len(names))]
+
+
+def _is_row_like(names: list[str], table: Table) -> bool:
+    """Whether what was taken for names may be cells: numbers over numbers that do not count, or texts that recur."""
+    numbers = [name for name in names if _is_number(name)]
+    if numbers and not (len(numbers) > 1 and numbers == [str(int(float(numbers[0])) + i) for i in range(len(numbers))]):
+        return True
+    return any(column.name in column.levels for column in table.columns)
 
 
 def _without_row_numbers(table: Table, unnamed: bool) -> Table:
