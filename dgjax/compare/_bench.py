@@ -6,6 +6,7 @@ import numpy as np
 
 from dgjax.compare._contestants import Contestant, Pair
 from dgjax.compare._dataset import Dataset
+from dgjax.compare._heard import fitting
 from dgjax.compare._metrics import brier
 from dgjax.compare._plan import Plan
 from dgjax.compare._splits import Split, make_split
@@ -68,7 +69,8 @@ class Bench:
         return self._fit(key, training, self.strength(key))
 
     def _fit(self, key: str, training: Training, strength: float) -> Fitted:
-        return self.contestants[key].fit(replace(training, strength=strength), self.plan)
+        with fitting(key, self.plan.chosen_steps):
+            return self.contestants[key].fit(replace(training, strength=strength), self.plan)
 
     def strength(self, key: str) -> float:
         """Of three, what gives the lowest Brier score on a quarter of the first split's training rows."""

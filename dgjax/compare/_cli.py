@@ -13,7 +13,7 @@ except ImportError:
 if TYPE_CHECKING:
     from dgjax.compare._run import Comparison
 
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 HELP = "Discriminative and generative models in pairs."
 
 app = typer.Typer(add_completion=False, help=HELP, rich_markup_mode=None)
@@ -21,8 +21,21 @@ app = typer.Typer(add_completion=False, help=HELP, rich_markup_mode=None)
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 
 
+def _tell_version(wanted: bool) -> bool:
+    if wanted:
+        from dgjax.compare._version import installed_version
+
+        print(f"dgjax {installed_version()}")
+        raise typer.Exit
+    return wanted
+
+
 @app.callback()
-def dgjax() -> None:
+def dgjax(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Which version this is.")
+    ] = False,
+) -> None:
     """Discriminative and generative models in pairs."""
 
 
@@ -56,12 +69,15 @@ def compare(
     missing: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="A missing cell, as -999; may be repeated.")
     ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The first line is a row: columns are called c0, c1 and so on.")
+    ] = False,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
     from dgjax.compare import _dataset, _sequence_data
     from dgjax.compare._reading import Reading
 
-    reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()))
+    reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     # What is wrong with the input is said before JAX is imported.
     if sequence is None and not _dataset.is_embedded(data, (_dataset.SIMULATED,)):
         rows = _dataset.load(data, target, tuple(drop or ()), reading)
@@ -82,7 +98,7 @@ def _compare(comparison: "Comparison", out: Path) -> int:
     _progress.introduce(comparison)
     with _progress.watching(comparison) as watcher:
         _run.ask(comparison, watcher)
-    status = INTERRUPTED if comparison.interrupted else 0
+    status = INTERRUPTED if comparison.interrupted else FAILED if comparison.failed else 0
     try:
         paths = _report.write(comparison, out)
     except OSError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import dgjax as dg
 from dgjax.compare import _networks, _references
 from dgjax.compare._encode import View
+from dgjax.compare._heard import fitting
 from dgjax.compare._plan import Plan
 from dgjax.compare._training import Fitted, Predict, Training, prediction, wrapped
 
@@ -110,9 +111,10 @@ def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
     x = np.concatenate([*draws, np.zeros((spare, draws[0].shape[1]), np.float32)])
     labels = np.concatenate([np.tile(training.y, times), np.zeros(spare, int)]).astype(np.int32)
     weights = (np.arange(len(x)) < times * n).astype(np.float32) / times
-    if key == "network":
-        return _networks.fit_classifier(training, plan, (x, labels, weights))
-    return _fit_logistic(training, plan, FEATURES[key], (x, labels, weights))
+    with fitting(key, plan.chosen_steps):
+        if key == "network":
+            return _networks.fit_classifier(training, plan, (x, labels, weights))
+        return _fit_logistic(training, plan, FEATURES[key], (x, labels, weights))
 
 
 def draw(fitted: Fitted, label: int, count: int, seed: int) -> np.ndarray:

@@ -42,6 +42,11 @@ class Plan:
     longest: int = 1
     unit: str = "rows"
 
+    @property
+    def chosen_steps(self) -> tuple[int, ...]:
+        """Numbers of steps at which fits may end because the plan says so."""
+        return self.mixture_steps, self.network_steps
+
     def describe(self) -> list[str]:
         """What the numbers rest on, in words."""
         lines = [
@@ -50,6 +55,7 @@ class Plan:
         ]
         if self.missing_train_rows:
             lines.append(f"Cells missing at training: {self.missing_train_rows} training rows.")
+        lines.append(f"What EM learns (mixtures, missing cells, missing labels): at most {self.mixture_steps} steps.")
         if self.boosting_steps:
             lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
         if self.network_steps:

@@ -94,6 +94,8 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
     for question in comparison.asked:
         console.print(Text.assemble((f"{question.title} ", "dim"), verdict(comparison, question.key).headline))
     console.print()
+    for question in comparison.failed:
+        console.print(Text(f"{question.title} {comparison.answers[question.key].reason}", style="red"))
     how = "Stopped" if comparison.interrupted else "Measured"
     console.print(
         Text(f"{how} after {words.seconds(comparison.seconds)}.\nThe report: {paths[0]}\nThe numbers: {paths[1]}"),

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from dgjax.compare._run import Comparison
 from dgjax.compare._say import Verdict, say
 from dgjax.compare._style import Picture
 from dgjax.compare._verdicts import verdict
+from dgjax.compare._version import installed_version
 
 REPORT, RESULTS = "report.html", "results.json"
 HOW = (
@@ -63,6 +63,7 @@ def page(comparison: Comparison) -> str:
         models=_summary.models(comparison),
         sections=[_section(comparison, question) for question in comparison.asked],
         interrupted=comparison.interrupted,
+        failed=[question.title for question in comparison.failed],
         facts=_facts(comparison),
         notes=[*dataset.notes, *comparison.bench.plan.describe(), _regularisation(comparison), HOW],
     )
@@ -137,7 +138,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     bench, dataset = comparison.bench, comparison.bench.dataset
     return _plain(
         {
-            "dgjax": _version(),
+            "dgjax": installed_version(),
             "data": {
                 "name": dataset.name,
                 **{name.lower(): size for name, size in dataset.sizes},
@@ -167,13 +168,6 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             },
         }
     )
-
-
-def _version() -> str:
-    try:
-        return version("dgjax")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-Status = Literal["not reached", "partial", "done", "skipped"]
+from dgjax.compare._heard import Heard
+
+Status = Literal["not reached", "partial", "done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Answer:
     records: list[Record] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, Any] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
 
     def values(self, metric: str, model: str, setting: float = 0.0, method: str = "exact") -> dict[int, float]:
         """Value by repeat."""
@@ -96,6 +99,10 @@ class Answer:
         return {
             "status": self.status,
             "reason": self.reason,
+            "fits": self.heard.fits,
+            "fits_that_said": [
+                {"model": model, "said": what, "fits": count} for (what, model), count in self.heard.said.items()
+            ],
             "estimates": [self._as_json(*key) for key in keys],
             **self.extra,
         }

@@ -1,6 +1,7 @@
 """Asks the questions one after another and keeps what was measured, come what may."""
 
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dgjax.compare import _missing, _questions
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import contestants, pairs
 from dgjax.compare._dataset import Dataset
+from dgjax.compare._heard import Heard, hearing, listening
 from dgjax.compare._plan import Plan, make_plan
 from dgjax.compare._questions import Task
 from dgjax.compare._results import Answer, Record
@@ -118,6 +120,11 @@ class Comparison:
     seconds: float = 0.0
     interrupted: bool = False
 
+    @property
+    def failed(self) -> list[Question]:
+        """The questions that an error ended."""
+        return [question for question in self.asked if self.answers[question.key].status == "failed"]
+
 
 def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison:
     """Nothing measured yet."""
@@ -131,16 +138,26 @@ def asking(questions: tuple[Question, ...], bench: Bench) -> Comparison:
 
 
 def ask(comparison: Comparison, watcher: Watcher) -> None:
-    """Measure everything; on Ctrl-C what was measured stays, and `interrupted` says so."""
+    """Measure everything. What was measured stays: on Ctrl-C, `interrupted` says so; an error ends one question."""
     start = time.perf_counter()
     try:
         # LAPACK's own threads gain nothing on matrices this small, and fight with XLA's for the cores.
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"), listening():
             for question in comparison.asked:
-                _ask_one(comparison, question, watcher)
+                _ask_or_fail(comparison, question, watcher)
     except KeyboardInterrupt:
         comparison.interrupted = True
     comparison.seconds = time.perf_counter() - start
+
+
+def _ask_or_fail(comparison: Comparison, question: Question, watcher: Watcher) -> None:
+    answer = comparison.answers[question.key]
+    try:
+        _ask_one(comparison, question, watcher)
+    except Exception as error:  # whatever it is, hours of other questions are not to be lost to it
+        first = next(iter(str(error).splitlines()), "")
+        answer.status, answer.extra["error"] = "failed", traceback.format_exc()
+        answer.reason = f"An error ended this question: {type(error).__name__}: {first[:200]}".rstrip(": ")
 
 
 def _ask_one(comparison: Comparison, question: Question, watcher: Watcher) -> None:
@@ -148,14 +165,16 @@ def _ask_one(comparison: Comparison, question: Question, watcher: Watcher) -> No
     tasks = question.tasks(comparison.bench, answer)
     watcher.started(question, len(tasks))
 
-    def run(task: Task) -> list[Record]:
+    def run(task: Task) -> tuple[list[Record], Heard]:
         watcher.doing(question, task.doing)
-        return task.run()
+        with hearing() as heard:
+            return task.run(), heard
 
     pool = ThreadPoolExecutor(question.workers)
     try:
-        for records in pool.map(run, tasks):
+        for records, heard in pool.map(run, tasks):
             answer.records += records
+            answer.heard.add(heard)
             answer.status = "partial"
             watcher.advanced(question)
     finally:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dgjax.compare import _words as words
+from dgjax.compare._baseline import baseline, beaten
 from dgjax.compare._bench import Bench
 from dgjax.compare._ranking import Line, Ranking
 
@@ -28,6 +29,9 @@ def unlabelled(bench: Bench) -> str:
 def best_of(ranking: Ranking, bench: Bench, claim: str = "is the most accurate") -> str:
     """The best by name, and honestly who else may be."""
     names = [say(bench, line) for line in (ranking.best, *ranking.level)]
+    base = baseline(bench, "accuracy")
+    if "accurate" in claim and base and not beaten(bench, "accuracy", ranking.value):
+        return f"nothing beats {base.words}, not even {names[0]} ({words.percent(ranking.value)})"
     value = f" ({words.percent(ranking.value)})" if "accurate" in claim else ""
     first = f"{names[0]} {claim}{value}"
     if len(names) == 1:

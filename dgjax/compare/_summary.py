@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dgjax.compare import _words as words
+from dgjax.compare._baseline import Baseline, baseline, beaten, trusted
 from dgjax.compare._questions import DENSITY
 from dgjax.compare._ranking import Line, Ranking, nearest, rank
 from dgjax.compare._run import Comparison
@@ -22,15 +23,38 @@ class Situation:
 def headline(comparison: Comparison) -> str:
     """The answer in one or two sentences."""
     ranking = _accuracy(comparison)
+    if ranking is None and (reason := comparison.answers["training_rows"].reason):
+        return f"How accurate the models are was not measured. {reason}"
     if ranking is None:
         return "Nothing was measured: the run was stopped before the first question had an answer."
     bench = comparison.bench
+    if not beaten(bench, "accuracy", ranking.value):
+        return _nothing(comparison, ranking)
     best, value = words.capital(say(bench, ranking.best)), words.percent(ranking.value)
     text = f"{best} is the most accurate on complete {bench.plan.unit}, {value}"
     if ranking.level:
         text += f", but cannot be told from {words.listing([say(bench, line) for line in ranking.level], 3)}"
     text += f" (always naming the most frequent class: {100 * bench.chance:.1f} %). "
     return text + _cheapest(comparison, ranking)
+
+
+def _nothing(comparison: Comparison, ranking: Ranking) -> str:
+    """No model has learnt to name the class; its probabilities may yet say something."""
+    bench, answer = comparison.bench, comparison.answers["training_rows"]
+    base, shares = baseline(bench, "accuracy"), baseline(bench, "log-loss")
+    loss = rank(answer, "log-loss", answer.settings("accuracy")[-1])
+    assert base is not None
+    assert shares is not None
+    text = (
+        f"Nothing beats {base.words}: the best on complete {bench.plan.unit}, {say(bench, ranking.best)}, has "
+        f"{words.percent(ranking.value)}, and that is no more for certain. "
+    )
+    if loss is not None and beaten(bench, "log-loss", loss.value):
+        return text + (
+            f"Probabilities do say something: {say(bench, loss.best)} has a log-loss of {words.number(loss.value)}, "
+            f"better than {shares.words}."
+        )
+    return text + f"No model found anything in these columns that tells '{bench.dataset.target}'."
 
 
 def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
@@ -82,7 +106,8 @@ def _rows(comparison: Comparison, last: bool) -> Situation | None:
     size = sizes[-1 if last else 0]
     unit, count = comparison.bench.plan.unit, words.count(size)
     need = f"Complete {unit}, {count} to train on" if last else f"Only {count} {unit} to train on"
-    return _situation(comparison, need, rank(answer, "accuracy", size), words.percent)
+    base = _base(comparison, "accuracy", found := rank(answer, "accuracy", size))
+    return _situation(comparison, need, found, words.percent, base)
 
 
 def _shares(comparison: Comparison) -> list[Situation | None]:
@@ -98,19 +123,31 @@ def _shares(comparison: Comparison) -> list[Situation | None]:
         shares = [s for s in answer.settings("accuracy") if 0 < s < 1]
         if shares:
             at = nearest(shares, share)
-            found.append(
-                _situation(comparison, f"{words.share(at)} {what}", rank(answer, "accuracy", at), words.percent)
-            )
+            base = _base(comparison, "accuracy", ranking := rank(answer, "accuracy", at))
+            found.append(_situation(comparison, f"{words.share(at)} {what}", ranking, words.percent, base))
     return found
 
 
 def _one(comparison: Comparison, key: str, metric: str, need: str, form) -> Situation | None:
-    return _situation(comparison, need, rank(comparison.answers[key], metric), form)
+    answer = comparison.answers[key]
+    ranking = trusted(answer, comparison.bench, metric) if metric == "brier" else rank(answer, metric)
+    return _situation(comparison, need, ranking, form, _base(comparison, metric, ranking))
 
 
-def _situation(comparison: Comparison, need: str, ranking: Ranking | None, form) -> Situation | None:
+def _base(comparison: Comparison, metric: str, ranking: Ranking | None) -> Baseline | None:
+    """What costs nothing, where nothing beats it."""
+    if ranking is None or beaten(comparison.bench, metric, ranking.value):
+        return None
+    return baseline(comparison.bench, metric)
+
+
+def _situation(
+    comparison: Comparison, need: str, ranking: Ranking | None, form, base: Baseline | None
+) -> Situation | None:
     if ranking is None:
         return None
+    if base is not None:
+        return Situation(need, "No model", f"{form(ranking.value)} at best", base.words)
     names = [say(comparison.bench, line) for line in ranking.level]
     level = "" if not names else ("all others" if len(names) == len(ranking.order) - 1 else words.listing(names, 3))
     return Situation(need, words.capital(say(comparison.bench, ranking.best)), form(ranking.value), level)

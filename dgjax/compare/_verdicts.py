@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from dgjax.compare import _verdicts_missing, _verdicts_sequences, _words as words
+from dgjax.compare._baseline import baseline, beaten, doubt, doubtful, trusted
 from dgjax.compare._bench import Bench
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
 from dgjax.compare._ranking import Line, Ranking, better, certain, rank
@@ -18,7 +19,10 @@ def verdict(comparison: Comparison, key: str) -> Verdict:
         reason = answer.reason or "The run was stopped before this question."
         return Verdict("Not measured.", (reason,))
     found = VERDICTS[key](answer, bench)
-    return found if answer.status == "done" else Verdict(f"So far: {found.headline}", found.reasons)
+    heard = answer.heard.lines({name: contestant.short for name, contestant in bench.contestants.items()})
+    failed = [answer.reason] if answer.status == "failed" else []
+    so_far = "" if answer.status == "done" else "So far: "
+    return Verdict(so_far + found.headline, (*failed, *found.reasons, *heard))
 
 
 def training_rows(answer: Answer, bench: Bench) -> Verdict:
@@ -43,7 +47,7 @@ def training_rows(answer: Answer, bench: Bench) -> Verdict:
     if loss is not None:
         reasons.append(
             f"Lowest log-loss with {words.count(sizes[-1])} {bench.plan.unit}: {say(bench, loss.best)}, "
-            f"{words.number(loss.value)} nats{_level(loss, bench)}."
+            f"{words.number(loss.value)} nats{_level(loss, bench, answer, sizes[-1])}."
         )
     return Verdict(headline, tuple(reasons))
 
@@ -78,18 +82,31 @@ def _span(some: list[float], sizes: list[float], unit: str) -> str:
     return f"at {words.listing([words.count(size) for size in some])} {unit}"
 
 
-def _level(ranking: Ranking, bench: Bench) -> str:
+def _level(ranking: Ranking, bench: Bench, answer: Answer, size: float) -> str:
     if not ranking.level:
         return ", for certain below all others"
-    return f"; not told from it: {words.listing([say(bench, line) for line in ranking.level])}"
+    wide = doubtful(answer, bench, list(ranking.level), size)
+    level = [say(bench, line) for line in ranking.level if line not in wide]
+    said = [f"not told from it: {words.listing(level)}"] if level else []
+    if wide:
+        names = [f"{say(bench, line)} ({words.number(loss)})" for line, loss in wide.items()]
+        said.append(f"too uncertain to be told from anything: {words.listing(names)}")
+    return f"; {'; '.join(said)}"
 
 
 def calibration(answer: Answer, bench: Bench) -> Verdict:
     """Whose probabilities are best, and who is too sure of itself."""
-    ranking = rank(answer, "brier")
+    ranking, base = trusted(answer, bench, "brier"), baseline(bench, "brier")
     assert ranking is not None
+    assert base is not None
     best = words.capital(best_of(ranking, bench, "gives the best probabilities"))
     headline = f"{best} (Brier score {words.number(ranking.value)})."
+    if not beaten(bench, "brier", ranking.value):
+        headline = (
+            f"No model's probabilities are better than {base.words[:-1]} in Brier score): the best, "
+            f"{say(bench, ranking.best)}, has {words.number(ranking.value)}."
+        )
+    headline = f"{headline} {doubt(answer, bench)}".rstrip()
     gaps = {key: _sureness(answer, key) for key, _ in answer.lines("brier")}
     sure = [f"{bench.contestants[k].short} by {words.points(g)}" for k, g in gaps.items() if certain(g) and g.mean > 0]
     modest = [
@@ -163,12 +180,19 @@ def labelled_rows(answer: Answer, bench: Bench) -> Verdict:
         for key in bench.generative
         for share in answer.settings("accuracy", key, ALL_ROWS)
     ]
-    helped = [gain for gain in gains if certain(gain[2]) and gain[2].mean > 0]
-    hurt = [gain for gain in gains if certain(gain[2]) and gain[2].mean < 0]
+    # A gain that leaves the model no better than a guess is none.
+    told = [gain for gain in gains if certain(gain[2]) and _learnt(answer, bench, gain[0], gain[1])]
+    helped = [gain for gain in told if gain[2].mean > 0]
+    hurt = [gain for gain in told if gain[2].mean < 0]
     said = [f"{_most(some, bench)}" for some in (helped, hurt) if some]
     verb = {(True, True): "Both", (True, False): "Yes", (False, True): "No, they hurt"}.get((bool(helped), bool(hurt)))
     headline = f"{verb}: {'; '.join(said)}." if verb else f"No gain from {unlabelled(bench)} can be told, nor a loss."
     return Verdict(headline, (_each_gain(gains, bench), *_few_labels(answer, bench)))
+
+
+def _learnt(answer: Answer, bench: Bench, key: str, share: float) -> bool:
+    ways = (answer.estimate("accuracy", key, share, method) for method in (ALL_ROWS, LABELLED))
+    return any(beaten(bench, "accuracy", way) for way in ways)
 
 
 def _most(gains: list, bench: Bench) -> str:

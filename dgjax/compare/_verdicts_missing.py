@@ -20,7 +20,15 @@ def of_steps(answer: Answer, bench: Bench) -> Verdict:
 
 def at_training(answer: Answer, bench: Bench) -> Verdict:
     """The same for cells of the training rows."""
-    return _missing(answer, bench, "of the training cells missing")
+    found, plan = _missing(answer, bench, "of the training cells missing"), bench.plan
+    if plan.missing_train_rows >= plan.train_rows:
+        return found
+    fewer = (
+        f"Only {words.count(plan.missing_train_rows)} of the {words.count(plan.train_rows)} training rows are used "
+        "here, for missing cells take long to learn from: what is measured at 0 % missing is not what other questions "
+        "say of complete rows."
+    )
+    return Verdict(found.headline, (*found.reasons, fewer))
 
 
 def _missing(answer: Answer, bench: Bench, what: str) -> Verdict:

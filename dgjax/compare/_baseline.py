@@ -1,0 +1,96 @@
+"""What is known before any row is looked at, the shares of the classes: what a model must beat to have learnt."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dgjax.compare import _words as words
+from dgjax.compare._bench import Bench
+from dgjax.compare._ranking import LOWER_IS_BETTER, STANDARD_ERRORS, Line, Ranking, rank
+from dgjax.compare._results import Answer, Estimate
+
+NAMING = "always naming the most frequent class"
+SHARES = "the classes' shares alone"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The value that costs nothing, and what has it."""
+
+    value: float
+    words: str
+
+
+def baseline(bench: Bench, metric: str) -> Baseline | None:
+    """What a metric is without a model; None where that means nothing."""
+    shares = _shares(bench)
+    known = {
+        "accuracy": Baseline(bench.chance, f"{NAMING} ({100 * bench.chance:.1f} %)"),
+        "brier": Baseline(float(1 - (shares**2).sum()), f"{SHARES} ({1 - (shares**2).sum():.3f})"),
+        "log-loss": Baseline(entropy(bench), f"{SHARES} ({entropy(bench):.3f} nats)"),
+        "auroc": Baseline(0.5, "chance (0.500)"),
+    }
+    return known.get(metric)
+
+
+def entropy(bench: Bench) -> float:
+    """Log-loss of the classes' shares."""
+    shares = _shares(bench)
+    return float(-(shares * np.log(np.maximum(shares, 1e-300))).sum())
+
+
+def beaten(bench: Bench, metric: str, value: Estimate) -> bool:
+    """Whether a value is better than that beyond its error bar, which of few splits may be too small by chance."""
+    base = baseline(bench, metric)
+    if base is None:
+        return True
+    error = 0.0 if math.isnan(value.error) else value.error
+    if metric == "accuracy":
+        _, y = bench.dataset.at(bench.dataset.labelled)
+        each = len(y) / len(bench.dataset.labelled)
+        tested = min(len(y), value.count * bench.plan.test_rows * each)
+        error = max(error, math.sqrt(base.value * (1 - base.value) / max(tested, 1)))
+    gain = base.value - value.mean if metric in LOWER_IS_BETTER else value.mean - base.value
+    return gain > STANDARD_ERRORS * error
+
+
+def trusted(answer: Answer, bench: Bench, metric: str, setting: float = 0.0) -> Ranking | None:
+    """The ranking of those whose log-loss says that they may be; of all if that is none."""
+    lines = answer.lines(metric)
+    doubted = doubtful(answer, bench, lines, setting)
+    return rank(answer, metric, setting, [line for line in lines if line not in doubted]) or rank(
+        answer, metric, setting
+    )
+
+
+def doubtful(answer: Answer, bench: Bench, lines: list[Line], setting: float = 0.0) -> dict[Line, Estimate]:
+    """Those whose log-loss is worse than that of the classes' shares, or may be: their error bar reaches there."""
+    losses = {line: answer.estimate("log-loss", line[0], setting, line[1]) for line in lines}
+    return {
+        line: loss
+        for line, loss in losses.items()
+        if loss.known and loss.mean + STANDARD_ERRORS * np.nan_to_num(loss.error) > entropy(bench)
+    }
+
+
+def doubt(answer: Answer, bench: Bench, setting: float = 0.0) -> str:
+    """Whose probabilities are not to be acted on, in a sentence; nothing if there is none."""
+    found = doubtful(answer, bench, answer.lines("log-loss"), setting)
+    worse = [line for line, loss in found.items() if loss.mean > entropy(bench)]
+    wide = [line for line in found if line not in worse]
+    base = f"{SHARES} ({entropy(bench):.3f} nats)"
+    said = [
+        f"{words.listing([f'{bench.contestants[k].short} ({words.number(found[k, m])})' for k, m in some], 4)}, {why}"
+        for why, some in (
+            (f"in log-loss worse than {base}", worse),
+            (f"too uncertain in log-loss to be called better than {base}", wide),
+        )
+        if some
+    ]
+    return f"Not to be acted on: {'; '.join(said)}." if said else ""
+
+
+def _shares(bench: Bench) -> np.ndarray:
+    _, y = bench.dataset.at(bench.dataset.labelled)
+    return np.bincount(y) / len(y)

@@ -1,0 +1,93 @@
+"""What fits say of themselves, kept for the report: raw, it would drown the progress, and advise what has no option."""
+
+import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dgjax import PrecisionWarning
+
+SAID = {  # what a message holds, and what is said of the fits that give it
+    "max_steps=": "ended before their maximum",
+    "short of its maximum": "ended short of their maximum, for float32 has too few digits",
+    "without a label lowered": "know the labels that are given worse than without the rows that have none",
+    "starts were dropped": "lost a part of their starts",
+    "classes are separated": "have no maximum, for the classes are separated",
+}
+_ear = threading.local()
+
+
+@dataclass
+class Heard:
+    """How many fits there were, and how many of which model said what."""
+
+    fits: int = 0
+    said: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, other: "Heard") -> None:
+        """Count those in."""
+        self.fits += other.fits
+        self.said.update(other.said)
+
+    def lines(self, names: dict[str, str]) -> list[str]:
+        """One sentence for each thing that was said."""
+        totals: Counter[str] = Counter()
+        for (what, _), count in self.said.items():
+            totals[what] += count
+        return [
+            f"{total} of {self.fits} fits {what}: "
+            f"{', '.join(f'{names.get(k, k)} {n}' for (w, k), n in sorted(self.said.items()) if w == what)}."
+            for what, total in totals.items()
+        ]
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """No warning reaches the terminal; what threads say is kept by `hearing` and `fitting`."""
+    # Filters belong to the whole process, and two threads that set them by turns would leave them set: set once here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _keep
+        yield
+
+
+@contextmanager
+def hearing() -> Iterator[Heard]:
+    """What the fits of this thread say meanwhile."""
+    _ear.heard = heard = Heard()
+    try:
+        yield heard
+    finally:
+        del _ear.heard
+
+
+@contextmanager
+def fitting(model: str, chosen_steps: tuple[int, ...]) -> Iterator[None]:
+    """One fit: each thing counts once. That it ended at the number of steps that the plan chose is no news."""
+    _ear.messages = messages = []
+    try:
+        yield
+    finally:
+        del _ear.messages
+    heard = getattr(_ear, "heard", None)
+    if heard is not None:
+        heard.fits += 1
+        heard.said.update({(what, model) for what in (_plain(one, chosen_steps) for one in messages) if what})
+
+
+def _keep(message, category, filename, lineno, file=None, line=None) -> None:
+    getattr(_ear, "messages", []).append(message)
+
+
+def _plain(message: Warning | str, chosen_steps: tuple[int, ...]) -> str:
+    text = str(message)
+    steps = re.search(r"max_steps=(\d+)", text)
+    if steps and int(steps[1]) in chosen_steps:
+        return ""
+    if isinstance(message, PrecisionWarning):
+        return "lose digits of the data in float32"
+    known = (said for words, said in SAID.items() if words in text)
+    return next(known, f"gave a warning ('{' '.join(text.split('.')[0].split())}')")
