@@ -1,6 +1,7 @@
 """What a user gave, as arrays of numbers, keys, counts, shapes and column numbers; or an error that names it."""
 
 import numbers
+from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from dgjax import _advice
+
 LABELS = "whole-number labels, -1 where unknown"
-NUMBERED = "pandas.DataFrame(x).apply(lambda column: column.factorize()[0]).replace(-1, np.nan)"
 
 
 def is_concrete(*arrays: Any) -> bool:
@@ -36,7 +38,7 @@ def as_array(value: Any, name: str, expected: str, missing: int | float | None =
         array = _read(value, name, expected, missing)
     if jnp.issubdtype(array.dtype, jnp.floating) or getattr(array.dtype, "kind", "?") in "biuf":
         return array if isinstance(array, Array) else array.astype(array.dtype.newbyteorder("="), copy=False)
-    return _refuse(array, name, expected)
+    return _refuse(array, value, name, expected)
 
 
 def _read(value, name, expected, missing):
@@ -74,46 +76,46 @@ def _unmasked(value: Any, name: str, expected: str, missing: int | float | None)
     if missing is None and mask.any():
         raise ValueError(f"{name} must be {expected}; got masked ones. Type {name}.filled(0).")
     data = np.asarray(value.data)
+    if data.dtype.kind not in "biuf" and mask.any():  # which is refused, and what is masked is no part of it
+        data = data.astype(object)
+        data[mask] = None
+        return data
     return np.where(mask, np.int64(-1) if missing == -1 else np.nan, data) if mask.any() else data
 
 
-def _refuse(array: Any, name: str, expected: str) -> NoReturn:
-    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else repr(array.item())
+def _refuse(array: Any, value: Any, name: str, expected: str) -> NoReturn:
+    given = f"dtype {array.dtype}" if array.dtype != object or array.ndim else _advice.shown(array.item())
     kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.issubdtype(array.dtype, np.complexfloating)
     texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in ("O", "U", "S") else []
-    advice = ""
+    advice, seconds = "", "np.timedelta64(1, 's')"
     if texts and array.ndim:
-        given += f", {name}[{', '.join(map(str, texts[0]))}] is {array[texts[0]]!r}"
-        numbered = NUMBERED.replace("x", name) if array.ndim > 1 else f"np.unique({name}, return_inverse=True)[1]"
-        numbered = numbered if array.ndim > 1 or len(texts) == len(array) else f"pandas.Series({name}).factorize()[0]"
-        advice = f"Number the values with {numbered}."
+        given += f", {name}[{', '.join(map(str, texts[0]))}] is {_advice.shown(array[texts[0]])}"
+        advice = _advice.of_text(value, array, name, expected == LABELS)
     elif kind == "O" and array.ndim:
-        nullable = "Series" if array.ndim == 1 else "DataFrame"
-        advice = f'Type pandas.{nullable}({name}, dtype="Float64"){".fillna(-1)" * (expected == LABELS)}.'
+        advice = _advice.of_objects(value, array, name, expected == LABELS)
     elif kind == "M":
-        advice = f"Type ({name} - {name}.min()) / np.timedelta64(1, 's')."
+        least = f"np.nanmin({name})" if np.isnat(array).any() else f"{name}.min()"
+        advice = f"Type ({name} - {least}) / {seconds}."
     elif kind in "mc" and kind:
-        advice = f"Type {name} / np.timedelta64(1, 's')." if kind == "m" else f"Type {name}.real."
+        advice = f"Type {name} / {seconds}." if kind == "m" else f"Type np.real({name})."
     advice = "" if "(" in name else advice  # which is about a variable
     raise ValueError(f"{name} must be {expected}; got {given}. {advice}".rstrip())
 
 
-def as_whole(array: Any, name: str, expected: str, advice: str) -> Any:
+def as_whole(array: Any, name: str, expected: str, advice: Callable[[np.ndarray], str] | None = None) -> Any:
     """An array of whole numbers, those that are floats made ints; inside jit they must be ints."""
     # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
     array = np.asarray(array) if is_concrete(array) else array
     if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer):
         return array
-    given, told = f"dtype {array.dtype}", advice
+    given, told = f"dtype {array.dtype}", ""
     if is_concrete(array):
         whole = (array == np.floor(array)) & (np.abs(array) < 2**53)
         if whole.all():
             return array.astype(np.int64)
         place = tuple(int(i) for i in np.argwhere(~whole)[0])
         given = f"{name}[{', '.join(map(str, place))}] = {array[place]}"
-        told = (
-            f"Type np.where(np.isnan({name}), -1, {name})." if np.isnan(array[place]) and expected == LABELS else told
-        )
+        told = "" if advice is None else advice(array)
     raise ValueError(f"{name} must hold {expected}; got {given}. {told}".rstrip())
 
 
@@ -140,7 +142,7 @@ def as_count(value: Any, name: str, least: int = 1, most: int | None = None) -> 
         count = least - 1
     if count < least or (most is not None and count > most):
         limits = f"{least} or more" if most is None else f"from {least} to {most}"
-        given = "a value that is not known before compiling" if not is_concrete(value) else repr(value)
+        given = _advice.shown(value) if is_concrete(value) else "a value that is not known before compiling"
         raise ValueError(f"{name} must be a whole number, {limits}; got {given}.")
     return count
 
@@ -159,7 +161,7 @@ def check_number(value: Any, name: str, least: int | float, most: int | float = 
     number = isinstance(value, numbers.Real) or (isinstance(value, Array | np.ndarray) and value.shape == ())
     if not number or not (np.isfinite(float(value)) and least <= float(value) <= most):
         limits = f"{least} or more" if most == np.inf else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a number, {limits}; got {value!r}.")
+        raise ValueError(f"{name} must be a number, {limits}; got {_advice.shown(value)}.")
 
 
 def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
@@ -171,6 +173,7 @@ def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
     picked = tuple(int(c) % num_features for c in array.ravel()) if inside else ()
     if not picked or array.ndim != 1 or len(set(picked)) < len(picked):
         raise ValueError(
-            f"columns must be distinct column numbers from 0 to {num_features - 1}, at least one; got {columns!r}."
+            f"columns must be distinct column numbers from 0 to {num_features - 1}, at least one; got "
+            f"{_advice.shown(columns)}."
         )
     return picked

@@ -10,7 +10,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _room
+from dgjax import _advice, _room
 from dgjax._arguments import LABELS, as_array, as_whole, is_concrete
 from dgjax._types import Support, of_columns
 from dgjax.structures import Sequences
@@ -182,7 +182,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
     if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
-            f"{int(array.min())} to {int(array.max())}. Type np.unique({name}, return_inverse=True)[1] to number them."
+            f"{int(array.min())} to {int(array.max())}. {_advice.relabelled(y, array, num_labels, name)}"
         )
     array = array.astype(jax.dtypes.canonicalize_dtype(int)) if isinstance(array, np.ndarray) else array
     labels = jnp.asarray(array).astype(int)
@@ -191,8 +191,11 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
 
 def whole_labels(y: Any, name: str, advice: str = "") -> Any:
     """Labels as whole numbers, of any shape; masked ones are -1, unknown."""
-    advice = advice or f"Type np.unique({name}, return_inverse=True)[1] to number them."
-    return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, advice)
+
+    def told(array):
+        return advice if advice and not np.isnan(array).any() else _advice.of_fractions(y, array, name)
+
+    return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, told)
 
 
 def _of_labels(given, expected, name):
@@ -298,7 +301,7 @@ def _of_sequences(shape, num_features, name):
 
 def _as_lengths(lengths, n, t):
     expected = "a whole number of steps for each sequence"
-    given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected, "")
+    given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected)
     if given.shape != (n,):
         hint = " Type np.ravel(lengths)." if given.shape == (n, 1) else ""
         raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.{hint}")

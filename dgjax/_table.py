@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _digits, _fit
+from dgjax import _advice, _checks, _digits, _fit
 from dgjax._types import FINITE
 from dgjax.densities._shared import weighted_moments
 
@@ -61,7 +61,7 @@ def labelled(
     if 0 < len(some) < len(array) == len(given):
         array, given, amounts = array[some], given[some], amounts[some]
         looked = _checks.column_summary(array)
-    return Table(array, _weighted(looked, array, amounts), *_labels(given, array, num_classes), None, amounts)
+    return Table(array, _weighted(looked, array, amounts), *_labels(given, array, num_classes, y), None, amounts)
 
 
 @kernels.compiled
@@ -102,40 +102,43 @@ def _seen_by_label(x, labels, k):
     return None if seen.columns.missing.any() else jax.device_put(seen)
 
 
-def _labels(y, array, num_classes):
+def _labels(y, array, num_classes, given=None):
+    """Labels of rows, and their number; `given` is what the user wrote, if `y` is what counts of it."""
+    given = y if given is None else given
     most = max(len(array), MOST)
     if num_classes is not None:
         num_classes = _checks.as_count(num_classes, "num_classes", 2, most)
-    k = _num_classes(y, most) if num_classes is None else num_classes
+    k = _num_classes(y, most, given) if num_classes is None else num_classes
     labels = _checks.as_labels(y, array, k)
     seen = _checks.label_counts(np.asarray(labels), k)[1:]
     if np.count_nonzero(seen) < 2:
-        raise ValueError(_too_few(np.asarray(labels)))
+        raise ValueError(_too_few(np.asarray(labels), given))
     if num_classes is None and not seen.all():
-        raise ValueError(_gaps(labels))
+        raise ValueError(_gaps(np.asarray(labels), given))
     return labels, k
 
 
-def _num_classes(y, most):
+def _num_classes(y, most, given):
     """One more than the highest label, if there may be so many."""
-    given = np.asarray(_checks.whole_labels(y, "y"))
-    highest = int(given.max(initial=0))
-    if highest >= most:
-        raise ValueError(_gaps(given))
+    labels = np.asarray(_checks.whole_labels(y, "y"))
+    highest = int(labels.max(initial=0))
+    if highest >= most or labels.min(initial=0) < -1:
+        raise ValueError(_gaps(labels, given))
     return highest + 1
 
 
-def _gaps(labels):
-    seen = np.unique(labels)
-    known, unknown = seen[seen >= 0], " - 1" if seen[0] < 0 else ""
+def _gaps(labels, given):
+    known = np.unique(labels[labels >= 0])
     some = ", ".join(map(str, known[:10].tolist())) + ", ..." * (len(known) > 10)
-    return (
-        f"y must hold each of the labels 0 to k - 1, or -1 where unknown; got {some}. Type np.unique(y, "
-        f"return_inverse=True)[1]{unknown} to number them, or num_classes={known[-1] + 1} if classes may have no row."
-    )
+    every = np.asarray(_checks.whole_labels(given, "y"))
+    told = [f"num_classes={known[-1] + 1} if classes may have no row"] * int(known[-1] < MOST)
+    if len(np.unique(every[every >= 0])) <= every.max():  # not all there, if with a weight of 0
+        told = [f"{_advice.numbered(given, every, 'y')} to number them", *told]
+    return f"y must hold each of the labels 0 to k - 1, or -1 where unknown; got {some}. Type {', or '.join(told)}."
 
 
-def _too_few(labels):
+def _too_few(labels, given):
     seen = np.unique(labels).tolist()
-    told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if seen[0] < 0 else ""
+    is_class = seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y"
+    told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if is_class else ""
     return f"y must hold at least two classes; got {seen}.{told}"

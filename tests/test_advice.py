@@ -1,5 +1,7 @@
 """What an error advises is typed: the call fails, says these words, and after them it succeeds."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,7 @@ NETWORK = dg.variational_autoencoder(jax.random.key(0), 2, 1, "gaussian", hidden
 STEPS = {"method": optax.adam(1e-3), "max_steps": 2, "key": jax.random.key(1)}
 OPEN = "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)"
 NUMBER = "np.unique(y, return_inverse=True)[1]"
+CODES = 'c.astype("category").cat.codes.replace(-1, np.nan)'
 TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
 
 
@@ -46,7 +49,11 @@ ADVICE = {
     "labels with gaps, some unknown": ({"y": np.r_[-1, 5, 9, 5, 9, 5]}, bayes, f"{NUMBER} - 1"),
     "labels of a billion": ({"y": Y * 10**9}, bayes, NUMBER),
     "text for labels": ({"y": ["a", "b"] * 3}, bayes, NUMBER),
-    "text for labels, some missing": ({"y": ["a", "b", None, "b", "a", "a"]}, bayes, "pandas.Series(y).factorize()[0]"),
+    "text for labels, some missing": (
+        {"y": ["a", "b", None, "b", "a", "a"]},
+        bayes,
+        "pandas.Series(y).factorize(sort=True)[0]",
+    ),
     "objects for labels": (
         {"y": np.array([0, 1, None, 1, 0, 1], object)},
         bayes,
@@ -60,7 +67,7 @@ ADVICE = {
         "y[..., 0]",
     ),
     "sparse rows": ({"x": scipy.sparse.csr_matrix(X)}, bayes, "x.toarray()"),
-    "objects": ({"x": np.where(X > 1, None, X)}, bayes, 'pandas.DataFrame(x, dtype="Float64")'),
+    "objects": ({"x": np.where(X > 1, None, X)}, bayes, 'pandas.DataFrame(x).astype("Float64")'),
     "dates": (
         {"x": np.arange(12).reshape(6, 2).astype("datetime64[s]")},
         bayes,
@@ -69,9 +76,9 @@ ADVICE = {
     "text": (
         {"x": TEXT},
         lambda x: bayes(x, kinds="categorical"),
-        "pandas.DataFrame(x).apply(lambda column: column.factorize()[0]).replace(-1, np.nan)",
+        f"pandas.DataFrame(x).apply(lambda c: {CODES} if c.name in ['a'] else pandas.to_numeric(c))",
     ),
-    "complex rows": ({"x": X + 0j}, bayes, "x.real"),
+    "complex rows": ({"x": X + 0j}, bayes, "np.real(x)"),
     "half precision": ({"x": X.astype(np.float16)}, bayes, "x.astype('float32')"),
     "a row": ({"x": X[0]}, lambda x: dg.log_prob(ROWS, x), "x[None]"),
     "a column": ({"x": X[:, 0]}, lambda x: dg.log_prob(ONE, x), "x[:, None]"),
@@ -118,6 +125,96 @@ ADVICE = {
         "np.linalg.cholesky(covariance)",
     ),
 }
+
+
+FROM_1 = np.array([3, 1, 2, 3, 1, 2])  # of three classes, for a model of three or two
+THREE = dg.Mixture(np.zeros(3), dg.DiagonalGaussian(np.arange(6.0).reshape(3, 2), np.zeros((3, 2))))
+HOLES = np.array([True, False, False, False, False, False])
+MIXED = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [5.0, -1, 2, 2, 9, 1]})
+CODED = np.array([[0, 5.0], [1, -1], [np.nan, 2], [0, 2], [1, 9], [0, 1]])
+OPTIONAL = np.array([[1.5, None], [2, 3], [0, 1], [4, -1], [None, 0], [1, 1]], object)
+
+
+def joint(y):
+    return dg.log_joint(THREE, X, y)
+
+
+def learnt(y):
+    return dg.fit(THREE, X, y, prior="weak")
+
+
+def kinds(x):
+    return bayes(x, kinds=["categorical", "gaussian"])
+
+
+# The same, and what it must come to: the numbers that were meant.
+MEANT = {
+    "masked labels": ({"y": np.ma.masked_equal(FROM_1, 1)}, bayes, [1, -1, 0, 1, -1, 0]),
+    "masked labels, negative": ({"y": np.ma.masked_array([-5, -5, 3, 3, -5, 3], HOLES)}, bayes, [-1, 0, 1, 1, 0, 1]),
+    "masked labels, unsigned": ({"y": np.ma.masked_equal(FROM_1.astype(np.uint8), 1)}, bayes, [1, -1, 0, 1, -1, 0]),
+    "masked labels of one class": ({"y": np.ma.masked_equal(2 * Y, 9)}, bayes, Y),
+    "masked text": ({"y": np.ma.masked_array(["b", "a"] * 3, HOLES)}, bayes, [-1, 0, 1, 0, 1, 0]),
+    "masked fractions": ({"y": np.ma.masked_array(Y + 0.5, HOLES)}, bayes, [-1, 1, 0, 1, 0, 1]),
+    "nullable labels": ({"y": pandas.Series([3, 1, None, 3, 1, 3]).astype("Int64")}, bayes, [1, 0, -1, 1, 0, 1]),
+    "nullable labels, unsigned": (
+        {"y": pandas.Series([3, 1, None, 3, 1, 3]).astype("UInt8")},
+        bayes,
+        [1, 0, -1, 1, 0, 1],
+    ),
+    "NaN beside -1": ({"y": np.array([-1, 1.5, np.nan, -1, 1.5, 1.5])}, bayes, [0, 1, -1, 0, 1, 1]),
+    "numbers in words": (
+        {"y": ["10", "9", "10", "9", "10", "9"]},
+        lambda y: bayes(y=y if isinstance(y, list) else y - 9),
+        [10, 9] * 3,
+    ),
+    "labels from 1, to a verb": ({"y": FROM_1}, joint, FROM_1 - 1),
+    "labels from 1, some unknown": ({"y": [3, -1, 2, 3, 1, 2]}, joint, [2, -1, 1, 2, 0, 1]),
+    "labels from 1, one class not there": ({"y": [3, -1, 3, 3, 1, 1]}, joint, [2, -1, 2, 2, 0, 0]),
+    "masked labels from 1": ({"y": np.ma.masked_equal(FROM_1, 1)}, joint, [2, -1, 1, 2, -1, 1]),
+    "labels from 1, to learn": ({"y": [3, -1, 2, 3, 1, 2]}, learnt, [2, -1, 1, 2, 0, 1]),
+    "labels with gaps, to learn": ({"y": [9, -1, 5, 9, 0, 5]}, learnt, [2, -1, 1, 2, 0, 1]),
+    "masked labels with gaps": ({"y": np.ma.masked_array(FROM_1 * 2, HOLES)}, learnt, [-1, 0, 1, 2, 0, 1]),
+    "text beside numbers": ({"x": MIXED}, kinds, CODED),
+    "text beside numbers, in an array": ({"x": MIXED.to_numpy(object)}, kinds, CODED),
+    "text beside numbers, in a list": ({"x": MIXED.to_numpy(object).tolist()}, kinds, CODED),
+    "a table of text": ({"x": np.where([[True, False]], "u", X.astype(str))}, kinds, np.c_[np.zeros(6), X[:, 1]]),
+    "numbers as text": ({"x": X.astype(str)}, bayes, X),
+    "numbers as text, in a frame": ({"x": pandas.DataFrame(X.astype(str))}, bayes, X),
+    "numbers as text, masked": (
+        {"x": np.ma.masked_array(X.astype(str), HOLES[:, None] & [True, False])},
+        bayes,
+        np.where(HOLES[:, None] & [True, False], np.nan, X),
+    ),
+    "a mark where numbers are missing": (
+        {"x": np.where(HOLES[:, None] & [True, False], "?", X.astype(str))},
+        bayes,
+        np.where(HOLES[:, None] & [True, False], np.nan, X),
+    ),
+    "None in an array": ({"x": OPTIONAL}, bayes, OPTIONAL.astype(float)),
+    "None in a list": ({"x": OPTIONAL.tolist()}, bayes, OPTIONAL.astype(float)),
+    "None in a frame": ({"x": pandas.DataFrame(OPTIONAL)}, bayes, OPTIONAL.astype(float)),
+    "NA in a frame": ({"x": pandas.DataFrame(OPTIONAL).replace({None: pandas.NA})}, bayes, OPTIONAL.astype(float)),
+    "days, one of them missing": (
+        {"x": np.array(["2020-01-03", "NaT", "2020-01-01"] * 2, "datetime64[s]")[:, None]},
+        bayes,
+        np.array([172800, np.nan, 0] * 2)[:, None],
+    ),
+}
+TYPED = re.compile(r"(?:Type|values.* with) (.+?)(?:\.$|\. |, or | to number |, for |, where |, with )")
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_an_error_advises_gives_what_was_meant(name):
+    given, call, meant = MEANT[name]
+    argument, value = next(iter(given.items()))
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(**{argument: value})
+    typed = TYPED.search(str(caught.value))
+    assert typed, str(caught.value)
+    value = eval(typed[1], {"np": np, "pandas": pandas, "dgjax": dg, argument: value})
+    plain = pandas.DataFrame(value).to_numpy(float, na_value=np.nan).reshape(np.shape(meant))
+    np.testing.assert_array_equal(plain, np.asarray(meant, float), err_msg=str(caught.value))
+    call(**{argument: value})
 
 
 @pytest.mark.parametrize("name", ADVICE)

@@ -45,7 +45,7 @@ ROWS = {
     "complex": (score(X * 1j), ("x", "real", "complex")),
     "text": (score(np.array([["a", "b"]])), ("x", "number", "<U1")),
     "a list of text": (score([["a", "b"]]), ("x", "number", "<U1")),
-    "objects": (score(X.astype(object)), ("x", "number", "object", 'pandas.DataFrame(x, dtype="Float64")')),
+    "objects": (score(X.astype(object)), ("x", "number", "object", 'pandas.DataFrame(x).astype("Float64")')),
     "None": (score(None), ("x", "number", "None")),
     "ragged": (score([[1.0, 2.0], [1.0]]), ("x", "number", "list", "unequal")),
     "dates": (score(np.array([["2020-01-01", "2020-01-02"]], "datetime64[D]")), ("x", "number", "datetime64")),
