@@ -144,3 +144,16 @@ def test_a_constant_column_under_a_weak_prior_is_learnt_from_any_start(family, v
         density = dg.Gaussian(mean, np.exp(factor)[None]) if family == "full" else dg.DiagonalGaussian(mean, factor)
         model = dg.fit(dg.Mixture(jnp.zeros(1), density), x, weights=weights, prior="weak", max_steps=8, tol=0.0).model
         np.testing.assert_allclose(dg.log_prob(model, x), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["full", "diagonal"])
+def test_a_component_with_next_to_no_rows_keeps_no_scale_it_shares(family):
+    """It moves by 13 standard deviations, for all that it has of the rows is 1e-37."""
+    x = (0.001 * rows()).astype("float32")
+    mean = jnp.concatenate([x.mean(0)[None], x.mean(0)[None] + jnp.array([[13.0, 0, 0]])])
+    density = dg.Gaussian(mean, jnp.eye(3)) if family == "full" else dg.DiagonalGaussian(mean, jnp.zeros(3))
+    fitted = dg.fit(dg.Mixture(jnp.zeros(2), density), x, max_steps=1, tol=0.0).model.density
+    scale = fitted.scale_tril if family == "full" else jnp.diag(jnp.exp(fitted.log_scale))
+    exact = np.cov(x.T, bias=True)
+    exact = exact if family == "full" else np.diag(np.diag(exact))
+    np.testing.assert_allclose(scale @ scale.T, exact, atol=1e-3 * exact.max())

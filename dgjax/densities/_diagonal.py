@@ -161,7 +161,7 @@ class DiagonalGaussian:
         least = float(jnp.finfo(raw.dtype).eps) * raw
         variance = _shared.ratio(jnp.maximum(scatter, least), cells, 1)
         # As for Gaussian: a mean that moved very far keeps its scale for one step, rather than lose it to rounding.
-        moved = self._shared_sum(shift**2)
+        moved = _shared.ratio(self._shared_sum(total * shift**2), cells, 0)
         far = (moved > 1) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
         log_scale = self.log_scale + 0.5 * jnp.log(jnp.where(far, 1, variance))
         half = jnp.exp(0.5 * self._log_scale())

@@ -167,7 +167,8 @@ class Gaussian:
         scatter = scatter + count * jnp.einsum("gmd,gme->gde", left, left)
         rows = total.sum(-1)[:, None, None] + extra
         factor, dead = _factored(scatter, second, rows)
-        keep = _digits_lost(shift, factor)[:, None, None] | (rows == 0)
+        moved = _shared.ratio((total[..., None] * shift**2).sum(1), rows[..., 0], 0).max(1)
+        keep = _digits_lost(moved, factor)[:, None, None] | (rows == 0)
         L = jnp.tril(L)
         new_mean = mean + jnp.einsum("gde,gme->gmd", L, shift)
         new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
@@ -253,12 +254,11 @@ def _factored(scatter, raw, rows):
     return kernels.cholesky(_shared.ratio(spread, rows, jnp.eye(d, dtype=scatter.dtype))), dead
 
 
-def _digits_lost(shift, factor):
-    """Whether a mean moved so far that its own square swamps the new covariance (g,).
+def _digits_lost(moved, factor):
+    """Whether means moved so far that their squares, on average `moved` (g,), swamp the new covariance.
 
     The covariance is then kept for one step, an expectation-conditional-maximisation step that still climbs; the next
     one is centred right. Without it, float32 would subtract two numbers that agree to every digit.
     """
-    moved = (shift**2).max(axis=(1, 2))
     pivot = (jnp.diagonal(factor, axis1=1, axis2=2) ** 2).min(-1)
-    return (moved > 1) & ~(moved <= _shared.kept_digits(shift.dtype) * pivot)
+    return (moved > 1) & ~(moved <= _shared.kept_digits(moved.dtype) * pivot)
