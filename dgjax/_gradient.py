@@ -18,6 +18,7 @@ from dgjax import _endings, _lbfgs, _newton, _scales
 from dgjax._checks import is_sequential
 from dgjax._objective import Frame, Problem
 from dgjax._steps import State
+from dgjax._sum_to_zero import sum_to_zero
 from dgjax._units import columns_with_units, find, mild, moved, moved_rows, own_units
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
@@ -27,6 +28,7 @@ NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
 
 def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns the last into a result and its model."""
+    model = sum_to_zero(model, problem.l2)
     size = _newton.sample_size(ravel_size(model), len(problem.x))
     sample = _newton.sampled(problem, size) if method == "newton" and size < len(problem.x) else None
     frame, problem, sample = _in_units(model, problem, sample)

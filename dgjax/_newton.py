@@ -15,6 +15,7 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax._objective import Frame, Problem, make_loss
 from dgjax._steps import State, first, stepped
+from dgjax._sum_to_zero import contrast
 
 HALVINGS = 30
 # A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
@@ -60,7 +61,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
         step, vector, *_ = carry
         grad, hessian = sample.derivatives(vector, unravel)
         F = whitener_of(-scale * hessian, sample.x, n // size)
-        direction = F @ (F.T @ (scale * grad))
+        direction = contrast(model, F @ (F.T @ (scale * grad)))
         decrement = scale * jnp.vdot(grad, direction)
         moved, _ = _backtrack(loss, vector, loss(vector), direction, decrement)
         worthwhile = decrement / 2 > noise
@@ -94,7 +95,7 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
     def body(state):
         grad, hessian = problem.derivatives(state.vector, unravel)
         F = whitener_of(-scale * hessian, problem.x)
-        direction = F @ (F.T @ (scale * grad))
+        direction = contrast(frame.model, F @ (F.T @ (scale * grad)))
         decrement = scale * jnp.vdot(grad, direction)
         vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
         return stepped(state, vector, (scale * grad, state.vector), value, decrement, weight, tol)

@@ -233,3 +233,17 @@ def test_differences_that_float32_rounds_away_are_told():
     np.testing.assert_allclose(np.exp(dg.naive_bayes(x, y).density.log_scale[:, 1]), 600, rtol=0.2)
     with jax.enable_x64(True):
         dg.naive_bayes(x + here, y)
+
+
+@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_what_all_classes_start_with_in_common_neither_stays_nor_grows(method, l2):
+    """It says nothing of the class, and costs l2, whose curvature beside that of wide columns is less than rounding."""
+    rng = np.random.default_rng(5)
+    x, y = 1000 * rng.normal(size=(60, 1)).astype("float32"), rng.integers(3, size=60)
+    start = dg.Logistic(jnp.zeros(3), dg.Linear(0.8 + 3e-4 * jnp.array([[-1.0], [0.0], [1.0]])))
+    found = dg.fit(start, x, y, l2=l2, method=method).model
+    other = dg.fit(dg.Logistic(jnp.zeros(3), dg.Linear(jnp.zeros((3, 1)))), x, y, l2=l2, method=method).model
+    np.testing.assert_allclose(dg.predict_log_proba(found, x), dg.predict_log_proba(other, x), atol=2e-3)
+    assert abs(float(found.bias.mean())) < 1e-3
+    np.testing.assert_allclose(found.scorer.weight.mean(), 0 if l2 else 0.8, atol=1e-6)

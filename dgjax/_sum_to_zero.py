@@ -1,0 +1,104 @@
+"""What all classes' weights have in common says nothing of the class, and costs l2: at the maximum they add up to 0.
+
+A start that does not would get there by the penalty alone, whose curvature beside that of a column in large units is
+less than rounding: in float32 such a fit ended at 0.003 nats from the maximum as converged.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from dgjax._checks import is_concrete
+from dgjax.models import LinearChainCRF, Logistic
+from dgjax.scorers import (
+    ColumnScorers,
+    DiagonalQuadratic,
+    Indicators,
+    LatentScorer,
+    Linear,
+    LogLinear,
+    Quadratic,
+    Shifted,
+    Table,
+)
+
+
+def sum_to_zero(model: Any, l2: Array) -> Any:
+    """The model with the same p(y | x), and weights of all labels that add up to 0; as it is without a penalty."""
+    if (is_concrete(l2) and not float(l2)) or type(model) not in _centred.registry:
+        return model
+    return _centred(model, l2)
+
+
+def contrast(model: Any, change: Array) -> Array:
+    """A change of the parameters of `model`, as a vector, less what it changes for all classes alike.
+
+    Newton's method finds that direction by its ridge alone, and would wander there by a multiple of rounding.
+    """
+    if not isinstance(model, Logistic) or len(model.bias) == 1:
+        return change
+    vector, unravel = ravel_pytree(model)
+    free = jnp.isfinite(vector)
+    part = unravel(jnp.where(free, change, -jnp.inf))
+    own = Logistic(_less_mean(part.bias, (0,), 1.0), _centred(part.scorer, 1.0))
+    return jnp.where(free, ravel_pytree(own)[0], change)
+
+
+@functools.singledispatch
+def _centred(part: Any, l2: Array | float) -> Any:
+    """As it is: a scorer of another kind may not have these weights, or not add them up."""
+    del l2
+    return part
+
+
+@_centred.register
+def _(part: Linear | DiagonalQuadratic | Quadratic | LogLinear | Table | Indicators, l2: Array | float) -> Any:
+    """Each weight less its mean over labels; a single label has what two classes differ in."""
+    if part.label_shape[0] == 1:
+        return part
+    axes = tuple(range(len(part.label_shape)))
+    return jax.tree.map(lambda weights: _less_mean(weights, axes, l2), part)
+
+
+@_centred.register
+def _(part: Logistic, l2: Array | float) -> Logistic:
+    return Logistic(part.bias, _centred(part.scorer, l2))
+
+
+@_centred.register
+def _(part: LinearChainCRF, l2: Array | float) -> LinearChainCRF:
+    """A path has as many moves whatever its states."""
+    return LinearChainCRF(part.initial, _less_mean(part.transition, (0, 1), l2), _centred(part.scorer, l2))
+
+
+@_centred.register
+def _(part: Shifted, l2: Array | float) -> Shifted:
+    return Shifted(part.offset, _centred(part.scorer, l2))
+
+
+@_centred.register
+def _(part: LatentScorer, l2: Array | float) -> LatentScorer:
+    return LatentScorer(part.bias, _centred(part.scorer, l2))
+
+
+@_centred.register
+def _(part: ColumnScorers, l2: Array | float) -> ColumnScorers:
+    return ColumnScorers(tuple(_centred(own, l2) for own in part.scorers), part.columns)
+
+
+def _less_mean(weights, axes, l2):
+    """Those of what is possible, about their mean; by NumPy where they are known, for most are 0."""
+    known = is_concrete(weights, l2)
+    if known and not np.asarray(weights).any():
+        return weights
+    xp: Any = np if known else jnp
+    given = np.asarray(weights) if known else weights
+    possible = xp.isfinite(given)
+    count = xp.maximum(possible.sum(axes, keepdims=True), 1)
+    mean = (xp.where(possible, given, 0).sum(axes, keepdims=True) / count).astype(given.dtype)
+    return jnp.asarray(xp.where(l2 > 0, given - mean, given))
