@@ -70,6 +70,8 @@ def _linear(model):
     if isinstance(model, Logistic):
         bias, scorer = model.bias, model.scorer
     elif isinstance(model, Mixture) and isinstance(model.density, Bernoulli | Categorical | Multinomial | Poisson):
+        if isinstance(model.density, Multinomial | Poisson):
+            return _linear_in_counts(model)
         bias, scorer = model.density.discriminative()
         bias = bias + jax.nn.log_softmax(model.log_weights)
     else:
@@ -84,4 +86,21 @@ def _linear(model):
         bias, weight = bias + none.sum(-1), one - none
     if len(bias) == 1 and isinstance(model, Logistic):  # of two classes
         bias, weight = np.concatenate([[0.0], bias]), np.concatenate([0 * weight, weight])
+    return _if_finite(weight, bias)
+
+
+def _linear_in_counts(model):
+    """Those of rates, in float64: what is left of a million counts is a few nats."""
+    if len(model.density.label_shape) != 1:
+        return None
+    bias = np.asarray(model.log_weights, float)
+    if isinstance(model.density, Poisson):
+        weight = np.asarray(model.density.log_rate, float)
+        with np.errstate(over="ignore"):
+            return _if_finite(weight, bias - np.exp(weight).sum(-1))
+    weight = np.asarray(model.density.logits, float)
+    return _if_finite(weight - np.logaddexp.reduce(weight, -1, keepdims=True), bias)
+
+
+def _if_finite(weight, bias):
     return (weight, bias) if np.isfinite(weight).all() and np.isfinite(bias).all() else None

@@ -69,6 +69,15 @@ def test_twin_has_the_same_posterior(case, dtype):
     law()
 
 
+@every(CLASSIFIERS, quick=("tied",))
+def test_twin_has_the_same_gradient(case, dtype):
+    """The offset, which is not trained, is not differentiated either."""
+    model, (x, y) = case.model(dtype), case.rows(dtype, n=5)
+    as_it_is = jax.grad(lambda model: dg.log_conditional(model, x, y).sum())(model)
+    through_its_twin = jax.grad(lambda model: dg.log_conditional(dg.discriminative(model), x, y).sum())(model)
+    assert_same_tree(through_its_twin, as_it_is, 1e-8 if dtype == "float64" else 1e-2)
+
+
 @every_model
 def test_marginal_is_missing_elsewhere(case, dtype):
     model = case.model(dtype)

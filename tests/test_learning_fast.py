@@ -144,6 +144,23 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
             dg.predict(model, np.where(np.arange(len(x))[:, None] == 7, 1e300, x.astype(float)))
 
 
+@pytest.mark.parametrize("kind", ["poisson", "multinomial"])
+def test_labels_of_large_counts_in_place(kind):
+    """A bias of 1e8 in float32 would be off by more than what sets two labels apart."""
+    rng = np.random.default_rng(4)
+    rates = 1e7 * np.exp(rng.normal(size=5) + rng.normal(size=(2, 5)) / np.sqrt(1e7))
+    x, family = rng.poisson(rates[rng.integers(0, 2, 30_011)]), {"poisson": dg.Poisson, "multinomial": dg.Multinomial}
+    model = dg.Mixture(np.zeros(2, "float32"), family[kind](np.log(rates).astype("float32")))
+    some = jnp.asarray(x[:5_000], "float32")
+    odds = np.diff(dg.predict_log_proba(model, some), axis=1)[:, 0]
+    clear = np.abs(odds) > 0.2
+    assert clear.mean() > 0.5
+    for same in (model, dg.discriminative(model)):
+        assert _in_place.labels(same, x.astype("float32")) is not None
+        labels = dg.predict(same, x.astype("float32"))[:5_000]
+        np.testing.assert_array_equal(labels[clear], odds[clear] > 0)
+
+
 def test_labels_that_some_values_rule_out(x64):
     """A score of minus infinity is no number to add to."""
     x, y = table("bernoulli", n=40_000)

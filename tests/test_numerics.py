@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laws import slow
 
 import dgjax as dg
 
@@ -114,6 +115,33 @@ def test_large_counts():
     for model in (poisson, multinomial):
         rounded = jax.tree.map(lambda leaf: leaf.astype("float32"), model)
         assert_log_density(dg.log_prob(rounded, x), in_double(dg.log_prob, rounded, x))
+
+
+@pytest.mark.parametrize("size", [1e2, 1e5, 1e7])
+@pytest.mark.parametrize("family", ["Poisson", "multinomial", "chain", *slow("nested", "columns")])
+def test_a_twin_of_counts_is_as_exact_as_its_density(family, size):
+    """What its labels have in common cancels before counts multiply it: the log-odds were 760 off."""
+    rng = np.random.default_rng(3)
+    rates = size * np.exp(rng.normal(size=4) + rng.normal(size=(3, 4)) / np.sqrt(size))
+    rates[0, 3], x = 0, rng.poisson(rates[rng.integers(0, 3, 60)]).astype("float32")
+    with np.errstate(divide="ignore"):
+        log_rate = np.log(rates).astype("float32")
+    density = dg.Multinomial(log_rate) if family == "multinomial" else dg.Poisson(log_rate)
+    if family == "columns":
+        density = dg.Columns((dg.Poisson(log_rate[:, :2]), dg.Multinomial(log_rate[:, 2:])), ((0, 1), (2, 3)))
+    model = dg.Mixture(np.zeros(3, "float32"), density)
+    if family == "nested":
+        model = dg.Mixture(np.zeros(2, "float32"), dg.Mixture(np.zeros((2, 3), "float32"), dg.Poisson([log_rate] * 2)))
+    if family == "chain":
+        model, x = dg.HiddenMarkov(np.zeros(3, "float32"), np.zeros((3, 3), "float32"), density), x[None]
+    twin = dg.discriminative(model)
+    one, other = (np.asarray(dg.predict_log_proba(m, x), float) for m in (model, twin))
+    near = one > -80
+    np.testing.assert_allclose(other[near], one[near], rtol=1e-5, atol=max(1e-3, 2e-5 * np.sqrt(size)))
+    assert (other[~near] < -70).all()
+    sure = np.diff(np.sort(one))[..., -1] > 0.2
+    assert (dg.predict(model, x) == dg.predict(twin, x))[sure].all()
+    assert sure.any() == (family != "nested")
 
 
 @pytest.mark.slow

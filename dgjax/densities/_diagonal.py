@@ -121,7 +121,7 @@ class DiagonalGaussian:
     def expanded(self) -> tuple[Float[Array, "*labels"], Shifted]:
         """The twin in its weights."""
         log_scale = self._log_scale()
-        offset = self.mean.reshape(-1, self.num_features).mean(0)
+        offset = jax.lax.stop_gradient(self.mean.reshape(-1, self.num_features).mean(0))
         z = self._whitened(offset)
         bias = -(0.5 * z**2 + log_scale).sum(-1)
         weight = kernels.in_units(z, log_scale)

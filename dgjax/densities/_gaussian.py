@@ -130,7 +130,7 @@ class Gaussian:
         d = self.num_features
         mean, L = self._grouped()
         W = kernels.inverse(L)
-        offset = self.mean.reshape(-1, d).mean(0)
+        offset = jax.lax.stop_gradient(self.mean.reshape(-1, d).mean(0))
         whitened = jnp.einsum("gde,gme->gmd", W, mean - offset)
         weight = jnp.einsum("gde,gmd->gme", W, whitened).reshape(self.mean.shape)
         log_det = jnp.log(jnp.abs(jnp.diagonal(L, axis1=1, axis2=2))).sum(-1)

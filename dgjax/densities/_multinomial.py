@@ -100,8 +100,13 @@ class Multinomial:
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
-        """Linear in the counts; the multinomial coefficient is the same for every label."""
-        return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(self._log_p())
+        """Linear in the counts; what is the same for every label is left out, the coefficient and their median's score.
+
+        Its probabilities add up to 1 to the rounding of what sets a label apart, not to that of log p.
+        """
+        weight, p, excess = _shared.about_the_median(_shared.flat(self._log_p(), self.label_shape))
+        weight = weight - jnp.log1p(_shared.ratio(excess.sum(-1, keepdims=True), p.sum(), 0))
+        return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(weight.reshape(self.logits.shape))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
         """Expected counts of each category."""

@@ -87,8 +87,9 @@ class Poisson:
         return type(self)(self.log_rate[..., jnp.array(columns)])
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
-        """Linear in the counts; log x! is the same for every label."""
-        return -jnp.exp(self.log_rate).sum(-1), LogLinear(self.log_rate)
+        """Linear in the counts; log x! is the same for every label, and so is their median's score."""
+        weight, _, excess = _shared.about_the_median(self._flat())
+        return -excess.sum(-1).reshape(self.label_shape), LogLinear(weight.reshape(self.log_rate.shape))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> PoissonStatistics:
         sums = kernels.poisson_statistics(x, _shared.rows_by_labels(counts), self._flat())

@@ -190,3 +190,17 @@ def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: t
             f"{type(density).__name__}: the label axes of {name}, {shape}, must be those of mean, {leading}, or the "
             "first of them (the labels of the others then share it)."
         )
+
+
+@kernels.compiled
+def about_the_median(logs: Array) -> tuple[Array, Array, Array]:
+    """Logs of rates (k, d) as w = logs - ref, their median over labels (d,); exp(ref), and each rate's excess over it.
+
+    What is of the size of a rate and the same for most labels cancels here, before any count multiplies it. A median,
+    for one label far from the others leaves theirs small.
+    """
+    ref = jnp.nanmedian(jnp.where(jnp.isfinite(logs), logs, jnp.nan), axis=0)
+    ref = jax.lax.stop_gradient(jnp.where(jnp.isfinite(jnp.exp(ref)), ref, 0))
+    w, rate = logs - ref, jnp.exp(ref)
+    near = w < 1
+    return w, rate, jnp.where(near, rate * jnp.expm1(jnp.where(near, w, 0)), jnp.exp(logs) - rate)
