@@ -240,10 +240,21 @@ def test_differences_that_float32_rounds_away_are_told():
 def test_what_all_classes_start_with_in_common_neither_stays_nor_grows(method, l2):
     """It says nothing of the class, and costs l2, whose curvature beside that of wide columns is less than rounding."""
     rng = np.random.default_rng(5)
-    x, y = 1000 * rng.normal(size=(60, 1)).astype("float32"), rng.integers(3, size=60)
+    x = 1000 * rng.normal(size=(60, 1)).astype("float32")
+    y = np.argmax(rng.gumbel(size=(60, 3)) + 1e-3 * x * np.arange(3), 1)
     start = dg.Logistic(jnp.zeros(3), dg.Linear(0.8 + 3e-4 * jnp.array([[-1.0], [0.0], [1.0]])))
     found = dg.fit(start, x, y, l2=l2, method=method).model
     other = dg.fit(dg.Logistic(jnp.zeros(3), dg.Linear(jnp.zeros((3, 1)))), x, y, l2=l2, method=method).model
     np.testing.assert_allclose(dg.predict_log_proba(found, x), dg.predict_log_proba(other, x), atol=2e-3)
     assert abs(float(found.bias.mean())) < 1e-3
     np.testing.assert_allclose(found.scorer.weight.mean(), 0 if l2 else 0.8, atol=1e-6)
+
+
+@pytest.mark.parametrize("scorer", [dg.Quadratic(jnp.ones((1, 1)), jnp.full((1, 1), 3.8)), dg.Linear(jnp.ones((1, 1)))])
+def test_a_start_that_is_worse_than_no_weights_is_not_where_a_fit_ends(scorer):
+    """At 10^10 nats there is no curvature, and what a step promises is less than rounding."""
+    y = np.array([0, 1, 0, 1, 1, 1, 0])
+    for x in (np.full((7, 1), -29921.234, "float32"), 3e4 - np.arange(7, dtype="float32")[:, None]):
+        fit = dg.fit(dg.Logistic(jnp.zeros(1), scorer), x, y, l2=30.0)
+        assert fit.converged
+        assert -7 * np.log(2) <= fit.objective[-1] <= 0
