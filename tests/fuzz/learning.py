@@ -300,7 +300,7 @@ def logistic_fit(case):
         return
     if not came.converged:  # which is said, with a warning
         return
-    best = logistic_maximum(case, pool, weights, labels, l2)
+    best = logistic_maximum(case, pool, weights, labels, l2, came.model)
     total = weights[labels >= 0].sum()
     # `tol` nats for each row, and as many digits as the objective has.
     absolute, relative = agreement.NATS[case.precision]
@@ -315,8 +315,8 @@ def features(kind, row):
     return oracle.features(row, kind == "quadratic")
 
 
-def logistic_maximum(case, pool, weights, labels, l2):
-    """By BFGS from 0, in the oracle's own formulas, of columns that are scaled to be about 1."""
+def logistic_maximum(case, pool, weights, labels, l2, came):
+    """By BFGS from 0, in the oracle's own formulas, of columns scaled to be about 1; what came, if that is higher."""
     k = case.model.num_labels
     phi = np.array([features(case.plan.kind, row) for row in pool])
     rows = 1 if k == 2 else k
@@ -344,4 +344,5 @@ def logistic_maximum(case, pool, weights, labels, l2):
         method="L-BFGS-B",
         options={"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30},
     )
-    return -best.fun
+    own = np.hstack([np.asarray(leaf, float).reshape(rows, -1) for leaf in (came.bias, *vars(came.scorer).values())])
+    return max(-best.fun, -downhill((own * np.append(1, size)).ravel())[0])
