@@ -20,7 +20,7 @@ CONSTANTS = "bias", "initial", "transition"
 """What takes the constants that columns leave behind where they are centred."""
 L2 = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
-SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING = 0.1, 0.1, 0.3
+SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
 every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so
 much."""
@@ -77,8 +77,8 @@ def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
 def _in_users_units(frame, problem, tol, vector):
     """The user's model, and nats for each row that its rounding costs.
 
-    A bias as large as a column's offset is has no digits below that. It makes up for what rounding took from the
-    weights, and what it lacks itself, r in every score, costs at most r^2 / 8.
+    A bias as large as a column's offset is has no digits below that, and the weights of a quadratic neither. The bias
+    makes up for what rounding took from the weights, and what they all lack then, r in a score, costs at most r^2 / 8.
     """
     model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
@@ -98,8 +98,8 @@ def _in_users_units(frame, problem, tol, vector):
         better = {name: np.asarray(getattr(model, name), float) + getattr(missing, name) for name in names}
         better = {name: jnp.asarray(value, getattr(model, name).dtype) for name, value in better.items()}
         model = dataclasses.replace(model, **better)
-        off = max(np.abs(getattr(lacks(model), name)).max() for name in names)
-    return model, steps * off**2 / 8
+        off = sum(float((own**2).sum()) for own in jax.tree.leaves(lacks(model)))
+    return model, steps * off / 8
 
 
 def _exactly(tree):
@@ -138,17 +138,22 @@ def _is_separated(frame, problem, last):
     step = np.abs(np.asarray(frame.spread(last.vector - before))).sum()
     if float(last.value) > SUSPICIOUS_LOSS and step < SUSPICIOUS_STEP:
         return False
-    surest, moved = _seen(frame, problem, last.vector, before)
-    return bool(surest > -np.log(2)) or (bool(last.converged) and float(moved) > MOVING)
+    surest, gained, lost = map(float, _seen(frame, problem, last.vector, before))
+    return surest > -np.log(2) or (bool(last.converged) and gained > MOVING and lost <= LOST * gained)
 
 
 @kernels.compiled
 def _seen(frame, problem, vector, before):
-    """The least log-probability of a label, and by how much the last step moved a score against the others."""
+    """The least log-probability of a label, and by how much the last step moved a label's score against the others,
+    up and down.
+    """
     _, unravel = frame.coordinates()
     x = problem.x.whole() if isinstance(problem.x, kernels.RowsInPlace) else problem.x
     counted = (problem.weights > 0) & (problem.y.reshape(len(problem.y), -1) >= 0).any(-1)
     values = jnp.where(counted, problem.row_values(unravel(vector), x, problem.y), 0)
     new, old = (unravel(v).potentials(x).scores for v in (vector, before))
-    change = jnp.ptp(new - old, axis=-1)
-    return values.min(), jnp.where(counted.reshape(-1, *[1] * (change.ndim - 1)), change, 0).max()
+    known = problem.y[..., None] >= 0
+    change = new - old
+    change = jnp.take_along_axis(change, jnp.maximum(problem.y, 0)[..., None], -1) - change
+    change = jnp.where(known & counted.reshape(-1, *[1] * (change.ndim - 1)), change, 0)
+    return values.min(), change.max(), -change.min()

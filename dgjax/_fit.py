@@ -348,4 +348,7 @@ def _fit_gradient(starts, problem, begin, max_steps, progress, checkpointer=None
         state = run(advance, state, max_steps, progress, checkpointer)
         _in_place.check_rows(model, problem.x, state)
         fits.append(finish(state))
+        if _gradient.is_misled(begin.keywords["method"], problem, fits[-1], max_steps):
+            state, advance, finish = begin(model, problem, trace=trace, method="lbfgs")
+            fits.append(finish(run(advance, state, max_steps, progress)))
     return max(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=-jnp.inf))) if len(fits) > 1 else fits[0]

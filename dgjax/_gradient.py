@@ -10,16 +10,19 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _endings, _lbfgs, _newton, _scales
-from dgjax._checks import is_sequential
+from dgjax._checks import is_concrete, is_sequential
 from dgjax._objective import Frame, Problem
 from dgjax._steps import State
 from dgjax._sum_to_zero import sum_to_zero
 from dgjax._units import columns_with_units, find, mild, moved, moved_rows, own_units
+from dgjax.models import LinearChainCRF, Logistic
+from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
 
 # Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
 # with kernels for the derivatives above the second, or where there are too few rows for a sample.
@@ -31,6 +34,7 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     model = sum_to_zero(model, problem.l2)
     size = _newton.sample_size(ravel_size(model), len(problem.x))
     sample = _newton.sampled(problem, size) if method == "newton" and size < len(problem.x) else None
+    model = _no_worse_than_nothing(model, problem if sample is None else sample)
     frame, problem, sample = _in_units(model, problem, sample)
     if sample is not None:
         started, whitener = _newton.sample_start(frame.model, sample, len(problem.x), problem.weights.sum())
@@ -41,6 +45,44 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     state = by.start(frame, problem, trace)
     at = frame, problem, tol
     return state, functools.partial(by.advance, *at), functools.partial(_endings.ended, *at)
+
+
+def is_misled(method: str, problem: Problem, ended: Any, max_steps: int) -> bool:
+    """Whether a start on a sample of the rows has led to where L-BFGS found no way on: the sample lacks the row that
+    says most, of a cell far out.
+    """
+    n, p = len(problem.x), ravel_size(ended[1])
+    if method != "newton" or _newton.sample_size(p, n) == n or not is_concrete(ended[0]):
+        return False
+    return not bool(ended[0].converged) and int(ended[0].step) < max_steps
+
+
+def _no_worse_than_nothing(model, problem):
+    """The model, or one whose scores are all 0, if that is better.
+
+    A concave objective is as well climbed from there, and far out, where every probability is 0 or 1, there is no
+    curvature that says how far to go.
+    """
+    parameters = jax.tree.leaves(model)
+    if not (is_concrete(model, problem) and _is_concave(model)) or not any(
+        np.isfinite(p).all() and p.any() for p in parameters
+    ):
+        return model
+    none = jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
+    return model if bool(_objective_of(problem, model) >= _objective_of(problem, none)) else none
+
+
+def _is_concave(model):
+    """Whether the log-probability of a label is: where scores are linear in the parameters."""
+    if not isinstance(model, Logistic | LinearChainCRF):
+        return False
+    scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
+    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
+
+
+@kernels.compiled
+def _objective_of(problem, model):
+    return problem.objective(model)
 
 
 def _in_units(model, problem, sample):

@@ -15,10 +15,12 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._objective import Frame, Problem, make_loss
-from dgjax._steps import State, first, stepped
+from dgjax._steps import PROMISED, State, first, stepped
 from dgjax._sum_to_zero import contrast
 
 HALVINGS = 30
+# Nats for each row that a gradient of length 1 is said to be worth: those of a curvature of a twentieth.
+STEEPEST = 10.0
 # A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
 # as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
 SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
@@ -89,10 +91,15 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 @kernels.compiled
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    """Newton steps until step `until`, or until one promises no more than `tol` nats for each unit of weight."""
+    """Newton steps until step `until`, or until one promises no more than `tol` nats for each unit of weight.
+
+    A cell far out, of which the model is not sure yet, has so much curvature that its column promises nothing, for the
+    others' part; and it has none when the model is. So the gradient has to be small too, in coordinates in which rows
+    that are not far out have a curvature of a quarter at most.
+    """
     _, unravel = frame.coordinates()
     loss, weight = make_loss(problem, unravel), problem.weights.sum()
-    scale = 1 / weight
+    scale, units = 1 / weight, penalty_units(problem, state.vector, unravel)
 
     def body(state):
         grad, hessian = problem.derivatives(state.vector, unravel)
@@ -100,9 +107,18 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
         direction = contrast(frame.model, F @ (F.T @ (scale * grad)))
         decrement = scale * jnp.vdot(grad, direction)
         vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
-        return stepped(state, vector, (scale * grad, state.vector), value, decrement, weight, tol)
+        promised = jnp.maximum(decrement, PROMISED * STEEPEST * ((units * scale * grad) ** 2).sum())
+        return stepped(state, vector, (scale * grad, state.vector), value, promised, weight, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
+
+
+def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
+    """1 / sqrt(1 + 4 c), with c the curvature that the penalty has of each parameter for a unit of weight."""
+    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], vector.size), vector.dtype)
+    slope = jax.grad(lambda v: -problem.penalty(unravel(v)))
+    curvature = signs * (slope(signs) - slope(jnp.zeros_like(vector)))
+    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
 
 
 def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:

@@ -16,7 +16,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._draws import has_draws
-from dgjax._newton import whitener_of
+from dgjax._newton import penalty_units, whitener_of
 from dgjax._objective import Frame, Problem
 from dgjax._types import Support
 from dgjax.scorers import Linear, LogLinear
@@ -24,6 +24,8 @@ from dgjax.structures import in_rows
 
 FEWEST_ROWS, MOST_ROWS, MOST_CELLS = 8, 256, 1 << 22
 """Rows whose derivatives are looked at, and cells that those may take."""
+FAR = 10.0
+"""Typical distances from the median beyond which a row counts as one of so many."""
 MOST_COLUMNS, ROWS_FOR_EACH = 512, 16
 """Columns that are made independent of each other, by so many rows for each of them."""
 
@@ -49,11 +51,7 @@ def _is_code(support: Support) -> bool:
 @kernels.compiled
 def _of_penalty(model, problem):
     """Of columns that were scaled a quarter is the most that rows have; the penalty, in units of its own, has more."""
-    vector, back = Frame(model).coordinates()
-    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], vector.size), vector.dtype)
-    slope = jax.grad(lambda v: -problem.penalty(back(v)))
-    curvature = signs * (slope(signs) - slope(jnp.zeros_like(vector)))
-    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
+    return penalty_units(problem, *Frame(model).coordinates())
 
 
 @kernels.compiled
@@ -63,7 +61,9 @@ def _of_columns(model, problem):
     d = x.shape[1]
     few = np.linspace(0, len(x) - 1, min(len(x), ROWS_FOR_EACH * d)).astype(int)
     share = weights[few] / weights[few].sum()
-    covariance = (share[:, None] * x[few]).T @ x[few]
+    # Rows far out as if they were nearer: they have no curvature any more where the fit ends.
+    near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
+    covariance = (share[:, None] * near).T @ near
     penalty = 4 * problem.l2 / problem.weights.sum() / problem.units.scale**2
     return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
 
