@@ -5,7 +5,6 @@ stays far below the curvature of a column in small units, which one in units of 
 """
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -58,7 +57,6 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
     vector, unravel = Frame(model).coordinates()
     scale, loss, size = 1 / weight, make_loss(sample, unravel, 1 / weight), len(sample.x)
     noise = scale * vector.size * n / size
-    vector, _ = _better_than_none(model, sample, vector, loss(vector))
     renewals = min(RENEWALS, PASSES_FOR_RENEWALS * n // (vector.size * size))
 
     def renewed(carry):
@@ -85,7 +83,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
     """Before the first step."""
     vector, unravel = frame.coordinates()
-    vector, value = _better_than_none(frame.model, problem, vector, make_loss(problem, unravel)(vector))
+    value = make_loss(problem, unravel)(vector)
     return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
 
 
@@ -137,19 +135,6 @@ def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:
     beside = kernels.many_cells(share * sum(leaf.size for leaf in jax.tree.leaves(x)))
     F = (kernels.whitener if beside else kernels.whitener.reference)(relative)
     return unit[:, None] * jnp.where(jnp.isfinite(F).all(), F, jnp.eye(p, dtype=F.dtype))
-
-
-def _better_than_none(model, problem, vector, value):
-    """Parameters and their loss, or 0 and its own, log k for each label, where that is less.
-
-    So far off that no class but a wrong one has a probability there is no curvature, and 10^9 nats are rounded to 100.
-    """
-    if not problem.linear(model):
-        return vector, value
-    labelled = jnp.where(problem.y >= 0, problem.weights, 0).sum() / problem.weights.sum()
-    none = (labelled * math.log(model.num_labels)).astype(value.dtype)
-    kept = value <= none
-    return jnp.where(kept, vector, 0), jnp.where(kept, value, none)
 
 
 def _backtrack(loss, vector, value, direction, decrement):
