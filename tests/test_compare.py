@@ -172,9 +172,9 @@ def environment():
 
 @pytest.mark.slow
 def test_the_digits_are_compared_quickly(tmp_path):
-    start = time.perf_counter()
+    start = os.times().children_user
     subprocess.run(command("--quick", "--out", str(tmp_path)), check=True, env=environment(), capture_output=True)
-    assert time.perf_counter() - start < 300, "90 s on two cores of their own"
+    assert os.times().children_user - start < 300, "seconds of processor time: what others run does not count"
     assert {question["status"] for question in results(tmp_path)["questions"].values()} == {"done"}
     check_report(tmp_path, questions=8)
 

@@ -54,7 +54,9 @@ def compare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html and results.json go.")] = Path(
         "dgjax-report"
     ),
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer splits and rows: within a minute and a half.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer splits and rows: some 2 to 3 minutes of processor time.")
+    ] = False,
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
     ] = None,
