@@ -9,7 +9,7 @@ Nouns are frozen pytrees that hold parameters and nothing else; verbs are functi
 [0, 0, 1, 1]
 """
 
-from dgjax import priors as priors
+from dgjax import _advice, priors as priors
 from dgjax._fit import Fit as Fit, fit as fit
 from dgjax._latent import (
     decode as decode,
@@ -98,3 +98,7 @@ from dgjax.scorers import (
     Shifted as Shifted,
     Table as Table,
 )
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(_advice.of_name(name), name=name)

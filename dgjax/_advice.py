@@ -16,7 +16,7 @@ def shown(value: Any) -> str:
     """A value for a message, however long or deep it is."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and math.prod(shape) > FEW:
-        return f"{'array' if hasattr(value, '__array_priority__') else type(value).__name__} of shape {shape}"
+        return f"{'DataFrame' if hasattr(value, 'iloc') else 'an array'} of shape {shape}"
     return " ".join(_BRIEF.repr(value.item() if isinstance(value, np.generic) else value).split())
 
 
@@ -146,3 +146,138 @@ def of_objects(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
         return f'Type pandas.DataFrame({name}).astype("Float64").'
     told = _as_numbers(given, name)
     return f"Type {told}." if told else ""
+
+
+def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np.ndarray, option: Any) -> str:
+    """For the first wrong cell of a column; where a model is learnt, an `option` of a starter, and when."""
+    support, value, source = supports[column], cells[wrong[:, column].argmax(), column], plain(given, "x")
+    read = "np.asarray(x)" if source == "x" else source
+    here = f"np.arange({'x.shape' if hasattr(given, 'shape') else 'np.shape(x)'}[-1]) == {column}"
+    fraction = np.isfinite(value) and support.whole and value != np.floor(value)
+    if np.isinf(value) and support.missing:
+        if source == "x" and not np.isinf(np.asarray(given, float)).any():
+            return " Type jax.config.update('jax_enable_x64', True), and float64 columns."
+        return f" Type x = np.where(np.isinf({source}), np.nan, {source})."
+    if np.isfinite(value) and option and not (value == -1 and np.nanmin(cells[:, column]) == -1 and not fraction):
+        return _of_kind(cells, supports, wrong, *option)
+    if fraction:
+        told = "np.round(x)" if all(one.whole for one in supports) else f"np.where({here}, np.round({read}), {source})"
+        return f" If it is a whole number, type x = {told}."
+    if not support.missing or not np.isfinite(value):
+        return ""
+    if value < support.low:
+        below = f"{read} < {support.low:g}"
+        below = below if all(one.low == support.low for one in supports) else f"({here}) & ({below})"
+        return f" If that says that it is missing, type x = np.where({below}, np.nan, {source})."
+    return (
+        f" One that the model has not seen is scored as missing: x = np.where(({here}) & ({read} > {support.high:g}), "
+        f"np.nan, {source})."
+    )
+
+
+def _of_kind(cells, supports, wrong, option, where):
+    """Which kinds of columns such cells are of."""
+    counts = ((cells >= 0) & (cells == np.floor(cells)) | np.isnan(cells)).all(0)
+    if option == "likelihood":
+        kind = "poisson" if counts.all() else "gaussian"
+        return f' Type likelihood="{kind}"{where}.'
+    suits = ["categorical" if count else "gaussian" for count in counts]
+    named = [own if bad else _kind_named(one) for own, one, bad in zip(suits, supports, wrong.any(0), strict=True)]
+    kinds = set(named)
+    if counts.all() and len(kinds | {"bernoulli", "poisson"}) <= 3:
+        return f' Type {option}="categorical", or {option}="poisson" for counts{where}.'
+    if "multinomial" in kinds or len(kinds) == 1 or len(named) > 2 * FEW:
+        return f' Type {option}="gaussian"{where}.'
+    return f" Type {option}={named}{where}."
+
+
+def _kind_named(support: Any) -> str:
+    """The kind of column that has such a support."""
+    kinds = ("multinomial", "categorical", "poisson")
+    usual = "gaussian" if not support.whole else "poisson" if support.high == np.inf else "categorical"
+    return "bernoulli" if support.high == 1 else next((kind for kind in kinds if kind in support.words), usual)
+
+
+def transposed(given: Any, ndim: int, name: str) -> str:
+    """What makes rows of columns."""
+    if ndim == 3:
+        return f"np.swapaxes({name}, 1, 2)"
+    return f"{name}.T" if hasattr(given, "T") else f"np.transpose({name})"
+
+
+def of_width(given: Any, shape: tuple[int, ...], num_features: int, name: str) -> str:
+    """What to type where rows have another number of columns than the model."""
+    d = shape[-1]
+    if shape[-2] == num_features:
+        return f" Type {transposed(given, len(shape), name)}."
+    if d > num_features:
+        at = f"[..., :{num_features}]"
+        own = name if hasattr(given, "__array_priority__") else f"np.asarray({name})"
+        own = f"{name}.iloc[:, :{num_features}]" if hasattr(given, "iloc") else f"{own}{at}"
+        return f" Give the model's columns and no other, in their order: type {own} if they are the first."
+    before = "(0, 0), " * (len(shape) - 1)
+    source = plain(given, name)
+    source = f"np.asarray({name}, float)" if source == name else source
+    return (
+        f" Where a column is missing give NaN: type np.pad({source}, ({before}(0, {num_features - d})), "
+        f"constant_values=np.nan) if those are the last; or ask the model of what is there, dgjax.marginal."
+    )
+
+
+def padded(shapes: set[tuple[int, ...]], name: str, labels: bool = False) -> str:
+    """What makes one array of sequences of unequal length."""
+    if labels:
+        return f"Type {name} = dgjax.pad({name})[0]."
+    if len({shape[1:] for shape in shapes}) > 1 or not {len(shape) for shape in shapes} <= {1, 2}:
+        return "Give each the same columns."
+    series = f"[np.reshape(one, (-1, 1)) for one in {name}]"
+    steps = name if len(min(shapes)) == 2 else series
+    return f"Type {name}, lengths = dgjax.pad({steps}). Give lengths=lengths too."
+
+
+def of_no_model(model: Any, path: Any) -> str:
+    """What to type where something else is saved."""
+    if hasattr(type(getattr(model, "model", None)), "as_model"):
+        return "Type dgjax.save(path, fit.model)."
+    if hasattr(type(path), "as_model"):
+        return "The path comes first: type dgjax.save(path, model)."
+    return ""
+
+
+COLUMNS, CLASSES = "Type np.shape(x)[-1].", "Type np.max(y) + 1."
+CRF, REGRESSION = (
+    f"Type dgjax.fit(dgjax.{starter}(np.shape(x)[-1], np.max(y) + 1), x, y)."
+    for starter in ("linear_chain_crf", "logistic_regression")
+)
+"""What to type where a starter that takes sizes was given data."""
+
+VERBS = {
+    "predict_proba": "jax.numpy.exp(dgjax.predict_log_proba(model, x))",
+    "fit_predict": "dgjax.predict(dgjax.fit(model, x).model, x)",
+    "score_samples": "dgjax.log_prob(model, x)",
+    "score": "dgjax.log_prob(model, x).mean()",
+    "decision_function": "dgjax.predict_log_proba(model, x)",
+    "transform": "dgjax.encode(model, x)",
+    "inverse_transform": "dgjax.decode(model, z)",
+    "fit_transform": "dgjax.encode(dgjax.fit(model, x).model, x)",
+    "partial_fit": "dgjax.fit(model, x, y).model",
+    "log_likelihood": "dgjax.log_prob(model, x)",
+    "logpdf": "dgjax.log_prob(model, x)",
+    "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
+    "GaussianNB": "dgjax.naive_bayes(x, y)",
+    "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',
+    "CategoricalNB": 'dgjax.naive_bayes(x, y, kinds="categorical")',
+    "MultinomialNB": 'dgjax.naive_bayes(x, y, kinds="multinomial")',
+    "LinearDiscriminantAnalysis": "dgjax.discriminant_analysis(x, y)",
+    "QuadraticDiscriminantAnalysis": 'dgjax.discriminant_analysis(x, y, covariance="full")',
+    "LogisticRegression": REGRESSION[5:-1],
+    "GaussianHMM": "dgjax.hidden_markov(key, x, num_states)",
+}
+"""What goes by another name here."""
+
+
+def of_name(name: str) -> str:
+    """Why the library has no such thing, and what it has in its place."""
+    told = f"Type {VERBS[name]}." if name in VERBS else ""
+    told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
+    return f"dgjax has no {name!r}. {told}".rstrip()

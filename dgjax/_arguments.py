@@ -132,8 +132,8 @@ def as_key(key: Any, name: str = "key") -> Array:
     return cast(Array, key)
 
 
-def as_count(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
-    """A whole number from `least`, to `most` if there is one."""
+def as_count(value: Any, name: str, least: int = 1, most: int | None = None, of_data: str = "") -> int:
+    """A whole number from `least`, to `most` if there is one; `of_data` says what to type where it is data instead."""
     if isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_concrete(value):
         value = value.item()
     if isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool):
@@ -143,7 +143,8 @@ def as_count(value: Any, name: str, least: int = 1, most: int | None = None) -> 
     if count < least or (most is not None and count > most):
         limits = f"{least} or more" if most is None else f"from {least} to {most}"
         given = _advice.shown(value) if is_concrete(value) else "a value that is not known before compiling"
-        raise ValueError(f"{name} must be a whole number, {limits}; got {given}.")
+        told = f" {of_data}" if of_data and np.ndim(cast(Any, value)) else ""
+        raise ValueError(f"{name} must be a whole number, {limits}; got {given}.{told}")
     return count
 
 

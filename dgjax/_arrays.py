@@ -1,6 +1,6 @@
 """Rows, labels, weights and lengths: what is checked of each before anything is compiled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -55,7 +55,10 @@ def _as_matrix(x, num_features, name):
             f"{name} must be rows of shape (n, d); got shape {array.shape}.{_of_rows(array.shape, num_features, name)}"
         )
     if num_features is not None and array.shape[1] != num_features:
-        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
+        raise ValueError(
+            f"{name} must have {num_features} columns, as the model has; got shape {array.shape}."
+            f"{_advice.of_width(x, array.shape, num_features, name)}"
+        )
     return array
 
 
@@ -107,8 +110,17 @@ def _copied(array):
     return jax.device_put(copy, may_alias=True), summary
 
 
-def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSummary | None = None) -> bool | None:
-    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known."""
+def check_cells(
+    x: Any,
+    supports: Sequence[Support],
+    looked: kernels.ColumnSummary | None = None,
+    given: Any = None,
+    option: Callable[[], Any] | None = None,
+) -> bool | None:
+    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known.
+
+    The error goes by what the user gave, and where a model is learnt by the option of a starter that gives it others.
+    """
     if not is_concrete(x):
         return None
     complete = _plainly_complete(x, supports)
@@ -124,7 +136,7 @@ def check_cells(x: Any, supports: Sequence[Support], looked: kernels.ColumnSumma
     wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
     if wrong.any():
         with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
-            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports)
+            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option)
     return not summary.missing.any()
 
 
@@ -147,34 +159,30 @@ def _plainly_complete(x, supports):
     return complete
 
 
-def _refuse(x, supports):
+def _refuse(x, supports, given, option):
     _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
     inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
-    support = of_columns(supports, x.shape[1])[column]
+    each = of_columns(supports, x.shape[1])
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
-        f"{float(x[row, column])!r}, and column {column} expects {support.words}"
-        f"{', or NaN where missing' if support.missing else ''}.{_unseen(x[row, column], column, support)}"
+        f"{float(x[row, column])!r}, and column {column} expects {each[column].words}"
+        f"{', or NaN where missing' if each[column].missing else ''}."
+        f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
     )
 
 
-def _unseen(value, column, support):
-    """What to type for a category that a model has not seen."""
-    if not (support.missing and support.whole and support.high < np.inf and value > support.high):
-        return ""
-    return (
-        f" One that the model has not seen is scored as missing: x = np.where((np.arange(x.shape[-1]) == {column}) & "
-        f"(np.asarray(x) > {support.high}), np.nan, x)."
-    )
-
-
-def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
+def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
     """`y` as int labels, one for each row of x, or step (-1 where a sequence has ended); -1 (unknown) or from 0."""
-    array = whole_labels(y, name)
+    try:
+        array = whole_labels(y, name)
+    except ValueError:
+        _check_equal(y, x, name)
+        raise
     shape, of = (x.x.shape[:2], "step") if isinstance(x, Sequences) else ((len(x),), "row")
     if array.shape != shape:
+        _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
             f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
             f"{_of_labels(array.shape, shape, name)}"
@@ -189,6 +197,23 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y") -> Array:
     return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
 
 
+def _check_upright(x, shape, of, name="x"):
+    """Raises if rows are columns, to judge by the shape of labels or weights."""
+    if not isinstance(x, Sequences) and x.shape[1:] == shape:
+        raise ValueError(
+            f"{name} must be rows of shape (n, d), one for each of the {of}; got shape {x.shape}. Type {name}.T."
+        )
+
+
+def _check_equal(y, x, name):
+    """Raises if labels are those of sequences of unequal length."""
+    if isinstance(x, Sequences) and isinstance(y, list | tuple) and len({np.shape(one) for one in y}) > 1:
+        raise ValueError(
+            f"{name} must have shape {x.x.shape[:2]}, one label for each step of x; got sequences of unequal length. "
+            f"{_advice.padded(set(), name, True)}"
+        ) from None
+
+
 def whole_labels(y: Any, name: str, advice: str = "") -> Any:
     """Labels as whole numbers, of any shape; masked ones are -1, unknown."""
 
@@ -199,7 +224,9 @@ def whole_labels(y: Any, name: str, advice: str = "") -> Any:
 
 
 def _of_labels(given, expected, name):
-    """What makes labels of the shape of a matrix."""
+    """What makes labels of the shape of a matrix, or of a single sequence."""
+    if len(expected) == 2 and expected == (1, *given):
+        return f" Type np.reshape({name}, (1, -1))."
     if len(given) != len(expected) + 1 or given[:-1] != expected:
         return ""
     column = f"np.ravel({name})" if len(given) == 2 else f"{name}[..., 0]"
@@ -218,6 +245,7 @@ def as_weights(weights: ArrayLike | None, x: Any) -> Array:
         return jnp.ones(len(x), x.dtype)
     given = _as_real(weights, "weights", "a finite number for each row, 0 or more", missing=None)
     if given.shape != (len(x),):
+        _check_upright(x, given.shape, "weights")
         hint = " Type np.ravel(weights)." if given.shape == (len(x), 1) else ""
         raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {given.shape}.{hint}")
     if is_concrete(given) and given.size:
@@ -270,17 +298,20 @@ _observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).
 def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
     """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
     listed = enumerate(x) if isinstance(x, list | tuple) else ()
-    if len({as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}) > 1:
+    shapes = {as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}
+    if len(shapes) > 1:
         raise ValueError(
-            f"{name} must have shape (n, t, d); got sequences of unequal shape. Type {name}, lengths = "
-            f"dgjax.pad({name})."
+            f"{name} must have shape (n, t, d); got sequences of unequal shape. {_advice.padded(shapes, name)}"
         )
     array = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:
         hint = _of_sequences(array.shape, num_features, name)
         raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
     if num_features is not None and array.shape[2] != num_features:
-        raise ValueError(f"{name} must have {num_features} columns, as the model has; got shape {array.shape}.")
+        raise ValueError(
+            f"{name} must have {num_features} columns, as the model has; got shape {array.shape}."
+            f"{_advice.of_width(x, array.shape, num_features, name)}"
+        )
     if lengths is None:
         return Sequences(array, jnp.full(len(array), array.shape[1]))
     sequences = Sequences(array, _as_lengths(lengths, *array.shape[:2]))

@@ -1,6 +1,7 @@
 """The checks that every verb makes once, before anything is compiled: of its model and rows, and those below."""
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -62,27 +63,32 @@ def as_model(model: Any) -> Any:
 
 
 def model_and_rows(
-    model: Any, x: ArrayLike, lengths: Any = None, looked: kernels.ColumnSummary | None = None
+    model: Any,
+    x: ArrayLike,
+    lengths: Any = None,
+    looked: kernels.ColumnSummary | None = None,
+    option: Callable[[], Any] | None = None,
 ) -> tuple[Any, Rows]:
     """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling.
 
-    Rows that are known are looked at even where the model is traced.
+    Rows that are known are looked at even where the model is traced. Where it is learnt, `option` is that of a starter
+    by which it would have taken other cells.
     """
     with jax.ensure_compile_time_eval():
-        return _model_and_rows(model, x, lengths, looked)
+        return _model_and_rows(model, x, lengths, looked, option)
 
 
-def _model_and_rows(model, x, lengths, looked):
+def _model_and_rows(model, x, lengths, looked, option):
     lifted = as_model(model)
     if is_sequential(lifted):
         sequences = as_sequences(x, lengths, lifted.num_features)
         lifted, steps = _one_precision(lifted, sequences.x)
         sequences = Sequences(steps, sequences.lengths)
-        return lifted, Rows(sequences, check_cells(sequences.in_rows(), lifted.supports))
+        return lifted, Rows(sequences, check_cells(sequences.in_rows(), lifted.supports, None, x, option))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
     rows, seen = rows_and_summary(x, lifted.num_features)
-    complete = check_cells(rows, lifted.supports, seen if looked is None else looked)
+    complete = check_cells(rows, lifted.supports, seen if looked is None else looked, x, option)
     lifted, rows = _one_precision(lifted, rows)
     return lifted, Rows(rows, complete)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import (
+    _advice,
     _checkpoint,
     _checks,
     _digits,
@@ -137,7 +138,7 @@ def fit(
                 error.model = error.model.density if data.bare else error.model
                 raise
     label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
-    check_result(fitted, final.value, final.step, data.prior, label_word)
+    check_result(fitted, final.value, final.step, data.prior, label_word, data.known)
     if not _stochastic.is_optimizer(method) and _checks.is_concrete(final.step, tol):
         _endings.warn_if_short(final, tol, max_steps)
     return _result(fitted.density if data.bare else fitted, final, max_steps)
@@ -180,7 +181,7 @@ def solved(
 
 def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, prior: Any) -> Any:
     """The same with what was seen of rows, all of whose cells and labels are known, without another look at them."""
-    _checks.check_cells(x, model.supports, seen.columns)
+    _checks.check_cells(x, model.supports, seen.columns, x, lambda: ("kinds", ""))
     prior = _prior.checked_prior(model, prior, _checks.float_type(x))
     with kernels.complete_rows(True):
         solution = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
@@ -215,14 +216,17 @@ class _Data(NamedTuple):
 
 def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None, label_weight=1.0):
     if staying is None:
+        lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked, lambda: _option(model, looked))
         _digits.warn_if_lost(x)
-        lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked)
     else:
         lifted, rows, complete = model, staying, True
     bare = _checks.as_model(model) is not model
     lifted = lifted.expanded() if hasattr(lifted, "scorer") else lifted
     if not (lifted.generative or hasattr(lifted, "penalty")):
-        raise ValueError(f"model must have parameters of its own; fit the parts of {type(model).__name__} one by one.")
+        raise ValueError(
+            f"model must have parameters of its own; those of a {type(model).__name__} are its parts'. Type "
+            f"{_parts(lifted, y, complete)}."
+        )
     labels = _labels(lifted, y, rows)
     amounts = _semisupervised.weighted(label_weight, lifted, y, labels, _checks.as_weights(weights, rows))
     labelled = _check_data(lifted, *in_rows(rows, labels, amounts), complete)
@@ -231,6 +235,24 @@ def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None, la
         _check_observed_in_classes(lifted, *in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
     return _Data(lifted, rows, labels, amounts, prior, bare, complete, labelled)
+
+
+def _option(model, looked):
+    """By which option of a starter a model takes the cells that it takes, and when."""
+    if not model.generative:
+        return None
+    usual = "likelihood" if has_draws(model) else "emissions" if _checks.is_sequential(model) else "kinds"
+    return usual, " where the model is started" if looked is None else ""
+
+
+def _parts(model, y, complete):
+    """What fits the parts of a marginalized classifier, and puts them together."""
+    whole = "x" if complete else "dgjax.impute(density, x)"
+    labels = ", y" if y is None or model.density.num_labels == model.num_labels else ""
+    return (
+        f"density = dgjax.fit(model.density, x{labels}).model, then dgjax.marginalize(dgjax.fit(model.classifier, "
+        f"{whole}, y).model, density)"
+    )
 
 
 def _labels(model, y, x):
@@ -258,7 +280,7 @@ def _chosen_prior(model, x, weights, prior):
     """The prior, "weak" made into one, after checking that it fits the model."""
     if isinstance(prior, str):
         if prior != "weak":
-            raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {prior!r}.')
+            raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {_advice.shown(prior)}.')
         rows, _, counted = in_rows(x, weights, weights)
         return _prior.weak_prior(model, rows, counted, 1.0)
     return _prior.checked_prior(model, prior, x.dtype)
@@ -284,13 +306,13 @@ def _method(model, method, blend, prior, l2, n=0):
     if _stochastic.is_optimizer(method):
         return method
     if has_draws(model) and method != "lbfgs":
-        raise ValueError(f"{LEARNING}, or method='lbfgs' for draws that stay; got method={method!r}.")
+        raise ValueError(f"{LEARNING}, or method='lbfgs' for draws that stay; got method={_advice.shown(method)}.")
     method = usual if method is None else method
     allowed = ("em", "lbfgs", "newton") if model.generative and blend is None else ("lbfgs", "newton")
     if method not in allowed:
         raise ValueError(
-            f"method must be one of {allowed} here, or an optimizer of optax such as optax.adam(1e-2); got {method!r}. "
-            f"Leave it out for {usual!r}."
+            f"method must be one of {allowed} here, or an optimizer of optax such as optax.adam(1e-2); got "
+            f"{_advice.shown(method)}. Leave it out for {usual!r}."
         )
     return method
 

@@ -61,7 +61,7 @@ def labels(model: Any, x: Any) -> jax.Array | None:
     looked = kernels.linear_labels(x, *scores, _checks.float_type(x), best)
     if looked is None:
         return None
-    _checks.check_cells(x, model.supports, looked)
+    _checks.check_cells(x, model.supports, looked, x)
     return jax.device_put(best, may_alias=True)
 
 

@@ -87,7 +87,7 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     if y is None and density.num_classes > 1:
         raise ValueError(f"decode needs the class of each row, y ({len(latent)},), of a model with classes; got None.")
     labels = np.zeros(len(latent), int) if y is None else y
-    classes = _checks.as_labels(labels, latent, density.num_classes)
+    classes = _checks.as_labels(labels, latent, density.num_classes, rows="z")
     if _checks.is_concrete(classes) and (np.asarray(classes) < 0).any():
         raise ValueError(
             f"decode needs the class of each row, and y has -1, unknown. Type one from 0 to {density.num_classes - 1}."

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from dgjax import _advice
 from dgjax._arguments import as_array, is_concrete
 from dgjax._parameters import check_numbers
 
@@ -109,7 +110,7 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
         return array.astype(float) if floats and not jnp.issubdtype(array.dtype, jnp.floating) else array
     if hasattr(value, "dtype"):
         return value
-    raise ValueError(f"{place} must be an array or another part of a model; got {value!r}.")
+    raise ValueError(f"{place} must be an array or another part of a model; got {_advice.shown(value)}.")
 
 
 def _is_given(value: Any) -> bool:

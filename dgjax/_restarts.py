@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _em
+from dgjax import _advice, _checks, _em
 from dgjax._draws import has_draws
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._progress import run
@@ -25,7 +25,7 @@ def starts(model: Any, x: Any, y: Array, weights: Array, num_restarts: int, key:
     if key is None or not model.generative:
         raise ValueError(
             "num_restarts above 1 needs key=jax.random.key(seed), and a generative model (a logistic model's objective "
-            f"has one maximum); got key={key!r} for {type(model).__name__}."
+            f"has one maximum); got key={_advice.shown(key)} for {type(model).__name__}."
         )
     if has_draws(model):
         raise ValueError(
@@ -121,11 +121,16 @@ def _sound(state, prior):
     return state.model if bool(sound) else upcoming
 
 
-def check_result(model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class") -> None:
-    """Raises if the fit ran into a point where the density is not defined, or that no row can come from."""
+def check_result(
+    model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class", known: bool = True
+) -> None:
+    """Raises if the fit ran into a point where the density is not defined, or that no row can come from.
+
+    Where all labels and cells are `known`, what it found is all that there is to find.
+    """
     if not _checks.is_concrete(model, value):
         return
-    check_rank(model, prior is not None, labels)
+    check_rank(model, prior is not None, labels, known)
     value, broken = float(value), _broken(model)
     if (broken or np.isnan(value)) and has_draws(model):
         raise ValueError(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
-from dgjax import _archive
+from dgjax import _advice, _archive
 from dgjax._pytree import NOUNS
 from dgjax._warnings import PrecisionWarning, warn
 
@@ -31,6 +31,9 @@ def save(path: str | os.PathLike, model: Any) -> None:
     function; OSError if there is no writing to the path.
     """
     arrays: dict[str, Any] = {}
+    if not isinstance(path, str | bytes | os.PathLike) or not hasattr(type(model), "as_model"):
+        given = f"{type(path).__name__}, {type(model).__name__}"
+        raise ValueError(f"save expects a path and a model; got {given}. {_advice.of_no_model(model, path)}".rstrip())
     description = _describe(model, "model", arrays)
     for _ in _arrays_of(description, "model"):
         pass
@@ -126,7 +129,7 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
             f"{type(value).__name__}. Make the model anew, or give its class a name of its own."
         )
     if not any(jnp.issubdtype(getattr(value, "dtype", object), kind) for kind in (np.floating, np.integer, np.bool_)):
-        raise ValueError(f"save expects nouns and arrays; {place} is {type(value).__name__}.")
+        raise ValueError(f"save expects a model made of arrays; {place} is {type(value).__name__}.")
     arrays[place] = value
     return {"array": place}
 
@@ -140,8 +143,8 @@ def _plain(value: Any, place: str) -> Any:
         return value
     if callable(value):
         raise ValueError(
-            f"save keeps no functions, and {place} is one, which is code. Define a noun that calls it, @dgjax.noun, or "
-            "save its parameters by themselves."
+            f"save keeps no functions, and {place} is one, which is code. Write a class that calls it, decorated by "
+            "@dgjax.noun, or save its parameters by themselves."
         )
     raise ValueError(
         f"save keeps static fields that are numbers, text or tuples of them; {place} is {_archive.short(value)}."

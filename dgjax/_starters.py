@@ -1,7 +1,7 @@
 """Models started or solved from data."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _prior, _table
+from dgjax import _advice, _checks, _prior, _table
 from dgjax._neural import Neural
 from dgjax._restarts import restarted
+from dgjax._types import FINITE
 from dgjax.densities import (
     Bernoulli,
     BernoulliCells,
@@ -35,7 +36,7 @@ from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.scorers import Indicators, Linear, Quadratic
 from dgjax.structures import in_rows
 
-KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
+COUNTED, WHOLE = ("categorical", "poisson", "multinomial"), "a whole number from 0, its kind being"
 BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
 
 
@@ -77,9 +78,9 @@ def naive_bayes(
     """
     in_place = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     table = _table.labelled(x, y, num_classes, in_place, weights)
-    named = _named(kinds, table.rows.shape[1], "kinds")
+    named = _table.named_kinds(kinds, table.rows.shape[1], "kinds")
     return _table.solved(
-        _uniform(_columns(table.rows, table.looked, named, table.num_classes)), table, prior, label_weight
+        _uniform(_columns(table.rows, table.looked, named, table.num_classes, "kinds")), table, prior, label_weight
     )
 
 
@@ -162,7 +163,7 @@ def hidden_markov(
     density = (
         _gaussian(looked, int(there.sum()), (k,), covariance)
         if emissions == "gaussian"
-        else _columns(rows, looked, _named(emissions, rows.shape[1]), k)
+        else _columns(rows, looked, _table.named_kinds(emissions, rows.shape[1]), k, "emissions")
     )
     moves = jnp.log(0.5 * jnp.eye(k, dtype=rows.dtype) + 0.5 / k)
     broad = HiddenMarkov(jnp.full(k, -np.log(k), rows.dtype), moves, density)
@@ -178,8 +179,8 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
 
     Raises ValueError for fewer than one feature or two states, or other features.
     """
-    k = _checks.as_count(num_states, "num_states", 2)
-    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), _scorer(features, num_features, k))
+    k = _checks.as_count(num_states, "num_states", 2, of_data=_advice.CRF)
+    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), _scorer(features, num_features, k, _advice.CRF))
 
 
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
@@ -191,9 +192,9 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
-    k = _checks.as_count(num_classes, "num_classes", 2)
+    k = _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
     k = 1 if k == 2 else k
-    return Logistic(jnp.zeros(k), _scorer(features, num_features, k))
+    return Logistic(jnp.zeros(k), _scorer(features, num_features, k, _advice.REGRESSION))
 
 
 def variational_autoencoder(
@@ -217,8 +218,11 @@ def variational_autoencoder(
 
     Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
     """
-    d, m = _checks.as_count(num_features, "num_features"), _checks.as_count(latent_dim, "latent_dim")
-    k = 1 if num_classes is None else _checks.as_count(num_classes, "num_classes", 2)
+    d, m = (
+        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        _checks.as_count(latent_dim, "latent_dim"),
+    )
+    k = 1 if num_classes is None else _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
     cells = _cells(likelihood, d)
     sizes = [_checks.as_count(size, "hidden") for size in hidden]
     key_encoder, key_decoder = jax.random.split(_checks.as_key(key))
@@ -227,7 +231,9 @@ def variational_autoencoder(
         decoder = MLP.start(key_decoder, (m, *sizes[::-1], d * cells.size), k)
     else:
         if len(image) not in (2, 3) or np.prod(image) != d:
-            raise ValueError(f"image must be (height, width) or (height, width, channels) of {d} pixels; got {image}.")
+            raise ValueError(
+                f"image must be (height, width) or (height, width, channels) of {d} pixels; got {_advice.shown(image)}."
+            )
         height, width, depth = (*image, 1)[:3]
         seen, said = ((height, width, depth * size) for size in (cells.inputs, cells.size))
         encoder = ConvolutionalEncoder.start(key_encoder, seen, channels, (*sizes, 2 * m), k)
@@ -246,7 +252,10 @@ def neural_classifier(
 
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """
-    d, k = _checks.as_count(num_features, "num_features"), _checks.as_count(num_classes, "num_classes", 2)
+    d, k = (
+        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
+    )
     cells, sizes = _cells(likelihood, d), [_checks.as_count(size, "hidden") for size in hidden]
     # The last layer of a trunk is not looked at: it has no outputs.
     trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 0))
@@ -264,7 +273,7 @@ def _cells(likelihood, d):
     if not hasattr(type(likelihood), "seen"):
         raise ValueError(
             f'likelihood must be "bernoulli", "gaussian" or "poisson", or dgjax.CategoricalCells(num_categories); got '
-            f"{likelihood!r}."
+            f"{_advice.shown(likelihood)}."
         )
     return likelihood
 
@@ -303,9 +312,9 @@ def weak_prior(
     return _prior.weak_prior(model, rows, amounts, float(strength))
 
 
-def _scorer(features, num_features, k):
+def _scorer(features, num_features, k, told):
     """Weights 0 of each feature for each of k labels."""
-    d = _checks.as_count(num_features, "num_features")
+    d = _checks.as_count(num_features, "num_features", of_data=told)
     match features:
         case "linear":
             return Linear(jnp.zeros((k, d)))
@@ -313,18 +322,7 @@ def _scorer(features, num_features, k):
             return Quadratic(jnp.zeros((k, d)), jnp.zeros((k, d * (d + 1) // 2)))
         case "indicator":
             return Indicators(jnp.zeros((k, d)))
-    raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {features!r}.')
-
-
-def _named(kinds, d, name="emissions"):
-    """The kind of each of d columns."""
-    named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
-    if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
-        raise ValueError(
-            f"{name} must be one of {KINDS}, or a list of the first four with one for each of the {d} columns; got "
-            f"{kinds!r}."
-        )
-    return named
+    raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {_advice.shown(features)}.')
 
 
 def _uniform(density):
@@ -358,11 +356,14 @@ def _gaussian(looked, n, label_shape, covariance):
             return DiagonalGaussian(means, jnp.broadcast_to(log_scale, means.shape))
         case "spherical":
             return DiagonalGaussian(means, jnp.broadcast_to(log_scale.mean(), (*label_shape, 1)))
-    raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {covariance!r}.')
+    raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {_advice.shown(covariance)}.')
 
 
-def _columns(x, looked, kinds, k):
+def _columns(x, looked, kinds, k, option):
     """A density for the columns of each kind, all in one if there is one kind."""
+    if not set(kinds) <= {"gaussian", "bernoulli"}:
+        supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
+        _checks.check_cells(x, supports, looked, option=lambda: (option, ""))
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
     if len(groups) == 1:
         return _block(x, looked, kinds[0], k)
@@ -373,8 +374,6 @@ def _columns(x, looked, kinds, k):
 
 def _block(x, looked, kind, k):
     d, dtype = x.shape[1], _checks.float_type(x)
-    if kind in ("categorical", "poisson", "multinomial"):
-        _checks.check_cells(x, (COUNT._replace(words=f"a whole number from 0, its kind being {kind}"),) * d, looked)
     match kind:
         case "gaussian":
             return _gaussian(looked, len(x), (k,), "diagonal")

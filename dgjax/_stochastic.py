@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax import _advice, _checks
 from dgjax._draws import LEARNING, Draws, has_draws
 from dgjax._endings import Ended
 from dgjax._objective import Problem, make_loss
@@ -96,8 +96,8 @@ def held_out(data: Any, share: Any, method: Any, key: Any) -> tuple[Any, Any]:
     if not is_optimizer(method) or key is None or not 0 < num_held < len(data.x):
         raise ValueError(
             "validation needs an optimizer of optax, such as method=optax.adam(1e-2), key=jax.random.key(seed), and a "
-            f"share that leaves rows on both sides; got method={method!r}, key={key!r} and {num_held} of "
-            f"{len(data.x)} rows."
+            f"share that leaves rows on both sides; got method={_advice.shown(method)}, "
+            f"key={_advice.shown(key)} and {num_held} of {len(data.x)} rows."
         )
     dealt = jax.random.permutation(jax.random.fold_in(_checks.as_key(key), np.uint32(LAST - 2)), len(data.x))
 
@@ -137,8 +137,8 @@ def _only_for_optimizers(method, batch_size, warm_up):
     for name, value in {"batch_size": batch_size, "warm_up": warm_up or None}.items():
         if value is not None:
             raise ValueError(
-                f"{name} is for an optimizer of optax, such as method=optax.adam(1e-2); got method={method!r}, which "
-                f"takes all rows at every step. Leave {name} out."
+                f"{name} is for an optimizer of optax, such as method=optax.adam(1e-2); got "
+                f"method={_advice.shown(method)}, which takes all rows at every step. Leave {name} out."
             )
 
 

@@ -1,5 +1,6 @@
 """Rows, and rows with labels, as models are started from them."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from dgjax import _advice, _checks, _digits, _fit
 from dgjax._types import FINITE
 from dgjax.densities._shared import weighted_moments
 
+KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
 
 
@@ -35,7 +37,7 @@ def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     """Rows, one at least, of finite numbers where they are not missing, and what there is in each column."""
     _digits.warn_if_lost(x)
     array, looked = _checks.rows_and_summary(x)
-    return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked)
+    return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked, x)
 
 
 def labelled(
@@ -51,7 +53,7 @@ def labelled(
         labels, k = _labels(y, own, num_classes)
         seen = _seen_by_label(own, np.asarray(labels), k)
         if seen is not None:
-            return Table(*_checked(own, seen.columns), labels, k, seen)
+            return Table(*_checked(own, seen.columns, x), labels, k, seen)
     array, looked = rows(x)
     if weights is None:
         return Table(array, looked, *_labels(y, array, num_classes), None)
@@ -87,10 +89,10 @@ def solved(model: Any, table: Table, prior: Any, label_weight: float) -> Any:
     return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
 
 
-def _checked(array, looked) -> tuple[Any, Any]:
+def _checked(array, looked, given) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
-    if not _checks.check_cells(array, (FINITE,) * array.shape[1], looked):
+    if not _checks.check_cells(array, (FINITE,) * array.shape[1], looked, given):
         _checks.check_observed(array, jnp.ones(len(array)))
     return array, looked if isinstance(looked.low, Array) else jax.device_put(looked)
 
@@ -142,3 +144,14 @@ def _too_few(labels, given):
     is_class = seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y"
     told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if is_class else ""
     return f"y must hold at least two classes; got {seen}.{told}"
+
+
+def named_kinds(kinds, d, name="emissions"):
+    """The kind of each of d columns."""
+    named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
+    if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
+        raise ValueError(
+            f"{name} must be one of {KINDS}, or a list of the first four with one for each of the {d} columns; got "
+            f"{_advice.shown(kinds)}."
+        )
+    return named

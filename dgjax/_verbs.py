@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _arrays, _checks, _in_place
+from dgjax import _advice, _arrays, _checks, _in_place
 from dgjax._types import Discriminative, Generative
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
@@ -78,7 +78,9 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
     """
     lifted, sizes = require_generative(model), _checks.as_shape(shape)
     if _checks.is_sequential(lifted) and not (sizes and sizes[-1]):
-        raise ValueError(f"shape must end with the number of steps of a sequence, 1 or more; got {shape!r}.")
+        raise ValueError(
+            f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
+        )
     return _sample(lifted, _checks.as_key(key), sizes)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax import _advice
 from dgjax._draws import LEARNING, Draws
 from dgjax._neural import Neural
 from dgjax._pytree import noun, static
@@ -175,7 +176,7 @@ class VariationalAutoencoder:
 
     def log_prior(self, prior: Any) -> Float[Array, ""]:
         if prior is not None:
-            raise ValueError(f"prior must be None for a VariationalAutoencoder; got {prior!r}.")
+            raise ValueError(f"prior must be None for a VariationalAutoencoder; got {_advice.shown(prior)}.")
         return jnp.zeros(())
 
     def weak_prior(self, columns: Any, strength: Any) -> Any:

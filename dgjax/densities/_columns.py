@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dgjax import _advice
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import At, ColumnMoments, Density, Support, in_order
@@ -31,7 +32,7 @@ class Columns:
 
     def __post_init__(self) -> None:
         if not isinstance(self.blocks, tuple) or not all(hasattr(type(b), "statistics") for b in self.blocks):
-            raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {self.blocks!r}.")
+            raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {_advice.shown(self.blocks)}.")
         sizes = [block.num_features for block in self.blocks]
         edges = np.cumsum([0, *sizes]).tolist()
         columns = self.columns
@@ -40,7 +41,7 @@ class Columns:
         if not all(isinstance(group, tuple | list) for group in columns):
             raise ValueError(
                 f"Columns(columns=...) must be a tuple of column numbers for each block, such as ((0,), (1, 2)); got "
-                f"{columns!r}."
+                f"{_advice.shown(columns)}."
             )
         columns = tuple(tuple(as_count(c, "Columns(columns=...)", 0) for c in group) for group in columns)
         object.__setattr__(self, "columns", columns)

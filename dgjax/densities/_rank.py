@@ -96,13 +96,16 @@ class Dependent(NamedTuple):
     of: tuple[int, ...]
 
 
-def check_rank(model: Any, regular: bool, labels: str) -> None:
-    """Raises if a normal density has no spread in some direction, naming the columns; `labels` is what labels are."""
+def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> None:
+    """Raises if a normal density has no spread in some direction, naming the columns; `labels` is what labels are.
+
+    Unless all labels and cells are `known`, another column would collapse when those of one class are left out.
+    """
     for density, columns in normals(model):
         with np.errstate(all="ignore"):
             found, groups, shared = _of_density(density, regular)
         if found:
-            raise ValueError(_message(found, groups, shared, columns, labels, density.mean.dtype))
+            raise ValueError(_message(found, groups, shared, columns, labels, density.mean.dtype, known))
 
 
 def _of_density(density, regular):
@@ -152,14 +155,14 @@ def _dependent(L, size, c):
             yield j, tuple(k for k, part in zip(kept, share, strict=True) if abs(part) > 1e-3)
 
 
-def _message(found, groups, shared, columns, labels, dtype):
+def _message(found, groups, shared, columns, labels, dtype, known):
     first = found[0]
     names = [f"{word} {i}" for word, i in zip((labels, "component"), first.group, strict=False)]
     where = f" in {', '.join(names)}" if groups > 1 else ""
     everywhere = all(sum(d.column == one.column for one in found) == groups for d in found)
     removed = sorted({columns[d.column] for d in found})
     advice = 'Type prior="weak", or dgjax.weak_prior(model, x)'
-    if not shared and len(removed) < len(columns) and (everywhere or labels == "class"):
+    if not shared and len(removed) < len(columns) and (everywhere or (known and labels == "class")):
         advice += f", or leave out what says nothing more: np.delete(x, {removed}, axis=1)"
     if shared:
         what = f"the columns have no spread{where}"

@@ -11,7 +11,7 @@ import numpyro
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _prior, _starters, priors
+from dgjax import _advice, _checks, _prior, _starters, priors
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -121,7 +121,7 @@ class Bayesian(Generic[M]):
         dims, label = self.dims, "state" if _checks.is_sequential(self.template) else "component"
         if by not in dims or dims[by][:1] != (label,):
             labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]
-            raise ValueError(f"by must be one of {labelled}; got {by!r}.")
+            raise ValueError(f"by must be one of {labelled}; got {_advice.shown(by)}.")
         value = jnp.asarray(samples[by])
         order = jnp.argsort(value[(..., *[0] * (len(dims[by]) - 1))], axis=-1)
 

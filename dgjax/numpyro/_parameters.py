@@ -10,7 +10,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 from numpyro.distributions import constraints
 
-from dgjax import _checks
+from dgjax import _advice, _checks
 from dgjax.numpyro._support import Logs
 
 simplex, positive, unit = constraints.simplex, constraints.positive, constraints.unit_interval
@@ -50,7 +50,7 @@ def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
         with jax.ensure_compile_time_eval():
             inside = bool(np.all(constraint(array)))
         if not inside:
-            raise ValueError(f"{owner}({name}=...) must be {words}; got {np.asarray(array)}.")
+            raise ValueError(f"{owner}({name}=...) must be {words}; got {_advice.shown(np.asarray(array))}.")
     return array
 
 
