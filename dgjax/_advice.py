@@ -281,3 +281,33 @@ def of_name(name: str) -> str:
     told = f"Type {VERBS[name]}." if name in VERBS else ""
     told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
     return f"dgjax has no {name!r}. {told}".rstrip()
+
+
+METHODS = (
+    VERBS
+    | {
+        "fit": "dgjax.fit(model, x, y).model",
+        "sample": "dgjax.sample(model, jax.random.key(0), 10)",
+        "sample_labels": "dgjax.sample_labels(model, jax.random.key(0), x)",
+        "sample_missing": "dgjax.sample_missing(model, jax.random.key(0), x)",
+        "save": "dgjax.save(path, model)",
+        "bic": "dgjax.bic(model, x)",
+        "aic": "dgjax.aic(model, x)",
+        "log_joint": "dgjax.log_joint(model, x, y)",
+        "log_conditional": "dgjax.log_conditional(model, x, y)",
+    }
+    | {
+        verb: f"dgjax.{verb}(model, x)"
+        for verb in ("predict", "predict_log_proba", "log_prob", "encode", "reconstruct")
+    }
+)
+
+
+def of_attribute(self: Any, name: str) -> Any:
+    """For `__getattr__`: what it would have said, unless another library's models have such a method."""
+    if name not in METHODS:
+        return object.__getattribute__(self, name)
+    model = "fit.model" if type(self).__name__ == "Fit" else "model"
+    told = METHODS[name].replace("(model", f"({model}").replace(", model)", f", {model})")
+    message = f"{type(self).__name__} has no {name!r}: what is asked of a model is a function. Type {told}."
+    raise AttributeError(message, name=name, obj=self)

@@ -55,6 +55,9 @@ class Fit(Generic[M]):
     validation: Array | None = None
 
 
+Fit.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
+
+
 def fit(
     model: M,
     x: ArrayLike,

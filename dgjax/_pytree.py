@@ -55,6 +55,8 @@ def noun(cls: type[T]) -> type[T]:
 
     cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True)(cls)
+    if not hasattr(cls, "__getattr__"):
+        cls.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
     # The annotations are those of the fields; the constructor takes anything that becomes such an array.
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)

@@ -1,26 +1,21 @@
 """What an error advises is typed: the call fails, says these words, and after them it succeeds."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.sparse
+from advised import CHAIN, ROWS, X, Y, bayes, typed
 
 import dgjax as dg
 
 pandas = pytest.importorskip("pandas")
 pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 
-X = np.random.default_rng(0).normal(size=(6, 2))
-Y = np.array([0, 1] * 3)
 LOG_HALF, OFF = np.log(0.5), -np.inf
 ZEROS = np.array([[0, OFF], [0, 0]])
-ROWS = dg.Mixture(np.zeros(2), dg.DiagonalGaussian(np.zeros((2, 2)), np.zeros((2, 2))))
 ONE = dg.DiagonalGaussian(np.zeros((1, 1)), np.zeros((1, 1)))
-CHAIN = dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), ROWS.density)
 SHORT = dg.HiddenMarkov(np.zeros(1), np.zeros((1, 1)), ONE)
 STATES = dg.HiddenMarkov([0, OFF], ZEROS.T, dg.Categorical([[[0, 0, OFF]], [[OFF, 0, 0]]]))
 CRF = dg.LinearChainCRF(np.zeros(2), ZEROS, dg.Linear(np.zeros((2, 1))))
@@ -31,10 +26,6 @@ OPEN = "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0),
 NUMBER = "np.unique(y, return_inverse=True)[1]"
 CODES = 'c.astype("category").cat.codes.replace(-1, np.nan)'
 TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
-
-
-def bayes(x=X, y=Y, **options):
-    return dg.naive_bayes(x, y, prior="weak", **options)
 
 
 # What is given, the call, and the statement that the error ends in: an assignment, or what becomes the first argument.
@@ -200,14 +191,6 @@ MEANT = {
         np.array([172800, np.nan, 0] * 2)[:, None],
     ),
 }
-ENDS = r"\.$|\. |, or |, and |, for |, where |, with |, then | to number | if they | if those | for counts| where the "
-TYPED = re.compile(rf"(?:\b[Tt]ype|values.* with) (.+?)(?:{ENDS})")
-
-
-def typed(message):
-    found = TYPED.search(message)
-    assert found, message
-    return found[1]
 
 
 @pytest.mark.parametrize("name", MEANT)
@@ -220,148 +203,6 @@ def test_what_an_error_advises_gives_what_was_meant(name):
     plain = pandas.DataFrame(value).to_numpy(float, na_value=np.nan).reshape(np.shape(meant))
     np.testing.assert_array_equal(plain, np.asarray(meant, float), err_msg=str(caught.value))
     call(**{argument: value})
-
-
-WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
-RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
-LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
-SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
-LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
-# A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
-CALLS = {
-    "a count, to Bernoulli": (
-        "bayes(WHOLE, kinds='bernoulli')",
-        "bayes(WHOLE, {})",
-        "bayes(WHOLE, kinds='categorical')",
-    ),
-    "counts beside reals": (
-        "bayes(np.c_[WHOLE, X], kinds=['bernoulli', 'poisson', 'gaussian', 'gaussian'])",
-        "bayes(np.c_[WHOLE, X], {})",
-        "bayes(np.c_[WHOLE, X], kinds=['categorical', 'poisson', 'gaussian', 'gaussian'])",
-    ),
-    "reals, to Poisson": ("bayes(X, kinds='poisson')", "bayes(X, {})", "bayes(X)"),
-    "states of reals": (
-        "dgjax.hidden_markov(KEY, X[None], 2, emissions='poisson')",
-        "dgjax.hidden_markov(KEY, X[None], 2, {})",
-        None,
-    ),
-    "counts, to learn": ("dgjax.fit(RATES, X, y)", "bayes(X, {})", "bayes(X)"),
-    "minus one where missing": (
-        "dgjax.log_prob(RATES, {WHOLE - 1})",
-        "dgjax.log_prob(RATES, {})",
-        "dgjax.log_prob(RATES, np.where(WHOLE > 0, WHOLE - 1, np.nan))",
-    ),
-    "minus one where missing, masked": (
-        "dgjax.log_prob(RATES, {np.ma.masked_equal(WHOLE - 1, 1)})",
-        "dgjax.log_prob(RATES, {})",
-        "dgjax.log_prob(RATES, np.where((WHOLE == 0) | (WHOLE == 2), np.nan, WHOLE - 1))",
-    ),
-    "a fraction": ("dgjax.log_prob(RATES, {WHOLE + 0.2})", "dgjax.log_prob(RATES, {})", "dgjax.log_prob(RATES, WHOLE)"),
-    "infinite": (
-        "dgjax.log_prob(ROWS, {np.where(X > 1, np.inf, X)})",
-        "dgjax.log_prob(ROWS, {})",
-        "dgjax.log_prob(ROWS, np.where(X > 1, np.nan, X))",
-    ),
-    "columns for rows": ("dgjax.log_prob(ROWS, {X.T})", "dgjax.log_prob(ROWS, {})", "dgjax.log_prob(ROWS, X)"),
-    "columns for rows, a list": ("dgjax.log_prob(ROWS, {X.T.tolist()})", "dgjax.log_prob(ROWS, {})", None),
-    "columns for rows, to learn": ("bayes({X.T})", "bayes({})", "bayes(X)"),
-    "columns for steps": ("dgjax.log_prob(CHAIN, {X.T[None]})", "dgjax.log_prob(CHAIN, {})", None),
-    "weights of rows": ("dgjax.naive_bayes({X.T}, np.r_[0, 1], weights=np.ones(6))", "bayes({})", "bayes(X)"),
-    "a column too many": (
-        "dgjax.log_prob(ROWS, {np.c_[X, Y]})",
-        "dgjax.log_prob(ROWS, {})",
-        "dgjax.log_prob(ROWS, X)",
-    ),
-    "a column too many, in a frame": (
-        "dgjax.log_prob(ROWS, {pandas.DataFrame(np.c_[X, Y])})",
-        "dgjax.log_prob(ROWS, {})",
-        None,
-    ),
-    "a column too few": (
-        "dgjax.log_prob(ROWS, {X[:, :1]})",
-        "dgjax.log_prob(ROWS, {})",
-        "dgjax.log_prob(dgjax.marginal(ROWS, [0]), X[:, :1])",
-    ),
-    "ragged labels": (
-        LABELLED.format("{PATHS}"),
-        LABELLED,
-        LABELLED.format("np.array([[0, 1, 0, 1], [0, 1, -1, -1]])"),
-    ),
-    "labels of a single sequence": (
-        "dgjax.log_joint(CHAIN, X[None], {Y})",
-        "dgjax.log_joint(CHAIN, X[None], {})",
-        None,
-    ),
-    "data where sizes belong": (
-        "dgjax.logistic_regression(X, y)",
-        "{}",
-        None,
-    ),
-    "columns where their number belongs": ("dgjax.logistic_regression(X, 2)", "{}", None),
-    "an autoencoder of data": (
-        "dgjax.variational_autoencoder(KEY, X, 1)",
-        "dgjax.variational_autoencoder(KEY, {}, 1)",
-        None,
-    ),
-    "a fit to save": ("dgjax.save(path, fit)", "{}", None),
-    "a path in the model's place": ("dgjax.save(model, path)", "{}", None),
-    "probabilities": ("dgjax.predict_proba(model, x)", "{}", "np.exp(dgjax.predict_log_proba(ROWS, X))"),
-    "scores of rows": ("dgjax.score_samples(model, x)", "{}", "dgjax.log_prob(ROWS, X)"),
-    "fit and predict": ("dgjax.fit_predict(model, x)", "{}", None),
-}
-
-
-SLOW = "states of reals", "fit and predict", "counts beside reals", "an autoencoder of data"
-SLOW = *SLOW, "data where sizes belong", "columns where their number belongs"
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CALLS])
-def test_a_call_as_an_error_advises_it(name, tmp_path):
-    call, then, meant = CALLS[name]
-    given = re.search(r"{(.+)}", call)
-    own = {"np": np, "jax": jax, "dgjax": dg, "x": X, "y": Y, "model": ROWS, "KEY": jax.random.key(0)}
-    own |= {"path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
-    names = globals() | own
-    argument = "y" if "y must" in call or "joint" in call else "x"
-    if given:
-        names[argument] = eval(given[1], names)
-    with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
-        eval(call.replace(given[0], argument) if given else call, names)
-    told = typed(str(caught.value)).removeprefix(f"{argument} = ")
-    value = eval(then.replace("{}", told), names)
-    if meant:
-        for a, b in zip(jax.tree.leaves(value), jax.tree.leaves(eval(meant, names)), strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_sequences_and_paths_of_unequal_length_are_padded_as_told():
-    x, y, names = SEQUENCES, PATHS, {"dgjax": dg}
-    for _ in range(2):
-        with pytest.raises(ValueError, match="Type") as caught:
-            dg.fit(CHAIN, x, y, prior="weak", lengths=names.get("lengths"))
-        names |= {"x": x, "y": y}
-        exec(typed(str(caught.value)), names)
-        x, y = names["x"], names["y"]
-    assert dg.log_joint(CHAIN, x, y, names["lengths"]).shape == (2,)
-
-
-@pytest.mark.slow
-def test_the_parts_of_a_marginalized_classifier_are_fitted_as_told():
-    model, x, y = dg.marginalize(LOGISTIC, ROWS), np.where(np.eye(6, 2), np.nan, X), Y
-    with pytest.raises(ValueError, match="Marginalized") as caught:
-        dg.fit(model, x, y)
-    names = {"x": x, "y": y, "model": model, "dgjax": dg}
-    first, then = re.search(r"Type (.*), then (.*)\.$", str(caught.value)).groups()
-    exec(first, names)
-    assert dg.predict(eval(then, names), x).shape == (6,)
-
-
-def test_values_are_shown_in_brief():
-    for value in (np.zeros(99), list(range(999)), "a" * 999, {i: i for i in range(999)}, jnp.zeros((9, 9)), TEXT):
-        with pytest.raises(ValueError, match="num_classes") as caught:
-            dg.logistic_regression(2, value)
-        assert len(str(caught.value)) < 250, str(caught.value)
-    assert not hasattr(dg, "predict_proba")
 
 
 @pytest.mark.parametrize("name", ADVICE)

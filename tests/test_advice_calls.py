@@ -1,0 +1,172 @@
+"""Calls as errors advise them: the call fails, and with what is typed in its place it gives what was meant."""
+
+import copy
+import pickle
+import re
+
+import advised
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from advised import CHAIN, ROWS, X, Y, typed
+
+import dgjax as dg
+
+pandas = pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
+
+TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
+WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
+RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
+LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
+SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
+LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
+# A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
+CALLS = {
+    "a count, to Bernoulli": (
+        "bayes(WHOLE, kinds='bernoulli')",
+        "bayes(WHOLE, {})",
+        "bayes(WHOLE, kinds='categorical')",
+    ),
+    "counts beside reals": (
+        "bayes(np.c_[WHOLE, X], kinds=['bernoulli', 'poisson', 'gaussian', 'gaussian'])",
+        "bayes(np.c_[WHOLE, X], {})",
+        "bayes(np.c_[WHOLE, X], kinds=['categorical', 'poisson', 'gaussian', 'gaussian'])",
+    ),
+    "reals, to Poisson": ("bayes(X, kinds='poisson')", "bayes(X, {})", "bayes(X)"),
+    "states of reals": (
+        "dgjax.hidden_markov(KEY, X[None], 2, emissions='poisson')",
+        "dgjax.hidden_markov(KEY, X[None], 2, {})",
+        None,
+    ),
+    "counts, to learn": ("dgjax.fit(RATES, X, y)", "bayes(X, {})", "bayes(X)"),
+    "minus one where missing": (
+        "dgjax.log_prob(RATES, {WHOLE - 1})",
+        "dgjax.log_prob(RATES, {})",
+        "dgjax.log_prob(RATES, np.where(WHOLE > 0, WHOLE - 1, np.nan))",
+    ),
+    "minus one where missing, masked": (
+        "dgjax.log_prob(RATES, {np.ma.masked_equal(WHOLE - 1, 1)})",
+        "dgjax.log_prob(RATES, {})",
+        "dgjax.log_prob(RATES, np.where((WHOLE == 0) | (WHOLE == 2), np.nan, WHOLE - 1))",
+    ),
+    "a fraction": ("dgjax.log_prob(RATES, {WHOLE + 0.2})", "dgjax.log_prob(RATES, {})", "dgjax.log_prob(RATES, WHOLE)"),
+    "infinite": (
+        "dgjax.log_prob(ROWS, {np.where(X > 1, np.inf, X)})",
+        "dgjax.log_prob(ROWS, {})",
+        "dgjax.log_prob(ROWS, np.where(X > 1, np.nan, X))",
+    ),
+    "columns for rows": ("dgjax.log_prob(ROWS, {X.T})", "dgjax.log_prob(ROWS, {})", "dgjax.log_prob(ROWS, X)"),
+    "columns for rows, a list": ("dgjax.log_prob(ROWS, {X.T.tolist()})", "dgjax.log_prob(ROWS, {})", None),
+    "columns for rows, to learn": ("bayes({X.T})", "bayes({})", "bayes(X)"),
+    "columns for steps": ("dgjax.log_prob(CHAIN, {X.T[None]})", "dgjax.log_prob(CHAIN, {})", None),
+    "weights of rows": ("dgjax.naive_bayes({X.T}, np.r_[0, 1], weights=np.ones(6))", "bayes({})", "bayes(X)"),
+    "a column too many": (
+        "dgjax.log_prob(ROWS, {np.c_[X, Y]})",
+        "dgjax.log_prob(ROWS, {})",
+        "dgjax.log_prob(ROWS, X)",
+    ),
+    "a column too many, in a frame": (
+        "dgjax.log_prob(ROWS, {pandas.DataFrame(np.c_[X, Y])})",
+        "dgjax.log_prob(ROWS, {})",
+        None,
+    ),
+    "a column too few": (
+        "dgjax.log_prob(ROWS, {X[:, :1]})",
+        "dgjax.log_prob(ROWS, {})",
+        "dgjax.log_prob(dgjax.marginal(ROWS, [0]), X[:, :1])",
+    ),
+    "ragged labels": (
+        LABELLED.format("{PATHS}"),
+        LABELLED,
+        LABELLED.format("np.array([[0, 1, 0, 1], [0, 1, -1, -1]])"),
+    ),
+    "labels of a single sequence": (
+        "dgjax.log_joint(CHAIN, X[None], {Y})",
+        "dgjax.log_joint(CHAIN, X[None], {})",
+        None,
+    ),
+    "data where sizes belong": (
+        "dgjax.logistic_regression(X, y)",
+        "{}",
+        None,
+    ),
+    "columns where their number belongs": ("dgjax.logistic_regression(X, 2)", "{}", None),
+    "an autoencoder of data": (
+        "dgjax.variational_autoencoder(KEY, X, 1)",
+        "dgjax.variational_autoencoder(KEY, {}, 1)",
+        None,
+    ),
+    "a fit to save": ("dgjax.save(path, fit)", "{}", None),
+    "a path in the model's place": ("dgjax.save(model, path)", "{}", None),
+    "probabilities": ("dgjax.predict_proba(model, x)", "{}", "np.exp(dgjax.predict_log_proba(ROWS, X))"),
+    "a method": ("model.predict(x)", "{}", "dgjax.predict(ROWS, X)"),
+    "a method of another library": ("model.score_samples(x)", "{}", "dgjax.log_prob(ROWS, X)"),
+    "a method of a fit": ("fit.predict(x)", "{}", "dgjax.predict(ROWS, X)"),
+    "a file": ("fit.save(path)", "{}", None),
+    "scores of rows": ("dgjax.score_samples(model, x)", "{}", "dgjax.log_prob(ROWS, X)"),
+    "fit and predict": ("dgjax.fit_predict(model, x)", "{}", None),
+}
+
+
+SLOW = "states of reals", "fit and predict", "counts beside reals", "an autoencoder of data"
+SLOW = *SLOW, "data where sizes belong", "columns where their number belongs"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CALLS])
+def test_a_call_as_an_error_advises_it(name, tmp_path):
+    call, then, meant = CALLS[name]
+    given = re.search(r"{(.+)}", call)
+    own = {"np": np, "jax": jax, "dgjax": dg, "x": X, "y": Y, "model": ROWS, "KEY": jax.random.key(0)}
+    own |= {"path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
+    names = vars(advised) | globals() | own
+    argument = "y" if "y must" in call or "joint" in call else "x"
+    if given:
+        names[argument] = eval(given[1], names)
+    with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
+        eval(call.replace(given[0], argument) if given else call, names)
+    told = typed(str(caught.value)).removeprefix(f"{argument} = ")
+    value = eval(then.replace("{}", told), names)
+    if meant:
+        for a, b in zip(jax.tree.leaves(value), jax.tree.leaves(eval(meant, names)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_sequences_and_paths_of_unequal_length_are_padded_as_told():
+    x, y, names = SEQUENCES, PATHS, {"dgjax": dg}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Type") as caught:
+            dg.fit(CHAIN, x, y, prior="weak", lengths=names.get("lengths"))
+        names |= {"x": x, "y": y}
+        exec(typed(str(caught.value)), names)
+        x, y = names["x"], names["y"]
+    assert dg.log_joint(CHAIN, x, y, names["lengths"]).shape == (2,)
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_marginalized_classifier_are_fitted_as_told():
+    model, x, y = dg.marginalize(LOGISTIC, ROWS), np.where(np.eye(6, 2), np.nan, X), Y
+    with pytest.raises(ValueError, match="Marginalized") as caught:
+        dg.fit(model, x, y)
+    names = {"x": x, "y": y, "model": model, "dgjax": dg}
+    first, then = re.search(r"Type (.*), then (.*)\.$", str(caught.value)).groups()
+    exec(first, names)
+    assert dg.predict(eval(then, names), x).shape == (6,)
+
+
+def test_values_are_shown_in_brief():
+    for value in (np.zeros(99), list(range(999)), "a" * 999, {i: i for i in range(999)}, jnp.zeros((9, 9)), TEXT):
+        with pytest.raises(ValueError, match="num_classes") as caught:
+            dg.logistic_regression(2, value)
+        assert len(str(caught.value)) < 250, str(caught.value)
+
+
+def test_what_is_not_there_is_not_there():
+    for thing in (dg, ROWS, dg.Mixture, dg.Fit(ROWS, jnp.zeros(1), True, 1)):
+        assert not hasattr(thing, "predict_proba")
+        assert not hasattr(thing, "anything_else")
+    with pytest.raises(AttributeError, match="'Mixture' object has no attribute 'anything_else'"):
+        _ = ROWS.anything_else
+    same, copied = pickle.loads(pickle.dumps(ROWS)), copy.deepcopy(ROWS)
+    assert jax.tree.structure(same) == jax.tree.structure(copied) == jax.tree.structure(ROWS)
