@@ -170,3 +170,14 @@ def test_what_is_not_there_is_not_there():
         _ = ROWS.anything_else
     same, copied = pickle.loads(pickle.dumps(ROWS)), copy.deepcopy(ROWS)
     assert jax.tree.structure(same) == jax.tree.structure(copied) == jax.tree.structure(ROWS)
+
+
+@pytest.mark.slow
+def test_what_collapses_in_a_class_with_missing_cells_is_kept_by_a_prior_as_told():
+    x = np.random.default_rng(1).normal(size=(14, 8))
+    x[::5, 3] = np.nan
+    y = np.arange(14) % 2
+    with pytest.raises(ValueError, match=r"in class .*Type prior=\"weak\"") as caught:
+        dg.discriminant_analysis(x, y, "full")
+    assert "np.delete" not in str(caught.value)
+    assert np.isfinite(dg.log_prob(dg.discriminant_analysis(x, y, "full", prior="weak"), x)).all()

@@ -162,6 +162,8 @@ def _message(found, groups, shared, columns, labels, dtype, known):
     everywhere = all(sum(d.column == one.column for one in found) == groups for d in found)
     removed = sorted({columns[d.column] for d in found})
     advice = 'Type prior="weak", or dgjax.weak_prior(model, x)'
+    if labels == "class" and not known:  # classes collapse one column after another, onto what they have few cells of
+        everywhere = everywhere and (groups == 1 or not any(d.of for d in found))
     if not shared and len(removed) < len(columns) and (everywhere or (known and labels == "class")):
         advice += f", or leave out what says nothing more: np.delete(x, {removed}, axis=1)"
     if shared:
