@@ -44,6 +44,46 @@ def test_inside_jit_a_cell_outside_its_support_has_probability_0(name):
     assert np.isneginf(jax.jit(lambda x: dg.log_prob(chain, x))(x[None])).all()
 
 
+FACTOR = np.array([[1.0, 0], [0.5, 0.7]], np.float32)
+NORMAL = {
+    "tied": dg.Gaussian(np.eye(2, dtype=np.float32), FACTOR),
+    "full": dg.Gaussian(np.eye(2, dtype=np.float32), np.stack([FACTOR, 2 * FACTOR])),
+    "diagonal": dg.DiagonalGaussian(jnp.eye(2), jnp.zeros((2, 2))),
+}
+
+
+@pytest.mark.parametrize("name", ["tied", "full", *slow("diagonal")])
+def test_inside_jit_an_infinite_cell_has_density_0(name, form):
+    """Infinity less infinity was NaN; a cell whose square overflows is as far, and a model that is NaN stays so."""
+    inf, density = np.inf, NORMAL[name]
+    far = np.array([[inf, 0], [-inf, 0], [inf, -inf], [0, inf], [3e38, -3e38], [1, 0]], np.float32)
+    some = np.where(np.isneginf(far), np.nan, far)
+    model = dg.Mixture(jnp.zeros(2), density)
+    twin, unknown = dg.discriminative(model), jax.tree.map(lambda leaf: leaf * jnp.nan, density)
+
+    @jax.jit
+    def values(x, some):
+        log_p = dg.predict_log_proba(twin, x)
+        return dg.log_prob(model, x), dg.log_prob(model, some), log_p, unknown.scores(x)
+
+    whole, missing, log_p, none = values(far, some)
+    assert np.isneginf(whole).tolist() == [True] * 5 + [False]
+    assert np.isneginf(missing).tolist() == [True, False, True, True, True, False]
+    assert np.isneginf(log_p[:4]).all()
+    assert np.isfinite(log_p[5]).all()
+    assert np.isfinite([whole[5], missing[1], missing[5]]).all()
+    assert np.isnan(none).all()
+
+
+@pytest.mark.slow
+def test_inside_jit_a_sequence_with_an_infinite_cell_has_density_0():
+    chain = dg.HiddenMarkov(jnp.zeros(2), jnp.zeros((2, 2)), NORMAL["tied"])
+    x = np.zeros((2, 3, 2), np.float32)
+    x[0, 1, 0] = np.inf
+    assert np.isneginf(jax.jit(dg.log_prob)(chain, x)).tolist() == [True, False]
+    assert (jax.jit(dg.predict)(dg.discriminative(chain), x)[0] == -1).all()
+
+
 @pytest.mark.parametrize(
     ("cells", "odd"),
     [(kernels.bernoulli_cells, 0.5), (kernels.poisson_cells, -1.0), (kernels.categorical_cells, 9.0)],

@@ -9,7 +9,7 @@ from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
-from dgjax.models._logistic import without_missing
+from dgjax.models._logistic import none_of_infinite, without_missing
 from dgjax.structures import Chain, Sequences
 
 NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by a hidden Markov model of x"
@@ -74,7 +74,9 @@ class LinearChainCRF:
         return moves + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
 
     def potentials(self, x: Sequences) -> Chain:
-        return Chain(self.initial, self.transition, x.in_steps(self.scorer.scores(x.in_rows())), x.lengths)
+        rows = x.in_rows()
+        scores = none_of_infinite(rows, self.scorer.scores(rows))
+        return Chain(self.initial, self.transition, x.in_steps(scores), x.lengths)
 
     def penalty(self) -> Float[Array, ""]:
         """Sum of squared weights of columns and of moves: what `l2` / 2 multiplies."""

@@ -76,7 +76,9 @@ class Logistic:
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
         scores = self.bias + self.scorer.scores(x)
-        return Classes(scores if len(self.bias) > 1 else jnp.concatenate([jnp.zeros_like(scores), scores], -1))
+        if len(self.bias) == 1:
+            scores = jnp.concatenate([jnp.zeros_like(scores), scores], -1)
+        return Classes(none_of_infinite(x, scores))
 
     @property
     def linear(self) -> bool:
@@ -140,6 +142,19 @@ class Logistic:
     @property
     def supports(self) -> tuple[Support, ...]:
         return without_missing(self.scorer.supports, NO_NAN)
+
+
+def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Minus infinity for all labels of a row with an infinite cell, as its density has; sought where a score is odd."""
+    if kernels.checked_cells.value:
+        return scores
+    return jax.lax.cond(
+        jnp.isfinite(scores).all(),
+        lambda x, scores: scores,
+        lambda x, scores: jnp.where(jnp.isinf(x).any(-1, keepdims=True), -jnp.inf, scores),
+        x,
+        scores,
+    )
 
 
 def without_missing(supports: tuple[Support, ...], remedy: str) -> tuple[Support, ...]:

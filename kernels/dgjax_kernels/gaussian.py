@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from dgjax_kernels import triangular
 from dgjax_kernels.blocks import complete_rows, map_rows, sum_rows
@@ -37,14 +37,27 @@ def cost(mean: Array, L: Array) -> int:
 def _complete_scores(x, mean, L):
     u = _whitened(x, mean, L)
     constant = _log_diagonal(L).sum(-1) + 0.5 * x.shape[1] * LOG_TWO_PI
-    return -0.5 * (u**2).sum(-1) - constant[:, None]
+    return none_undefined(-0.5 * (u**2).sum(-1) - constant[:, None], are_known(mean, L))
 
 
 def _observed_scores(x, mean, L):
     F, order, observed = _reordered(x, L)
     u, F = _leading(F, x, mean, order, observed)
     constant = jnp.where(observed[:, None], _log_diagonal(F) + 0.5 * LOG_TWO_PI, 0).sum(-1)
-    return -0.5 * (u**2).sum(-2) - constant[..., None]
+    return none_undefined(-0.5 * (u**2).sum(-2) - constant[..., None], are_known(mean, L))
+
+
+def are_known(mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Bool[Array, "g m"]:
+    """Whether all parameters of a label are numbers."""
+    return jnp.isfinite(mean).all(-1) & jnp.isfinite(jnp.tril(L)).all((1, 2))[:, None]
+
+
+def none_undefined(scores: Float[Array, "n *k"], known: Bool[Array, "*k"]) -> Float[Array, "n *k"]:
+    """Infinity less infinity is what is left of an infinite cell, or of one whose terms overflow: it has density 0.
+
+    A model that is NaN itself scores NaN.
+    """
+    return jnp.where(jnp.isnan(scores) & known, -jnp.inf, scores)
 
 
 def conditional(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from dgjax_kernels import logistic as reference
 from dgjax_kernels.blocks import BUDGET, checked_cells, pairwise_sum
+from dgjax_kernels.gaussian import are_known, none_undefined
 from dgjax_kernels.rows import ColumnSummary
 
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
@@ -95,7 +96,7 @@ def gaussian_scores(
     x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
 ) -> Float[Array, "n g m"]:
     """As `gaussian.scores`."""
-    return _gaussian(x, *_unlabelled(x, mean.shape[:2]), mean, L, scored=True)
+    return none_undefined(_gaussian(x, *_unlabelled(x, mean.shape[:2]), mean, L, scored=True), are_known(mean, L))
 
 
 def gaussian_statistics(
@@ -131,7 +132,8 @@ def diagonal_scores(
     x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
 ) -> Float[Array, "n k"]:
     """As `rows.diagonal`."""
-    return _diagonal(x, *_unlabelled(x, len(mean)), mean, log_scale, scored=True)
+    known = jnp.isfinite(mean).all(-1) & jnp.isfinite(log_scale).all(-1)
+    return none_undefined(_diagonal(x, *_unlabelled(x, len(mean)), mean, log_scale, scored=True), known)
 
 
 def diagonal_statistics(
