@@ -21,8 +21,8 @@ from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear, Quadratic, Shifted
 from dgjax.structures import Sequences, in_rows
 
-LEVELS, ROOTS = 6, 3
-"""Units of columns are found from at most 3^6 rows; a typical distance is the mean of eighth roots, to the eighth."""
+ROWS, ROWS_OF_MEDIAN, ROOTS = 256, 27, 3
+"""From which the units of columns are found; a typical distance is the mean of its eighth root, to the eighth."""
 OF_NORMAL = (2 ** (1 / 16) * math.gamma(9 / 16) / math.sqrt(math.pi)) ** 8
 """What that is of normal cells of variance 1."""
 NEAR = 4.0
@@ -148,24 +148,21 @@ def find(x: Any, weights: Array, columns: Array) -> Units:
     """A median and a typical distance from it of some columns, by some rows of theirs.
 
     Neither feels a few cells, however far they are: by mean and standard deviation a sentinel of 10^6 leaves the other
-    cells of its column a range of 10^-5, in which float32 tells them apart no more. As distances in units of the range:
-    no square overflows.
+    cells of its column a range of 10^-5, in which float32 tells them apart no more. And no square overflows.
     """
     x, _, weights = in_rows(x, weights, weights)
-    picked = np.linspace(0, len(x) - 1, 3 ** min(LEVELS, math.ceil(math.log(max(len(x), 1), 3)))).astype(int)
-    x, counted = x[picked], (weights[picked] > 0)[:, None]
-    low, high = (fn(jnp.where(counted, x, fill), 0) for fn, fill in ((jnp.min, jnp.inf), (jnp.max, -jnp.inf)))
-    span = jnp.where(high > low, high - low, 1)
-    z = jnp.where(counted, (x - low) / span, jnp.where(jnp.cumsum(~counted, 0) % 2 == 0, -jnp.inf, jnp.inf))
-    centre = _medians(z)
-    centre = jnp.where(jnp.isfinite(centre), centre, 0.5)
-    apart = jnp.where(counted, jnp.abs(z - centre), 0)
-    roots, differ = apart, (apart > 0).sum(0)
+    counted = (weights > 0)[:, None]
+    few = np.linspace(0, len(x) - 1, ROWS_OF_MEDIAN).astype(int)
+    either_end = np.random.default_rng(0).choice([-np.inf, np.inf], (len(few), 1))  # about as many on each side
+    centre = _medians(jnp.where(counted[few], x[few], either_end))
+    centre = jnp.where(jnp.isfinite(centre), centre, x[counted.argmax()])
+    some = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)
+    apart = jnp.where(counted[some], jnp.abs(x[some] - centre), 0)
+    differ = (apart > 0).sum(0)
     for _ in range(ROOTS):
-        roots = jnp.sqrt(roots)
-    typical = (roots.sum(0) / jnp.maximum(differ, 1)) ** 2**ROOTS / OF_NORMAL
-    scale = jnp.where(differ > 0, typical, 1) * span
-    return Units(jnp.where(columns, low + centre * span, 0), jnp.where(columns, scale, 1))
+        apart = jnp.sqrt(apart)
+    typical = (apart.sum(0) / jnp.maximum(differ, 1)) ** 2**ROOTS / OF_NORMAL
+    return Units(jnp.where(columns, centre, 0), jnp.where(columns & (differ > 0), typical, 1))
 
 
 def _medians(x):
