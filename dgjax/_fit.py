@@ -41,6 +41,7 @@ MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no 
 @dataclasses.dataclass(frozen=True)
 class Fit(Generic[M]):
     """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`.
+    Inside `jit` and `vmap`, where shapes are known beforehand, it has `max_steps`, and stays at the last from there on.
 
     With minibatches all but the last are estimates, each from the batch of the step that follows. `validation` is the
     objective of the rows held out, in nats over all of them, at the end of each epoch; None where none were.
@@ -150,7 +151,9 @@ def fit(
 def _result(fitted, final, max_steps):
     judged = getattr(final, "validation", None)
     if not _checks.is_concrete(final.step):
-        return Fit(fitted, final.trace[:max_steps], final.converged, final.step, judged)
+        trace = final.trace[:max_steps]
+        trace = jnp.where(jnp.arange(max_steps) < final.step, trace, trace[final.step - 1])
+        return Fit(fitted, trace, final.converged, final.step, judged)
     steps = int(final.step)
     judged = None if judged is None else jax.device_put(np.asarray(judged)[~np.isnan(judged)])
     return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps, judged)

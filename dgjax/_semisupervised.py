@@ -37,6 +37,11 @@ def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Arra
         raise ValueError(
             f"label_weight is for a generative model and rows of which some have a label; got {given}. Leave it out."
         )
+    if _checks.is_concrete(label_weight) and label_weight == 0:
+        raise ValueError(
+            "label_weight must be more than 0; got 0, by which no label counts and all classes stay as they start. "
+            "Leave y out: dgjax.fit(model, x), from a start such as dgjax.gaussian_mixture(key, x, k)."
+        )
     return jnp.where((labels.reshape(len(labels), -1) >= 0).any(-1), label_weight * weights, weights)
 
 

@@ -299,3 +299,19 @@ def test_impossible_rows_of_weight_zero_are_no_rows(options, x64):
     np.testing.assert_allclose(fitted.objective, wanted.objective, rtol=1e-9)
     with pytest.raises(ValueError, match="collapsed" if "blend" in options else "probability 0"):
         dg.fit(model, x, y, **options)
+
+
+def test_inside_jit_an_objective_stays_at_its_last():
+    """There it is as long as `max_steps`, and ended in NaN."""
+    x, start = np.array([[0.0], [0.1], [5.0], [5.3]], "float32"), dg.DiagonalGaussian([[0.0], [5.0]], [[1.0], [1.0]])
+    fit = functools.partial(dg.fit, dg.Mixture(jnp.zeros(2), start), x, max_steps=40)
+    outside, inside = fit(), jax.jit(fit)()
+    steps = outside.num_steps
+    assert inside.objective.shape == (40,)
+    np.testing.assert_allclose(inside.objective[:steps], outside.objective, rtol=1e-5)
+    assert (inside.objective[steps:] == inside.objective[steps - 1]).all()
+
+
+def test_a_label_weight_of_0_is_refused():
+    with pytest.raises(ValueError, match="Leave y out"):
+        dg.naive_bayes([[0.0], [1.0], [5.0], [5.3]], [0, 0, 1, -1], label_weight=0.0)
