@@ -143,6 +143,9 @@ def _too_few(labels, given):
     seen = np.unique(labels).tolist()
     is_class = seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y"
     told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if is_class else ""
+    every = np.asarray(_checks.whole_labels(given, "y"))
+    if len(np.unique(every[every >= 0])) > 1:
+        told = " Rows of the other classes have weight 0: give some of them more, or leave weights out."
     return f"y must hold at least two classes; got {seen}.{told}"
 
 

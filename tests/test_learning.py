@@ -315,3 +315,8 @@ def test_inside_jit_an_objective_stays_at_its_last():
 def test_a_label_weight_of_0_is_refused():
     with pytest.raises(ValueError, match="Leave y out"):
         dg.naive_bayes([[0.0], [1.0], [5.0], [5.3]], [0, 0, 1, -1], label_weight=0.0)
+
+
+def test_classes_that_weights_leave_out_are_told():
+    with pytest.raises(ValueError, match=r"two classes; got \[1\]. Rows of the other classes have weight 0"):
+        dg.naive_bayes([[0.0], [1.0], [5.0], [5.3]], [0, 0, 1, 1], weights=[0, 0, 1, 1])
