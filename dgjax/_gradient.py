@@ -7,6 +7,7 @@ the same maximum whatever units they were in.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -31,10 +32,11 @@ NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
 
 def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -> tuple[State, Any, Any]:
     """The first state, a function that advances it, and one that turns the last into a result and its model."""
-    model = sum_to_zero(model, problem.l2)
+    nothing = is_concrete(model) and not any(np.asarray(own).any() for own in jax.tree.leaves(model))
+    model = model if nothing else sum_to_zero(model, problem.l2)
     size = _newton.sample_size(ravel_size(model), len(problem.x))
     sample = _newton.sampled(problem, size) if method == "newton" and size < len(problem.x) else None
-    model = _no_worse_than_nothing(model, problem if sample is None else sample)
+    model = model if nothing else _no_worse_than_nothing(model, problem if sample is None else sample)
     frame, problem, sample = _in_units(model, problem, sample)
     if sample is not None:
         started, whitener = _newton.sample_start(frame.model, sample, len(problem.x), problem.weights.sum())
@@ -63,13 +65,13 @@ def _no_worse_than_nothing(model, problem):
     A concave objective is as well climbed from there, and far out, where every probability is 0 or 1, there is no
     curvature that says how far to go.
     """
-    parameters = jax.tree.leaves(model)
-    if not (is_concrete(model, problem) and _is_concave(model)) or not any(
-        np.isfinite(p).all() and p.any() for p in parameters
-    ):
+    if not (is_concrete(model, problem) and _is_concave(model)):
         return model
-    none = jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
-    return model if bool(_objective_of(problem, model) >= _objective_of(problem, none)) else none
+    known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
+    uniform = -math.log(model.num_labels) * float(known @ np.asarray(problem.weights, float))
+    if float(_objective_of(problem, model)) >= uniform:
+        return model
+    return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
 
 
 def _is_concave(model):
