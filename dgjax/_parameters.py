@@ -81,6 +81,14 @@ def check_covariance(owner: Any, name: str) -> None:
         )
 
 
+def check_same_shape(owner: Any, one: str, other: str) -> None:
+    """Raises unless two parameters have the same shape, with an axis of columns."""
+    shapes = getattr(owner, one).shape, getattr(owner, other).shape
+    if shapes[0] != shapes[1] or not shapes[0]:
+        name = type(owner).__name__
+        raise ValueError(f"{name} expects {one} and {other} (*labels, d); got shapes {shapes[0]} and {shapes[1]}.")
+
+
 def _known(value: Any) -> np.ndarray | None:
     looked_at = isinstance(value, Array | np.ndarray) and not isinstance(value, Tracer)
     return np.asarray(value) if looked_at else None

@@ -73,6 +73,9 @@ class DiagonalQuadratic:
     weight: Float[Array, "*labels d"]
     square: Float[Array, "*labels d"]
 
+    def __post_init__(self) -> None:
+        _parameters.check_same_shape(self, "weight", "square")
+
     @property
     def supports(self) -> tuple[Support, ...]:
         return (FINITE,) * self.num_features

@@ -112,3 +112,8 @@ def test_integers_are_parameters():
         model = dg.Poisson(rate)
         assert model.log_rate.dtype == jnp.result_type(float)
         assert dg.sample(model, jax.random.key(0))[0].shape == (2,)
+
+
+def test_a_diagonal_quadratic_of_two_shapes_is_refused(without_the_type_checker):
+    with pytest.raises(ValueError, match=r"weight and square .* got shapes \(1, 2\) and \(1, 3\)"):
+        dg.DiagonalQuadratic(jnp.zeros((1, 2)), jnp.zeros((1, 3)))
