@@ -49,7 +49,7 @@ def start(model: Any, problem: Problem, method: str, tol: Array, trace: Array) -
     return state, functools.partial(by.advance, *at), functools.partial(_endings.ended, *at)
 
 
-def is_misled(method: str, problem: Problem, ended: Any, max_steps: int) -> bool:
+def is_misled(method: Any, problem: Problem, ended: Any, max_steps: int) -> bool:
     """Whether a start on a sample of the rows has led to where L-BFGS found no way on: the sample lacks the row that
     says most, of a cell far out.
     """

@@ -158,7 +158,8 @@ def hidden_markov(
     there = sequences.inside.reshape(-1)
     rows, looked = _table.rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
     k = _checks.as_count(num_states, "num_states")
-    if _checks.is_concrete(there) and k > int(there.sum()):
+    _table.check_known(rows, there)
+    if k > int(there.sum()):
         raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
     density = (
         _gaussian(looked, int(there.sum()), (k,), covariance)

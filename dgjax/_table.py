@@ -47,6 +47,7 @@ def labelled(
 
     With `weights`, what is there counts as often: a row of weight 0 is none.
     """
+    check_known(x, y, weights)
     own = _checks.readable_rows(x) if in_place else None
     if own is not None:
         _digits.warn_if_lost(own)
@@ -104,6 +105,15 @@ def _seen_by_label(x, labels, k):
     return None if seen.columns.missing.any() else jax.device_put(seen)
 
 
+def check_known(*arrays: Any) -> None:
+    """Raises inside jit, vmap and grad: how large a model is, and where it starts, is read from the numbers."""
+    if not _checks.is_concrete(arrays):
+        raise ValueError(
+            "x, y and weights must be known numbers here, and inside jit, vmap or grad they are not. Type the starter "
+            "outside, and dgjax.fit(model, x, y) inside."
+        )
+
+
 def _labels(y, array, num_classes, given=None):
     """Labels of rows, and their number; `given` is what the user wrote, if `y` is what counts of it."""
     given = y if given is None else given
@@ -112,6 +122,7 @@ def _labels(y, array, num_classes, given=None):
         num_classes = _checks.as_count(num_classes, "num_classes", 2, most)
     k = _num_classes(y, most, given) if num_classes is None else num_classes
     labels = _checks.as_labels(y, array, k)
+    check_known(labels, array)
     seen = _checks.label_counts(np.asarray(labels), k)[1:]
     if np.count_nonzero(seen) < 2:
         raise ValueError(_too_few(np.asarray(labels), given))

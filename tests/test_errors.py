@@ -360,3 +360,17 @@ def test_no_rows_have_no_answers():
     assert dg.predict_log_proba(model(), X[:0]).shape == (0, 2)
     assert dg.impute(model(), X[:0]).shape == (0, 2)
     assert dg.sample(model(), key(), 0)[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "starter",
+    [
+        lambda x: dg.discriminant_analysis(x, Y),
+        lambda x: dg.naive_bayes(x, Y, weights=np.ones(len(Y))),
+        lambda x: dg.mixture_discriminant_analysis(key(), x, Y, 2),
+        lambda x: dg.hidden_markov(key(), x[None], 2),
+    ],
+)
+def test_starters_are_for_outside_of_jit(starter):
+    with pytest.raises(ValueError, match="Type the starter outside"):
+        jax.jit(starter)(X)
