@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from laws import assert_close, assert_same_tree, slow
+from laws import assert_close, assert_same_tree
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -364,7 +364,8 @@ def test_mistakes_are_named(mistake):
         config.update("jaxtyping_disable", before)
 
 
-@pytest.mark.parametrize("training", [1, *slow(3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [1, 3])
 def test_rows_of_known_label_are_scored_for_that_alone(training, x64):
     """By the same draws, in value and gradient, also where cells are missing, or all of a row."""
     rng = np.random.default_rng(0)

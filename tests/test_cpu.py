@@ -200,7 +200,10 @@ def test_labels_far_from_the_others_keep_their_digits():
     exact = (-0.5 * z**2 - log_scale.astype(float) - 0.5 * np.log(2 * np.pi)).sum(-1)
     near = exact > -1e3
     L = jnp.asarray(1e-3 * np.eye(6), "float32")[None]
-    of_diagonal, of_gaussian = SCORES["diagonal"](x, mean, log_scale), SCORES["gaussian"](x, mean[None], L)[:, 0]
+    of_diagonal, of_gaussian = (
+        SCORES["diagonal"](x, mean, log_scale),
+        SCORES["gaussian"](x, jnp.asarray(mean)[None], L)[:, 0],
+    )
     of_spherical = SCORES["diagonal"](x, mean, log_scale[:, :1])
     for scores in (of_diagonal, of_spherical, of_gaussian, kernels.diagonal(x, mean, log_scale)):
         np.testing.assert_allclose(np.asarray(scores)[near], exact[near], atol=2e-3, rtol=1e-5)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laws import slow
 
 import dgjax as dg
 
@@ -35,7 +36,10 @@ DEPENDENT = {
 }
 
 
-@pytest.mark.parametrize("name", DEPENDENT)
+FAST = "percentages", "constant in a class"
+
+
+@pytest.mark.parametrize("name", [*FAST, *slow(*(name for name in DEPENDENT if name not in FAST))])
 def test_dependent_columns_are_named_and_the_advice_works(name, dtype):
     x, said = DEPENDENT[name]()
     x = x.astype(dtype)
