@@ -154,7 +154,7 @@ def find(x: Any, weights: Array, columns: Array) -> Units:
     counted = (weights > 0)[:, None]
     few = np.linspace(0, len(x) - 1, ROWS_OF_MEDIAN).astype(int)
     either_end = np.random.default_rng(0).choice([-np.inf, np.inf], (len(few), 1))  # about as many on each side
-    centre = _medians(jnp.where(counted[few], x[few], either_end))
+    centre = _medians(jnp.where(counted[few], x[few], either_end.astype(x.dtype)))
     centre = jnp.where(jnp.isfinite(centre), centre, x[counted.argmax()])
     some = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)
     apart = jnp.where(counted[some], jnp.abs(x[some] - centre), 0)

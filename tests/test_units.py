@@ -94,6 +94,13 @@ def test_a_cell_far_out_leaves_its_column_the_maximum(method, dtype):
         assert short <= (1e-6 if dtype == "float64" else 1e-3), (far, short)
 
 
+def test_rows_of_float32_are_learnt_in_float32_beside_float64(x64):
+    z, y = data(2)
+    start = jax.tree.map(lambda own: own.astype("float32"), dg.logistic_regression(D, 2))
+    for method in ("newton", "lbfgs"):
+        assert dg.fit(start, z.astype("float32"), y, method=method).model.bias.dtype == np.float32
+
+
 def test_any_start_of_a_concave_objective_leads_to_its_maximum():
     z, y = data(2)
     best = dg.fit(dg.logistic_regression(D, 2), jnp.asarray(z), y).objective[-1]

@@ -215,6 +215,9 @@ def em_step(case):
     used = counts.sum(1) > 0
     if np.isnan(case.pool[used]).all(0).any():
         return
+    # Like starts and moves: of a state whose cells come to less than float32 has numbers for, nothing is learnt.
+    observed = counts.T @ ~np.isnan(case.pool)
+    counts[:, (observed <= TRACE).any(1)] = 0
     wanted = oracle.em_step(model.density, case.pool[used], counts[used])
     try:
         given = None if (amounts == 1).all() else amounts
