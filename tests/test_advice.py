@@ -193,25 +193,29 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize("name", MEANT)
-def test_what_an_error_advises_gives_what_was_meant(name):
-    given, call, meant = MEANT[name]
+def refused(given, call):
+    """The argument that is wrong, what was given for it, and what the error says."""
     argument, value = next(iter(given.items()))
     with pytest.raises((ValueError, TypeError)) as caught:
         call(**{argument: value})
-    value = eval(typed(str(caught.value)), {"np": np, "pandas": pandas, "dgjax": dg, argument: value})
+    return argument, value, str(caught.value)
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_an_error_advises_gives_what_was_meant(name):
+    given, call, meant = MEANT[name]
+    argument, value, error = refused(given, call)
+    value = eval(typed(error), {"np": np, "pandas": pandas, "dgjax": dg, argument: value})
     plain = pandas.DataFrame(value).to_numpy(float, na_value=np.nan).reshape(np.shape(meant))
-    np.testing.assert_array_equal(plain, np.asarray(meant, float), err_msg=str(caught.value))
+    np.testing.assert_array_equal(plain, np.asarray(meant, float), err_msg=error)
     call(**{argument: value})
 
 
 @pytest.mark.parametrize("name", ADVICE)
 def test_what_an_error_advises_works(name):
     given, call, told = ADVICE[name]
-    argument, value = next(iter(given.items()))
-    with pytest.raises((ValueError, TypeError)) as caught:
-        call(**{argument: value})
-    assert told in str(caught.value), str(caught.value)
+    argument, value, error = refused(given, call)
+    assert told in error, error
     names = {"np": np, "jax": jax, "pandas": pandas, argument: value}
     call(**{argument: eval(told.removeprefix(f"{argument} = "), names)})
 
