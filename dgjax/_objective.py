@@ -12,6 +12,7 @@ import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
 from dgjax._draws import Draws, with_draws
 from dgjax._units import Units, moved_back
+from dgjax.scorers import Linear
 from dgjax.structures import num_steps
 
 
@@ -69,8 +70,7 @@ class Problem(NamedTuple):
         """Gradient and Hessian of the objective as a function of a vector."""
         model = unravel(vector)
         if self.linear(model):
-            hessian = jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
-            hessian -= model.curvature(self.x, self.y, self.weights)
+            hessian = self._penalty_hessian(model, vector, unravel) - model.curvature(self.x, self.y, self.weights)
             return ravel_pytree(self.value_and_grad(model)[1])[0], hessian
 
         def of_vector(fn):
@@ -78,6 +78,21 @@ class Problem(NamedTuple):
             return lambda m: (jax.grad(flat)(ravel_pytree(m)[0]), jax.hessian(flat)(ravel_pytree(m)[0]))
 
         return self.objective(model, of_vector, row_cost=vector.size * model.num_labels)
+
+    def _penalty_hessian(self, model, vector, unravel):
+        """Squares of weights have a diagonal one; those of products mix where columns were moved."""
+        if self.units is None or isinstance(model.scorer, Linear):
+            return -jnp.diag(self.penalty_curvature(vector, unravel))
+        return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
+
+    def penalty_curvature(self, vector: Array, unravel: Any) -> Array:
+        """Minus the diagonal of the penalty's Hessian, of a quadratic one of which there is no more.
+
+        Of one that mixes parameters, a random sum over each row, of about the size of the diagonal.
+        """
+        signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], vector.size), vector.dtype)
+        slope = jax.grad(lambda v: -self.penalty(unravel(v)))
+        return signs * (slope(signs) - slope(jnp.zeros_like(vector)))
 
     def objective(self, model: Any, derivative: Any = lambda f: f, row_cost: int | None = None) -> Any:
         """The objective, or what `derivative` makes of it as a function of the model, summed over blocks of rows."""

@@ -54,4 +54,4 @@ def stepped(
 
 def rounding(value: Array) -> Array:
     """What of a value cannot be told from rounding."""
-    return jnp.finfo(value.dtype).eps * jnp.abs(value)
+    return jnp.finfo(value.dtype).eps * abs(value)

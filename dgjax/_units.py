@@ -16,7 +16,6 @@ from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
-from dgjax._types import of_columns
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear, Quadratic, Shifted
 from dgjax.structures import Sequences, in_rows
@@ -134,8 +133,8 @@ def columns_with_units(model: Any) -> np.ndarray | None:
     d = model.num_features
     if d is None or not _is_polynomial(getattr(model, "scorer", None)) or type(model) not in moved.registry:
         return None
-    plain = np.array([own.low == -np.inf and not own.whole for own in of_columns(model.supports, d)])
-    return plain if plain.any() else None
+    plain = np.array([own.low == -np.inf and not own.whole for own in model.scorer.supports])
+    return np.broadcast_to(plain, d) if plain.any() else None
 
 
 def _is_polynomial(scorer):

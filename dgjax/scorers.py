@@ -35,7 +35,7 @@ class Linear:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (FINITE,) * self.num_features
+        return (FINITE,)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class DiagonalQuadratic:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (FINITE,) * self.num_features
+        return (FINITE,)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ class Quadratic:
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (FINITE,) * self.num_features
+        return (FINITE,)
 
     @property
     def label_shape(self) -> tuple[int, ...]:

@@ -276,8 +276,9 @@ def logistic_curvature(
 def _gram(x, a):
     from dgjax_kernels.cpu import gram
 
+    # The sums of a piece are (q, e, e), as dear as 450 of its rows: (8016, 500) takes 31 ms by 8 pieces, 23 by 2.
     e, q = 1 + x.shape[1], a.shape[1]
-    return _called(gram, [(num_pieces(len(x), q * e * e), q, e, e)], x, a)[0].sum(0)
+    return _called(gram, [(num_pieces(len(x), q * e), q, e, e)], x, a)[0].sum(0)
 
 
 def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
