@@ -40,8 +40,8 @@ def normal(density, label):
 def table(density, label, column):
     """The probabilities of 0, 1, 2, ... in one column of independent discrete columns."""
     if kind(density) == "Bernoulli":
-        p = expit(numbers(density.logits)[label][column])
-        return np.array([1 - p, p])
+        logit = numbers(density.logits)[label][column]
+        return expit([-logit, logit])
     if kind(density) == "Categorical":
         return softmax(numbers(density.logits)[label][column])
     return stats.poisson.pmf(np.arange(LARGEST_COUNT), np.exp(numbers(density.log_rate)[label][column]))
