@@ -59,6 +59,7 @@ from dgjax._verbs import (
     sample_labels as sample_labels,
     sample_missing as sample_missing,
 )
+from dgjax._version import installed_version as _installed_version
 from dgjax._warnings import ConvergenceWarning as ConvergenceWarning, PrecisionWarning as PrecisionWarning
 from dgjax.densities import (
     Bernoulli as Bernoulli,
@@ -98,6 +99,8 @@ from dgjax.scorers import (
     Shifted as Shifted,
     Table as Table,
 )
+
+__version__ = _installed_version()
 
 
 def __getattr__(name: str) -> object:

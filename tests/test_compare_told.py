@@ -239,7 +239,7 @@ def test_a_rare_outlier_is_no_stand_in(tmp_path):
 
 def test_the_version_is_told(capsys):
     assert _cli.run(["--version"]) == 0
-    assert re.fullmatch(r"dgjax (\d+\.\d+.*|not installed)\n", capsys.readouterr().out)
+    assert re.fullmatch(r"dgjax (\d+\.\d+.*|unknown)\n", capsys.readouterr().out)
 
 
 def test_pictures_have_sizes_without_units():

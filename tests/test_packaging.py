@@ -12,6 +12,7 @@ import pytest
 
 import dgjax
 import dgjax_kernels
+from dgjax._version import installed_version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -27,7 +28,25 @@ def test_the_installed_version_is_that_of_the_project():
         installed = metadata.version("dgjax")
     except metadata.PackageNotFoundError:
         pytest.skip("run from a checkout that is not installed")
-    assert installed == PROJECT["version"]
+    assert installed == dgjax.__version__ == PROJECT["version"]
+
+
+def test_without_being_installed_the_version_is_unknown(monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert installed_version() == "unknown"
+
+
+def test_the_citation_and_the_hooks_are_of_the_versions_in_use():
+    """One version of the project, and one of the formatter: what pre-commit runs is what `make lint` runs."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+    assert f"\nlicense: {PROJECT['license']}\n" in citation
+    (ruff,) = (pinned for pinned in PROJECT["optional-dependencies"]["dev"] if pinned.startswith("ruff=="))
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert f"ruff-pre-commit\n    rev: v{ruff.removeprefix('ruff==')}\n" in hooks
 
 
 def test_the_changelog_knows_the_version():

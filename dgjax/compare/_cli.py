@@ -23,7 +23,7 @@ CommandLineError: Any = typer.BadParameter.__mro__[2]
 
 def _tell_version(wanted: bool) -> bool:
     if wanted:
-        from dgjax.compare._version import installed_version
+        from dgjax._version import installed_version
 
         print(f"dgjax {installed_version()}")
         raise typer.Exit

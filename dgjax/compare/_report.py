@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from dgjax._version import installed_version
 from dgjax.compare import _summary, _words as words
 from dgjax.compare._plots import plots
 from dgjax.compare._results import Answer
@@ -17,7 +18,6 @@ from dgjax.compare._run import Comparison
 from dgjax.compare._say import Verdict, say
 from dgjax.compare._style import Picture
 from dgjax.compare._verdicts import verdict
-from dgjax.compare._version import installed_version
 
 REPORT, RESULTS = "report.html", "results.json"
 HOW = (
