@@ -52,6 +52,6 @@ def stepped(
     return State(vector, memory, value, trace, state.step + 1, ended, promised / 2, jnp.where(before_first, 0, idle))
 
 
-def rounding(value: Array) -> Array:
+def rounding(value: Any) -> Any:
     """What of a value cannot be told from rounding."""
     return jnp.finfo(value.dtype).eps * abs(value)
