@@ -1,4 +1,4 @@
-"""Turns a run of pytest-benchmark into results/<machine>.json, and into the tables and charts of docs/benchmarks.md.
+"""Turns a run of pytest-benchmark into results/<machine>.json, and into docs/reference/benchmarks.md and its charts.
 
 python benchmarks/report.py raw.json [--quick]: a quick run is printed and kept nowhere.
 """
@@ -148,7 +148,7 @@ def save(figure, path: pathlib.Path) -> None:
 
 
 def page(results: dict) -> str:
-    """docs/benchmarks.md."""
+    """docs/reference/benchmarks.md."""
     cases = results["cases"]
     beside = [c for c in cases if c["peers"] and "complete" not in c["peers"]]
     hidden = [c for c in cases if "complete" in c["peers"]]
@@ -194,8 +194,8 @@ def main(path: str, *options: str) -> None:
         return
     name = "-".join("".join(c if c.isalnum() else " " for c in results["machine"].lower()).split())
     (HERE / "results" / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-    (DOCS / "benchmarks.md").write_text(page(results))
-    print(f"The results are in benchmarks/results/{name}.json and docs/benchmarks.md")
+    (DOCS / "reference" / "benchmarks.md").write_text(page(results))
+    print(f"The results are in benchmarks/results/{name}.json and docs/reference/benchmarks.md")
 
 
 if __name__ == "__main__":

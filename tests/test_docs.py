@@ -46,7 +46,7 @@ def test_every_public_name_is_in_the_reference():
     documented = {module: set() for module in (dg, dg.priors, dgn, kernels)}
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
-    for line in (DOCS / "api.md").read_text().splitlines():
+    for line in (DOCS / "reference" / "api.md").read_text().splitlines():
         if found := re.match(r"\.\. currentmodule:: (\S+)", line):
             here = modules[found[1]]
         elif found := re.match(r"\.\. auto(?:function|decorator|class):: (\w+)", line):

@@ -10,7 +10,7 @@ from fuzz import agreement, data, formulas
 SINGULAR, REGULAR = 1e-13, 1e-3
 """Least eigenvalues of correlations: under the first a fit has no density, over the second it must be found."""
 KEPT = {"float32": 1e-5 / 2**-23, "float64": 1e-5 / 2**-52}
-"""A mean that moves by more than so many times the new variance keeps its scale for a step (docs/numerics.md)."""
+"""A mean that moves by more than so many times the new variance keeps its scale for a step (see numerics.md)."""
 
 
 def weights_of(case):
@@ -154,7 +154,7 @@ def moved_far(case, before, wanted):
 
     Squares are added up about the old mean, and the new mean's own is taken off them, in float: what is left is known
     to eps of the terms t = now + shift^2, in units of the old scale, and each is rounded some eight times on the way,
-    in z, its weight, three sums and their products. A narrower direction becomes as wide as that (docs/numerics.md).
+    in z, its weight, three sums and their products. A narrower direction becomes as wide as that (see numerics.md).
     """
     parts, old, found = named(before, wanted, case), oracle.parameters(before), {}
     for at, (name, _, now) in enumerate(parts):
