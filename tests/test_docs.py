@@ -23,7 +23,9 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
-def test_examples_run_as_written(page, tmp_path, monkeypatch):
+def test_examples_run_as_written(page, tmp_path, monkeypatch, request):
+    if page.stem == "errors":  # which shows what users see, where the type checker of the tests would speak first
+        request.getfixturevalue("without_the_type_checker")
     shutil.copy(ROOT / "tests" / "data" / "speed.csv", tmp_path)
     monkeypatch.chdir(tmp_path)
     run(page)
@@ -65,3 +67,12 @@ def _is_public(name, module=dg):
 def test_links_between_pages_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#:]+?\.(?:md|svg|png))(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_figures_beside_other_libraries_are_those_of_the_benchmarks():
+    """`make bench` writes one page; what another page says of the same cases is copied from it."""
+    measured = (DOCS / "reference" / "benchmarks.md").read_text().splitlines()
+    told = (DOCS / "explanation" / "related.md").read_text().splitlines()
+    figures = {line for line in told if re.search(r"\dx \|", line)}
+    assert figures
+    assert not figures - set(measured)
