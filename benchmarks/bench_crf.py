@@ -20,10 +20,10 @@ def test_epoch(beside, quick, single, n, t, d, k, batch_size):
     start = dg.linear_chain_crf(d, k)
 
     def epoch(size):
-        options = {"method": method, "batch_size": size, "key": jax.random.key(0)}
-        return dg.fit(start, x, y, max_steps=n // size, **options).model.scorer.weight
+        method = dg.Optax(optimizer, batch_size=size, key=jax.random.key(0))
+        return dg.fit(start, x, y, method, max_steps=n // size).model.scorer.weight
 
-    method, peers = optax.adam(RATE), {}
+    optimizer, peers = optax.adam(RATE), {}
     if installed("torchcrf"):
         peers["pytorch-crf"] = adam_of_pytorch_crf(x, y, batch_size, RATE)
 
@@ -44,7 +44,9 @@ def test_indicators(beside, quick, x64):
     start, peers = dg.linear_chain_crf(v, k, "indicator"), {}
 
     def fit(some=slice(None), steps=STEPS):
-        return dg.fit(start, ids[some], y[some], l2=L2, method="lbfgs", tol=0.0, max_steps=steps).objective
+        return dg.fit(
+            start, ids[some], y[some], prior=dg.priors.Ridge(L2), method=dg.LBFGS(tol=0.0), max_steps=steps
+        ).objective
 
     if installed("pycrfsuite"):
         peers["CRFsuite"] = lbfgs_of_crfsuite(ids, y, L2, STEPS)

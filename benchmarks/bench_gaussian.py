@@ -49,7 +49,7 @@ def test_mixture(beside, quick, dtype, covariance, n, d, k):
     start = start_at(mean, covariance)
 
     def fit():
-        return dg.fit(start, x, tol=0.0, max_steps=STEPS).model
+        return dg.fit(start, x, method=dg.EM(tol=0.0), max_steps=STEPS).model
 
     peers = {"scikit-learn": mixture_of_scikit_learn(x, mean, covariance, STEPS)}
     in_jax = mixture_of_gmmx(x, mean, covariance, STEPS)

@@ -44,7 +44,7 @@ def test_fit(beside, quick, x64, n, d, k, correlation):
     start = dg.logistic_regression(d, k)
 
     def ours(tol):
-        model = dg.fit(start, x, y, l2=L2, tol=tol).model
+        model = dg.fit(start, x, y, prior=dg.priors.Ridge(L2), method=dg.Newton(tol=tol)).model
         return np.asarray(model.scorer.weight), np.asarray(model.bias)
 
     def theirs(solver, tol):

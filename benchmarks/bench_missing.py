@@ -39,7 +39,7 @@ def problem(family, quick):
 
 def record(beside, family, x, start, share, **facts):
     def fit(rows):
-        return dg.fit(start, rows, prior="weak", tol=0.0, max_steps=STEPS).model
+        return dg.fit(start, rows, prior="weak", method=dg.EM(tol=0.0), max_steps=STEPS).model
 
     hidden = hide(x, share, facts.get("patterns"))
     fit(x)

@@ -25,7 +25,7 @@ def test_scaling(beside, quick, series, n, d, k):
     x, start = jnp.asarray(x), start_at(mean, "full")
 
     def fit():
-        return dg.fit(start, x, tol=0.0, max_steps=STEPS).model
+        return dg.fit(start, x, method=dg.EM(tol=0.0), max_steps=STEPS).model
 
     flops = em_flops(n, d, k, "full", STEPS)
     beside(fit, n=n, d=d, k=k, dtype="float32", flops=flops, family=f"scaling in {series}", steps=STEPS)

@@ -20,7 +20,9 @@ def test_training(beside, quick, batch_size):
     method, steps = optax.adam(RATE), epochs * n // batch_size
 
     def ours():
-        return dg.fit(start, x, method=method, batch_size=batch_size, max_steps=steps, key=jax.random.key(0)).objective
+        return dg.fit(
+            start, x, method=dg.Optax(method, batch_size=batch_size, key=jax.random.key(0)), max_steps=steps
+        ).objective
 
     facts = {"latent": LATENT, "batch_size": batch_size, "rate": RATE, "num_steps": steps}
     settings = x, LATENT, batch_size, RATE, steps

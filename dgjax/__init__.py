@@ -9,8 +9,7 @@ Nouns are frozen pytrees that hold parameters and nothing else; verbs are functi
 [0, 0, 1, 1]
 """
 
-from dgjax import _advice, priors as priors
-from dgjax._fit import Fit as Fit, fit as fit
+from dgjax import _advice, learning as learning, priors as priors
 from dgjax._latent import (
     decode as decode,
     elbo as elbo,
@@ -36,7 +35,6 @@ from dgjax._starters import (
     variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )
-from dgjax._stochastic import Diverged as Diverged
 from dgjax._twins import LogDensity as LogDensity
 from dgjax._types import (
     Density as Density,
@@ -75,6 +73,16 @@ from dgjax.densities import (
     Poisson as Poisson,
     PoissonCells as PoissonCells,
     VariationalAutoencoder as VariationalAutoencoder,
+)
+from dgjax.learning import (
+    EM as EM,
+    LBFGS as LBFGS,
+    Diverged as Diverged,
+    Fit as Fit,
+    Newton as Newton,
+    Optax as Optax,
+    Restarts as Restarts,
+    fit as fit,
 )
 from dgjax.models import (
     HiddenMarkov as HiddenMarkov,

@@ -6,8 +6,8 @@ import jax
 from jax import Array
 
 LEARNING = (
-    "A variational autoencoder learns by gradient: type method=optax.adam(1e-3), batch_size=128, max_steps=2000, "
-    "key=jax.random.key(0)"
+    "A variational autoencoder learns by gradient: type method=dgjax.Optax(optax.adam(1e-3), batch_size=128, "
+    "key=jax.random.key(0)), max_steps=2000"
 )
 
 

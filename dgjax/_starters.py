@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _checks, _prior, _table
 from dgjax._neural import Neural
-from dgjax._restarts import restarted
 from dgjax._types import FINITE
 from dgjax.densities import (
     Bernoulli,
@@ -31,6 +30,7 @@ from dgjax.densities import (
 )
 from dgjax.densities._poisson import COUNT
 from dgjax.densities._shared import moments
+from dgjax.learning import restarted
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
 from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.scorers import Indicators, Linear, Quadratic
@@ -173,7 +173,7 @@ def hidden_markov(
 
 
 def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
-    """A linear-chain CRF with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
+    """A linear-chain CRF with weights 0; `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))` does the rest.
 
     `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
     of those that are on, 0 to num_features - 1, filled up with -1.
@@ -185,7 +185,7 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
 
 
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
-    """Logistic regression with weights 0; `dgjax.fit(model, x, y, l2=...)` does the rest.
+    """Logistic regression with weights 0; `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))` does the rest.
 
     `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
     of those that are on, 0 to num_features - 1, filled up with -1. Two classes take one row of weights, the log-odds of
@@ -208,7 +208,7 @@ def variational_autoencoder(
     image: tuple[int, ...] | None = None,
     channels: Sequence[int] = (32, 64),
 ) -> VariationalAutoencoder | Mixture:
-    """A variational autoencoder of random networks; `dgjax.fit(model, x, method=optax.adam(1e-3), ...)` does the rest.
+    """A variational autoencoder of random networks; `dgjax.fit(model, x, method=dgjax.Optax(...))` does the rest.
 
     `likelihood` is "bernoulli", "gaussian" or "poisson", for all columns, or one of `dgjax.BernoulliCells`,
     `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, the mixture
@@ -248,8 +248,8 @@ def neural_classifier(
 ) -> Logistic:
     """A softmax on the last of `hidden` layers: the encoder of `variational_autoencoder`, with a head.
 
-    `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, method=optax.adam(1e-3), ...)` does the
-    rest, encoder and head.
+    `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, dgjax.Optax(...))` does the rest,
+    encoder and head.
 
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """
@@ -298,7 +298,10 @@ def weak_prior(
     """
     if not hasattr(model, "weak_prior"):
         _checks.as_model(model)
-        raise ValueError(f"weak_prior is for generative models; {type(model).__name__} takes l2 in dgjax.fit.")
+        raise ValueError(
+            f"weak_prior is for generative models; {type(model).__name__} takes prior=dgjax.priors.Ridge(strength) in "
+            "dgjax.fit."
+        )
     _checks.check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
@@ -338,8 +341,8 @@ def _at_clusters(broad, key, rows, looked, labels=None, weights=None):
     weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
     complete = not np.asarray(looked.missing).any() if _checks.is_concrete(looked.missing) else None
     known = labels is not None and not (np.asarray(labels) < 0).any()
-    with kernels.complete_rows(complete), kernels.known_labels(known):
-        return restarted(broad, key, rows, labels, weights)
+    with kernels.complete_rows(complete):
+        return restarted(broad, key, rows, labels, weights, labelled=known)
 
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))

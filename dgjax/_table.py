@@ -10,7 +10,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks, _digits, _fit
+from dgjax import _advice, _checks, _digits, learning
 from dgjax._types import FINITE
 from dgjax.densities._shared import weighted_moments
 
@@ -86,8 +86,8 @@ def check_categories(highest: np.ndarray, n: int) -> None:
 def solved(model: Any, table: Table, prior: Any, label_weight: float) -> Any:
     """A model fitted to all of it."""
     if table.seen is not None and label_weight == 1:
-        return _fit.solved_by_label(model, table.rows, table.seen, prior)
-    return _fit.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
+        return learning.solved_by_label(model, table.rows, table.seen, prior)
+    return learning.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
 
 
 def _checked(array, looked, given) -> tuple[Any, Any]:

@@ -99,7 +99,7 @@ class Scorer(Protocol):
         ...
 
     def penalty(self) -> Array:
-        """Sum of squared weights, what `l2` multiplies."""
+        """Sum of squared weights, what half of a ridge's strength multiplies."""
         ...
 
     @property

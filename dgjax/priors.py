@@ -108,6 +108,18 @@ class Gamma:
 
 
 @noun
+class Ridge:
+    """Normal prior of a discriminative model's weights: log p(w) = -strength / 2 |w|^2, of mean 0 and variance
+    1 / strength, the penalty known as L2. The bias has none; `strength` is 0 or more.
+    """
+
+    strength: Float[Array, ""]
+
+    def __post_init__(self) -> None:
+        not_negative(self, strength=self.strength)
+
+
+@noun
 class MixturePrior:
     """Prior of a mixture: of its weights, and of its density. `None` is a flat prior."""
 

@@ -74,8 +74,8 @@ class Classes:
         value, counts = kernels.partition(self.scores, y)
         return value if self.empty is None else jnp.where(self.empty & (y < 0), 0, value), counts
 
-    def score(self, y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """s(x, y); where y is unknown (-1), the log-partition, as a label summed out."""
+    def score(self, y: Int[Array, " n"], known: bool = False) -> Float[Array, " n"]:
+        """s(x, y); where y is unknown (-1), the log-partition, as a label summed out. None is unknown if `known`."""
         return self.clamped(y)[0]
 
     def log_partition(self) -> Float[Array, " n"]:
@@ -131,14 +131,14 @@ class Chain:
         value, marginals, transitions = kernels.chain_expectation(*self._potentials(y))
         return self._exact(value, y), (marginals, transitions)
 
-    def score(self, y: Int[Array, "n t"]) -> Float[Array, " n"]:
-        """s(x, y); steps where y is unknown (-1) are summed out."""
+    def score(self, y: Int[Array, "n t"], known: bool = False) -> Float[Array, " n"]:
+        """s(x, y); steps where y is unknown (-1) are summed out. None is unknown if `known`."""
         inside = _inside(self.lengths, y.shape[1])
-        if kernels.known_labels.value:
+        if known:
             return self._exact(self._of_path(y, inside), y)
-        known = ((y >= 0) | ~inside).all()
+        every = ((y >= 0) | ~inside).all()
         summed_out = lambda: kernels.chain_partition(*self._potentials(y))  # noqa: E731
-        return self._exact(jax.lax.cond(known, lambda: self._of_path(y, inside), summed_out), y)
+        return self._exact(jax.lax.cond(every, lambda: self._of_path(y, inside), summed_out), y)
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""

@@ -101,8 +101,16 @@ ADVICE = {
         bayes,
         "np.delete(x, [1], axis=1)",
     ),
-    "a structural zero": ({"model": STATES}, lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2, tol=0.0), OPEN),
-    "a forbidden move": ({"model": CRF}, lambda model: dg.fit(model, [[[2.0], [0.0]]], [[0, 1]], l2=1.0), OPEN),
+    "a structural zero": (
+        {"model": STATES},
+        lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2, method=dg.EM(tol=0.0)),
+        OPEN,
+    ),
+    "a forbidden move": (
+        {"model": CRF},
+        lambda model: dg.fit(model, [[[2.0], [0.0]]], [[0, 1]], prior=dg.priors.Ridge(1.0)),
+        OPEN,
+    ),
     "columns in large units": (
         {"x": 1e25 * X},
         lambda x: dg.fit(NETWORK, x, **STEPS),
@@ -131,7 +139,7 @@ def joint(y):
 
 
 def learnt(y):
-    return dg.fit(THREE, X, y, prior="weak", max_steps=1, tol=0.0)
+    return dg.fit(THREE, X, y, prior="weak", max_steps=1, method=dg.EM(tol=0.0))
 
 
 def kinds(x):

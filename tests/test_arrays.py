@@ -132,7 +132,10 @@ def test_a_key_is_the_same_typed_or_not(verb):
 @pytest.mark.parametrize("whole", [np.int64, np.uint8, np.asarray, jnp.asarray])
 def test_options_are_numbers_of_any_kind(whole, tmp_path):
     same(dg.fit(normal(), X, Y, max_steps=whole(5)).model, dg.fit(normal(), X, Y, max_steps=5).model)
-    same(dg.fit(normal(), X, Y, tol=np.float32(0), max_steps=2).model, dg.fit(normal(), X, Y, tol=0, max_steps=2).model)
+    same(
+        dg.fit(normal(), X, Y, method=dg.EM(tol=np.float32(0)), max_steps=2).model,
+        dg.fit(normal(), X, Y, method=dg.EM(tol=0), max_steps=2).model,
+    )
     same(dg.sample(normal(), jax.random.key(0), whole(3)), dg.sample(normal(), jax.random.key(0), 3))
     same(dg.gaussian_mixture(jax.random.key(0), X, whole(2)), dg.gaussian_mixture(jax.random.key(0), X, 2))
     assert jax.tree.structure(dg.logistic_regression(whole(3), whole(2))) == jax.tree.structure(

@@ -147,7 +147,7 @@ def test_an_autoencoder_is_a_density_like_any_other():
     wide = dg.Columns((density, dg.DiagonalGaussian(np.zeros((K, 1)), np.zeros((K, 1)))), ((0, 1, 2, 3, 4), (5,)))
     rows = jnp.concatenate([x, x[..., :1]], -1).reshape(-1, D + 1)
     for model, data in ((chain, x), (dg.Mixture(np.zeros(K), wide), rows)):
-        objective = dg.fit(model, data, method=ADAM, batch_size=8, max_steps=30, key=KEY).objective
+        objective = dg.fit(model, data, method=dg.Optax(ADAM, batch_size=8, key=KEY), max_steps=30).objective
         assert np.isfinite(objective).all()
         assert objective[-1] > objective[0]
     assert dg.log_prob(single, np.zeros((0, D))).shape == (0,)
@@ -225,7 +225,7 @@ def test_the_twin_keeps_the_encoder_and_learns_the_head():
     x, y = dg.sample(model, KEY, 60)
     twin = dg.discriminative(model)
     assert_close(dg.predict_log_proba(twin, x), jnp.broadcast_to(jax.nn.log_softmax(model.log_weights), (60, K)))
-    fitted = dg.fit(twin, x, y, l2=0.1, max_steps=20).model
+    fitted = dg.fit(twin, x, y, prior=dg.priors.Ridge(0.1), max_steps=20).model
     assert_same_tree(fitted.scorer.trunk, model.density.encoder, 0)
     assert dg.log_conditional(fitted, x, y).sum() > dg.log_conditional(twin, x, y).sum()
 
@@ -233,8 +233,9 @@ def test_the_twin_keeps_the_encoder_and_learns_the_head():
 def learnt(max_steps=40, **options):
     model = classes(num_classes=None)
     x, _ = rows_of(classes("bernoulli", None), 60, seed=3, share=0.1)
-    options = {"method": ADAM, "batch_size": 16, "key": KEY, **options}
-    return dg.fit(model, x, max_steps=max_steps, **options)
+    progress = options.pop("progress", False)
+    method = dg.Optax(**{"optimizer": ADAM, "batch_size": 16, "key": KEY, **options})
+    return dg.fit(model, x, method=method, max_steps=max_steps, progress=progress)
 
 
 @pytest.mark.slow
@@ -258,19 +259,19 @@ def test_a_stop_on_the_way_changes_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_rows_held_out_end_the_fit_and_choose_the_model():
-    fitted = learnt(4000, validation=0.5, patience=3, method=optax.adam(0.1))
+    fitted = learnt(4000, validation=0.5, patience=3, optimizer=optax.adam(0.1))
     epochs = np.asarray(fitted.validation)
     assert fitted.converged
     assert fitted.num_steps == 2 * len(epochs) < 4000
     assert epochs.argmax() == len(epochs) - 4
-    shorter = learnt(2 * (len(epochs) - 3), validation=0.5, patience=3, method=optax.adam(0.1))
+    shorter = learnt(2 * (len(epochs) - 3), validation=0.5, patience=3, optimizer=optax.adam(0.1))
     assert_same_tree(shorter.model, fitted.model, 0)
 
 
 def test_divergence_leaves_the_last_good_model():
     start = classes(num_classes=None)
     with pytest.raises(dg.Diverged, match=r"diverged at step \d+") as error:
-        learnt(400, method=optax.sgd(1e4))
+        learnt(400, optimizer=optax.sgd(1e4))
     x, _ = rows_of(start, seed=5)
     assert type(error.value.model) is dg.VariationalAutoencoder
     assert np.isfinite(dg.log_prob(error.value.model, x)).all()
@@ -291,7 +292,7 @@ def test_warm_up_weighs_the_divergence(x64):
 
     assert_close(value(0.5), (value(0.0) + value(1.0)) / 2)
     assert (value(0.0) >= value(1.0)).all()
-    steps = [learnt(1, warm_up=warm_up, batch_size=None, method=optax.sgd(1e-2)).model for warm_up in (0, 1, 2)]
+    steps = [learnt(1, warm_up=warm_up, batch_size=None, optimizer=optax.sgd(1e-2)).model for warm_up in (0, 1, 2)]
     assert_same_tree(steps[0], steps[1], 0)
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (steps[0], steps[2])), strict=True))
 
@@ -305,14 +306,14 @@ def test_more_draws_in_learning_are_the_importance_weighted_bound():
     many = with_draws_of(density, 50, training=50)
     learning = with_draws(many.as_model(), Draws(KEY)).potentials(x).log_partition()
     assert (np.abs(learning - dg.log_prob(many, x)) < 8 * dg.log_prob_error(many, x)).all()
-    fitted = dg.fit(many, x, method=ADAM, max_steps=3, key=KEY)
+    fitted = dg.fit(many, x, method=dg.Optax(ADAM, key=KEY), max_steps=3)
     assert np.isfinite(fitted.objective).all()
 
 
 WRONG = {
-    "no optimizer": (lambda m, x, y: dg.fit(m, x, y), "learns by gradient: type method=optax.adam"),
-    "no key": (lambda m, x, y: dg.fit(m, x, y, method=ADAM), "got key=None"),
-    "a prior": (lambda m, x, y: dg.fit(m, x, y, method=ADAM, key=KEY, prior="weak"), "has none"),
+    "no optimizer": (lambda m, x, y: dg.fit(m, x, y), r"learns by gradient: type method=dgjax.Optax\(optax.adam"),
+    "no key": (lambda m, x, y: dg.fit(m, x, y, method=dg.Optax(ADAM)), "got key=None"),
+    "a prior": (lambda m, x, y: dg.fit(m, x, y, method=dg.Optax(ADAM, key=KEY), prior="weak"), "has none"),
     "a cell": (lambda m, x, y: dg.log_prob(m, x + 0.5), "0 or 1"),
     "a likelihood": (lambda *_: dg.variational_autoencoder(KEY, D, M, "normal"), 'must be "bernoulli"'),
     "an image": (lambda *_: dg.variational_autoencoder(KEY, D, M, image=(2, 2)), "of 5 pixels"),
@@ -331,20 +332,19 @@ WRONG = {
         "is for a variational autoencoder",
     ),
     "warm-up of another": (
-        lambda m, x, y: dg.fit(dg.discriminative(m), x, y, method=ADAM, warm_up=3),
+        lambda m, x, y: dg.fit(dg.discriminative(m), x, y, method=dg.Optax(ADAM, warm_up=3)),
         "warm_up is for models with a divergence",
     ),
-    "rows held out by nothing": (lambda m, x, y: dg.fit(m, x, y, method=ADAM, validation=0.5), "validation needs"),
+    "rows held out by nothing": (lambda *_: dg.Optax(ADAM, validation=0.5), "validation needs"),
     "all rows held out": (
-        lambda m, x, y: dg.fit(m, x, y, method=ADAM, key=KEY, validation=1.0),
-        "leaves rows on both sides",
+        lambda m, x, y: dg.fit(m, x, y, method=dg.Optax(ADAM, key=KEY, validation=1.0)),
+        "leave rows on both sides",
     ),
-    "restarts": (lambda m, x, y: dg.fit(m, x, y, method=ADAM, num_restarts=2, key=KEY), "no place to start"),
+    "restarts": (
+        lambda m, x, y: dg.fit(m, x, y, method=dg.Restarts(2, KEY, dg.Optax(ADAM, key=KEY))),
+        "no place to start",
+    ),
     "two ends": (lambda m, x, y: dg.interpolate(m, x[0], x[1:3]), r"one row each, \(5,\)"),
-    "a checkpoint of nothing": (
-        lambda m, x, y: dg.fit(dg.discriminative(m), x, y, checkpoint="here"),
-        "checkpoint is for one fit by an optimizer",
-    ),
 }
 
 

@@ -30,8 +30,8 @@ def with_draws_of(model, number, training=1):
 
 def learnt(x, latent, likelihood, training=1, max_steps=6000):
     start = dg.variational_autoencoder(KEY, 64, latent, likelihood, hidden=(256,))
-    options = {"method": ADAM, "batch_size": 128, "max_steps": max_steps, "key": KEY, "validation": 0.1, "patience": 50}
-    return dg.fit(with_draws_of(start, 64, training), x, **options).model
+    method = dg.Optax(ADAM, batch_size=128, key=KEY, validation=0.1, patience=50)
+    return dg.fit(with_draws_of(start, 64, training), x, method=method, max_steps=max_steps).model
 
 
 def best_by_bic(starts, x):
@@ -86,12 +86,14 @@ def test_ten_labels_of_each_class_and_many_rows_without_beat_a_classifier_on_the
         # A row with a label counts as much as ten: in place of a classifier's loss of its own.
         some[known], weights[known] = y[known], 10
         start = dg.variational_autoencoder(key, 64, 16, "bernoulli", 10, hidden=(128,))
-        options = {"method": QUICK_ADAM, "batch_size": 128, "max_steps": 2500, "key": key}
-        model = dg.fit(start, x[:TRAINING], some, weights=weights, **options).model
+        method = dg.Optax(QUICK_ADAM, batch_size=128, key=key)
+        model = dg.fit(start, x[:TRAINING], some, method, weights=weights, max_steps=2500).model
         scores["autoencoder"].append(np.mean(dg.predict(model, x[TRAINING:]) == y[TRAINING:]))
         classifier = dg.neural_classifier(key, 64, 10, "bernoulli", hidden=(128,))
         fits = [
-            dg.fit(classifier, x[known], y[known], l2=l2, method=ADAM, max_steps=1000).model
+            dg.fit(
+                classifier, x[known], y[known], prior=dg.priors.Ridge(l2), method=dg.Optax(ADAM), max_steps=1000
+            ).model
             for l2 in (0.0, 0.01, 0.1, 1.0)
         ]
         scores["classifier"].append(max(np.mean(dg.predict(m, x[TRAINING:]) == y[TRAINING:]) for m in fits))
@@ -123,8 +125,10 @@ def test_the_twin_of_all_labels_learns_on_the_encoder():
     x, y = digits()
     x = ((x - 8) / 8).astype("float32")
     start = dg.variational_autoencoder(KEY, 64, 16, "gaussian", 10, hidden=(128,))
-    model = dg.fit(start, x[:TRAINING], y[:TRAINING], method=ADAM, batch_size=128, max_steps=1500, key=KEY).model
-    twin = dg.fit(dg.discriminative(model), x[:TRAINING], y[:TRAINING], l2=1.0).model
+    model = dg.fit(
+        start, x[:TRAINING], y[:TRAINING], method=dg.Optax(ADAM, batch_size=128, key=KEY), max_steps=1500
+    ).model
+    twin = dg.fit(dg.discriminative(model), x[:TRAINING], y[:TRAINING], prior=dg.priors.Ridge(1.0)).model
     models = {"autoencoder": model, "twin": twin}
     right = {name: float(np.mean(dg.predict(own, x[TRAINING:]) == y[TRAINING:])) for name, own in models.items()}
     report(**right)

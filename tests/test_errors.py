@@ -115,11 +115,9 @@ LABELS_AND_WEIGHTS = {
 
 NUMBERS = {
     "blend": (1.5, np.nan, "half"),
-    "l2": (-1.0, np.nan, "1"),
-    "tol": (-1.0, np.nan, "a"),
     "max_steps": (0, -1, 1.5, 10**11),
-    "num_restarts": (0, 2.5),
 }
+OF_METHODS = {"tol": (dg.EM, (-1.0, np.nan, "a")), "num": (lambda num: dg.Restarts(num, key()), (0, 2.5))}
 OPTIONS = {
     "prior of another density": (
         fit(prior=lambda: priors.MixturePrior(None, priors.Beta(2.0, 2.0))),
@@ -128,7 +126,10 @@ OPTIONS = {
     "prior of a density": (fit(prior=lambda: priors.Beta(2.0, 2.0)), ("prior", "MixturePrior", "Beta", "weak_prior")),
     "prior that is a number": (fit(prior=1.0), ("prior", "MixturePrior", "float", "weak_prior")),
     "another prior by name": (make("naive_bayes", X, Y, prior="strong"), ("prior", '"weak"', "strong")),
-    "prior of a classifier": (fit(kind="logistic", prior=lambda: priors.Beta(2.0, 2.0)), ("prior", "Logistic", "l2")),
+    "prior of a classifier": (
+        fit(kind="logistic", prior=lambda: priors.Beta(2.0, 2.0)),
+        ("prior", "Logistic", "Ridge"),
+    ),
     "prior of more labels": (
         fit(prior=lambda: priors.MixturePrior(priors.Dirichlet(np.full(5, 2.0)))),
         ("prior", "does not fit", "weak_prior"),
@@ -147,16 +148,27 @@ OPTIONS = {
     ),
     "strength 0": (ask("weak_prior", X, 0.0), ("strength", "0.0")),
     "blend of a classifier": (fit(kind="logistic", blend=0.5), ("blend", "generative", "Logistic")),
-    "blend by EM": (fit(blend=0.5, method="em"), ("method", "lbfgs", "em")),
+    "blend by EM": (fit(blend=0.5, method=dg.EM()), ("EM", "blend", "LBFGS")),
     **{
-        f"{name}={value!r}": (fit(kind="logistic" if name == "l2" else "gaussian", **{name: value}), (name, str(value)))
+        f"{name}={value!r}": (fit(**{name: value}), (name, str(value)))
         for name, values in NUMBERS.items()
         for value in values
     },
-    "l2 of a generative model": (fit(l2=1.0), ("l2", "discriminative", "weak_prior")),
-    "another method": (fit(method="adam"), ("method", "em", "lbfgs", "adam")),
-    "EM of a classifier": (fit(kind="logistic", method="em"), ("method", "newton", "em")),
-    "restarts without a key": (fit(y=None, num_restarts=3), ("num_restarts", "key", "jax.random.key", "None")),
+    **{
+        f"{name}={value!r}": ((lambda make=make, value=value: make(value)), (name, str(value)))
+        for name, (make, values) in OF_METHODS.items()
+        for value in values
+    },
+    "a negative ridge": (lambda: priors.Ridge(-1.0), ("Ridge", "strength", "0 or more", "-1.0")),
+    "a ridge of a generative model": (fit(prior=priors.Ridge(1.0)), ("Ridge", "discriminative", "weak_prior")),
+    "another method": (fit(method="adam"), ("method", "EM", "LBFGS", "adam")),
+    "a method by name": (fit(method="newton"), ("method", "newton", "Type method=dgjax.Newton()")),
+    "EM of a classifier": (fit(kind="logistic", method=dg.EM()), ("EM", "Logistic", "p(y | x)")),
+    "restarts of a classifier": (
+        fit(kind="logistic", method=lambda: dg.Restarts(3, key())),
+        ("Restarts", "Logistic", "one maximum"),
+    ),
+    "restarts without a key": (lambda: dg.Restarts(3, None), ("key", "jax.random.key", "None")),
     "no components": (make("gaussian_mixture", key, X, 0), ("num_components", "1", "0")),
     "more components than rows": (make("gaussian_mixture", key, X, 9), ("num_components", "8", "9")),
     "half components": (make("gaussian_mixture", key, X, 2.5), ("num_components", "whole number", "2.5")),
@@ -187,7 +199,7 @@ OPTIONS = {
     },
     "an int for a key of a mixture": (make("gaussian_mixture", 0, X, 2), TYPED_KEY),
     "an int for a key of classes": (make("mixture_discriminant_analysis", 0, X, Y), TYPED_KEY),
-    "an int for a key of restarts": (fit(y=None, num_restarts=2, key=0), TYPED_KEY),
+    "an int for a key of restarts": (lambda: dg.Restarts(2, 0), TYPED_KEY),
     "negative shape": (ask("sample", key, (2, -1)), ("shape", "0 or more", "-1")),
     "half shape": (ask("sample", key, 2.5), ("shape", "whole number", "2.5")),
     "no draws": (
@@ -224,7 +236,7 @@ NOUNS = {
     ),
     "an array for a model": (make("log_prob", X, X), ("model", "ndarray")),
     "a fit for a model": (
-        make("predict", lambda: dg.fit(model("logistic"), X, Y, l2=1.0), X),
+        make("predict", lambda: dg.fit(model("logistic"), X, Y, prior=dg.priors.Ridge(1.0)), X),
         ("model", "Fit", "fit.model"),
     ),
     "a path for a model": (make("predict", "model.dg", X), ("model", "str", "dgjax.load('model.dg')")),

@@ -44,22 +44,22 @@ def full(name):
     learned(f"mixture, {name}", start, rows, prior="weak")
 def logistic(name):
     model = dg.logistic_regression(5, k)
-    for method in ("newton", "lbfgs", optax.adam(0.1)):
-        fitted = learned(f"logistic, {method}"[:24], model, x, y, l2=1.0, method=method)
+    for method in (dg.Newton(), dg.LBFGS(), dg.Optax(optax.adam(0.1))):
+        fitted = learned(f"logistic, {method}"[:24], model, x, y, prior=dg.priors.Ridge(1.0), method=method)
     asked(name, fitted, x)
     learned("blend", dg.discriminant_analysis(x, y), x, y, blend=0.5)
 def chains(name):
     start = timed(name, lambda: dg.hidden_markov(key, steps, k))
     asked(name, learned(name, start, steps, prior="weak"), steps)
     whole = np.nan_to_num(steps)
-    asked("CRF", learned("CRF", dg.linear_chain_crf(5, k), whole, states, l2=1.0), whole)
+    asked("CRF", learned("CRF", dg.linear_chain_crf(5, k), whole, states, prior=dg.priors.Ridge(1.0)), whole)
 def others(name):
     start = timed("MDA", lambda: dg.mixture_discriminant_analysis(key, hide(x), y, 2))
     asked("MDA", learned("MDA", start, hide(x), y, prior="weak"), hide(x))
     net = dg.neural_classifier(key, 5, k, hidden=(300,))
-    learned("neural classifier", net, x, y, method=optax.adam(1e-3), batch_size=200, key=key)
+    learned("neural classifier", net, x, y, method=dg.Optax(optax.adam(1e-3), 200, key))
     vae = dg.variational_autoencoder(key, 5, 2, hidden=(300,))
-    learned("autoencoder", vae, bits, method=optax.adam(1e-3), batch_size=200, key=key)
+    learned("autoencoder", vae, bits, method=dg.Optax(optax.adam(1e-3), 200, key))
 """
 FAMILIES = ["gaussian", "bernoulli", "categorical", "poisson", "multinomial", "gaussian, cells missing"]
 FAMILIES = [family.replace(",", " ") for family in FAMILIES]

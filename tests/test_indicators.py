@@ -71,7 +71,7 @@ def test_answers_are_those_of_counts(kind):
 @pytest.mark.parametrize("kind", ["rows", "chain"])
 def test_a_fit_is_that_of_counts(kind, x64):
     (model, dense), x, y, given = pair(kind, "float64")
-    options = {"l2": 0.1, "method": "lbfgs", "tol": 1e-13, **given}
+    options = {"prior": dg.priors.Ridge(0.1), "method": dg.LBFGS(1e-13), **given}
     fitted, expected = dg.fit(model, x, y, **options), dg.fit(dense, counts(x), y, **options)
     assert_close(fitted.objective[-1], expected.objective[-1])
     assert_close(fitted.model.scorer.weight, expected.model.scorer.weight, 1e-5)
@@ -101,7 +101,9 @@ def test_beside_other_columns():
     ruled_out = np.isneginf(dg.predict_log_proba(never, x)[:, 1])
     assert (ruled_out == (x == 2).any(-1)).all()
     y = np.arange(len(x)) % K
-    fitted = dg.fit(never, np.where(x == 2, -1, x), y, l2=0.1, method="lbfgs", max_steps=3, tol=0.0).model
+    fitted = dg.fit(
+        never, np.where(x == 2, -1, x), y, prior=dg.priors.Ridge(0.1), method=dg.LBFGS(tol=0.0), max_steps=3
+    ).model
     assert np.isneginf(fitted.scorer.weight[1, 2])
     assert np.isfinite(fitted.scorer.weight).sum() == K * V - 1
 

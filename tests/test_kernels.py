@@ -54,7 +54,7 @@ def test_no_batched_lapack_call_on_a_cpu(d):
     prior = dg.weak_prior(model, x.at[0].set(0.0))
 
     def everything(model, x, key):
-        fitted = dg.fit(model, x, prior=prior, max_steps=3, num_restarts=2, key=key).model
+        fitted = dg.fit(model, x, prior=prior, max_steps=3, method=dg.Restarts(2, key)).model
         return (
             dg.impute(fitted, x),
             dg.sample_missing(fitted, key, x),
@@ -72,11 +72,14 @@ def test_blocks_do_not_change_the_sum(monkeypatch, x64):
     rng = np.random.default_rng(0)
     x = np.where(rng.random((50, 3)) < 0.2, np.nan, rng.normal(size=(50, 3)))
     start = dg.gaussian_mixture(jax.random.key(0), x, 2)
-    whole = dg.fit(start, x, tol=0.0, max_steps=4), dg.log_prob(start, x)
+    whole = dg.fit(start, x, method=dg.EM(tol=0.0), max_steps=4), dg.log_prob(start, x)
     monkeypatch.setattr(blocks, "BUDGET", 1)
     assert blocks.block_size(1) == 16
     longer = np.concatenate([x, x[:1]])  # a shape that is not compiled yet
-    parts = dg.fit(start, longer, weights=np.arange(51) < 50, tol=0.0, max_steps=4), dg.log_prob(start, longer)[:50]
+    parts = (
+        dg.fit(start, longer, weights=np.arange(51) < 50, method=dg.EM(tol=0.0), max_steps=4),
+        dg.log_prob(start, longer)[:50],
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), parts, whole)
 
 

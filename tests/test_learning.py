@@ -12,7 +12,7 @@ from laws import assert_close, assert_same_tree
 from zoo import CLASSIFIERS, QUICK, ZOO, N, every, labels, masks, num_labels, seeds, weights, with_missing
 
 import dgjax as dg
-from dgjax import _lbfgs
+from dgjax.learning import _lbfgs
 
 every_model = every(ZOO, (*QUICK, "multinomial", "columns"))
 STEPS = 5
@@ -20,7 +20,7 @@ STEPS = 5
 
 def fit(model, x, y=None, **options):
     """A fit of a fixed number of steps, so that one compilation serves all."""
-    return dg.fit(model, x, y, tol=0.0, max_steps=STEPS, **options)
+    return dg.fit(model, x, y, **{"method": dg.EM(tol=0.0), "max_steps": STEPS, **options})
 
 
 def priors(model, x):
@@ -80,7 +80,7 @@ def test_labels_all_some_and_none_are_one_path(case, x64):
     prior = priors(model, x)
     for given_labels, counts in ((y, hard), (some, np.where(some[:, None] < 0, posterior, hard)), (None, posterior)):
         by_hand = step_by_hand(model, x, jnp.asarray(counts), prior)
-        fitted = dg.fit(model, x, given_labels, prior=prior, tol=0.0, max_steps=1).model
+        fitted = dg.fit(model, x, given_labels, prior=prior, method=dg.EM(tol=0.0), max_steps=1).model
         assert_same_tree(fitted, by_hand)
 
 
@@ -126,8 +126,8 @@ def test_an_empty_row_changes_no_density(case, x64):
     x, _ = case.rows("float64")
     prior = priors(start, x)
     # EM counts the row as like the others, which takes more steps to the same end.
-    full = dg.fit(start, x, weights=np.r_[np.ones(N - 1), 0], prior=prior, tol=0.0, max_steps=100)
-    empty = dg.fit(start, x.at[-1].set(jnp.nan), prior=prior, tol=0.0, max_steps=100)
+    full = dg.fit(start, x, weights=np.r_[np.ones(N - 1), 0], prior=prior, method=dg.EM(tol=0.0), max_steps=100)
+    empty = dg.fit(start, x.at[-1].set(jnp.nan), prior=prior, method=dg.EM(tol=0.0), max_steps=100)
     if start.as_model() is start:
         # Its label is shared out by the weights: they stay, but for the prior's pull towards equal ones.
         assert np.isfinite(empty.objective).all()
@@ -142,14 +142,14 @@ def test_restarts_keep_the_best(case, x64):
     x, _ = case.rows("float64")
     prior = priors(start, x)
     alone = fit(start, x, prior=prior)
-    best = fit(start, x, prior=prior, num_restarts=3, key=jax.random.key(0))
+    best = fit(start, x, prior=prior, method=dg.Restarts(3, jax.random.key(0), dg.EM(tol=0.0)))
     assert best.objective[-1] >= alone.objective[-1] - 1e-9
     assert_close(best.objective[-1:], best_of(start, x, prior))
 
 
 def best_of(start, x, prior):
     """The same starts, one by one."""
-    from dgjax._restarts import restarted  # the starts are made inside the fit, and named nowhere else
+    from dgjax.learning import restarted  # the starts are made inside the fit, and named nowhere else
 
     lifted = start.as_model()
     ones, unknown = jnp.ones(N), jnp.full(N, -1)
@@ -211,7 +211,7 @@ def test_rows_of_weight_zero_do_not_enter_a_weak_prior():
 def test_a_collapse_under_a_progress_bar_is_told_as_one():
     x = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 0.0], [2.0, 1.0]])
     with pytest.raises(ValueError, match="weak_prior"):
-        dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 4), x, tol=0.0, progress=True)
+        dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 4), x, method=dg.EM(tol=0.0), progress=True)
 
 
 @pytest.mark.parametrize("scaled", [True, False])
@@ -281,12 +281,14 @@ def test_raw_columns_do_not_end_lbfgs_where_it_starts(scale, dtype):
     x = scale * rng.normal(size=(100, 3))
     y = (x[:, 0] + 0.5 * scale * rng.normal(size=100) > 0).astype(int)
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(3, 2))
-    fits = [dg.fit(start, (x / own).astype(dtype), y, method=m) for own, m in ((1, "lbfgs"), (scale, "newton"))]
+    fits = [dg.fit(start, (x / own).astype(dtype), y, method=m) for own, m in ((1, dg.LBFGS()), (scale, dg.Newton()))]
     assert fits[0].objective[-1] > fits[1].objective[-1] - 1e-3 > -69
     assert all(fit.converged for fit in fits)
 
 
-@pytest.mark.parametrize("options", [{"method": "lbfgs"}, {"method": "newton", "blend": 0.5}, {"blend": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"method": dg.LBFGS()}, {"method": dg.Newton(), "blend": 0.5}, {"blend": 0.5}], ids=str
+)
 def test_impossible_rows_of_weight_zero_are_no_rows(options, x64):
     """By gradient too, where 0 times their infinite score would be NaN; with a weight they are an error."""
     model = dg.Mixture(jnp.zeros(2), dg.Categorical(jnp.log(jnp.array([[[0.5, 0.5, 0.0]], [[0.3, 0.7, 0.0]]]))))

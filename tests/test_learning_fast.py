@@ -30,7 +30,7 @@ def test_one_pass_is_the_fit(kind, dtype):
     far = dg.naive_bayes(*table(kind, seed=1), kind, prior="weak")
     prior = dg.weak_prior(far, x.astype(dtype))
     stopped = dg.fit(far, x.astype(dtype), y, prior=prior)
-    further = dg.fit(far, x.astype(dtype), y, prior=prior, tol=0.0, max_steps=5)
+    further = dg.fit(far, x.astype(dtype), y, prior=prior, method=dg.EM(tol=0.0), max_steps=5)
     assert stopped.converged
     assert stopped.num_steps == 1
     scores = [np.asarray(dg.log_joint(m, x.astype(dtype), y)) for m in (model, stopped.model, further.model)]
@@ -65,10 +65,10 @@ def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
     x, y = table("gaussian", k=2)
     x = x + 4 * (np.arange(len(x)) % 2)[:, None]
     start = dg.mixture_discriminant_analysis(jax.random.key(0), x, y)
-    fitted = dg.fit(start, x, y, tol=1e-9, max_steps=2000)
+    fitted = dg.fit(start, x, y, method=dg.EM(tol=1e-9), max_steps=2000)
     assert fitted.converged
     assert fitted.num_steps > 2
-    again = dg.fit(fitted.model, x, y, tol=1e-9, max_steps=3)
+    again = dg.fit(fitted.model, x, y, method=dg.EM(tol=1e-9), max_steps=3)
     assert float(again.objective[-1]) == pytest.approx(float(fitted.objective[-1]), rel=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
     if kind.startswith("log"):
         k = 2 if kind == "log-odds" else 3
         start = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(d, k))
-        model = dg.fit(start, x[:500], np.minimum(y[:500], k - 1), l2=1.0).model
+        model = dg.fit(start, x[:500], np.minimum(y[:500], k - 1), prior=dg.priors.Ridge(1.0)).model
     else:
         model = dg.naive_bayes(x[:500], y[:500], kind, prior="weak")
     rows = np.r_[:5_000, 15_000:20_000, 29_000:30_011]
@@ -216,18 +216,18 @@ def test_arrays_large_enough_to_be_copied_apart(dtype):
     np.testing.assert_array_equal(dg.log_prob(model, whole), dg.log_prob(model, jnp.asarray(whole, dtype)))
 
 
-@pytest.mark.parametrize(("k", "method"), [(2, None), *slow((3, "lbfgs"), (3, None), (2, "lbfgs"))])
+@pytest.mark.parametrize(("k", "method"), [(2, None), *slow((3, dg.LBFGS()), (3, None), (2, dg.LBFGS()))])
 def test_logistic_regression_of_rows_in_place(k, method, dtype):
     """Large NumPy rows are passed over where they are; within jit, which may run later, they are copied."""
     x, y = regression(k, n=100_000)
     x = ((x - x.mean(0)) / x.std(0)).astype(dtype)[:, [0, 1, 2, 2]]
     start, rows = jax.tree.map(lambda leaf: leaf.astype(dtype), dg.logistic_regression(4, k)), x.copy()
     assert _in_place.rows_in_place(start, rows, method, y, None) is not None
-    found = dg.fit(start, rows, y, l2=0.1, method=method)
-    expected = dg.fit(start, jnp.array(x), y, l2=0.1, method=method)
+    found = dg.fit(start, rows, y, prior=dg.priors.Ridge(0.1), method=method)
+    expected = dg.fit(start, jnp.array(x), y, prior=dg.priors.Ridge(0.1), method=method)
     assert found.num_steps == expected.num_steps
     np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
-    later = jax.jit(lambda: dg.fit(start, rows, y, l2=0.1, method=method).model)()
+    later = jax.jit(lambda: dg.fit(start, rows, y, prior=dg.priors.Ridge(0.1), method=method).model)()
     rows[:] = np.nan
     tolerance = 1e-3 if dtype == "float32" else 1e-7
     for model in (found.model, later):
@@ -260,7 +260,7 @@ def regression(k, n=4000, d=3):
 def test_newton_on_a_sample_ends_where_the_gradient_is_zero(k, x64):
     x, y = regression(k)
     start = dg.logistic_regression(3, k)
-    fitted = dg.fit(start, x, y, l2=0.1, method="newton", tol=1e-9)
+    fitted = dg.fit(start, x, y, prior=dg.priors.Ridge(0.1), method=dg.Newton(tol=1e-9))
     assert fitted.converged
     assert fitted.num_steps < 15
     model, z = fitted.model, np.concatenate([np.ones((len(x), 1)), x], 1)
@@ -269,15 +269,15 @@ def test_newton_on_a_sample_ends_where_the_gradient_is_zero(k, x64):
     slope[:, 1:] -= 0.1 * np.asarray(model.scorer.weight)
     # In standard errors of the slope itself.
     assert np.abs(slope / np.sqrt((z**2).sum(0))).max() < 1e-4
-    whole = dg.fit(start, x[::4], y[::4], l2=0.1, method="newton", tol=0.0, max_steps=20)
+    whole = dg.fit(start, x[::4], y[::4], prior=dg.priors.Ridge(0.1), method=dg.Newton(tol=0.0), max_steps=20)
     assert np.diff(np.asarray(whole.objective)).min() >= -1e-9 * abs(float(whole.objective[-1]))
 
 
 def test_a_sample_does_not_spoil_a_good_start(x64):
     """A model that is at the maximum already stays: what the sample promises there is its own noise."""
     x, y = regression(2)
-    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=0.1, method="newton", tol=1e-9)
-    again = dg.fit(best.model, x, y, l2=0.1, method="newton", tol=1e-9)
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, prior=dg.priors.Ridge(0.1), method=dg.Newton(tol=1e-9))
+    again = dg.fit(best.model, x, y, prior=dg.priors.Ridge(0.1), method=dg.Newton(tol=1e-9))
     assert again.num_steps <= 2
     assert float(again.objective[0]) >= float(best.objective[-1]) - 1e-9 * abs(float(best.objective[-1]))
 
@@ -290,9 +290,9 @@ def test_a_sample_without_weight_is_no_harm(x64):
     unlabelled = np.where(np.arange(len(x)) % 16 == 0, -1, y)
     z = (x - x.mean(0)) / x.std(0)
     start = dg.logistic_regression(3, 2)
-    wanted = dg.fit(start, z[weights > 0], y[weights > 0], l2=0.1, method="lbfgs", tol=1e-10)
+    wanted = dg.fit(start, z[weights > 0], y[weights > 0], prior=dg.priors.Ridge(0.1), method=dg.LBFGS(tol=1e-10))
     for arguments in ({"y": y, "weights": weights}, {"y": unlabelled}):
-        fitted = dg.fit(start, z, l2=0.1, method="newton", tol=1e-10, **arguments)
+        fitted = dg.fit(start, z, prior=dg.priors.Ridge(0.1), method=dg.Newton(tol=1e-10), **arguments)
         np.testing.assert_allclose(fitted.model.scorer.weight, wanted.model.scorer.weight, rtol=1e-4)
 
 
@@ -324,8 +324,8 @@ def test_a_sample_that_misleads_does_not_end_a_fit_early(how, x64):
     else:
         x[::16] *= 1000
     start = dg.logistic_regression(6, 2)
-    loose = dg.fit(start, x, y, weights=weights, method="newton")
-    tight = dg.fit(loose.model, x, y, weights=weights, method="newton", tol=1e-12)
+    loose = dg.fit(start, x, y, weights=weights, method=dg.Newton())
+    tight = dg.fit(loose.model, x, y, weights=weights, method=dg.Newton(tol=1e-12))
     assert loose.converged
     assert float(tight.objective[-1] - loose.objective[-1]) < 1e-6 * weights.sum()
 
@@ -345,7 +345,7 @@ def test_labels_that_are_no_numbers_are_named():
         dg.naive_bayes(x, np.where(np.arange(len(y)) == 3, np.nan, y))
 
 
-@pytest.mark.parametrize("method", ["lbfgs", pytest.param("newton", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", [dg.LBFGS(), pytest.param(dg.Newton(), marks=pytest.mark.slow)])
 def test_a_generative_model_has_one_objective_by_any_method(method):
     """log p(x, y), not log p(y | x), which is that of blend=0."""
     x, y = table("poisson", d=2, k=2)

@@ -32,7 +32,7 @@ def test_verbs_of_generative_models(case: Case):
     lower(lambda model: dg.marginal(model, [0, 1]), model)
 
 
-@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("method", [dg.Newton(), dg.LBFGS()])
 @pytest.mark.parametrize("features", ["linear", "quadratic"])
 def test_verbs_of_discriminative_models(features, method):
     model = dg.logistic_regression(3, 3, features)
@@ -41,7 +41,12 @@ def test_verbs_of_discriminative_models(features, method):
         lower(verb, model, x)
     lower(dg.log_conditional, model, x, y)
     lower(dg.sample_labels, model, jax.random.key(0), x)
-    lower(lambda model, x, y: dg.fit(model, x, y, l2=1.0, method=method, max_steps=3).model, model, x, y)
+    lower(
+        lambda model, x, y: dg.fit(model, x, y, prior=dg.priors.Ridge(1.0), method=method, max_steps=3).model,
+        model,
+        x,
+        y,
+    )
 
 
 def test_twins_and_averages():
@@ -65,7 +70,9 @@ def test_verbs_of_sequences():
     lower(jax.grad(lambda model: dg.log_prob(model, x, lengths).sum()), model)
     lower(lambda model, x, y: dg.fit(model, x, y, lengths=lengths, max_steps=3).model, model, x, y)
     crf = dg.linear_chain_crf(3, 2)
-    lower(lambda crf, x, y: dg.fit(crf, x, y, l2=1.0, lengths=lengths, max_steps=3).model, crf, x, y)
+    lower(
+        lambda crf, x, y: dg.fit(crf, x, y, prior=dg.priors.Ridge(1.0), lengths=lengths, max_steps=3).model, crf, x, y
+    )
     for verb in (dg.predict, dg.predict_log_proba):
         lower(verb, crf, x, lengths)
     lower(dg.log_conditional, dg.discriminative(model), x, y, lengths)
@@ -73,6 +80,10 @@ def test_verbs_of_sequences():
 
 def test_minibatches_of_text():
     x, y = jnp.zeros((4, 5, 2)), jnp.arange(20).reshape(4, 5) % 2
-    options = {"method": optax.adam(0.1), "batch_size": 3, "max_steps": 3}
+    optimizer = optax.adam(0.1)
     crf = dg.linear_chain_crf(6, 2, features="indicator")
-    lower(lambda crf, x, y, key: dg.fit(crf, x, y, key=key, **options).model, crf, x, y, jax.random.key(0))
+
+    def learnt(crf, x, y, key):
+        return dg.fit(crf, x, y, dg.Optax(optimizer, batch_size=3, key=key), max_steps=3).model
+
+    lower(learnt, crf, x, y, jax.random.key(0))

@@ -19,7 +19,7 @@ def fitted(encoder, decoder):
     model = dg.VariationalAutoencoder(encoder, decoder, dg.BernoulliCells(), D, M, num_samples=8)
     x = np.random.default_rng(0).integers(0, 2, (N, 1)) * np.ones((N, D))
     x[::5, 2] = np.nan
-    fit = dg.fit(model, x, method=optax.adam(3e-2), batch_size=20, max_steps=60, key=KEY)
+    fit = dg.fit(model, x, method=dg.Optax(optax.adam(3e-2), batch_size=20, key=KEY), max_steps=60)
     assert fit.objective[-1] > fit.objective[0]
     assert np.isfinite(dg.log_prob(fit.model, x)).all()
     assert not np.isnan(dg.impute(fit.model, x)).any()
@@ -93,7 +93,7 @@ def test_plain_functions_with_labels():
     model = dg.Mixture(np.zeros(3), density)
     x, y = dg.sample(model, KEY, N)
     assert_close(dg.predict_log_proba(model, x)[:2], dg.predict_log_proba(model, x[:2]), 1e-5)
-    assert np.isfinite(dg.fit(model, x, y, method=optax.adam(1e-2), max_steps=3, key=KEY).objective).all()
+    assert np.isfinite(dg.fit(model, x, y, method=dg.Optax(optax.adam(1e-2), key=KEY), max_steps=3).objective).all()
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_fit_and_density(offset, scale, smallest, covariance, missing):
 
     def fitted(x):
         start = dg.discriminant_analysis(x, y, covariance)
-        return dg.fit(start, x, y, tol=0.0, max_steps=100).model
+        return dg.fit(start, x, y, method=dg.EM(tol=0.0), max_steps=100).model
 
     model, exact = fitted(x), in_double(fitted, x)
     assert_log_density(dg.log_prob(model, x), in_double(dg.log_prob, model, x))
@@ -149,7 +149,7 @@ def test_many_rows_add_up():
     """A million equal rows: a running sum in float32 would stop growing."""
     x = np.full((1_000_000, 1), 0.5, "float32")
     model = dg.Mixture(np.zeros(1), dg.DiagonalGaussian(np.zeros((1, 1)), np.zeros((1, 1))))
-    fitted = dg.fit(model, np.where(np.arange(len(x))[:, None] % 2 == 0, x, -x), tol=0.0, max_steps=1)
+    fitted = dg.fit(model, np.where(np.arange(len(x))[:, None] % 2 == 0, x, -x), method=dg.EM(tol=0.0), max_steps=1)
     assert fitted.model.density.log_scale[0, 0] == pytest.approx(np.log(0.5), rel=1e-6)
     expected = -0.5 * np.log(2 * np.pi) - np.log(0.5) - 0.5
     assert fitted.objective[-1] / len(x) == pytest.approx(expected, rel=1e-6)

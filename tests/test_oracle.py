@@ -191,7 +191,7 @@ def one_step_of_em(name, prior):
     for holes in ("none", "some" if prior is None else "many"):
         x = rows_of(name, holes)
         for y, weights in itertools.product(LABELS.values(), WEIGHTS.values()):
-            fitted = dg.fit(model, x, y, weights=weights, prior=prior, max_steps=1, tol=0.0)
+            fitted = dg.fit(model, x, y, weights=weights, prior=prior, max_steps=1, method=dg.EM(tol=0.0))
             expected = oracle.em_step(model, x, weights, prior, y)
             for value, wanted in zip(oracle.parameters(fitted.model), expected, strict=True):
                 assert_close(value, wanted, where=f"{holes} holes, labels {y}, weights {weights}")
@@ -240,7 +240,8 @@ def test_a_converged_fit_is_a_maximum(name, blend):
     start = model_of(name)
     prior = prior_of(start, random_of(name, "prior"))
     share = 1.0 if blend is None else blend
-    fitted = dg.fit(start, x, y, weights=weights, prior=prior, blend=blend, tol=1e-14, max_steps=3000).model
+    method = dg.EM(1e-14) if blend is None else dg.LBFGS(1e-14)
+    fitted = dg.fit(start, x, y, method, weights=weights, prior=prior, blend=blend, max_steps=3000).model
     for slope in slopes(lambda model: oracle.objective(model, x, y, weights, prior, share), fitted):
         assert abs(slope) < 1e-4
 
@@ -249,14 +250,15 @@ LOGISTIC = [(2, "linear", 0.3), (3, "linear", 0.3), (2, "quadratic", 0.7), (3, "
 
 
 @pytest.mark.parametrize(
-    ("k", "kind", "l2", "method"), [(*row, "newton") for row in LOGISTIC] + [(*row, "lbfgs") for row in LOGISTIC[1:3]]
+    ("k", "kind", "l2", "method"),
+    [(*row, dg.Newton()) for row in LOGISTIC] + [(*row, dg.LBFGS()) for row in LOGISTIC[1:3]],
 )
 def test_logistic_regression(k, kind, l2, method):
     rng = random_of("logistic")
     x, y, weights = rng.normal(size=(N, 2)), np.array([0, 1, k - 1, 0, 1, k - 1, -1, 0]), WEIGHTS["any"]
     if l2 == 0:
         x, y = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [1, 2]]) * 1.0, LABELS["all"]
-    fitted = dg.fit(dg.logistic_regression(2, k, kind), x, y, weights=weights, l2=l2, method=method, tol=0.0)
+    fitted = dg.fit(dg.logistic_regression(2, k, kind), x, y, weights=weights, prior=dg.priors.Ridge(l2), method=method)
     quadratic = kind == "quadratic"
     bias, weight = oracle.logistic_maximum(k, x, y, weights, l2, quadratic)
     bias = bias[:, 0]

@@ -133,7 +133,7 @@ def test_a_twin_is_as_exact_as_its_density():
         x, y = dg.sample(model, jax.random.key(0), N)
         for far in (1, 1e5):
             np.testing.assert_array_equal(dg.predict_log_proba(twin, far * x), dg.predict_log_proba(model, far * x))
-    fitted = dg.fit(twin, x, y, l2=1e-3, max_steps=2, tol=0.0).model
+    fitted = dg.fit(twin, x, y, prior=dg.priors.Ridge(1e-3), method=dg.LBFGS(tol=0.0), max_steps=2).model
     assert isinstance(fitted.scorer.scorer, dg.DiagonalQuadratic)
 
 
@@ -146,7 +146,9 @@ def test_a_constant_column_under_a_weak_prior_is_learnt_from_any_start(family, v
     for moved, log_scale in rng.uniform((-1, np.log(10)), (1, np.log(1e5)), (100, 2)):
         mean, factor = np.array([[[value + moved * np.exp(log_scale)]], [[log_scale]]], "float32")
         density = dg.Gaussian(mean, np.exp(factor)[None]) if family == "full" else dg.DiagonalGaussian(mean, factor)
-        model = dg.fit(dg.Mixture(jnp.zeros(1), density), x, weights=weights, prior="weak", max_steps=8, tol=0.0).model
+        model = dg.fit(
+            dg.Mixture(jnp.zeros(1), density), x, weights=weights, prior="weak", max_steps=8, method=dg.EM(tol=0.0)
+        ).model
         np.testing.assert_allclose(dg.log_prob(model, x), wanted, atol=1e-3)
 
 
@@ -156,7 +158,7 @@ def test_a_component_with_next_to_no_rows_keeps_no_scale_it_shares(family):
     x = (0.001 * rows()).astype("float32")
     mean = jnp.concatenate([x.mean(0)[None], x.mean(0)[None] + jnp.array([[13.0, 0, 0]])])
     density = dg.Gaussian(mean, jnp.eye(3)) if family == "full" else dg.DiagonalGaussian(mean, jnp.zeros(3))
-    fitted = dg.fit(dg.Mixture(jnp.zeros(2), density), x, max_steps=1, tol=0.0).model.density
+    fitted = dg.fit(dg.Mixture(jnp.zeros(2), density), x, max_steps=1, method=dg.EM(tol=0.0)).model.density
     scale = fitted.scale_tril if family == "full" else jnp.diag(jnp.exp(fitted.log_scale))
     exact = np.cov(x.T, bias=True)
     exact = exact if family == "full" else np.diag(np.diag(exact))

@@ -20,7 +20,7 @@ def test_one_gaussian_with_missing_cells():
     """The maximum for the data of R's mvnmle, 13 rows with 13 cells missing (Little and Rubin)."""
     x = np.genfromtxt(Path(__file__).parent / "data" / "missvals.csv", delimiter=",", skip_header=1)
     start = dg.Gaussian(np.nanmean(x, 0)[None], np.diag(np.nanstd(x, 0))[None])
-    fitted = dg.fit(start, x, tol=1e-13, max_steps=5000)
+    fitted = dg.fit(start, x, method=dg.EM(tol=1e-13), max_steps=5000)
     assert fitted.converged
     assert dg.log_prob(fitted.model, x).sum() == pytest.approx(-132.925250, rel=1e-6)
     assert fitted.objective[-1] == pytest.approx(-132.925250, rel=1e-6)
@@ -64,7 +64,7 @@ def test_mixture_of_iris_as_scikit_learn(covariance):
     """A maximum of ours is one of theirs."""
     names = {"diagonal": "diag"}
     start = dg.gaussian_mixture(jax.random.key(0), X, 3, covariance)
-    fitted = dg.fit(start, X, tol=1e-10, max_steps=2000)
+    fitted = dg.fit(start, X, method=dg.EM(tol=1e-10), max_steps=2000)
     assert fitted.converged
     density = fitted.model.density
     peer = GaussianMixture(
@@ -82,11 +82,11 @@ def test_mixture_of_iris_as_scikit_learn(covariance):
     assert dg.aic(fitted.model, X) == pytest.approx(peer.aic(X), rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("method", [dg.Newton(), dg.LBFGS()])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logistic_regression_as_scikit_learn(classes, method):
     x, y = X[classes > Y], Y[classes > Y]
-    model = dg.fit(dg.logistic_regression(4, classes), x, y, l2=1.0, method=method, tol=1e-10).model
+    model = dg.fit(dg.logistic_regression(4, classes), x, y, prior=dg.priors.Ridge(1.0), method=method).model
     peer = LogisticRegression(C=1.0, tol=1e-12, max_iter=5000).fit(x, y)
     np.testing.assert_allclose(np.exp(dg.predict_log_proba(model, x)), peer.predict_proba(x), atol=1e-5)
 
@@ -95,8 +95,8 @@ def test_newton_reaches_what_lbfgs_does_on_raw_columns():
     """Thirty columns whose scales differ by 1e4, unscaled."""
     x, y = load_breast_cancer(return_X_y=True)
     fits = [
-        dg.fit(dg.logistic_regression(30, 2), x, y, l2=1.0, method=m, max_steps=5000, tol=1e-9)
-        for m in ("newton", "lbfgs")
+        dg.fit(dg.logistic_regression(30, 2), x, y, prior=dg.priors.Ridge(1.0), method=m, max_steps=5000)
+        for m in (dg.Newton(), dg.LBFGS())
     ]
     newton, lbfgs = (float(fit.objective[-1]) for fit in fits)
     assert newton == pytest.approx(lbfgs, rel=1e-4)
@@ -130,7 +130,7 @@ def test_a_fit_of_the_speed_data():
     times = np.concatenate([x[i, : lengths[i], 0] for i in range(3)])[None, :, None]
     moves = np.log([[0.9, 0.1], [0.1, 0.9]])
     start = dg.HiddenMarkov(np.zeros(2), moves, dg.DiagonalGaussian([[6.4], [5.5]], np.log([[0.25], [0.2]])))
-    fitted = dg.fit(start, times, tol=1e-12)
+    fitted = dg.fit(start, times, method=dg.EM(tol=1e-12))
     assert fitted.objective[-1] == pytest.approx(-88.730584, rel=1e-8)
     expected = [[0.916, 0.084], [0.116, 0.884]]
     np.testing.assert_allclose(np.exp(fitted.model.log_transition), expected, atol=5e-4)

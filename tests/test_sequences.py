@@ -108,7 +108,7 @@ def test_one_step_of_em_is_that_of_counts_over_paths(name):
     model, (x, y), weights = make(name), data(name), np.array([1, 0.5, 2, 1, 0, 1.5])
     shared = priors.Dirichlet(np.full(K, 1.5))
     prior = priors.HiddenMarkovPrior(None, shared, dg.weak_prior(model, x, 1.0, LENGTHS).density)
-    new = dg.fit(model, x, y, weights=weights, lengths=LENGTHS, prior=prior, max_steps=1, tol=0.0).model
+    new = dg.fit(model, x, y, weights=weights, lengths=LENGTHS, prior=prior, max_steps=1, method=dg.EM(tol=0.0)).model
     each = chains(model, x, y)
     marginals = weights[:, None, None] * [chain_oracle.marginals(p) for p in each]
     moves = np.einsum("n,ntij->ij", weights, [chain_oracle.transition_counts(p) for p in each])
@@ -124,7 +124,7 @@ def test_one_step_of_em_is_that_of_counts_over_paths(name):
 def test_a_step_never_loses_and_zeros_stay(model):
     x, y = data(name_of(model))
     prior = dg.weak_prior(model, x, 1.0, LENGTHS)
-    fitted = dg.fit(model, x, y, lengths=LENGTHS, prior=prior, max_steps=30, tol=0.0)
+    fitted = dg.fit(model, x, y, lengths=LENGTHS, prior=prior, max_steps=30, method=dg.EM(tol=0.0))
     assert (np.diff(fitted.objective) > -1e-9).all()
     assert np.isneginf(fitted.model.log_initial[2])
     assert np.isneginf(fitted.model.log_transition[0, 2])
@@ -222,7 +222,7 @@ def test_a_crf_is_at_its_maximum_where_the_gradient_is_zero():
     x, y = dg.sample(model, jax.random.key(5), (40, T))
     y = y.at[::3, 1].set(-1)
     start = dg.linear_chain_crf(D, K)
-    fitted = dg.fit(start, x, y, l2=0.1, tol=1e-12)
+    fitted = dg.fit(start, x, y, prior=dg.priors.Ridge(0.1), method=dg.LBFGS(tol=1e-12))
     assert fitted.converged
 
     def objective(crf):
@@ -237,7 +237,9 @@ def test_a_crf_is_at_its_maximum_where_the_gradient_is_zero():
 def test_a_blend_climbs_its_own_objective():
     model = make("gaussian", zeros=False)
     x, y = dg.sample(model, jax.random.key(5), (40, T))
-    generative, discriminative = (dg.fit(model, x, y, blend=share, max_steps=60, tol=0.0).model for share in (1.0, 0.0))
+    generative, discriminative = (
+        dg.fit(model, x, y, blend=share, max_steps=60, method=dg.LBFGS(tol=0.0)).model for share in (1.0, 0.0)
+    )
     assert dg.log_joint(generative, x, y).sum() > dg.log_joint(discriminative, x, y).sum()
     assert dg.log_conditional(discriminative, x, y).sum() > dg.log_conditional(generative, x, y).sum()
 
@@ -250,7 +252,7 @@ def test_a_model_started_from_data_finds_the_states():
     x, y = dg.sample(truth, jax.random.key(0), (20, 30))
     x = jnp.where(jax.random.uniform(jax.random.key(1), x.shape) < 0.1, jnp.nan, x)
     start = dg.hidden_markov(jax.random.key(2), x, K)
-    fitted = dg.fit(start, x, num_restarts=2, key=jax.random.key(3)).model
+    fitted = dg.fit(start, x, method=dg.Restarts(2, jax.random.key(3))).model
     order = np.argsort(np.asarray(fitted.density.mean[:, 0]))
     assert (order[np.asarray(y)] == dg.predict(fitted, x)).mean() > 0.95
     mixed = dg.hidden_markov(jax.random.key(2), x > 0, 2, emissions=["bernoulli", "gaussian"])

@@ -8,7 +8,7 @@ from laws import slow
 from zoo import CLASSIFIERS, ZOO, Case, every, num_labels
 
 import dgjax as dg
-from dgjax._restarts import restarted  # what the starters and the restarts of a fit have in common
+from dgjax.learning import restarted  # what the starters and the restarts of a fit have in common
 
 KEY = jax.random.key(0)
 QUICK = ("full", "Poisson")
@@ -154,7 +154,7 @@ def cycle():
 def test_restarts_of_discrete_chains_come_to_what_the_best_of_random_starts_does(data):
     x, kind, k = data()
     start = dg.hidden_markov(KEY, x, k, kind)
-    best = dg.fit(start, x, num_restarts=20, key=jax.random.key(1))
+    best = dg.fit(start, x, method=dg.Restarts(20, jax.random.key(1)))
     rng, found = np.random.default_rng(0), []
     for _ in range(20):
         logits = rng.dirichlet(np.ones(4), (k, 1)) if kind == "categorical" else rng.normal(size=(k, 1))
@@ -169,5 +169,5 @@ def test_starts_that_collapse_are_dropped_and_told():
     x = np.array([[0.0], [1.0], [0.5], [0.2], [10.0], [10.8], [10.4]])
     start = dg.Mixture(jnp.zeros(2), dg.DiagonalGaussian(jnp.array([[5.0], [10.4]]), jnp.array([[2.0], [-6.0]])))
     with pytest.warns(dg.ConvergenceWarning, match="starts were dropped"):
-        best = dg.fit(start, x, num_restarts=2, key=KEY)
+        best = dg.fit(start, x, method=dg.Restarts(2, KEY))
     assert np.isfinite(best.objective[-1])

@@ -23,7 +23,7 @@ def chain():
     model = dg.linear_chain_crf(D, K)
     model = dg.LinearChainCRF(model.initial, model.transition.at[0, 2].set(-jnp.inf), model.scorer)
     x, y = rng.normal(size=(N, T, D)), np.where(rng.random((N, T)) < 0.8, rng.integers(1, K, size=(N, T)), -1)
-    options = {"l2": 0.3, "lengths": LENGTHS}
+    options = {"prior": dg.priors.Ridge(0.3), "lengths": LENGTHS}
 
     def objective(model):
         return WEIGHTS @ dg.log_conditional(model, x, y, LENGTHS) - 0.15 * model.penalty()
@@ -55,12 +55,12 @@ def test_a_step_and_the_mean_step_of_an_epoch_are_those_of_the_gradient(problem,
     expected = jax.tree.map(
         lambda leaf, g: jnp.where(jnp.isfinite(leaf), leaf + RATE / WEIGHTS.sum() * g, leaf), model, slope
     )
-    fitted = dg.fit(model, x, y, method=optax.sgd(RATE), max_steps=1, **options)
+    fitted = dg.fit(model, x, y, method=dg.Optax(optax.sgd(RATE)), max_steps=1, **options)
     assert_same_tree(fitted.model, expected)
     assert fitted.objective[-1] == pytest.approx(objective(expected))
     assert fitted.objective[-1] > value
     method = optax.MultiSteps(optax.sgd(RATE), 3).gradient_transformation()
-    fitted = dg.fit(model, x, y, method=method, batch_size=batch_size, max_steps=3, key=KEY, **options)
+    fitted = dg.fit(model, x, y, method=dg.Optax(method, batch_size=batch_size, key=KEY), max_steps=3, **options)
     assert_same_tree(fitted.model, expected)
 
 
@@ -74,7 +74,7 @@ def test_every_row_is_in_one_batch_of_an_epoch(x64):
     """Batches of one row and steps of nothing: the trace is what each row adds, in the order of the rows."""
     x, y = regression(11)
     model = dg.Logistic(np.array([0.3]), dg.Linear(np.array([[1.0, -2.0, 0.5]])))
-    fitted = dg.fit(model, x, y, method=optax.sgd(0.0), batch_size=1, max_steps=34, key=KEY)
+    fitted = dg.fit(model, x, y, method=dg.Optax(optax.sgd(0.0), batch_size=1, key=KEY), max_steps=34)
     assert_same_tree(fitted.model, model)
     assert not fitted.converged
     rows = 11 * dg.log_conditional(model, x, y)
@@ -87,26 +87,33 @@ def test_every_row_is_in_one_batch_of_an_epoch(x64):
 
 def test_steps_that_grow_short_end_where_lbfgs_does(x64):
     x, y = regression()
-    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0, tol=1e-12)
-    method = optax.adam(optax.cosine_decay_schedule(0.1, 1000))
-    options = {"l2": 1.0, "method": method, "batch_size": 16, "max_steps": 1000}
-    fitted = dg.fit(dg.logistic_regression(3, 2), x, y, key=KEY, **options)
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, prior=dg.priors.Ridge(1.0), method=dg.Newton(tol=1e-12))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 1000))
+
+    def learnt(key, **options):
+        method = dg.Optax(optimizer, batch_size=16, key=key)
+        start, prior = dg.logistic_regression(3, 2), dg.priors.Ridge(1.0)
+        return dg.fit(start, x, y, method, prior=prior, max_steps=1000, **options)
+
+    fitted = learnt(KEY)
     assert 0 <= best.objective[-1] - fitted.objective[-1] < 1e-3
     np.testing.assert_allclose(fitted.model.scorer.weight, best.model.scorer.weight, atol=0.01)
-    again = dg.fit(dg.logistic_regression(3, 2), x, y, key=KEY, progress=True, **options)
-    inside = jax.jit(lambda key: dg.fit(dg.logistic_regression(3, 2), x, y, key=key, **options))(KEY)
+    again = learnt(KEY, progress=True)
+    inside = jax.jit(learnt)(KEY)
     assert_same_tree(again.model, fitted.model, 0)
     assert (again.objective == fitted.objective).all()
     assert_same_tree(inside.model, fitted.model)
-    other = dg.fit(dg.logistic_regression(3, 2), x, y, key=jax.random.key(1), **options)
+    other = learnt(jax.random.key(1))
     assert (other.objective[:10] != fitted.objective[:10]).all()
 
 
 @pytest.mark.slow
 def test_all_rows_and_a_line_search_are_lbfgs_too():
     x, y = regression()
-    best = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0)
-    fitted = dg.fit(dg.logistic_regression(3, 2), x, y, l2=1.0, method=optax.lbfgs(), max_steps=20)
+    best = dg.fit(dg.logistic_regression(3, 2), x, y, prior=dg.priors.Ridge(1.0))
+    fitted = dg.fit(
+        dg.logistic_regression(3, 2), x, y, prior=dg.priors.Ridge(1.0), method=dg.Optax(optax.lbfgs()), max_steps=20
+    )
     assert fitted.objective[-1] == pytest.approx(best.objective[-1])
 
 
@@ -119,34 +126,40 @@ def test_restarts_and_a_generative_model_of_sequences():
     start = dg.hidden_markov(jax.random.key(1), x, 2)
     best = dg.fit(start, x)
     method = optax.adam(optax.cosine_decay_schedule(0.1, 300))
-    fitted = dg.fit(start, x, method=method, batch_size=8, max_steps=300, num_restarts=2, key=KEY)
+    fitted = dg.fit(start, x, method=dg.Restarts(2, KEY, dg.Optax(method, batch_size=8, key=KEY)), max_steps=300)
     assert best.objective[-1] - fitted.objective[-1] < 0.1
 
 
 def test_divergence_is_told_and_not_returned():
     x, y = regression()
     start = dg.logistic_regression(3, 2)
-    options = {"batch_size": 16, "l2": 1.0, "key": KEY}
+    options = {"method": dg.Optax(optax.sgd(1e3), batch_size=16, key=KEY), "prior": dg.priors.Ridge(1.0)}
     with pytest.raises(ValueError, match=r"diverged at step \d+.*clip_by_global_norm.*max_steps=\d+") as error:
-        dg.fit(start, x, y, method=(method := optax.sgd(1e3)), **options)
+        dg.fit(start, x, y, **options)
     before = int(str(error.value).split("max_steps=")[1].split(",")[0])
-    assert np.isfinite(dg.fit(start, x, y, method=method, max_steps=before, **options).objective).all()
+    assert np.isfinite(dg.fit(start, x, y, max_steps=before, **options).objective).all()
     impossible = dg.Mixture(np.zeros(2), dg.Categorical(np.array([[[0.0, -np.inf]], [[0.0, -np.inf]]])))
     with pytest.raises(ValueError, match="probability 0"):
-        dg.fit(impossible, y[:, None], y, method=optax.sgd(0.1))
+        dg.fit(impossible, y[:, None], y, method=dg.Optax(optax.sgd(0.1)))
 
 
 WRONG = {
-    "an optimizer that is not made": ({"method": optax.adam}, "such as optax.adam"),
-    "a name of one": ({"method": "adam"}, "such as optax.adam"),
-    "batches of another method": ({"batch_size": 3}, "for an optimizer of optax.*got method='newton'"),
-    "batches without a key": ({"method": optax.sgd(0.1), "batch_size": 3}, r"jax\.random\.key\(seed\)"),
-    "batches of no rows": ({"method": optax.sgd(0.1), "batch_size": 0, "key": KEY}, "batch_size must be a whole"),
+    "an optimizer that is not made": (lambda: dg.Optax(optax.adam), "such as optax.adam"),
+    "a name of one": (lambda: dg.Optax("adam"), "such as optax.adam"),
+    "an optimizer by itself": (lambda: optax.adam(0.1), r"Type method=dgjax.Optax\(optimizer\)"),
+    "a method that is not made": (lambda: dg.Newton, r"Type method=dgjax.Newton\(\)"),
+    "batches without a key": (lambda: dg.Optax(optax.sgd(0.1), batch_size=3), r"batch_size.*jax\.random\.key\(seed\)"),
+    "held out without a key": (
+        lambda: dg.Optax(optax.sgd(0.1), validation=0.5),
+        r"validation.*jax\.random\.key\(seed\)",
+    ),
+    "batches of no rows": (lambda: dg.Optax(optax.sgd(0.1), batch_size=0, key=KEY), "batch_size must be a whole"),
 }
 
 
+@pytest.mark.usefixtures("without_the_type_checker")
 @pytest.mark.parametrize("mistake", WRONG, ids=str)
 def test_mistakes_are_named(mistake):
-    options, words = WRONG[mistake]
+    method, words = WRONG[mistake]
     with pytest.raises(ValueError, match=words):
-        dg.fit(dg.logistic_regression(3, 2), *regression(), **options)
+        dg.fit(dg.logistic_regression(3, 2), *regression(), method())

@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer
 
 import dgjax as dg
-from dgjax._units import Units, moved, moved_back
 from dgjax._warnings import HERE, warn
+from dgjax.learning._units import Units, moved, moved_back
 from dgjax.numpyro import Emission
 
 N, D = 240, 3
@@ -58,7 +58,7 @@ def objective(x, y, k, l2=0.0):
     return of_model, -of_vector(vector)[0]
 
 
-@pytest.mark.parametrize("method", [None, "lbfgs"])
+@pytest.mark.parametrize("method", [None, dg.LBFGS()])
 @pytest.mark.parametrize("l2", [0.0, 2.0])
 @pytest.mark.parametrize("k", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_maximum_of_logistic_regression_is_found_in_any_units(k, l2, method, dtype):
@@ -70,7 +70,9 @@ def test_the_maximum_of_logistic_regression_is_found_in_any_units(k, l2, method,
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", dg.ConvergenceWarning)
                 warnings.simplefilter("ignore", dg.PrecisionWarning)
-                result = dg.fit(dg.logistic_regression(D, k), jnp.asarray(x), y, method=method, l2=l2)
+                result = dg.fit(
+                    dg.logistic_regression(D, k), jnp.asarray(x), y, prior=dg.priors.Ridge(l2), method=method
+                )
             short = (largest - of_model(result.model)) / N
             assert short <= 1.3e-6 or not result.converged, (name, correlation, short)
             assert short <= (1e-8 if dtype == "float64" else 1e-3), (name, correlation, short)
@@ -78,7 +80,7 @@ def test_the_maximum_of_logistic_regression_is_found_in_any_units(k, l2, method,
                 assert result.converged, (name, correlation)
 
 
-@pytest.mark.parametrize("method", [None, "lbfgs"])
+@pytest.mark.parametrize("method", [None, dg.LBFGS()])
 def test_a_cell_far_out_leaves_its_column_the_maximum(method, dtype):
     """A sentinel, or the tail of a lognormal: a deviation that it dominates is no unit for the other cells."""
     for far in (1e3, 1e5, 1e6):
@@ -88,7 +90,7 @@ def test_a_cell_far_out_leaves_its_column_the_maximum(method, dtype):
         of_model, largest = objective(x, y, 2, 2.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.ConvergenceWarning)
-            result = dg.fit(dg.logistic_regression(D, 2), jnp.asarray(x), y, method=method, l2=2.0)
+            result = dg.fit(dg.logistic_regression(D, 2), jnp.asarray(x), y, prior=dg.priors.Ridge(2.0), method=method)
         short = (largest - of_model(result.model)) / N
         assert short <= 1.3e-6 or not result.converged, (far, short)
         assert short <= (1e-6 if dtype == "float64" else 1e-3), (far, short)
@@ -97,7 +99,7 @@ def test_a_cell_far_out_leaves_its_column_the_maximum(method, dtype):
 def test_rows_of_float32_are_learnt_in_float32_beside_float64(x64):
     z, y = data(2)
     start = jax.tree.map(lambda own: own.astype("float32"), dg.logistic_regression(D, 2))
-    for method in ("newton", "lbfgs"):
+    for method in (dg.Newton(), dg.LBFGS()):
         assert dg.fit(start, z.astype("float32"), y, method=method).model.bias.dtype == np.float32
 
 
@@ -112,7 +114,7 @@ def test_any_start_of_a_concave_objective_leads_to_its_maximum():
 @pytest.mark.parametrize("unit", [1e-20, 1e18, 2e30])
 def test_weights_whose_squares_are_no_numbers_are_found(unit):
     z, y = data(2)
-    for method in (None, "lbfgs"):
+    for method in (None, dg.LBFGS()):
         near, far = (dg.fit(dg.logistic_regression(D, 2), np.float32(x), y, method=method) for x in (z, z * unit))
         assert far.converged
         np.testing.assert_allclose(far.objective[-1], near.objective[-1], rtol=1e-5)
@@ -152,7 +154,7 @@ def test_quadratic_features_blends_and_distributions_are_learnt_in_any_units(sca
     start, started = (dg.gaussian_mixture(jax.random.key(0), rows, 2) for rows in (z, x))
 
     def of(model, rows, share=0.0, **options):
-        return float(dg.fit(model, rows, y, method="lbfgs", **options).objective[-1]) + share * logs * (rows is x)
+        return float(dg.fit(model, rows, y, method=dg.LBFGS(), **options).objective[-1]) + share * logs * (rows is x)
 
     quadratic = dg.logistic_regression(D, 2, "quadratic")
     emissions = [dg.Mixture(jnp.zeros(2), Emission.of(own)) for own in (student, there)]
@@ -194,16 +196,16 @@ def test_what_a_fit_did_not_come_to_is_said():
     with pytest.warns(dg.ConvergenceWarning, match="max_steps=20"):
         dg.fit(dg.gaussian_mixture(jax.random.key(0), x, 2), x, max_steps=2)
     with pytest.warns(dg.ConvergenceWarning, match="max_steps=10"):  # a long last step, of classes that lie mixed
-        dg.fit(start, x, y[::-1], method="lbfgs", max_steps=1)
-    assert dg.fit(start, x, y, max_steps=2, tol=0.0).num_steps == 2  # as asked
+        dg.fit(start, x, y[::-1], method=dg.LBFGS(), max_steps=1)
+    assert dg.fit(start, x, y, dg.Newton(tol=0.0), max_steps=2).num_steps == 2  # as asked
 
     apart = x.at[:, 1].add(20.0 * y)
     nearly = x.at[:, 1].set(jnp.where((y == 1) & (jnp.arange(N) < 60), 1, 0))  # a one is a one, a zero either
     for separated in (apart, nearly):
-        for method in ("newton", "lbfgs"):
-            with pytest.warns(dg.ConvergenceWarning, match="separated.*l2=0.001"):
+        for method in (dg.Newton(), dg.LBFGS()):
+            with pytest.warns(dg.ConvergenceWarning, match=r"separated.*Ridge\(0.001\)"):
                 dg.fit(start, separated, y, method=method)
-            assert dg.fit(start, separated, y, method=method, l2=1e-3).converged
+            assert dg.fit(start, separated, y, prior=dg.priors.Ridge(1e-3), method=method).converged
 
 
 def test_a_warning_is_at_the_line_of_the_user():
@@ -267,16 +269,18 @@ def test_differences_that_float32_rounds_away_are_told():
         dg.naive_bayes(x + here, y)
 
 
-@pytest.mark.parametrize("method", ["newton", "lbfgs"])
+@pytest.mark.parametrize("method", [dg.Newton(), dg.LBFGS()])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_what_all_classes_start_with_in_common_neither_stays_nor_grows(method, l2):
-    """It says nothing of the class, and costs l2, whose curvature beside that of wide columns is less than rounding."""
+    """It says nothing of the class; its penalty has less curvature beside that of wide columns than rounding."""
     rng = np.random.default_rng(5)
     x = 1000 * rng.normal(size=(60, 1)).astype("float32")
     y = np.argmax(rng.gumbel(size=(60, 3)) + 1e-3 * x * np.arange(3), 1)
     start = dg.Logistic(jnp.zeros(3), dg.Linear(0.8 + 3e-4 * jnp.array([[-1.0], [0.0], [1.0]])))
-    found = dg.fit(start, x, y, l2=l2, method=method).model
-    other = dg.fit(dg.Logistic(jnp.zeros(3), dg.Linear(jnp.zeros((3, 1)))), x, y, l2=l2, method=method).model
+    found = dg.fit(start, x, y, prior=dg.priors.Ridge(l2), method=method).model
+    other = dg.fit(
+        dg.Logistic(jnp.zeros(3), dg.Linear(jnp.zeros((3, 1)))), x, y, prior=dg.priors.Ridge(l2), method=method
+    ).model
     np.testing.assert_allclose(dg.predict_log_proba(found, x), dg.predict_log_proba(other, x), atol=2e-3)
     assert abs(float(found.bias.mean())) < 1e-3
     assert abs(float(found.scorer.weight.mean())) < (0 if l2 else 0.8) + 1e-6
@@ -287,6 +291,6 @@ def test_a_start_that_is_worse_than_no_weights_is_not_where_a_fit_ends(scorer):
     """At 10^10 nats there is no curvature, and what a step promises is less than rounding."""
     y = np.array([0, 1, 0, 1, 1, 1, 0])
     for x in (np.full((7, 1), -29921.234, "float32"), 3e4 - np.arange(7, dtype="float32")[:, None]):
-        fit = dg.fit(dg.Logistic(jnp.zeros(1), scorer), x, y, l2=30.0)
+        fit = dg.fit(dg.Logistic(jnp.zeros(1), scorer), x, y, prior=dg.priors.Ridge(30.0))
         assert fit.converged
         assert -7 * np.log(2) <= fit.objective[-1] <= 0

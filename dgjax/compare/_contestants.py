@@ -210,9 +210,11 @@ def _fit_generative(training: Training, plan: Plan, density: Any, view: View) ->
     steps, tol = plan.mixture_steps, plan.em_tol if partly else 1e-3
     if (y < 0).any():
         labelled = training.weights * (y >= 0)
-        start = dg.fit(start, x, np.maximum(y, 0), weights=labelled, prior=prior, max_steps=steps, tol=tol).model
+        start = dg.fit(
+            start, x, np.maximum(y, 0), weights=labelled, prior=prior, max_steps=steps, method=dg.EM(tol=tol)
+        ).model
     begin = time.perf_counter()
-    model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps, tol=tol).model
+    model = dg.fit(start, x, y, weights=training.weights, prior=prior, max_steps=steps, method=dg.EM(tol=tol)).model
     jax.block_until_ready(model)
     return wrapped(model, training, plan, view, time.perf_counter() - begin)
 
@@ -242,7 +244,7 @@ def _fit_logistic(
     weights = weights * (y >= 0)
     start = dg.logistic_regression(x.shape[1], training.num_classes, features=features)
     begin = time.perf_counter()
-    model = dg.fit(start, x, np.maximum(y, 0), weights=weights, l2=training.strength).model
+    model = dg.fit(start, x, np.maximum(y, 0), weights=weights, prior=training.ridge).model
     jax.block_until_ready(model)
     return replace(wrapped(model, training, plan, "features", time.perf_counter() - begin), log_prob=None)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
@@ -38,7 +39,9 @@ def fit_classifier(
     key, weights = jax.random.key(training.seed), weights * (y >= 0)
     start = dg.neural_classifier(key, x.shape[1], training.num_classes, "gaussian", HIDDEN)
     begin = time.perf_counter()
-    model = _learnt(start, x, np.maximum(y, 0), weights, plan, key, l2=0.1 * training.strength)
+    model = _learnt(
+        start, x, np.maximum(y, 0), weights, plan, key, prior=dg.priors.Ridge(jnp.asarray(0.1 * training.strength))
+    )
     fitted = wrapped(model, training, plan, "features", time.perf_counter() - begin)
     return replace(fitted, log_prob=None)
 
@@ -52,8 +55,9 @@ def walks(fitted: Fitted, x: np.ndarray, y: np.ndarray, num_steps: int) -> np.nd
     return np.stack([fitted.encoder.numbers(np.asarray(way, float)) for way in ways])
 
 
-def _learnt(start: Any, x: Any, y: Any, weights: Any, plan: Plan, key: Any, l2: float = 0.0) -> Any:
-    options = {"l2": l2, "method": _adam(), "batch_size": BATCH, "max_steps": plan.network_steps, "key": key}
+def _learnt(start: Any, x: Any, y: Any, weights: Any, plan: Plan, key: Any, prior: Any = None) -> Any:
+    method = dg.Optax(_adam(), batch_size=BATCH, key=key)
+    options = {"prior": prior, "method": method, "max_steps": plan.network_steps}
     return jax.block_until_ready(dg.fit(start, x, y, weights=weights, **options).model)
 
 

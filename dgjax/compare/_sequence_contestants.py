@@ -132,7 +132,11 @@ def _fit_generative(start: Any, training: Training, plan: Plan) -> Fitted:
         arrays = _by_step(arrays)
     y, weights = arrays.pop("y"), arrays.pop("weights")
     known = (y >= 0).reshape(len(y), -1).all(1)
-    options = {"prior": _unit(start, training, start.num_features), "max_steps": plan.mixture_steps, "tol": TOL}
+    options = {
+        "prior": _unit(start, training, start.num_features),
+        "max_steps": plan.mixture_steps,
+        "method": dg.EM(TOL),
+    }
     begin = time.perf_counter()
     model = dg.fit(start, y=np.maximum(y, 0), weights=weights * known, **arrays, **options).model
     if not known.all():
@@ -205,7 +209,7 @@ def _fit_discriminative(start: Any, training: Training, plan: Plan, reach: int =
     if not isinstance(start, dg.LinearChainCRF):
         arrays = _by_step(arrays)
     begin = time.perf_counter()
-    model = dg.fit(start, l2=training.strength, tol=GRADIENT_TOL, **arrays).model
+    model = dg.fit(start, prior=training.ridge, method=dg.LBFGS(GRADIENT_TOL), **arrays).model
     jax.block_until_ready(model)
     return replace(_wrapped(model, training, plan, time.perf_counter() - begin, reach), log_prob=None)
 

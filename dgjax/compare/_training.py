@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
@@ -31,6 +32,11 @@ class Training:
     def num_classes(self) -> int:
         """How many classes there are to tell apart."""
         return len(self.dataset.classes)
+
+    @property
+    def ridge(self) -> dg.priors.Ridge:
+        """The penalty of a logistic model."""
+        return dg.priors.Ridge(jnp.asarray(self.strength))
 
     @property
     def weights(self) -> np.ndarray:

@@ -79,7 +79,7 @@ class LinearChainCRF:
         return Chain(self.initial, self.transition, x.in_steps(scores), x.lengths)
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of squared weights of columns and of moves: what `l2` / 2 multiplies."""
+        """Sum of squared weights of columns and of moves: what half of a ridge's strength multiplies."""
         return self.scorer.penalty() + jnp.sum(jnp.where(jnp.isfinite(self.transition), self.transition, 0) ** 2)
 
     @property

@@ -136,7 +136,7 @@ class Logistic:
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of squared weights, the bias excepted: what `l2` / 2 multiplies."""
+        """Sum of squared weights, the bias excepted: what half of a ridge's strength multiplies."""
         return self.scorer.penalty()
 
     @property

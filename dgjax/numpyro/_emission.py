@@ -16,7 +16,7 @@ from dgjax.priors import WrongPriorError
 
 CLOSED_FORM = (
     "{} is a NumPyro distribution, and has no maximum in closed form for EM to take. It is fitted by gradient, from "
-    'its own parameters: type method="lbfgs", or an optimizer such as method=optax.adam(1e-2).'
+    "its own parameters: type method=dgjax.LBFGS(), or method=dgjax.Optax(optax.adam(1e-2))."
 )
 
 
@@ -184,7 +184,7 @@ class Emission:
         raise ValueError(CLOSED_FORM.format(self.form.family.__name__))
 
     def started(self, key: Array, x: Array, counts: Array, random: bool = False) -> "Emission":
-        raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: type num_restarts=1.")
+        raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: leave dgjax.Restarts out.")
 
     def settled(self, before: "Emission") -> Array:
         return _shared.settled(self, before)

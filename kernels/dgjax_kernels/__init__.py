@@ -21,7 +21,6 @@ from dgjax_kernels.blocks import (
     OF_SAMPLERS as OF_SAMPLERS,
     checked_cells as checked_cells,
     complete_rows as complete_rows,
-    known_labels as known_labels,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
     repeats as repeats,

@@ -23,9 +23,6 @@ False where some row has one, None where nothing is known."""
 checked_cells = jax.make_user_context(None)
 """`with checked_cells(True):` what is traced sees no cell outside its column's support, and need not look for one."""
 
-known_labels = jax.make_user_context(None)
-"""`with known_labels(True):` what is traced sees no row of unknown label, so that the others need no score."""
-
 repeats = jax.make_user_context(1)
 """`with repeats(16):` what is traced runs so many times for each time that it is called for, as in a loop over blocks.
 

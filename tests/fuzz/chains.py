@@ -221,7 +221,7 @@ def em_step(case):
     wanted = oracle.em_step(model.density, case.pool[used], counts[used])
     try:
         given = None if (amounts == 1).all() else amounts
-        came = dg.fit(model, case.x, y, lengths=case.lengths, weights=given, max_steps=1, tol=0.0).model
+        came = dg.fit(model, case.x, y, lengths=case.lengths, weights=given, max_steps=1, method=dg.EM(tol=0.0)).model
     except ValueError as error:
         if not any(text in str(error) for text in ("collapsed", "two classes", "as many rows", "never observed")):
             raise

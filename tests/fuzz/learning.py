@@ -35,7 +35,7 @@ def em_step(case):
     wanted = step(case.model.as_model(), case, amounts, rows, prior)
     y = None if case.plan.known == "none" else case.y
     came = fitted_or_refused(
-        lambda: dg.fit(case.model, case.x, y, weights=given, prior=prior, max_steps=1, tol=0.0),
+        lambda: dg.fit(case.model, case.x, y, weights=given, prior=prior, max_steps=1, method=dg.EM(tol=0.0)),
         case, case.model.as_model(), wanted, rows, prior,
     )  # fmt: skip
     if came is None:
@@ -224,7 +224,7 @@ def em_climbs(case):
     rows = distinct(case, amounts)
     y = None if case.plan.known == "none" else case.y
     try:
-        came = dg.fit(case.model, case.x, y, weights=given, prior=prior, max_steps=12, tol=0.0)
+        came = dg.fit(case.model, case.x, y, weights=given, prior=prior, max_steps=12, method=dg.EM(tol=0.0))
     except ValueError as error:
         text = str(error)
         if prior is None or "collapsed" in text:
@@ -292,7 +292,7 @@ def logistic_fit(case):
     pool, weights, labels = distinct(case, amounts)
     known = labels[(weights > 0) & (labels >= 0)]
     try:
-        came = dg.fit(case.model, case.x, case.y, weights=given, l2=l2)
+        came = dg.fit(case.model, case.x, case.y, weights=given, prior=dg.priors.Ridge(l2))
     except ValueError as error:
         few = len(set(known)) < 2
         if not (few and ("two classes" in str(error) or "positive weight" in str(error))):

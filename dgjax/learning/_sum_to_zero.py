@@ -1,4 +1,4 @@
-"""What all classes' weights have in common says nothing of the class, and costs l2: at the maximum they add up to 0.
+"""What all classes' weights have in common says nothing of the class and costs penalty: at the maximum they sum to 0.
 
 A start that does not would get there by the penalty alone, whose curvature beside that of a column in large units is
 less than rounding: in float32 such a fit ended at 0.003 nats from the maximum as converged.
@@ -28,11 +28,11 @@ from dgjax.scorers import (
 )
 
 
-def sum_to_zero(model: Any, l2: Array) -> Any:
+def sum_to_zero(model: Any, strength: Array) -> Any:
     """The model with the same p(y | x), and weights of all labels that add up to 0; as it is without a penalty."""
-    if (is_concrete(l2) and not float(l2)) or type(model) not in _centred.registry:
+    if (is_concrete(strength) and not float(strength)) or type(model) not in _centred.registry:
         return model
-    return _centred(model, l2)
+    return _centred(model, strength)
 
 
 def contrast(model: Any, change: Array) -> Array:
@@ -50,50 +50,50 @@ def contrast(model: Any, change: Array) -> Array:
 
 
 @functools.singledispatch
-def _centred(part: Any, l2: Array | float) -> Any:
+def _centred(part: Any, strength: Array | float) -> Any:
     """As it is: a scorer of another kind may not have these weights, or not add them up."""
-    del l2
+    del strength
     return part
 
 
 @_centred.register
-def _(part: Linear | DiagonalQuadratic | Quadratic | LogLinear | Table | Indicators, l2: Array | float) -> Any:
+def _(part: Linear | DiagonalQuadratic | Quadratic | LogLinear | Table | Indicators, strength: Array | float) -> Any:
     """Each weight less its mean over labels; a single label has what two classes differ in."""
     if part.label_shape[0] == 1:
         return part
     axes = tuple(range(len(part.label_shape)))
-    return jax.tree.map(lambda weights: _less_mean(weights, axes, l2), part)
+    return jax.tree.map(lambda weights: _less_mean(weights, axes, strength), part)
 
 
 @_centred.register
-def _(part: Logistic, l2: Array | float) -> Logistic:
-    return Logistic(part.bias, _centred(part.scorer, l2))
+def _(part: Logistic, strength: Array | float) -> Logistic:
+    return Logistic(part.bias, _centred(part.scorer, strength))
 
 
 @_centred.register
-def _(part: LinearChainCRF, l2: Array | float) -> LinearChainCRF:
+def _(part: LinearChainCRF, strength: Array | float) -> LinearChainCRF:
     """A path has as many moves whatever its states."""
-    return LinearChainCRF(part.initial, _less_mean(part.transition, (0, 1), l2), _centred(part.scorer, l2))
+    return LinearChainCRF(part.initial, _less_mean(part.transition, (0, 1), strength), _centred(part.scorer, strength))
 
 
 @_centred.register
-def _(part: Shifted, l2: Array | float) -> Shifted:
-    return Shifted(part.offset, _centred(part.scorer, l2))
+def _(part: Shifted, strength: Array | float) -> Shifted:
+    return Shifted(part.offset, _centred(part.scorer, strength))
 
 
 @_centred.register
-def _(part: LatentScorer, l2: Array | float) -> LatentScorer:
-    return LatentScorer(part.bias, _centred(part.scorer, l2))
+def _(part: LatentScorer, strength: Array | float) -> LatentScorer:
+    return LatentScorer(part.bias, _centred(part.scorer, strength))
 
 
 @_centred.register
-def _(part: ColumnScorers, l2: Array | float) -> ColumnScorers:
-    return ColumnScorers(tuple(_centred(own, l2) for own in part.scorers), part.columns)
+def _(part: ColumnScorers, strength: Array | float) -> ColumnScorers:
+    return ColumnScorers(tuple(_centred(own, strength) for own in part.scorers), part.columns)
 
 
-def _less_mean(weights, axes, l2):
+def _less_mean(weights, axes, strength):
     """Those of what is possible, about their mean; by NumPy where they are known, for most are 0."""
-    known = is_concrete(weights, l2)
+    known = is_concrete(weights, strength)
     if known and not np.asarray(weights).any():
         return weights
     xp: Any = np if known else jnp
@@ -101,4 +101,4 @@ def _less_mean(weights, axes, l2):
     possible = xp.isfinite(given)
     count = xp.maximum(possible.sum(axes, keepdims=True), 1)
     mean = (xp.where(possible, given, 0).sum(axes, keepdims=True) / count).astype(given.dtype)
-    return jnp.asarray(xp.where(l2 > 0, given - mean, given))
+    return jnp.asarray(xp.where(strength > 0, given - mean, given))

@@ -1,8 +1,6 @@
-"""How a model learns: one verb."""
+"""How a model learns: one verb, and the closed form where it is all that there is to learn."""
 
 import dataclasses
-import functools
-import os
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
@@ -12,25 +10,15 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import (
-    _advice,
-    _checkpoint,
-    _checks,
-    _digits,
-    _em,
-    _endings,
-    _gradient,
-    _in_place,
-    _objective,
-    _prior,
-    _restarts,
-    _semisupervised,
-    _stochastic,
-)
-from dgjax._draws import LEARNING, has_draws
-from dgjax._progress import run
-from dgjax._restarts import check_result, empty_trace, fit_em
-from dgjax.priors import MixturePrior
+from dgjax import _advice, _checks, _digits, _prior
+from dgjax._draws import has_draws
+from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
+from dgjax.learning._descent import Diverged
+from dgjax.learning._method import Method
+from dgjax.learning._optax import Optax, is_optimizer
+from dgjax.learning._progress import empty_trace, run
+from dgjax.learning._usual import reads_in_place, usual
+from dgjax.priors import MixturePrior, Ridge
 from dgjax.structures import Sequences, in_rows
 
 M = TypeVar("M")
@@ -63,89 +51,85 @@ def fit(
     model: M,
     x: ArrayLike,
     y: ArrayLike | None = None,
+    method: Method | None = None,
     *,
     weights: ArrayLike | None = None,
     lengths: ArrayLike | None = None,
-    prior: Any = None,
-    l2: float = 0.0,
     label_weight: float = 1.0,
+    prior: Any = None,
     blend: float | None = None,
-    method: Any = None,
-    batch_size: int | None = None,
-    tol: float = 1e-6,
     max_steps: int = 500,
-    num_restarts: int = 1,
-    key: Array | None = None,
-    validation: float = 0.0,
-    patience: int = 10,
-    warm_up: int = 0,
-    checkpoint: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> Fit[M]:
     """The model that maximises an objective, started at `model`.
 
-    Generative: sum_n w_n log p(x_n, y_n) + log prior, by EM. Cells may be missing (NaN) and so may labels (-1, or no
-    `y` at all): both are summed out exactly. With every label and cell known one step is the closed form, and the last,
-    unless the start was so far from the data that it lost digits. With `blend`: blend log p(x, y) + (1 - blend)
-    log p(y | x) in its place, by L-BFGS.
-    Discriminative: sum_n w_n log p(y_n | x_n) - l2 / 2 |weights|^2, by Newton's method or L-BFGS.
-    Any of these by an optimizer of optax, on minibatches: `method=optax.adam(1e-2), batch_size=64, key=key`; of a
-    variational autoencoder, which has no other way but L-BFGS, a bound, by draws that are fresh at every step.
+    Generative: sum_n w_n log p(x_n, y_n) + log prior, by expectation-maximisation. Cells may be missing (NaN) and so
+    may labels (-1, or no `y` at all): both are summed out exactly. With every label and cell known one step is the
+    closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
 
-    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,); `weights` (n,), of
-    rows that have a label `label_weight` times as large; `prior` from
-    `dgjax.weak_prior` or `dgjax.priors`, none is maximum likelihood; `method` "em", "newton", "lbfgs" or an
-    `optax.GradientTransformation`, of the objective for each unit of weight, negated; `batch_size` rows or sequences,
-    dealt with `key`, for each of its steps, all by default; `tol` nats for each row that a step must gain to go on (0,
-    or an optimizer of optax: only `max_steps` ends it); `num_restarts` starts, the further ones by `key` at k-means++
-    clusters or at random rows, the best kept; `progress` shows a bar. For an optimizer of optax: `validation`, the
-    share of rows to hold out by `key`, which ends the fit `patience` epochs after their best, whose model is kept;
-    `warm_up` steps in which the divergence of an autoencoder's bound comes to count in full; `checkpoint`, a folder
-    that the state is kept in, from where the same call goes on.
+    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,). `method` is `dgjax.EM()`,
+    `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64, key=key)` or `Restarts(num, key)`; the usual one is chosen
+    by default. `weights` (n,) count a row as so many, those of rows that have a label `label_weight` times as many.
+    `prior` is one of `dgjax.priors`, such as `Ridge(strength)` of a discriminative model, or of a generative one
+    `dgjax.weak_prior(model, x)`, for short "weak"; None is maximum likelihood. `max_steps` ends every fit; `progress`
+    shows a bar.
 
     Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, a
     solution that has collapsed onto too few rows to have a density there, or steps that diverged: `dgjax.Diverged`,
     with the last good model.
-    Source: Dempster, Laird and Rubin (1977); McCallum, Pal, Druck and Wang (2006) for the blend.
+    Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
-    staying = None if lengths is not None else _in_place.rows_in_place(model, x, method, y, weights, prior, l2, tol)
-    data = _checked(model, x, y, weights, lengths, prior, staying=staying, label_weight=label_weight)
-    max_steps, num_restarts = _check_numbers(l2, tol, max_steps, num_restarts)
-    method = _method(data.model, method, blend, data.prior, l2, len(data.x))
-    whole, (data, held) = data, _stochastic.held_out(data, validation, method, key)
-    data = data._replace(prior=_chosen_prior(data.model, data.x, data.weights, data.prior))
-    judge = None if held is None else _problem(held, 0.0, blend)
-    course = _stochastic.course(data.model, method, len(data.x), judge, batch_size, warm_up, patience, key)
-    options = {"prior": data.prior, "l2": l2, "blend": blend, "tol": tol, "batch_size": batch_size, "key": key}
-    options |= {"validation": validation, "patience": patience, "warm_up": warm_up}
-    checkpointer = _checkpoint.checkpointer(checkpoint, num_restarts, whole, method, **options)
-    tolerance = _number(tol, data.x.dtype)
-    with (
-        kernels.complete_rows(data.complete),
-        kernels.checked_cells(data.complete is not None),
-        kernels.known_labels(data.labelled),
-    ):
-        starts = _restarts.starts(data.model, data.x, data.y, data.weights, num_restarts, key)
-        if method == "em":
-            final, fitted = fit_em(starts, data, tolerance, max_steps, progress)
-            if _checks.is_concrete(final.value, tol) and np.isfinite(final.value):
-                _semisupervised.warn_if_labels_lost(data, fitted, tolerance, label_weight)
-        else:
-            begin = functools.partial(_gradient.start, method=method, tol=tolerance)
-            if _stochastic.is_optimizer(method):
-                begin = functools.partial(_stochastic.start, method=method, course=course)
-            try:
-                final, fitted = _fit_gradient(
-                    starts, _problem(data, l2, blend), begin, max_steps, progress, checkpointer
-                )
-            except _stochastic.Diverged as error:
-                error.model = error.model.density if data.bare else error.model
-                raise
+    max_steps = _checks.as_count(max_steps, "max_steps", 1, MOST_STEPS)
+    given = y, weights, prior, getattr(method, "tolerance", None)
+    rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
+    data = _checked(model, x, y, weights, lengths, prior, zero_copy=rows, label_weight=label_weight)
+    problem = _problem(data, _checked_blend(data.model, blend))
+    method = usual(data.model, len(problem.x), blend) if method is None else _checked_method(method)
+    method.check(data.model, problem)
+    checkpointer = method.checkpointer(data.model, problem)
+    with kernels.complete_rows(data.complete), kernels.checked_cells(data.complete is not None):
+        state = method.init(data.model, problem, empty_trace(max_steps, problem.weights.dtype))
+        try:
+            state = run(
+                lambda state, until: method.advance(problem, state, until), state, max_steps, progress, checkpointer
+            )
+            outcome, fitted = method.result(problem, state)
+        except Diverged as error:
+            error.model = error.model.density if data.bare else error.model
+            raise
+        if not isinstance(method, Optax):
+            _semisupervised.warn_if_labels_lost(data.model, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
-    check_result(fitted, final.value, final.step, data.prior, label_word, data.known)
-    if not _stochastic.is_optimizer(method) and _checks.is_concrete(final.step, tol):
-        _endings.warn_if_short(final, tol, max_steps)
-    return _result(fitted.density if data.bare else fitted, final, max_steps)
+    _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
+    if _checks.is_concrete(outcome.step, method.tolerance):
+        _endings.warn_if_short(outcome, method.tolerance, max_steps)
+    return _result(fitted.density if data.bare else fitted, outcome, max_steps)
+
+
+def _checked_method(method):
+    if isinstance(method, Method):
+        return method
+    told = {"em": "EM()", "newton": "Newton()", "lbfgs": "LBFGS()"}.get(str(method).lower().replace("-", ""), "")
+    if is_optimizer(method):
+        told = "Optax(optimizer), and for minibatches dgjax.Optax(optimizer, batch_size=64, key=jax.random.key(0))"
+    elif isinstance(method, type) and issubclass(method, Method):
+        told = f"{method.__name__}(), with brackets"
+    told = f"Type method=dgjax.{told}." if told else "Leave it out for the usual one."
+    raise ValueError(
+        f"method must be dgjax.EM(), Newton(), LBFGS(), Optax(optimizer), Restarts(num, key) or another "
+        f"dgjax.learning.Method; got {_advice.shown(method)}. {told}"
+    )
+
+
+def _checked_blend(model, blend):
+    if blend is not None:
+        _checks.check_number(blend, "blend", 0, 1)
+        if not model.generative:
+            raise ValueError(
+                f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
+            )
+    return blend
 
 
 def _result(fitted, final, max_steps):
@@ -159,10 +143,12 @@ def _result(fitted, final, max_steps):
     return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps, judged)
 
 
-def _problem(data, l2, blend):
-    share = None if blend is None else _number(blend, data.x.dtype)
+def _problem(data, blend):
+    dtype = data.x.dtype
+    share = None if blend is None else _objective.as_number(blend, dtype)
     x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
-    return _objective.Problem(x, labels, data.weights, data.prior, _number(l2, data.x.dtype), share)
+    prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
+    return _objective.Problem(x, labels, data.weights, prior, share, complete=data.complete, labelled=data.labelled)
 
 
 def solved(
@@ -178,7 +164,6 @@ def solved(
     data = _checked(model, x, y, weights, None, prior, looked, label_weight=label_weight)
     if not data.known:
         return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
-    _method(data.model, "em", None, data.prior, 0)
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
     with kernels.complete_rows(True):
         solution = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
@@ -198,7 +183,7 @@ def _checked_solution(solution, prior):
     fitted, passes, has_density = solution
     if not _checks.is_concrete(has_density):  # nothing can be raised
         return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
-    check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
+    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
     return fitted
 
 
@@ -220,12 +205,12 @@ class _Data(NamedTuple):
         return bool(self.complete) and self.labelled
 
 
-def _checked(model, x, y, weights, lengths, prior, looked=None, staying=None, label_weight=1.0):
-    if staying is None:
+def _checked(model, x, y, weights, lengths, prior, looked=None, zero_copy=None, label_weight=1.0):
+    if zero_copy is None:
         lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked, lambda: _option(model, looked))
         _digits.warn_if_lost(x)
     else:
-        lifted, rows, complete = model, staying, True
+        lifted, rows, complete = model, zero_copy, True
     bare = _checks.as_model(model) is not model
     lifted = lifted.expanded() if hasattr(lifted, "scorer") else lifted
     if not (lifted.generative or hasattr(lifted, "penalty")):
@@ -272,60 +257,30 @@ def _labels(model, y, x):
     return _checks.as_labels(y, x, model.num_labels)
 
 
-def _check_numbers(l2, tol, max_steps, num_restarts):
-    _checks.check_number(l2, "l2", 0)
-    _checks.check_number(tol, "tol", 0)
-    return _checks.as_count(max_steps, "max_steps", 1, MOST_STEPS), _checks.as_count(num_restarts, "num_restarts")
-
-
 def _is_noun(prior):
     return prior is not None and not isinstance(prior, str)
 
 
 def _chosen_prior(model, x, weights, prior):
-    """The prior, "weak" made into one, after checking that it fits the model."""
+    """The prior, "weak" made into one, after checking that it fits the model; a discriminative one has a ridge of 0."""
+    if not model.generative:
+        if not isinstance(prior, Ridge | None):
+            raise ValueError(
+                f"prior of a {type(model).__name__} must be dgjax.priors.Ridge(strength) or None, for it learns "
+                f"p(y | x) only; got {_advice.shown(prior)}."
+            )
+        return Ridge(_objective.as_number(0.0 if prior is None else prior.strength, x.dtype))
+    if isinstance(prior, Ridge):
+        raise ValueError(
+            f"prior=dgjax.priors.Ridge is for discriminative models; {type(model).__name__} takes "
+            "prior=dgjax.weak_prior(model, x)."
+        )
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {_advice.shown(prior)}.')
         rows, _, counted = in_rows(x, weights, weights)
         return _prior.weak_prior(model, rows, counted, 1.0)
     return _prior.checked_prior(model, prior, x.dtype)
-
-
-def _method(model, method, blend, prior, l2, n=0):
-    """The method to use, after checking that the arguments go together."""
-    if blend is not None:
-        _checks.check_number(blend, "blend", 0, 1)
-        if not model.generative:
-            raise ValueError(
-                f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
-            )
-    if prior is not None and not model.generative:
-        raise ValueError(f"prior is for generative models; {type(model).__name__} takes l2.")
-    if l2 and model.generative:
-        raise ValueError(
-            f"l2 is for discriminative models; {type(model).__name__} takes prior=dgjax.weak_prior(model, x)."
-        )
-    small = _gradient.is_for_newton(model, n)
-    usual = "newton" if not model.generative and small else "lbfgs"
-    usual = "em" if model.generative and blend is None else usual
-    if _stochastic.is_optimizer(method):
-        return method
-    if has_draws(model) and method != "lbfgs":
-        raise ValueError(f"{LEARNING}, or method='lbfgs' for draws that stay; got method={_advice.shown(method)}.")
-    method = usual if method is None else method
-    allowed = ("em", "lbfgs", "newton") if model.generative and blend is None else ("lbfgs", "newton")
-    if method not in allowed:
-        raise ValueError(
-            f"method must be one of {allowed} here, or an optimizer of optax such as optax.adam(1e-2); got "
-            f"{_advice.shown(method)}. Leave it out for {usual!r}."
-        )
-    return method
-
-
-def _number(value, dtype):
-    """A number as an array, without a compilation."""
-    return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 
 def _check_data(model, x, y, weights, complete):
@@ -367,16 +322,3 @@ def _check_observed_in_classes(model, x, y, weights):
                 f"x column {never[0]} is never observed in class {label}, so nothing is known of it there. Type "
                 'prior="weak", which takes it to be as in the other classes, or remove the column.'
             )
-
-
-def _fit_gradient(starts, problem, begin, max_steps, progress, checkpointer=None):
-    trace, fits = empty_trace(max_steps, problem.x.dtype), []
-    for model in starts:
-        state, advance, finish = begin(model, problem, trace=trace)
-        state = run(advance, state, max_steps, progress, checkpointer)
-        _in_place.check_rows(model, problem.x, state)
-        fits.append(finish(state))
-        if _gradient.is_misled(begin.keywords["method"], problem, fits[-1], max_steps):
-            state, advance, finish = begin(model, problem, trace=trace, method="lbfgs")
-            fits.append(finish(run(advance, state, max_steps, progress)))
-    return max(fits, key=lambda f: float(jnp.nan_to_num(f[0].value, nan=-jnp.inf))) if len(fits) > 1 else fits[0]

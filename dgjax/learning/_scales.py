@@ -1,4 +1,4 @@
-"""How far a parameter moves for a nat: the diagonal that L-BFGS measures its steps by.
+"""Preconditioning: coordinates in which the curvature of an objective is about the identity.
 
 L-BFGS learns the curvature from its last steps, of which a direction with 10^8 times the curvature of another takes
 all. By the information that rows have of each parameter, the mean of squared derivatives of a row's objective, all are
@@ -16,9 +16,8 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._draws import has_draws
-from dgjax._newton import penalty_units, whitener_of
-from dgjax._objective import Frame, Problem
 from dgjax._types import Support
+from dgjax.learning._objective import Frame, Problem
 from dgjax.scorers import Linear, LogLinear
 from dgjax.structures import in_rows
 
@@ -64,7 +63,7 @@ def _of_columns(model, problem):
     # Rows far out as if they were nearer: they have no curvature any more where the fit ends.
     near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
     covariance = (share[:, None] * near).T @ near
-    penalty = 4 * problem.l2 / problem.weights.sum() / problem.units.scale**2
+    penalty = 4 * problem.strength / problem.weights.sum() / problem.units.scale**2
     return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
 
 
@@ -86,3 +85,27 @@ def _of_rows(model, problem, most):
     unit = jnp.where(largest > 0, largest, 1)  # its square may be no number
     share = (weights / weights.sum())[:, None]
     return jnp.where(largest > 0, 1 / (unit * jnp.sqrt((share * (each / unit) ** 2).sum(0))), 1)
+
+
+def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
+    """1 / sqrt(1 + 4 c), with c the curvature that the penalty has of each parameter for a unit of weight."""
+    curvature = problem.penalty_curvature(vector, unravel)
+    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
+
+
+def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:
+    """F with F F^T = H^-1, H with just enough ridge for the directions that the loss is flat in.
+
+    Softmax is flat along a constant, and a column that is constant along its weight. The ridge is relative to each
+    parameter's own curvature. Where H is not positive, the diagonal alone.
+
+    Of many rows, those of `x` so many times, passes come next: LAPACK's threads would be in their way.
+    """
+    p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
+    curvature = jnp.diagonal(hessian)
+    curved = curvature > 0
+    unit = jnp.where(curved, jax.lax.rsqrt(jnp.where(curved, curvature, 1)), 1)
+    relative = jnp.where(jnp.eye(p, dtype=bool), jnp.where(curved, 1 + 10 * p * eps, 1), hessian * unit * unit[:, None])
+    beside = kernels.many_cells(share * sum(leaf.size for leaf in jax.tree.leaves(x)))
+    F = (kernels.whitener if beside else kernels.whitener.reference)(relative)
+    return unit[:, None] * jnp.where(jnp.isfinite(F).all(), F, jnp.eye(p, dtype=F.dtype))

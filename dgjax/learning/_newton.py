@@ -1,9 +1,14 @@
 """Newton's method, and its start on a sample of the rows.
 
+Newton's method needs the curvature of all rows at every step. On many rows it takes the steps on a sample of them, as
+far as a sample can tell, and then L-BFGS takes over on all rows, in coordinates in which the sample's curvature is the
+identity: a few passes over the rows are left to do.
+
 The curvature is factored with every parameter in units of its own curvature: a ridge that is for rounding alone then
 stays far below the curvature of a column in small units, which one in units of the mean curvature swamps.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -13,9 +18,14 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._objective import Frame, Problem, make_loss
-from dgjax._steps import PROMISED, State, first, stepped
-from dgjax._sum_to_zero import contrast
+from dgjax._checks import is_concrete
+from dgjax.learning import _lbfgs
+from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
+from dgjax.learning._endings import is_maximum
+from dgjax.learning._objective import Frame, Problem, make_loss
+from dgjax.learning._scales import penalty_units, whitener_of
+from dgjax.learning._steps import PROMISED, State, first, stepped
+from dgjax.learning._sum_to_zero import contrast
 
 HALVINGS = 30
 # Nats for each row that a gradient of length 1 is said to be worth: those of a curvature of a twentieth.
@@ -24,6 +34,47 @@ STEEPEST = 10.0
 # as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
 SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
 RENEWALS, PASSES_FOR_RENEWALS = 2, 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Newton(ByGradient):
+    """Newton's method, for few parameters: a few steps, each of which factors the curvature of the objective.
+
+    The usual method of logistic regression. On many rows it starts on a sample of them, and L-BFGS goes on in the
+    coordinates that the sample's curvature gives. It ends where a step promises to gain no more than `tol` nats for
+    each row; 0 goes on for `max_steps`.
+
+    Source: Boyd and Vandenberghe (2004), Convex Optimization, algorithm 9.5.
+    """
+
+    tol: float = 1e-6
+
+    def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
+        size = sample_size(number_of_parameters(model), len(problem.x))
+        sample = sampled(problem, size) if size < len(problem.x) else None
+        frame, moved, sample = placed(model, problem, sample)
+        if sample is None:
+            return Ascent(frame, moved, start(frame, moved, trace), advance)
+        started, whitener = sample_start(frame.model, sample, len(moved.x), moved.weights.sum())
+        frame = frame._replace(model=started, whitener=whitener)
+        return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.advance)
+
+    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+        state = super().advance(problem, state, until)
+        if not self._is_misled(state):
+            return state
+        fitted = state.frame.model_at(state.inner.vector)
+        once_more = _lbfgs.LBFGS(self.tol).init(fitted, problem, jnp.full_like(state.trace, jnp.nan))
+        return super().advance(problem, once_more, until)
+
+    def _is_misled(self, state):
+        """Whether a start on a sample has led to where L-BFGS finds no way on, short of a maximum: the sample lacks the
+        row that says most, of a cell far out.
+        """
+        whitener, inner = state.frame.whitener, state.inner
+        if whitener is None or whitener.ndim != 2 or not is_concrete(inner):
+            return False
+        return bool(inner.converged) and not is_maximum(state.problem, self.tol, inner)
 
 
 def sample_size(num_parameters: int, n: int) -> int:
@@ -44,7 +95,7 @@ def sampled(problem: Problem, size: int) -> Problem:
     y, weights = problem.y[picked], problem.weights[picked]
     counted = jnp.where(y >= 0, weights, 0).sum()
     share = jnp.where(problem.y >= 0, problem.weights, 0).sum() / jnp.where(counted > 0, counted, 1)
-    return problem._replace(x=x, y=y, weights=share * weights)
+    return problem.replace(x=x, y=y, weights=share * weights)
 
 
 @functools.partial(kernels.compiled, static_argnums=2)
@@ -109,30 +160,6 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
         return stepped(state, vector, (scale * grad, state.vector), value, promised, weight, tol)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
-
-
-def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
-    """1 / sqrt(1 + 4 c), with c the curvature that the penalty has of each parameter for a unit of weight."""
-    curvature = problem.penalty_curvature(vector, unravel)
-    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
-
-
-def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:
-    """F with F F^T = H^-1, H with just enough ridge for the directions that the loss is flat in.
-
-    Softmax is flat along a constant, and a column that is constant along its weight. The ridge is relative to each
-    parameter's own curvature. Where H is not positive, the diagonal alone.
-
-    Of many rows, those of `x` so many times, passes come next: LAPACK's threads would be in their way.
-    """
-    p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
-    curvature = jnp.diagonal(hessian)
-    curved = curvature > 0
-    unit = jnp.where(curved, jax.lax.rsqrt(jnp.where(curved, curvature, 1)), 1)
-    relative = jnp.where(jnp.eye(p, dtype=bool), jnp.where(curved, 1 + 10 * p * eps, 1), hessian * unit * unit[:, None])
-    beside = kernels.many_cells(share * sum(leaf.size for leaf in jax.tree.leaves(x)))
-    F = (kernels.whitener if beside else kernels.whitener.reference)(relative)
-    return unit[:, None] * jnp.where(jnp.isfinite(F).all(), F, jnp.eye(p, dtype=F.dtype))
 
 
 def _backtrack(loss, vector, value, direction, decrement):

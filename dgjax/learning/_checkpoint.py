@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgjax import _archive, _checks, _stochastic
+from dgjax import _archive, _checks
 from dgjax._digest import digest, host_array
 from dgjax.structures import Sequences
 
@@ -50,7 +50,7 @@ class Checkpointer:
         """
         if self._kept is None:
             return state
-        (step, found), (leaves, structure) = self._kept, jax.tree.flatten(state)
+        (step, found), (leaves, structure) = self._kept, jax.tree.flatten(state.inner)
         if len(found) != len(leaves) or not all(map(_fits, found, leaves)):
             raise ValueError(f"checkpoint holds a state of other shapes: {self._folder}. {ADVICE}")
         if step > max_steps:
@@ -58,30 +58,24 @@ class Checkpointer:
                 f"checkpoint holds {step} steps of this fit, and max_steps is {max_steps}: {self._folder}. Type "
                 f"max_steps={step} or more, or the path of a new folder."
             )
-        return jax.tree.unflatten(structure, list(map(_into, found, leaves)))
+        return state._replace(inner=jax.tree.unflatten(structure, list(map(_into, found, leaves))))
 
     def save(self, state: Any) -> None:
-        """Keeps the state, in place of the one before."""
-        arrays = {str(i): host_array(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        """Keeps the state, in place of the one before; not one that diverged."""
+        if bool(state.inner.diverged):
+            return
+        arrays = {str(i): host_array(leaf) for i, leaf in enumerate(jax.tree.leaves(state.inner))}
         header = {"marks": self._marks, "step": int(state.step), "arrays": list(arrays)}
         _archive.write(self._file, KIND, header, arrays, durable=True)
 
 
-def checkpointer(folder: Any, num_restarts: int, data: Any, method: Any, **options: Any) -> Checkpointer | None:
+def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Checkpointer:
     """What keeps a fit, after checking that this one can be kept, and is the one that was."""
-    if folder is None:
-        return None
-    if not _stochastic.is_optimizer(method) or num_restarts > 1:
-        given = f"num_restarts={num_restarts}" if num_restarts > 1 else f"method={method!r}"
-        raise ValueError(
-            "checkpoint is for one fit by an optimizer of optax: method=optax.adam(1e-2), batch_size=64, "
-            f"key=jax.random.key(seed), num_restarts=1; got {given}."
-        )
-    if not _checks.is_concrete(data.model, data.x, data.y, data.weights):
+    if not _checks.is_concrete(model, problem):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
-    sequences = isinstance(data.x, Sequences)
-    x, lengths = (data.x.x, data.x.lengths) if sequences else (data.x, None)
-    parts = {"start": data.model, "x": x, "lengths": lengths, "y": data.y, "weights": data.weights, "method": method}
+    x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
+    parts = {"start": model, "x": x, "lengths": lengths, "y": problem.y, "weights": problem.weights}
+    parts |= {"prior": problem.prior, "blend": problem.blend}
     marks = {name: digest(value) for name, value in {**parts, **options}.items()}
     return Checkpointer(folder, {"versions": _versions(), **marks})
 

@@ -1,5 +1,7 @@
 """What learning by gradient maximises, as a function of one vector of parameters."""
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,47 +13,70 @@ from jax.flatten_util import ravel_pytree
 import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
 from dgjax._draws import Draws, with_draws
-from dgjax._units import Units, moved_back
+from dgjax.learning._units import Units, moved_back
+from dgjax.priors import Ridge
 from dgjax.scorers import Linear
 from dgjax.structures import num_steps
 
 
-class Problem(NamedTuple):
-    """A mean loss over weighted rows: minus [blend log p(x, y) + (1 - blend) log p(y | x)], prior and l2 included.
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("x", "y", "weights", "prior", "blend", "draws", "units"),
+    meta_fields=("complete", "labelled"),
+)
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is maximised: sum_n w_n [blend log p(x_n, y_n) + (1 - blend) log p(y_n | x_n)] + log prior, in nats.
 
     Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
-    by draws, by these if there are any, else by its own. Where rows were moved, `units` are theirs; the
-    penalty is in the user's.
+    by draws, by `draws` if there are any, else by its own. Where rows were centred and scaled, `units` are theirs; a
+    penalty is of the weights in the user's units. `complete` says that no cell is missing, None where that cannot be
+    known; `labelled` that no label is.
     """
 
     x: Any
     y: Array
     weights: Array
     prior: Any
-    l2: Array
-    blend: Array | None
+    blend: Array | None = None
     draws: Draws | None = None
     units: Units | None = None
+    complete: bool | None = None
+    labelled: bool = False
+
+    def replace(self, **fields: Any) -> "Problem":
+        """A problem with other fields."""
+        return dataclasses.replace(self, **fields)
+
+    @property
+    def known(self) -> bool:
+        """Whether no cell and no label is missing, so that one M-step is the closed form."""
+        return bool(self.complete) and self.labelled
+
+    @property
+    def strength(self) -> Array:
+        """That of the ridge penalty of a discriminative model."""
+        return self.prior.strength if isinstance(self.prior, Ridge) else jnp.zeros(())
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
         model = with_draws(model, self.draws)
-        if self.blend is None and kernels.known_labels.value and hasattr(type(model), "joint_at"):
+        if self.blend is None and self.labelled and hasattr(type(model), "joint_at"):
             return model.joint_at(x, y)
         potentials = model.potentials(x)
-        joint = potentials.score(y)
+        joint = potentials.score(y, self.labelled)
         if self.blend is None and model.generative:
             return joint
         evidence = potentials.log_partition()
         return joint - evidence if self.blend is None else joint - (1 - self.blend) * evidence
 
     def penalty(self, model: Any) -> Array:
-        """Log prior of a generative model, minus l2 / 2 |w|^2 of a discriminative one."""
+        """Log prior of a generative model, minus strength / 2 |w|^2 of a discriminative one."""
         if model.generative:
             return model.log_prior(self.prior)
         model = model if self.units is None else moved_back(model, self.units)
         # Before they are squared: those of columns in units of 1e-20 have squares that are no number, nor 0 times it.
-        root = jnp.sqrt(self.l2)
+        root = jnp.sqrt(self.strength)
         return -0.5 * jax.tree.map(lambda w: jnp.where(jnp.isfinite(w), root * w, w), model).penalty()
 
     @staticmethod
@@ -185,3 +210,13 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
 
     loss.defvjp(forward, lambda grad, cotangent: (jax.tree.map(lambda leaf: cotangent * leaf, grad),))
     return loss
+
+
+def as_number(value: Any, dtype: Any) -> Array:
+    """A number as an array, without a compilation."""
+    return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
+
+
+def tolerance(tol: Any, problem: Problem) -> Array:
+    """A tolerance as an array in the problem's precision."""
+    return as_number(tol, problem.weights.dtype)

@@ -1,13 +1,13 @@
-"""Learning by any optimizer of optax, on all rows at once or on minibatches of them.
+"""Stochastic gradient descent: epochs of minibatches, with early stopping by a validation set.
 
-Rows are dealt into s = ceil(n / batch_size) batches, afresh in each epoch, and of the objective
+Rows are shuffled into s = ceil(n / batch_size) batches, afresh in each epoch, and of the objective
 
     sum_n w_n v_n + penalty    the batch B sees    s sum_{n in B} w_n v_n + penalty.
 
 Each row is in exactly one batch of an epoch, and in each batch with probability 1 / s: the estimate is unbiased, and
 its mean over an epoch is the objective, whether or not batch_size divides n. Where it does not, the s batch_size - n
-blanks, of weight 0, are dealt as rows are. A model that is scored by draws gets fresh ones at every step. Rows that are
-held out judge the parameters at the end of every epoch, and end the fit where they no longer gain.
+blanks, of weight 0, are shuffled as rows are. A model that is scored by draws gets fresh ones at every step. Rows of a
+validation set judge the parameters at the end of every epoch, and end the fit where they no longer gain.
 """
 
 import functools
@@ -19,10 +19,10 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks
-from dgjax._draws import LEARNING, Draws, has_draws
-from dgjax._endings import Ended
-from dgjax._objective import Problem, make_loss
+from dgjax import _checks
+from dgjax._draws import Draws
+from dgjax.learning._method import Outcome
+from dgjax.learning._objective import Problem, make_loss
 
 LAST = 0xFFFFFFFF  # of the draws by which objectives are compared: no step's own
 
@@ -64,8 +64,8 @@ class State(NamedTuple):
         return self.diverged | self.stopped
 
 
-class Pace(NamedTuple):
-    """How many batches of how many rows, steps of warm-up and epochs without a gain there are."""
+class Epochs(NamedTuple):
+    """How many batches of how many rows an epoch has, steps of warm-up, and epochs without a gain that end a fit."""
 
     number: int
     size: int
@@ -73,92 +73,11 @@ class Pace(NamedTuple):
     patience: int
 
 
-class Course(NamedTuple):
-    """What a fit by steps goes by: its pace, keys to deal rows and to draw by, and the problem of rows held out."""
-
-    pace: Pace
-    deal: Array | None
-    draws: Array | None
-    held: Problem | None
-
-
-def is_optimizer(method: Any) -> bool:
-    """Whether a method is a gradient transformation of optax."""
-    return callable(getattr(method, "init", None)) and callable(getattr(method, "update", None))
-
-
-def held_out(data: Any, share: Any, method: Any, key: Any) -> tuple[Any, Any]:
-    """The rows to learn from, and those to judge by: None, or a share of them, dealt by the key."""
-    _checks.check_number(share, "validation", 0, 1)
-    if not share:
-        return data, None
-    num_held = round(share * len(data.x))
-    if not is_optimizer(method) or key is None or not 0 < num_held < len(data.x):
-        raise ValueError(
-            "validation needs an optimizer of optax, such as method=optax.adam(1e-2), key=jax.random.key(seed), and a "
-            f"share that leaves rows on both sides; got method={_advice.shown(method)}, "
-            f"key={_advice.shown(key)} and {num_held} of {len(data.x)} rows."
-        )
-    dealt = jax.random.permutation(jax.random.fold_in(_checks.as_key(key), np.uint32(LAST - 2)), len(data.x))
-
-    def some(rows):
-        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], (data.x, data.y, data.weights))
-        return data._replace(x=x, y=y, weights=weights)
-
-    return some(dealt[num_held:]), some(dealt[:num_held])._replace(prior=None)
-
-
-def course(
-    model: Any, method: Any, n: int, held: Problem | None, batch_size: Any, warm_up: Any, patience: Any, key: Any
-) -> Course:
-    """How n rows are learnt from, after checking that the arguments go together."""
-    drawn = has_draws(model)
-    if not is_optimizer(method):
-        _only_for_optimizers(method, batch_size, warm_up)
-        return Course(Pace(1, n, 0, 0), None, None, None)
-    size = n if batch_size is None else min(_checks.as_count(batch_size, "batch_size"), n)
-    if key is None and (batch_size is not None or drawn):
-        words = "batch_size needs key=jax.random.key(seed), by which batches are dealt; got key=None."
-        raise ValueError(f"{LEARNING}; got key=None." if drawn else words)
-    warm_up = _checks.as_count(warm_up, "warm_up", 0)
-    if warm_up and not drawn:
-        raise ValueError("warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder.")
-    pace = Pace(-(-n // size), size, warm_up, _checks.as_count(patience, "patience"))
-    if key is None:
-        return Course(pace, None, None, held)
-    # None of those of restarts.
-    deal, draws = (jax.random.fold_in(_checks.as_key(key), np.uint32(LAST - i)) for i in range(2))
-    if held is not None and drawn:
-        held = held._replace(draws=_last(draws))
-    return Course(pace, deal if size < n else None, draws if drawn else None, held)
-
-
-def _only_for_optimizers(method, batch_size, warm_up):
-    for name, value in {"batch_size": batch_size, "warm_up": warm_up or None}.items():
-        if value is not None:
-            raise ValueError(
-                f"{name} is for an optimizer of optax, such as method=optax.adam(1e-2); got "
-                f"method={_advice.shown(method)}, which takes all rows at every step. Leave {name} out."
-            )
-
-
-def _last(draws):
+def last_draws(draws):
     return Draws(jax.random.fold_in(draws, np.uint32(LAST)))
 
 
-def start(model: Any, problem: Problem, method: Any, course: Course, trace: Array) -> tuple[State, Any, Any]:
-    """The first state, a function that advances it, and one that turns the last into a result and its model."""
-    pace, deal, draws, held = course
-    free = _free(model)
-    state = _start(model, free, method, pace, trace)
-
-    def advance(state, until):
-        return _advance(model, free, problem, method, pace, deal, draws, held, state, until)
-
-    return state, advance, functools.partial(_finish, model, free, problem, draws, held is not None)
-
-
-def _free(model: Any) -> list[Array | None]:
+def free_parameters(model: Any) -> list[Array | None]:
     """For each leaf what moves, the rest being structural zeros at minus infinity; None where all does, as mostly.
 
     None is known when compiled, which saves a pass over every weight and every gradient at each step.
@@ -181,31 +100,31 @@ def _parameters(model, free):
 
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))
-def _start(model: Any, free: list[Array | None], method: Any, pace: Pace, trace: Array) -> State:
+def start(model: Any, free: list[Array | None], method: Any, epochs: Epochs, trace: Array) -> State:
     parameters, _ = _parameters(model, free)
     zero, false, value = jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), trace.dtype)
-    validation = jnp.full(-(-len(trace) // pace.number), jnp.nan, trace.dtype)
-    memory, order = method.init(parameters), jnp.arange(pace.number * pace.size)
+    validation = jnp.full(-(-len(trace) // epochs.number), jnp.nan, trace.dtype)
+    memory, order = method.init(parameters), jnp.arange(epochs.number * epochs.size)
     return State(
         parameters, memory, order, value, trace, zero, false, parameters, value - jnp.inf, zero, validation, false
     )
 
 
 @functools.partial(kernels.compiled, static_argnums=(3, 4))
-def _advance(
+def advance(
     model: Any,
     free: list[Array | None],
     problem: Problem,
     method: Any,
-    pace: Pace,
-    deal: Array | None,
+    epochs: Epochs,
+    shuffle: Array | None,
     draws: Array | None,
     held: Problem | None,
     state: State,
     until: Array,
 ) -> State:
     """Epoch by epoch, for the order of the rows would be copied at every step of a single loop."""
-    number = pace.number
+    number = epochs.number
     _, back = _parameters(model, free)
     total = problem.weights.sum()
 
@@ -213,41 +132,41 @@ def _advance(
         return (state.step < until) & ~state.converged
 
     def step(state):
-        batch = problem if deal is None else _batch(problem, pace, state)
-        return _step(batch._replace(draws=_drawn(draws, pace, state)), back, total, method, state)
+        batch = problem if shuffle is None else _batch(problem, epochs, state)
+        return _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
 
     def epoch(state):
         this, before = state.step // number, state
-        state = state if deal is None else state._replace(order=_order(pace, deal, state))
+        state = state if shuffle is None else state._replace(order=_order(epochs, shuffle, state))
         state = jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
-        return _kept(before, state) if held is None else _judged(held, back, pace, state)
+        return _kept(before, state) if held is None else _judged(held, back, epochs, state)
 
     return jax.lax.while_loop(is_going, epoch, state)
 
 
-def _order(pace, key, state):
+def _order(epochs, key, state):
     """The order of the rows, new where an epoch begins."""
-    epoch, batch = jnp.divmod(state.step, pace.number)
+    epoch, batch = jnp.divmod(state.step, epochs.number)
 
-    def deal(_):
-        return jax.random.permutation(jax.random.fold_in(key, epoch), pace.number * pace.size)
+    def shuffled(_):
+        return jax.random.permutation(jax.random.fold_in(key, epoch), epochs.number * epochs.size)
 
-    return jax.lax.cond(batch == 0, deal, lambda order: order, state.order)
+    return jax.lax.cond(batch == 0, shuffled, lambda order: order, state.order)
 
 
-def _batch(problem, pace, state):
+def _batch(problem, epochs, state):
     """The problem of this step's batch."""
-    number, size = pace.number, pace.size
+    number, size = epochs.number, epochs.size
     rows, n = jax.lax.dynamic_slice_in_dim(state.order, state.step % number * size, size), len(problem.x)
     x, y, weights = jax.tree.map(lambda leaf: leaf[jnp.minimum(rows, n - 1)], (problem.x, problem.y, problem.weights))
-    return problem._replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
+    return problem.replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
 
 
-def _drawn(draws, pace, state):
+def _drawn(draws, epochs, state):
     """The draws of a step: fresh ones, the divergence at the weight of its warm-up."""
     if draws is None:
         return None
-    weight = 1.0 if not pace.warm_up else jnp.minimum(1, (state.step + 1) / pace.warm_up)
+    weight = 1.0 if not epochs.warm_up else jnp.minimum(1, (state.step + 1) / epochs.warm_up)
     return Draws(jax.random.fold_in(draws, state.step), weight)
 
 
@@ -275,7 +194,7 @@ def _kept(before, state):
     return state._replace(kept=kept)
 
 
-def _judged(held, back, pace, state):
+def _judged(held, back, epochs, state):
     """What the rows held out say at the end of an epoch, the best parameters kept."""
 
     def judge(state):
@@ -283,12 +202,12 @@ def _judged(held, back, pace, state):
         better = value > state.best
         kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.parameters, state.kept)
         # In warm-up it is another objective that is gained on.
-        stale = jnp.where(better | (state.step < pace.warm_up), 0, state.stale + 1)
-        validation = state.validation.at[state.step // pace.number - 1].set(value)
-        best, stopped = jnp.where(better, value, state.best), stale >= pace.patience
+        stale = jnp.where(better | (state.step < epochs.warm_up), 0, state.stale + 1)
+        validation = state.validation.at[state.step // epochs.number - 1].set(value)
+        best, stopped = jnp.where(better, value, state.best), stale >= epochs.patience
         return state._replace(kept=kept, best=best, stale=stale, validation=validation, stopped=stopped)
 
-    whole = (state.step % pace.number == 0) & ~state.diverged
+    whole = (state.step % epochs.number == 0) & ~state.diverged
     return jax.lax.cond(whole, judge, lambda state: state, state)
 
 
@@ -307,15 +226,15 @@ def _ended(
 @kernels.compiled
 def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
     """That of all rows; NaN where a parameter that is free to move has no finite value."""
-    problem = problem if draws is None else problem._replace(draws=_last(draws))
+    problem = problem if draws is None else problem.replace(draws=last_draws(draws))
     plain = jax.tree.leaves(_parameters(model, free)[0])
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()
     return jnp.where(sound, problem.objective(model), jnp.nan)
 
 
-def _finish(
+def finish(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
-) -> tuple[Ended, Any]:
+) -> tuple[Outcome, Any]:
     """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
 
     Raises Diverged if the steps led to an objective or a parameter that is not finite.
@@ -326,7 +245,7 @@ def _finish(
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
             _refuse(_parameters(model, free)[1](state.kept), state)
     validation = state.validation if judged else None
-    return Ended(value, trace, state.step, state.stopped, validation), fitted
+    return Outcome(value, trace, state.step, state.stopped, validation), fitted
 
 
 def _refuse(model, state):

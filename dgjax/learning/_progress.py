@@ -4,8 +4,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 CHUNKS = 100
+
+
+def empty_trace(max_steps: int, dtype: Any) -> Array:
+    """Room for the objectives of all steps: of few sizes, so that another max_steps is rarely another compilation."""
+    return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
 
 
 def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: Any = None) -> Any:
@@ -22,7 +28,7 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: 
         chunk = max(1, max_steps // CHUNKS)
         while (step := int(state.step.max())) < max_steps and not bool(state.converged.all()):
             state = advance(state, jax.device_put(np.asarray(min(max(step, 0) + chunk, max_steps))))
-            if checkpointer is not None and not bool(state.diverged):
+            if checkpointer is not None:
                 checkpointer.save(state)
             bar.update(task, completed=int(state.step.max()), description=f"fit, objective {_latest(state.trace):.6g}")
         bar.update(task, total=int(state.step.max()))

@@ -1,7 +1,7 @@
 """How a fit ended: whether at its maximum, and what is said where it is not."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,18 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
-from dgjax._objective import Frame, Problem
-from dgjax._steps import PROMISED, State, rounding
-from dgjax._units import moved
+from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
+from dgjax.densities import check_rank
+from dgjax.learning._method import Outcome
+from dgjax.learning._objective import Frame, Problem
+from dgjax.learning._steps import PROMISED, State, rounding
+from dgjax.learning._units import moved
 from dgjax.structures import num_steps
 
 CONSTANTS = "bias", "initial", "transition"
 """What takes the constants that columns leave behind where they are centred."""
-L2 = 1e-3
+RIDGE = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
@@ -26,32 +29,23 @@ every label has more than half of the probability, or the last step, which gaine
 much."""
 
 
-class Ended(NamedTuple):
-    """The objective, that after each step, the number of steps, whether they led to a maximum, and what there is to say
-    if they did not.
+def is_maximum(problem: Problem, tol: Any, last: State, gap: Any = None) -> Any:
+    """Whether a further step promises at most `tol` nats for each unit of weight, or what is rounding: at each step of
+    a sequence, as often up as down.
     """
-
-    value: Array
-    trace: Array
-    step: Array
-    converged: Array
-    validation: Array | None = None
-    warning: str | None = None
+    gap = last.gap if gap is None else gap
+    return gap <= tol + np.sqrt(num_steps(problem.x)) * rounding(last.value)
 
 
-def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Ended, Any]:
-    """What a fit by gradient came to, and its model.
-
-    A maximum is where a further step promises at most `tol` nats for each unit of weight, or what is rounding: at each
-    step of a sequence, as often up as down.
-    """
+def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outcome, Any]:
+    """What a fit by gradient came to, and its model."""
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
     if is_concrete(last):  # every operation on arrays of JAX's takes 30 us
         value, gap, converged = jax.device_get((last.value, last.gap, last.converged))
         last = last._replace(value=value, gap=gap, converged=converged)
     gap = last.gap + rounded_off
-    converged = last.converged & (gap <= tol + np.sqrt(num_steps(problem.x)) * rounding(last.value))
-    result = Ended(-last.value, last.trace, last.step, converged), model
+    converged = last.converged & is_maximum(problem, tol, last, gap)
+    result = Outcome(-last.value, last.trace, last.step, converged), model
     if not is_concrete(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
         return result
     warning = None
@@ -60,7 +54,7 @@ def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Ende
     elif _is_separated(frame, problem, last):
         warning = (
             "the classes are separated: some weights grow without end, and the likelihood with them, so that they say "
-            f"how long the fit went on and no more. Type l2={L2:g} or larger."
+            f"how long the fit went on and no more. Type prior=dgjax.priors.Ridge({RIDGE:g}) or larger."
         )
     return result[0]._replace(warning=warning), result[1]
 
@@ -113,8 +107,9 @@ def _of_precision(frame, problem, last, gap):
     columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
     named = f", most of all of column(s) {columns}" if columns else ""
     generative = frame.model.generative
-    held = problem.prior is not None if generative else float(problem.l2) >= L2
-    told = "" if held else "type prior=dgjax.weak_prior(model, x), " if generative else f"type l2={L2:g}, "
+    held = problem.prior is not None if generative else float(problem.strength) >= RIDGE
+    advised = "dgjax.weak_prior(model, x)" if generative else f"dgjax.priors.Ridge({RIDGE:g})"
+    told = "" if held else f"type prior={advised}, "
     return (
         f"the fit ended {float(gap):.2g} nats for each row short of its maximum: no step gains in "
         f"{last.value.dtype}, which has too few digits for these parameters{named}. Remove columns that are nearly "
@@ -134,7 +129,7 @@ def _columns(model, sizes):
 
 def _is_separated(frame, problem, last):
     """Whether there is no maximum, for the likelihood grows along some direction for ever."""
-    if frame.model.generative or float(problem.l2):
+    if frame.model.generative or float(problem.strength):
         return False
     before = last.memory[1]
     before = getattr(before, "parameters", before)
@@ -160,3 +155,38 @@ def _seen(frame, problem, vector, before):
     change = jnp.take_along_axis(change, jnp.maximum(problem.y, 0)[..., None], -1) - change
     change = jnp.where(known & counted.reshape(-1, *[1] * (change.ndim - 1)), change, 0)
     return values.min(), change.max(), -change.min()
+
+
+def is_broken(model: Any) -> bool:
+    """Whether a parameter is NaN."""
+    return is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
+
+
+def check_result(
+    model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class", known: bool = True
+) -> None:
+    """Raises if the fit ran into a point where the density is not defined, or that no row can come from.
+
+    Where all labels and cells are `known`, what it found is all that there is to find.
+    """
+    if not is_concrete(model, value):
+        return
+    check_rank(model, prior is not None, labels, known)
+    value, broken = float(value), is_broken(model)
+    if (broken or np.isnan(value)) and has_draws(model):
+        raise ValueError(
+            f"fit diverged after {int(steps)} step(s). Standardise the columns, x = (x - x.mean(0)) / x.std(0), or "
+            "type a smaller step, such as method=dgjax.Optax(optax.adam(1e-4))."
+        )
+    if broken or np.isnan(value) or value == np.inf:
+        raise ValueError(
+            f"fit collapsed after {int(steps)} step(s): a class or component has no spread in some direction, as "
+            "when it holds too few distinct rows or a column is constant in it, and its likelihood is unbounded. Type "
+            "prior=dgjax.weak_prior(model, x), or remove the column."
+        )
+    if value == -np.inf:
+        raise ValueError(
+            "x has rows, or y labels, of probability 0 under the model, so its objective is minus infinity. Start "
+            "where everything is possible: "
+            "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)."
+        )

@@ -1,0 +1,15 @@
+"""How models learn: `fit`, and one file for each method.
+
+A method is a frozen object with four parts, `check`, `init`, `advance` and `result` (`Method`); `fit` checks the data
+once, makes a `Problem` of it, and runs the method on it. A new method is a class of its own: nothing else changes.
+"""
+
+from dgjax.learning._descent import Diverged as Diverged
+from dgjax.learning._em import EM as EM
+from dgjax.learning._fit import Fit as Fit, fit as fit, solved as solved, solved_by_label as solved_by_label
+from dgjax.learning._lbfgs import LBFGS as LBFGS
+from dgjax.learning._method import Method as Method, Outcome as Outcome
+from dgjax.learning._newton import Newton as Newton
+from dgjax.learning._objective import Problem as Problem
+from dgjax.learning._optax import Optax as Optax
+from dgjax.learning._restarts import Restarts as Restarts, restarted as restarted

@@ -1,0 +1,155 @@
+"""What Newton's method and L-BFGS have in common: where they start, and the coordinates in which they climb.
+
+Either works on columns that are centred and scaled, and comes to the same maximum whatever units they were in.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _advice
+from dgjax._checks import check_number, is_concrete
+from dgjax._draws import LEARNING, has_draws
+from dgjax.learning._endings import ended
+from dgjax.learning._method import Method, Outcome
+from dgjax.learning._objective import Frame, Problem, tolerance
+from dgjax.learning._steps import State
+from dgjax.learning._sum_to_zero import sum_to_zero
+from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units
+from dgjax.learning._zero_copy import check_finite
+from dgjax.models import LinearChainCRF, Logistic
+from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
+
+
+class Ascent(NamedTuple):
+    """A fit by gradient under way: the coordinates that it climbs in, the problem there, the state, and what takes the
+    next steps.
+    """
+
+    frame: Frame
+    problem: Problem
+    inner: State
+    steps: Callable[..., State]
+
+    @property
+    def step(self) -> Array:
+        """How many steps there were."""
+        return self.inner.step
+
+    @property
+    def converged(self) -> Array:
+        """Whether there is no going on."""
+        return self.inner.converged
+
+    @property
+    def trace(self) -> Array:
+        """The objective after each step so far."""
+        return self.inner.trace
+
+
+@dataclasses.dataclass(frozen=True)
+class ByGradient(Method):
+    """A method that follows the gradient of the objective of all rows, and ends where a step promises no more."""
+
+    tol: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_number(self.tol, "tol", 0)
+
+    def check(self, model: Any, problem: Problem) -> None:
+        if has_draws(model):
+            raise ValueError(f"{LEARNING}, or dgjax.LBFGS() for draws that stay; got method={_advice.shown(self)}.")
+
+    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+        tol = tolerance(self.tol, state.problem)
+        return state._replace(inner=state.steps(state.frame, state.problem, tol, state.inner, until))
+
+    def result(self, problem: Problem, state: Ascent) -> tuple[Outcome, Any]:
+        check_finite(state.frame.model, problem.x, state.inner)
+        return ended(state.frame, state.problem, tolerance(self.tol, state.problem), state.inner)
+
+
+def number_of_parameters(model: Any) -> int:
+    """How many there are, structural zeros included."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model))
+
+
+def placed(model: Any, problem: Problem, sample: Problem | None = None) -> tuple[Frame, Problem, Problem | None]:
+    """Where to climb from, and in which coordinates: a frame, the problem in them, and a sample of its rows too."""
+    nothing = is_concrete(model) and not any(np.asarray(own).any() for own in jax.tree.leaves(model))
+    if not nothing:
+        model = sum_to_zero(model, problem.strength)
+        model = _no_worse_than_nothing(model, problem if sample is None else sample)
+    return _in_units(model, problem, sample)
+
+
+def _no_worse_than_nothing(model, problem):
+    """The model, or one whose scores are all 0, if that is better.
+
+    A concave objective is as well climbed from there, and far out, where every probability is 0 or 1, there is no
+    curvature that says how far to go.
+    """
+    if not (is_concrete(model, problem) and _is_concave(model)):
+        return model
+    known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
+    uniform = -math.log(model.num_labels) * float(known @ np.asarray(problem.weights, float))
+    if float(_objective_of(problem, model)) >= uniform:
+        return model
+    return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
+
+
+def _is_concave(model):
+    """Whether the log-probability of a label is: where scores are linear in the parameters."""
+    if not isinstance(model, Logistic | LinearChainCRF):
+        return False
+    scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
+    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
+
+
+@kernels.compiled
+def _objective_of(problem, model):
+    return problem.objective(model)
+
+
+def _in_units(model, problem, sample):
+    """Where to work: on rows that are centred and scaled; on those of the user's if all but a sample can stay.
+
+    Where they are nearly so already, all of them stay: (30000, 400), 55 ms in place of 69.
+    """
+    columns = columns_with_units(model)
+    if columns is None:
+        return Frame(model), problem, sample
+    if sample is None:
+        units, own, rows = _moved_to_own(model, problem, columns)
+        return Frame(own, away=units), rows, None
+    units = _found(sample, columns)
+    if own_units(units):
+        return Frame(model), problem, sample
+    own, rows = _moved(model, sample, units)
+    if mild(model, units):
+        return Frame(own, units=units), problem, rows
+    return Frame(own, away=units), _moved(model, problem, units)[1], rows
+
+
+@kernels.compiled
+def _found(problem, columns):
+    return find(problem.x, problem.weights, columns)
+
+
+@kernels.compiled
+def _moved_to_own(model, problem, columns):
+    """Units of the problem's rows, and model and problem in them."""
+    units = find(problem.x, problem.weights, columns)
+    return units, *_moved(model, problem, units)
+
+
+@kernels.compiled
+def _moved(model, problem, units):
+    return moved(model, units), problem.replace(x=moved_rows(problem.x, units), units=units)

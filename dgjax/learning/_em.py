@@ -1,0 +1,173 @@
+"""Expectation-maximisation (EM).
+
+The E-step weighs each row's labels by their responsibilities p(y | x), or by the label where it is known, and sums the
+sufficient statistics; the M-step takes the parameters that maximise the expected log-likelihood plus the log prior.
+Where every label and cell is known one M-step is the closed form. E-step and M-step are one turn of a compiled loop.
+
+Source: Dempster, Laird and Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _advice
+from dgjax._checks import check_number, is_concrete, is_sequential
+from dgjax._draws import LEARNING, has_draws
+from dgjax.densities import collapsed
+from dgjax.learning._method import Method, Outcome
+from dgjax.learning._objective import Problem, tolerance
+from dgjax.structures import Sequences
+
+MOST_PASSES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class EM(Method):
+    """Expectation-maximisation, the method of generative models: no step lowers sum_n w_n log p(x_n, y_n) + log prior.
+
+    Missing cells and labels are summed out exactly. It ends where a step gains no more than `tol` nats for each row; 0
+    goes on for `max_steps`. Where every label and cell is known it ends after one step, unless the start was so far
+    from the data that digits were lost.
+
+    Source: Dempster, Laird and Rubin (1977).
+    """
+
+    tol: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_number(self.tol, "tol", 0)
+
+    def check(self, model: Any, problem: Problem) -> None:
+        if has_draws(model):
+            raise ValueError(f"{LEARNING}; got method={_advice.shown(self)}.")
+        if not model.generative or problem.blend is not None:
+            what = "with a blend" if model.generative else f"of a {type(model).__name__}, which learns p(y | x) only"
+            raise ValueError(
+                f"EM maximises log p(x, y), which is not the objective {what}. Leave method out, or type "
+                "method=dgjax.LBFGS()."
+            )
+
+    def init(self, model: Any, problem: Problem, trace: Array) -> "State":
+        return start(model, trace)
+
+    def advance(self, problem: Problem, state: "State", until: Array) -> "State":
+        return advance(state, problem, tolerance(self.tol, problem), until)
+
+    def advance_each(self, problem: Problem, states: list["State"], until: Array) -> list["State"]:
+        return advance_each(states, problem, tolerance(self.tol, problem), until)
+
+    def result(self, problem: Problem, state: "State") -> tuple[Outcome, Any]:
+        return Outcome(state.value, state.trace, state.step, state.converged), _with_density(state, problem.prior)
+
+
+class State(NamedTuple):
+    """A model, its expected sufficient statistics, its objective, and the objective after each step so far.
+
+    Before the first E-step `step` is -1, and there are no statistics yet.
+    """
+
+    model: Any
+    statistics: Any
+    value: Array
+    trace: Array
+    step: Array
+    converged: Array
+
+
+def start(model: Any, trace: Array) -> State:
+    """The state before anything was computed; `trace` is room for the objectives."""
+    value, step, converged = jax.device_put((np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)))
+    return State(model, None, value, trace, step, converged)
+
+
+def expectation(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+    """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
+    value, statistics = model.joint_expectation(x, y, weights)
+    return statistics, value + model.log_prior(prior)
+
+
+@kernels.compiled
+def _upcoming(state: State, prior: Any) -> tuple[Any, Array]:
+    """The model of the next M-step, and whether it has a density."""
+    model = state.model.maximum(state.statistics, prior)
+    return model, has_density(model, prior)
+
+
+def has_density(model: Any, prior: Any) -> Array:
+    """Whether a model has a density: no component has collapsed onto fewer rows than it has dimensions."""
+    dtype = jnp.result_type(*jax.tree.leaves(model))
+    row = jnp.zeros((1, model.num_features), dtype)
+    one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
+    return model.potentials(one).sound() & ~collapsed(model, prior is not None)
+
+
+@kernels.compiled
+def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array, Array]:
+    """The maximum where every label and cell is known, how many passes it took, one unless digits were lost, and
+    whether it has a density.
+    """
+
+    def step(carry):
+        passes, model, _ = carry
+        new = model.maximum(model.labelled_statistics(x, y, weights), prior)
+        return passes + 1, new, new.density.settled(model.density) | collapsed(new, prior is not None)
+
+    start = jnp.zeros((), int), model, jnp.zeros((), bool)
+    passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, start)
+    return model, passes, has_density(model, prior)
+
+
+@kernels.compiled
+def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
+    """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
+
+    Where every label and cell is known, the first step that loses no digits is the last.
+    """
+    x, y, weights, prior = problem.x, problem.y, problem.weights, problem.prior
+    if state.statistics is None:
+        # The first E-step is a turn of the same loop: compiling it apart would take as long again.
+        shapes, _ = jax.eval_shape(expectation, state.model, x, y, weights, prior)
+        state = state._replace(statistics=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+
+    def body(state):
+        model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
+        statistics, value = expectation(model, x, y, weights, prior)
+        # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
+        value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
+        # Below a few units in the last place of the objective, a gain cannot be told from rounding.
+        noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
+        if problem.known:
+            in_one_step = model.density.settled(state.model.density) & has_density(model, prior)
+            converged |= (tol > 0) & (state.step >= 0) & in_one_step
+        trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
+        return State(model, statistics, value, trace, state.step + 1, converged | jnp.isnan(value))
+
+    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
+
+
+@jax.jit
+def advance_each(states: list[State], problem: Problem, tol: Array, until: Array) -> list[State]:
+    """Several states, side by side in one program."""
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    moved = jax.vmap(advance, in_axes=(0, None, None, None))(together, problem, tol, until)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], moved) for i in range(len(states))]
+
+
+def _with_density(state, prior):
+    """The model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it.
+
+    Inside jit, where nothing can be raised, a collapsed one is NaN.
+    """
+    if not is_concrete(state):
+        return jax.tree.map(lambda leaf: jnp.where(jnp.isnan(state.value), jnp.nan, leaf), state.model)
+    if bool(state.converged):
+        return state.model
+    upcoming, dense = _upcoming(state, prior)
+    return state.model if bool(dense) else upcoming

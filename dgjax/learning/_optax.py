@@ -1,0 +1,166 @@
+"""Learning by any optimizer of optax, on all rows at once or on minibatches of them."""
+
+import dataclasses
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dgjax import _advice, _checks
+from dgjax._draws import LEARNING, has_draws
+from dgjax.learning import _checkpoint, _descent
+from dgjax.learning._method import Method, Outcome
+from dgjax.learning._objective import Problem
+from dgjax.priors import Ridge
+
+
+class Schedule(NamedTuple):
+    """Schedule of a stochastic fit: batch sizes, keys for shuffling and sampling, and the validation set."""
+
+    epochs: _descent.Epochs
+    shuffle: Array | None
+    draws: Array | None
+    held: Problem | None
+
+
+class Descent(NamedTuple):
+    """A stochastic fit under way: its start, the parameters that are free to move, the rows that it learns from, its
+    schedule, and the state.
+    """
+
+    model: Any
+    free: list[Array | None]
+    problem: Problem
+    schedule: Schedule
+    inner: _descent.State
+
+    @property
+    def step(self) -> Array:
+        """How many steps there were."""
+        return self.inner.step
+
+    @property
+    def converged(self) -> Array:
+        """Whether there is no going on: the validation set no longer gains, or a step diverged."""
+        return self.inner.converged
+
+    @property
+    def trace(self) -> Array:
+        """The objective before each step so far."""
+        return self.inner.trace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Optax(Method):
+    """Steps by an optimizer of optax, `Optax(optax.adam(1e-2), batch_size=64, key=jax.random.key(0))`: for data too
+    large for passes over all rows, for networks, and the only method of variational autoencoders but `LBFGS`.
+
+    The optimizer sees minus the objective for each unit of weight. `batch_size` rows or sequences for each step,
+    shuffled by `key` in each epoch, all by default; `validation` is the share of rows to hold out by `key`, which ends
+    the fit `patience` epochs after their best, whose model is kept; `warm_up` steps in which the divergence of an
+    autoencoder's bound comes to count in full; `checkpoint` a folder that the state is kept in, from where the same
+    call goes on. Only `max_steps` ends a fit without a validation set.
+    """
+
+    optimizer: Any
+    batch_size: int | None = None
+    key: Array | None = None
+    validation: float = 0.0
+    patience: int = 10
+    warm_up: int = 0
+    checkpoint: str | os.PathLike | None = None
+
+    def __post_init__(self) -> None:
+        if not is_optimizer(self.optimizer):
+            raise ValueError(
+                "optimizer must be a gradient transformation of optax, such as optax.adam(1e-2); got "
+                f"{_advice.shown(self.optimizer)}."
+            )
+        _checks.check_number(self.validation, "validation", 0, 1)
+        counts: dict[str, Any] = {"patience": _checks.as_count(self.patience, "patience")}
+        counts["warm_up"] = _checks.as_count(self.warm_up, "warm_up", 0)
+        if self.batch_size is not None:
+            counts["batch_size"] = _checks.as_count(self.batch_size, "batch_size")
+        if self.key is not None:
+            counts["key"] = _checks.as_key(self.key)
+        for name, value in counts.items():
+            object.__setattr__(self, name, value)
+        if self.key is None and (self.batch_size is not None or self.validation):
+            name, by = (
+                ("batch_size", "rows are shuffled")
+                if self.batch_size is not None
+                else ("validation", "rows are held out")
+            )
+            raise ValueError(f"{name} needs key=jax.random.key(seed), by which {by}; got key=None.")
+
+    def check(self, model: Any, problem: Problem) -> None:
+        if has_draws(model) and self.key is None:
+            raise ValueError(f"{LEARNING}; got key=None.")
+        if self.warm_up and not has_draws(model):
+            raise ValueError("warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder.")
+        n, held = len(problem.x), round(self.validation * len(problem.x))
+        if self.validation and not 0 < held < n:
+            raise ValueError(f"validation must leave rows on both sides; got {held} of {n} rows.")
+
+    def init(self, model: Any, problem: Problem, trace: Array) -> "Descent":
+        learnt, held = self._split(problem)
+        n, drawn = len(learnt.x), has_draws(model)
+        size = n if self.batch_size is None else min(self.batch_size, n)
+        epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience)
+        # None of the keys that split a key into a few.
+        shuffle, draws = (None, None) if self.key is None else (_folded(self.key, i) for i in range(2))
+        if held is not None and drawn:
+            held = held.replace(draws=_descent.last_draws(draws))
+        free = _descent.free_parameters(model)
+        schedule = Schedule(epochs, shuffle if size < n else None, draws if drawn else None, held)
+        return Descent(model, free, learnt, schedule, _descent.start(model, free, self.optimizer, epochs, trace))
+
+    def _split(self, problem):
+        """The rows to learn from, and those to judge by: None, or a share of them, picked by the key."""
+        if not self.validation:
+            return problem, None
+        n = len(problem.x)
+        order, num_held = jax.random.permutation(_folded(self.key, 2), n), round(self.validation * n)
+
+        def some(rows):
+            parts = problem.x, problem.y, problem.weights
+            x, y, weights = jax.tree.map(lambda leaf: leaf[rows], parts)
+            return problem.replace(x=x, y=y, weights=weights)
+
+        held = some(order[:num_held])
+        return some(order[num_held:]), held.replace(prior=_flat(held.prior))
+
+    def advance(self, problem: Problem, state: "Descent", until: Array) -> "Descent":
+        epochs, shuffle, draws, held = state.schedule
+        advanced = _descent.advance(
+            state.model, state.free, state.problem, self.optimizer, epochs, shuffle, draws, held, state.inner, until
+        )
+        return state._replace(inner=advanced)
+
+    def result(self, problem: Problem, state: "Descent") -> tuple[Outcome, Any]:
+        _, _, draws, held = state.schedule
+        return _descent.finish(state.model, state.free, state.problem, draws, held is not None, state.inner)
+
+    def checkpointer(self, model: Any, problem: Problem) -> Any:
+        if self.checkpoint is None:
+            return None
+        names = "batch_size", "key", "validation", "patience", "warm_up"
+        options = {name: getattr(self, name) for name in names}
+        return _checkpoint.checkpointer(self.checkpoint, model, problem, optimizer=self.optimizer, **options)
+
+
+def is_optimizer(given: Any) -> bool:
+    """Whether it is a gradient transformation of optax."""
+    return callable(getattr(given, "init", None)) and callable(getattr(given, "update", None))
+
+
+def _folded(key, i):
+    return jax.random.fold_in(key, np.uint32(_descent.LAST - i))
+
+
+def _flat(prior):
+    """No prior: what held-out rows say is their likelihood."""
+    return Ridge(jnp.zeros_like(prior.strength)) if isinstance(prior, Ridge) else None

@@ -1,0 +1,137 @@
+"""Several starts, the best of which is kept: the likelihood of a mixture or a chain has many maxima."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _checks
+from dgjax._draws import has_draws
+from dgjax._kmeans import clusters, embedded, few_rows
+from dgjax._warnings import ConvergenceWarning, warn
+from dgjax.learning._em import EM
+from dgjax.learning._endings import is_broken
+from dgjax.learning._method import Method, Outcome
+from dgjax.learning._objective import Problem
+from dgjax.learning._usual import usual
+from dgjax.structures import in_rows
+
+
+class Tried(NamedTuple):
+    """A method, and its states from all starts."""
+
+    method: Method
+    states: list[Any]
+
+    @property
+    def step(self) -> Array:
+        """How many steps the longest had."""
+        return jnp.stack([state.step for state in self.states]).max()
+
+    @property
+    def converged(self) -> Array:
+        """Whether none goes on."""
+        return jnp.stack([state.converged for state in self.states]).all()
+
+    @property
+    def trace(self) -> Array:
+        """The objective after each step so far, of each (num, steps)."""
+        return jnp.stack([state.trace for state in self.states])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Restarts(Method):
+    """The best of `num` fits by `method`: one from the model that is given, the others from starts drawn by `key`, at
+    k-means++ clusters and at random rows by turns.
+
+    `method` is the usual one by default. Of generative models: a discriminative one has a single maximum.
+    """
+
+    num: int
+    key: Array
+    method: Method | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num", _checks.as_count(self.num, "num"))
+        object.__setattr__(self, "key", _checks.as_key(self.key))
+
+    @property
+    def tolerance(self) -> Any:
+        """That of each fit: nats for each row."""
+        return EM.tol if self.method is None else self.method.tolerance
+
+    def _own(self, model, problem):
+        return usual(model, len(problem.x), problem.blend) if self.method is None else self.method
+
+    def check(self, model: Any, problem: Problem) -> None:
+        if not model.generative:
+            raise ValueError(
+                f"Restarts is for a generative model; the objective of a {type(model).__name__} has one maximum. Leave "
+                "method out."
+            )
+        if has_draws(model):
+            raise ValueError(
+                "Restarts starts at clusters, which are no place to start an autoencoder from; leave it out, and type "
+                "another key in dgjax.variational_autoencoder."
+            )
+        self._own(model, problem).check(model, problem)
+
+    def init(self, model: Any, problem: Problem, trace: Array) -> Tried:
+        method, keys = self._own(model, problem), jax.random.split(self.key, max(self.num - 1, 1))
+        x, y, weights, labelled = problem.x, problem.y, problem.weights, problem.labelled
+        drawn = [
+            restarted(model, own, x, y, weights, random=i % 2 == 1, labelled=labelled)
+            for i, own in enumerate(keys[: self.num - 1])
+        ]
+        return Tried(method, [method.init(start, problem, trace) for start in (model, *drawn)])
+
+    def advance(self, problem: Problem, state: Tried, until: Array) -> Tried:
+        return state._replace(states=state.method.advance_each(problem, state.states, until))
+
+    def result(self, problem: Problem, state: Tried) -> tuple[Outcome, Any]:
+        return _best([state.method.result(problem, one) for one in state.states])
+
+
+@functools.partial(kernels.compiled, static_argnames=("random", "labelled"))
+def restarted(
+    model: Any, key: Array, x: Any, y: Array | None, weights: Array, random: bool = False, labelled: bool = False
+) -> Any:
+    """A new start: known labels as they are, and other rows in k-means++ clusters or, `random`, a few for each label.
+
+    `y` is None where no label is known; all are if `labelled`.
+    """
+    x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)
+    known = None if y is None else jax.nn.one_hot(labels, model.num_labels, dtype=x.dtype)
+    key_here, key_below = jax.random.split(key)
+    if labelled and known is not None:
+        counts = weights[:, None] * known
+    elif random:
+        own = 0 if known is None else weights[:, None] * known
+        counts = own + few_rows(key_here, jnp.where(labels < 0, weights, 0), model.num_labels)
+    else:
+        counts = clusters(key_here, embedded(x, weights, model.supports), weights, model.num_labels, known)
+    return model.started_at(key_below, x, counts, random)
+
+
+def _best(fits):
+    """Of the fits that have not collapsed the one that came to most."""
+    values = [outcome.value for outcome, _ in fits]
+    if not _checks.is_concrete(values):
+        value = jnp.stack(values)
+        best = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves)[best], *fits)
+    order = sorted(fits, key=lambda fit: -float(np.nan_to_num(fit[0].value, nan=-np.inf, posinf=-np.inf)))
+    good = [fit for fit in order if np.isfinite(fit[0].value) and not is_broken(fit[1])]
+    if good and len(good) < len(fits):
+        warn(
+            f"{len(fits) - len(good)} of {len(fits)} starts were dropped: a component collapsed onto too few distinct "
+            "rows, or rows had probability 0. The fit is the best of the others. A prior keeps them all: type "
+            "prior=dgjax.weak_prior(model, x).",
+            ConvergenceWarning,
+        )
+    return (good or order)[0]

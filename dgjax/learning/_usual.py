@@ -1,0 +1,46 @@
+"""Which method is the usual one for a model: what `fit` takes where none is given."""
+
+from typing import Any
+
+from dgjax._checks import is_sequential
+from dgjax.learning._ascent import number_of_parameters
+from dgjax.learning._em import EM
+from dgjax.learning._lbfgs import LBFGS
+from dgjax.learning._method import Method
+from dgjax.learning._newton import Newton, sample_size
+from dgjax.learning._objective import Problem
+from dgjax.models import Logistic
+from dgjax.scorers import Linear
+
+# Newton holds and factors a matrix of this many parameters squared; above it L-BFGS took less time on every shape, and
+# with kernels for the derivatives above the second, or where there are too few rows for a sample.
+NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
+
+
+def usual(model: Any, n: int, blend: Any = None) -> Method:
+    """EM for generative models, Newton's method for few parameters, L-BFGS for many, and for chains and blends."""
+    if model.generative and blend is None:
+        return EM()
+    return LBFGS() if model.generative or not _is_small(model, n) else Newton()
+
+
+def _is_small(model, n):
+    """Whether Newton's method takes less time: for few parameters, for more where a sample of the rows is enough.
+
+    Not for chains, whose curvature takes as many passes as there are parameters.
+    """
+    if is_sequential(model):
+        return False
+    size = number_of_parameters(model)
+    sampled = Problem.linear(model) and size <= LINEAR_NEWTON_LIMIT and sample_size(size, n) < n
+    return size <= NEWTON_LIMIT or sampled
+
+
+def reads_in_place(model: Any, x: Any, method: Method | None) -> bool:
+    """Whether nothing but a gradient is asked of all rows, so that they need not be copied: of logistic regression by
+    Newton's method on a sample.
+    """
+    if not (isinstance(model, Logistic) and isinstance(model.scorer, Linear) and hasattr(x, "__len__")):
+        return False
+    method = usual(model, len(x)) if method is None else method
+    return isinstance(method, Newton) and sample_size(number_of_parameters(model), len(x)) < len(x)
