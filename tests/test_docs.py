@@ -45,7 +45,7 @@ def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = {module: set() for module in (dg, dg.priors, dgn, kernels)}
+    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, kernels)}
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
     for line in (DOCS / "reference" / "api.md").read_text().splitlines():
@@ -57,6 +57,9 @@ def test_every_public_name_is_in_the_reference():
     assert documented[dgn] == {name for name in vars(dgn) if _is_public(name, dgn)}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
     assert documented[kernels] <= vars(kernels).keys()
+    assert documented[dg] | documented[dg.learning] | {"restarted", "solved", "solved_by_label"} >= {
+        name for name in vars(dg.learning) if _is_public(name, dg.learning)
+    }
 
 
 def _is_public(name, module=dg):

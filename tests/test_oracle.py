@@ -251,7 +251,7 @@ LOGISTIC = [(2, "linear", 0.3), (3, "linear", 0.3), (2, "quadratic", 0.7), (3, "
 
 @pytest.mark.parametrize(
     ("k", "kind", "l2", "method"),
-    [(*row, dg.Newton()) for row in LOGISTIC] + [(*row, dg.LBFGS()) for row in LOGISTIC[1:3]],
+    [(*row, dg.Newton(0.0)) for row in LOGISTIC] + [(*row, dg.LBFGS(0.0)) for row in LOGISTIC[1:3]],
 )
 def test_logistic_regression(k, kind, l2, method):
     rng = random_of("logistic")

@@ -82,7 +82,7 @@ def test_mixture_of_iris_as_scikit_learn(covariance):
     assert dg.aic(fitted.model, X) == pytest.approx(peer.aic(X), rel=1e-6)
 
 
-@pytest.mark.parametrize("method", [dg.Newton(), dg.LBFGS()])
+@pytest.mark.parametrize("method", [dg.Newton(1e-10), dg.LBFGS(1e-10)])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logistic_regression_as_scikit_learn(classes, method):
     x, y = X[classes > Y], Y[classes > Y]
@@ -96,7 +96,7 @@ def test_newton_reaches_what_lbfgs_does_on_raw_columns():
     x, y = load_breast_cancer(return_X_y=True)
     fits = [
         dg.fit(dg.logistic_regression(30, 2), x, y, prior=dg.priors.Ridge(1.0), method=m, max_steps=5000)
-        for m in (dg.Newton(), dg.LBFGS())
+        for m in (dg.Newton(1e-10), dg.LBFGS(1e-10))
     ]
     newton, lbfgs = (float(fit.objective[-1]) for fit in fits)
     assert newton == pytest.approx(lbfgs, rel=1e-4)
