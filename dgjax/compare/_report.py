@@ -77,7 +77,7 @@ def _regularisation(comparison: Comparison) -> str:
     return (
         "How much a model is held back is chosen on both sides alike, once, of three values by the Brier score on a "
         f"quarter of the first split's training {unit}. For a generative model: so many {steps} in each class with the "
-        "columns' means and variances, its prior; for a discriminative one: its ridge penalty, on standardised columns. "
+        "columns' means and variances, its prior; for a discriminative one: its ridge, on standardised columns. "
         f"Chosen: {chosen or 'nothing yet'}. The references are as scikit-learn has them, or close to it."
     )
 
