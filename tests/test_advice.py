@@ -21,7 +21,7 @@ STATES = dg.HiddenMarkov([0, OFF], ZEROS.T, dg.Categorical([[[0, 0, OFF]], [[OFF
 CRF = dg.LinearChainCRF(np.zeros(2), ZEROS, dg.Linear(np.zeros((2, 1))))
 COUNTS = dg.Mixture(np.zeros(2), dg.Categorical(np.zeros((2, 2, 3))))
 NETWORK = dg.variational_autoencoder(jax.random.key(0), 2, 1, "gaussian", hidden=(3,))
-STEPS = {"method": optax.adam(1e-3), "max_steps": 2, "key": jax.random.key(1)}
+STEPS = {"method": dg.Optax(optax.adam(1e-3), key=jax.random.key(1)), "max_steps": 2}
 OPEN = "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)"
 NUMBER = "np.unique(y, return_inverse=True)[1]"
 CODES = 'c.astype("category").cat.codes.replace(-1, np.nan)'
