@@ -20,9 +20,9 @@ settings.load_profile("laws")
 
 MAPPINGS = pathlib.Path("/proc/self/maps")
 COMPILE = """
-import sys, numpy
-from dgjax_kernels.cpu import ffi, gaussian
-ffi.target("gaussian", gaussian.handler, numpy.dtype(sys.argv[1]))
+import sys
+from dgjax_kernels.cpu.gaussian.estep import handler
+handler.target(sys.argv[1])
 """
 
 

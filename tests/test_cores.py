@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dgjax_kernels import cpu
+from dgjax_kernels.cpu import calls
 
 PROGRAM = """
 import hashlib, os, sys
@@ -52,9 +52,9 @@ def digests(program, cores, **environment):
 
 
 def test_pieces_are_by_the_rows(monkeypatch):
-    pieces = [cpu.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
+    pieces = [calls.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
     monkeypatch.setattr("os.cpu_count", lambda: 7)
-    assert pieces == [cpu.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
+    assert pieces == [calls.num_pieces(n, cost) for n in (1, 300, 40_000, 10_000_000) for cost in (1, 300, 10_000_000)]
     assert pieces == [1, 1, 1, 1, 1, 2, 8, 8, 8, 64, 64, 8]
 
 

@@ -5,12 +5,14 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numba
 import numpy as np
 import pytest
 from laws import slow
 
 import dgjax_kernels as kernels
-from dgjax_kernels.cpu import columns, compiling, ffi
+from dgjax_kernels.cpu import compiling, handlers
+from dgjax_kernels.cpu.summary import columns
 
 # One worker for all, for they share their compiled functions.
 pytestmark = pytest.mark.xdist_group("cpu-discrete")
@@ -297,11 +299,13 @@ def test_threads_that_trace_at_once_share_a_handler(monkeypatch):
     made = []
     monkeypatch.setitem(compiling.KERNELS, "of_a_test", ("a test", 3))
 
-    def build(dtype, sources):
-        made.append(dtype)
-        return columns.handler(dtype, sources)
+    def counted(function, signature):
+        made.append(signature)
+        return numba.cfunc(signature)(function)
 
+    monkeypatch.setattr(handlers, "cfunc", lambda signature, **_: lambda function: counted(function, signature))
+    handler = columns.handler._replace(name="of_a_test")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        names = set(pool.map(lambda _: ffi.target("of_a_test", build, jnp.dtype("float32")), range(4)))
+        names = set(pool.map(lambda _: handler.target("float32"), range(4)))
     assert names == {"dgjax_of_a_test_float32"}
     assert len(made) == 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_cpu_chain import problem
 
-from dgjax_kernels import chain as reference, chain_mode, cpu
-from dgjax_kernels.cpu import worth
+from dgjax_kernels import chain as reference, chain_mode
+from dgjax_kernels.cpu import chain, worth
 
 # One worker for all, for they share their compiled functions.
 pytestmark = pytest.mark.xdist_group("cpu")
-PATHS, MODE = jax.jit(cpu._paths, static_argnums=4), jax.jit(cpu.chain_mode)
+PATHS, MODE = jax.jit(chain.paths, static_argnums=4), jax.jit(chain.mode)
 SHAPES = [(1, 1, 1), (5, 7, 3), (40, 30, 8), (5, 40, 17), (3, 4, 256)]
 KINDS = {
     "plain": {},
@@ -91,8 +91,8 @@ def test_what_is_impossible_and_what_is_nan(parts, dtype):
 def test_vmap_is_a_loop():
     initial, transition, scores, lengths = problem(5, 7, 3, "float32")
     many = jnp.stack([scores, -scores])
-    batched = jax.vmap(lambda s: cpu.chain_mode(initial, transition, s, lengths))(many)
-    np.testing.assert_array_equal(batched, [cpu.chain_mode(initial, transition, s, lengths) for s in many])
+    batched = jax.vmap(lambda s: chain.mode(initial, transition, s, lengths))(many)
+    np.testing.assert_array_equal(batched, [chain.mode(initial, transition, s, lengths) for s in many])
 
 
 def test_many_sequences_one_long_one_and_what_goes_to_the_reference():

@@ -33,8 +33,8 @@ from dgjax_kernels.counts import (
     observed_share as observed_share,
     poisson_draws as poisson_draws,
 )
-from dgjax_kernels.cpu import worth as _worth
-from dgjax_kernels.cpu.in_place import (
+from dgjax_kernels.cpu import independent as _columns, worth as _worth
+from dgjax_kernels.cpu.summary.zero_copy import (
     can_read_rows as can_read_rows,
     copied_columns as copied_columns,
     linear_labels as linear_labels,
@@ -60,44 +60,44 @@ from dgjax_kernels.rows import (
 
 # fmt: off
 #                        definition                      cpu   cuda   tpu
-column_summary         = Op(_rows.column_summary, _worth.large, cpu=_cpu.column_summary)
+column_summary         = Op(_rows.column_summary, _worth.large, cpu=_cpu.summary.column_summary)
 log_linear             = Op(_rows.log_linear)
 weighted_sums          = Op(_rows.weighted_sums)
-diagonal               = Op(_rows.diagonal, _worth.worthwhile, cpu=_cpu.diagonal_scores)
-diagonal_statistics    = Op(_rows.diagonal_statistics, _worth.worthwhile, cpu=_cpu.diagonal_statistics)
-labelled_moments       = Op(_rows.labelled_moments, _worth.worthwhile, cpu=_cpu.labelled_moments)
-diagonal_expectation   = Op(_rows.diagonal_expectation, _worth.worthwhile, cpu=_cpu.diagonal_expectation)
+diagonal               = Op(_rows.diagonal, _worth.worthwhile, cpu=_columns.diagonal)
+diagonal_statistics    = Op(_rows.diagonal_statistics, _worth.worthwhile, cpu=_columns.diagonal_statistics)
+labelled_moments       = Op(_rows.labelled_moments, _worth.worthwhile, cpu=_cpu.summary.labelled_moments)
+diagonal_expectation   = Op(_rows.diagonal_expectation, _worth.worthwhile, cpu=_columns.diagonal_expectation)
 indicator_scores       = Op(_rows.indicator_scores)
-table                  = Op(_rows.table, _worth.worthwhile, cpu=_cpu.table)
-table_statistics       = Op(_rows.table_statistics, _worth.worthwhile, cpu=_cpu.table_statistics)
-table_expectation      = Op(_rows.table_expectation, _worth.worthwhile, cpu=_cpu.table_expectation)
-poisson                = Op(_counts.poisson, _worth.worthwhile, cpu=_cpu.poisson)
-poisson_statistics     = Op(_counts.poisson_statistics, _worth.worthwhile, cpu=_cpu.poisson_statistics)
-poisson_expectation    = Op(_counts.poisson_expectation, _worth.worthwhile, cpu=_cpu.poisson_expectation)
-multinomial            = Op(_counts.multinomial, _worth.worthwhile, cpu=_cpu.multinomial)
-multinomial_statistics = Op(_counts.multinomial_statistics, _worth.worthwhile, cpu=_cpu.multinomial_statistics)
-multinomial_expectation = Op(_counts.multinomial_expectation, _worth.worthwhile, cpu=_cpu.multinomial_expectation)
+table                  = Op(_rows.table, _worth.worthwhile, cpu=_columns.table)
+table_statistics       = Op(_rows.table_statistics, _worth.worthwhile, cpu=_columns.table_statistics)
+table_expectation      = Op(_rows.table_expectation, _worth.worthwhile, cpu=_columns.table_expectation)
+poisson                = Op(_counts.poisson, _worth.worthwhile, cpu=_columns.poisson)
+poisson_statistics     = Op(_counts.poisson_statistics, _worth.worthwhile, cpu=_columns.poisson_statistics)
+poisson_expectation    = Op(_counts.poisson_expectation, _worth.worthwhile, cpu=_columns.poisson_expectation)
+multinomial            = Op(_counts.multinomial, _worth.worthwhile, cpu=_columns.multinomial)
+multinomial_statistics = Op(_counts.multinomial_statistics, _worth.worthwhile, cpu=_columns.multinomial_statistics)
+multinomial_expectation = Op(_counts.multinomial_expectation, _worth.worthwhile, cpu=_columns.multinomial_expectation)
 categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
-gaussian_conditional   = Op(_gaussian.conditional, _worth.worthwhile_for_conditional, cpu=_cpu.gaussian_conditional)
-gaussian_statistics    = Op(_gaussian.statistics, _worth.worthwhile_for_full, cpu=_cpu.gaussian_statistics)
+gaussian_conditional   = Op(_gaussian.conditional, _worth.worthwhile_for_conditional, cpu=_cpu.gaussian.conditional)
+gaussian_statistics    = Op(_gaussian.statistics, _worth.worthwhile_for_full, cpu=_cpu.gaussian.statistics)
 gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full, _gaussian.backward(gaussian_statistics),
-                            cpu=_cpu.gaussian_scores)
-gaussian_expectation   = Op(_gaussian.expectation, _worth.worthwhile_for_full, cpu=_cpu.gaussian_expectation)
-logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.logistic_gradient)
+                            cpu=_cpu.gaussian.scores)
+gaussian_expectation   = Op(_gaussian.expectation, _worth.worthwhile_for_full, cpu=_cpu.gaussian.expectation)
+logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.regression.gradient)
 logistic_gradient_in_place = Op(_logistic.gradient_in_place, _worth.supported_in_place,
-                            cpu=_cpu.logistic_gradient_in_place)
-logistic_curvature     = Op(_logistic.curvature, _worth.worthwhile, cpu=_cpu.logistic_curvature)
-chain_expectation      = Op(_chain.expectation, _worth.many_steps, cpu=_cpu.chain_expectation,
+                            cpu=_cpu.regression.gradient_in_place)
+logistic_curvature     = Op(_logistic.curvature, _worth.worthwhile, cpu=_cpu.regression.curvature)
+chain_expectation      = Op(_chain.expectation, _worth.many_steps, cpu=_cpu.chain.expectation,
                             cuda=When(_gpu.chains, _gpu.chain_expectation),
                             tpu=When(_parallel.long, _parallel.expectation))
-chain_log_partition    = Op(_chain.log_partition, _worth.many_steps, cpu=_cpu.chain_partition,
+chain_log_partition    = Op(_chain.log_partition, _worth.many_steps, cpu=_cpu.chain.log_partition,
                             cuda=When(_gpu.chains, _gpu.chain_partition),
                             tpu=When(_parallel.long, _parallel.log_partition))
 chain_log_marginals    = Op(_chain.log_marginals, _parallel.long,
                             cuda=_parallel.log_marginals, tpu=_parallel.log_marginals)
-chain_mode             = Op(_chain.mode, _worth.many_steps_of_few_states, cpu=_cpu.chain_mode)
+chain_mode             = Op(_chain.mode, _worth.many_steps_of_few_states, cpu=_cpu.chain.mode)
 chain_sample           = Op(_chain.sample)
 chain_entropy          = Op(_chain.entropy)
 chain_partition        = _chain.with_posterior(chain_log_partition, chain_expectation)
@@ -113,5 +113,5 @@ solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)
 triangularized         = Op(_triangular.triangularized)
-whitener               = Op(_triangular.whitener, _worth.spinning, cpu=_cpu.whitener)
+whitener               = Op(_triangular.whitener, _worth.spinning, cpu=_cpu.gaussian.whitener)
 # fmt: on

@@ -50,12 +50,11 @@ def _reference(a, b, *, turned, precision):
 
 def _by_tiles(a, b, *, turned, precision):
     del precision
-    from dgjax_kernels.cpu import ffi, matrices
+    from dgjax_kernels.cpu.regression.matrices import handler
 
     shape = a.shape[turned[0]], b.shape[1 - turned[1]]
     how = jnp.array([*turned, os.cpu_count() or 1], jnp.int32)
-    target = ffi.target("matrices", matrices.handler, a.dtype)
-    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, a.dtype))(a, b, how)
+    return jax.ffi.ffi_call(handler.target(a.dtype), jax.ShapeDtypeStruct(shape, a.dtype))(a, b, how)
 
 
 def _shape(a, b, *, turned, precision):

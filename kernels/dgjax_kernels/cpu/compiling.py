@@ -74,18 +74,18 @@ class OfPython(event.Listener):
     """The same for functions that Python calls, which are compiled in their first call."""
 
     def __init__(self) -> None:
-        self.functions: dict[Any, bool] = {}
+        self.functions: dict[Any, tuple[str, bool]] = {}
         self.clock: Clock | None = None
 
-    def add(self, dispatcher: Callable, on_disk: bool) -> Any:
+    def add(self, name: str, dispatcher: Callable, on_disk: bool) -> Any:
         """Has the compilation of a function told."""
-        self.functions[dispatcher] = on_disk
+        self.functions[dispatcher] = name, on_disk
         return dispatcher
 
     def on_start(self, event: Any) -> None:
         dispatcher = event.data["dispatcher"]
         if dispatcher in self.functions:
-            self.clock = Clock(dispatcher.__name__, self.functions[dispatcher])
+            self.clock = Clock(*self.functions[dispatcher])
             self.clock.begun = True
             self.clock.timer.start()
 

@@ -11,22 +11,15 @@ pieces too and waits for others only while they are at work on one, so that call
 other for ever, whichever of their tasks ever get a thread.
 """
 
-import functools
 import os
-import pathlib
-import threading
-import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import jax
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.core.types import CPointer, intp
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.numpy_support import carray
-
-from dgjax_kernels.cpu import compiling
 
 F = TypeVar("F", bound=Callable)
 
@@ -57,13 +50,9 @@ def intrinsic(function: Callable) -> Any:
 
 
 WORD = ir.IntType(64)
-HANDLER = intp(intp)
 FRAME_EXTENSION, FRAME_API, FRAME_CONTEXT, FRAME_ARGUMENTS, FRAME_RESULTS = 1, 2, 3, 9, 14
 API_VERSION, API_DESTROY, API_SCHEDULE, API_THREADS = 4, 8, 17, 18
 TAG, NEXT, DONE, USERS, FRAME, PIECES, CONTROL_WORDS = 0, 1, 2, 3, 4, 5, 6
-
-SOURCES = zlib.crc32(b"".join(p.read_bytes() for p in sorted(pathlib.Path(__file__).parent.rglob("*.py"))))
-"""Part of the key of numba's disk cache, which by itself looks at the one file that holds a handler."""
 
 
 def _at(builder, address, word):
@@ -203,7 +192,7 @@ def let_others_run(typingctx):
 
 
 @jit
-def spread(frame, pieces, handler, sources):
+def spread(frame, pieces, handler):
     """Has `handler` work through the pieces of a call, on several threads."""
     control = allocate(CONTROL_WORDS)
     for word, value in ((TAG, 0), (NEXT, 0), (DONE, 0), (USERS, 2), (FRAME, frame), (PIECES, pieces)):
@@ -297,39 +286,3 @@ def hypercube(frame, kind, index, dtype):
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
-
-
-def target(name: str, build: Callable, dtype) -> str:
-    """The name under which XLA finds `build(dtype, SOURCES)`, compiled on first use and then on disk."""
-    with _LOCK:  # threads that trace at once would register it twice
-        return _target(name, build, dtype)
-
-
-def from_python(function: F) -> F:
-    """Compiles what Python calls, on several threads at once; then on disk, like handlers."""
-    decorate: Any = njit
-    options = {"error_model": "numpy", "nogil": True}
-    try:
-        return compiling.of_python.add(decorate(cache=True, **options)(function), on_disk=True)
-    except RuntimeError:  # no folder to write to
-        return compiling.of_python.add(decorate(**options)(function), on_disk=False)
-
-
-@functools.cache
-def _target(name, build, dtype):
-    function = build(dtype.type, SOURCES)
-    try:
-        with compiling.told(name, on_disk=True):
-            handler = cfunc(HANDLER, cache=True)(function)
-    except RuntimeError:  # no folder to write to
-        with compiling.told(name, on_disk=False):
-            handler = cfunc(HANDLER)(function)
-    _alive.append(handler)
-    full_name = f"dgjax_{name}_{dtype}"
-    jax.ffi.register_ffi_target(full_name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")
-    return full_name
-
-
-_LOCK = threading.Lock()
-_alive = []
-"""Handlers that XLA may call as long as the process lives."""

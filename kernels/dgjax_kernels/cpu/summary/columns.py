@@ -1,14 +1,13 @@
 """What there is in each column, by one pass over the rows: `rows.ColumnSummary`."""
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import fast
+from dgjax_kernels.cpu.simd.lanes import fast
 from dgjax_kernels.rows import ColumnSummary
 
 LOW, HIGH, FRACTION, FIRST, SECOND, OBSERVED, ORIGIN = range(7)
@@ -111,28 +110,23 @@ def _piece(frame, piece, dtype):
     _folded(into, result[piece])
 
 
-@functools.cache
-def copier(sources):
-    """Copies the rows of a piece, and looks at them on the way: for rows that NumPy holds, before XLA has them."""
-
-    def copy_piece(x, copy, result, piece):
-        n, d = x.shape
-        start, stop = piece * n // len(result), (piece + 1) * n // len(result)
-        given, cells = x.reshape(n * d)[start * d : stop * d], copy.reshape(n * d)[start * d : stop * d]
-        into = _begun(x, start, stop)
-        block = 4 * into.shape[1]
-        whole = len(cells) // block * block
-        for i in range(0, whole, block):
-            for j in range(i, i + block):
-                cells[j] = given[j]
-            _add_at(cells, i, into)
-        for j in range(whole, len(cells)):
+@handlers.from_python
+def copy_piece(x, copy, result, piece):
+    """Copies the rows of a piece, and summarises them on the way: for rows that NumPy holds, before XLA has them."""
+    n, d = x.shape
+    start, stop = piece * n // len(result), (piece + 1) * n // len(result)
+    given, cells = x.reshape(n * d)[start * d : stop * d], copy.reshape(n * d)[start * d : stop * d]
+    into = _begun(x, start, stop)
+    block = 4 * into.shape[1]
+    whole = len(cells) // block * block
+    for i in range(0, whole, block):
+        for j in range(i, i + block):
             cells[j] = given[j]
-        _add_rest(cells, whole, into)
-        _folded(into, result[piece])
-        return sources
-
-    return ffi.from_python(copy_piece)
+        _add_at(cells, i, into)
+    for j in range(whole, len(cells)):
+        cells[j] = given[j]
+    _add_rest(cells, whole, into)
+    _folded(into, result[piece])
 
 
 def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
@@ -157,20 +151,4 @@ def together(count: Any, total: Any, mean: Any, spread: Any, xp: Any) -> tuple[A
     return whole, unit * xp.sqrt((share * ((spread / unit) ** 2 + (apart / unit) ** 2)).sum(0))
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def columns(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            pieces = ffi.size(address, ffi.FRAME_RESULTS, 0, 0)
-            return ffi.spread(address, pieces, ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return columns
+handler = handlers.of_pieces("columns", _piece, handlers.of_result(0))

@@ -6,9 +6,9 @@ the 1 last in place of first, p panels, u (p, ROWS, WIDTH) rows at work, v (ROWS
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
-from dgjax_kernels.cpu.vectors import WIDTH, add_square, plus_outer, read_row, spread, write_row
+from dgjax_kernels.cpu.simd.vectors import WIDTH, add_square, plus_outer, read_row, spread, write_row
 
 ROWS = 128
 
@@ -88,19 +88,4 @@ def _piece(frame, piece, dtype):
                 at += SQUARE
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def gram(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, ffi.size(address, ffi.FRAME_RESULTS, 0, 0), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return gram
+handler = handlers.of_pieces("gram", _piece, handlers.of_result(0))

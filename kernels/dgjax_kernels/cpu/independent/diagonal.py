@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi, observed
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import KEPT, LANES, eights, fast, padded
-from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
-from dgjax_kernels.cpu.tiles import add_products, multiply, zeros
+from dgjax_kernels.cpu.independent import observed
+from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.simd.lanes import KEPT, LANES, eights, fast, padded
+from dgjax_kernels.cpu.simd.tiles import add_products, multiply, zeros
 
 EPS = np.finfo(np.float64).eps
 
@@ -224,7 +225,7 @@ def _piece(frame, piece, dtype):
     weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
     mean, log_scale = ffi.matrix(frame, ARGUMENTS, 4, dtype), ffi.matrix(frame, ARGUMENTS, 5, dtype)
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
-    pieces, n = _pieces(frame), len(x)
+    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
     start, stop = piece * n // pieces, (piece + 1) * n // pieces
     model, sums = _sweep(call, mean, log_scale, log_weights, start, stop)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
@@ -253,24 +254,4 @@ def _summed(model, sums, result):
             result[2, i, j] = (sums.residual[i, p + j] if model.far[i] else second[j]) * inverse * inverse
 
 
-@jit
-def _pieces(frame):
-    return ffi.size(frame, RESULTS, 1, 0)
-
-
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def diagonal(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, _pieces(address), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return diagonal
+handler = handlers.of_pieces("diagonal", _piece, handlers.of_result(1))

@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 
 from dgjax_kernels.cpu.ffi import intrinsic, jit
-from dgjax_kernels.cpu.lanes import LANES, eights
-from dgjax_kernels.cpu.tiles import zeros
-from dgjax_kernels.cpu.vectors import (
+from dgjax_kernels.cpu.simd.lanes import LANES, eights
+from dgjax_kernels.cpu.simd.tiles import zeros
+from dgjax_kernels.cpu.simd.vectors import (
     VALUES,
     WIDTH,
     add_square,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dgjax_kernels.cpu import num_pieces
+from dgjax_kernels.cpu.calls import num_pieces
 from dgjax_kernels.cpu.worth import large
 from dgjax_kernels.rows import ColumnSummary, LabelledSummary
 
@@ -24,11 +24,11 @@ def can_read_rows(x: np.ndarray) -> bool:
 
 def copied_columns(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
     """Copies rows, in the precision of `copy`, and looks at its columns on the way."""
-    from dgjax_kernels.cpu import columns, ffi
+    from dgjax_kernels.cpu.summary import columns
 
-    (n, d), run = x.shape, columns.copier(ffi.SOURCES)
+    n, d = x.shape
     result = np.empty((num_pieces(n, d), columns.NUM_RESULTS, d))
-    _of_pieces(lambda piece: run(x, copy, result, piece), len(result))
+    _of_pieces(lambda piece: columns.copy_piece(x, copy, result, piece), len(result))
     with np.errstate(over="ignore", invalid="ignore"):  # infinity, which the checks find
         return _in_precision(columns.of_pieces(result, n, np), copy.dtype)
 
@@ -39,13 +39,13 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
     Sums are taken from the first of a label's n rows in a piece. However far it is from the others, their square about
     the mean holds its own, and so loses no more than a factor of n in rounding.
     """
-    from dgjax_kernels.cpu import by_label, columns, ffi
+    from dgjax_kernels.cpu.summary import by_label, columns
 
-    (n, d), pieces, run = x.shape, num_pieces(len(x), k * x.shape[1]), by_label.summer(ffi.SOURCES)
+    (n, d), pieces = x.shape, num_pieces(len(x), k * x.shape[1])
     counts, origin = np.zeros((pieces, k)), np.empty((pieces, k, d))
     looks, sums = np.empty((pieces, by_label.LOOKS, d)), np.empty((pieces, by_label.MOMENTS, k, d))
     labels = np.asarray(y, np.int32)
-    _of_pieces(lambda piece: run(x, labels, counts, origin, looks, sums, piece), pieces)
+    _of_pieces(lambda piece: by_label.sum_piece(x, labels, counts, origin, looks, sums, piece), pieces)
     with np.errstate(over="ignore", invalid="ignore"):
         cells, first, second = np.moveaxis(sums, 1, 0)
         shift = first / np.maximum(cells, 1)
@@ -68,11 +68,11 @@ def linear_labels(
     `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`, and so
     small that no sum can overflow. `labels` (n,) are int32 or int64.
     """
-    from dgjax_kernels.cpu import by_label, ffi, linear
+    from dgjax_kernels.cpu.summary import by_label, linear
 
-    d, pieces, run = x.shape[1], num_pieces(*x.shape), linear.labeller(ffi.SOURCES)
+    d, pieces = x.shape[1], num_pieces(*x.shape)
     looks = np.empty((pieces, by_label.LOOKS, d))
-    _of_pieces(lambda piece: run(x, weight, bias, looks, labels, piece), pieces)
+    _of_pieces(lambda piece: linear.label_piece(x, weight, bias, looks, labels, piece), pieces)
     low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
     with np.errstate(over="ignore", invalid="ignore"):
         largest = np.abs(bias) + np.abs(weight) @ np.maximum(np.abs(low), np.abs(high))

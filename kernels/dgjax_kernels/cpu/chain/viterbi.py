@@ -12,12 +12,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 from numba.np.numpy_support import carray
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.side_by_side import put_side_by_side
-from dgjax_kernels.cpu.vectors import (
+from dgjax_kernels.cpu.simd.side_by_side import put_side_by_side
+from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
     chosen,
     larger,
@@ -317,12 +319,23 @@ def _potentials(work, initial, transition):
         M[j] = math.nan
 
 
+def _paths(frame, dtype):
+    """The result, integers as wide as the scores: where both have 64 bits, nothing is left to convert."""
+
+
+@overload(_paths)
+def _(frame, dtype):
+    if dtype.dtype is types.float32:
+        return lambda frame, dtype: ffi.matrix(frame, ffi.FRAME_RESULTS, 0, np.int32)
+    return lambda frame, dtype: ffi.matrix(frame, ffi.FRAME_RESULTS, 0, np.int64)
+
+
 @inlined
-def _pieces(address, piece, dtype, integer):
+def _pieces(address, piece, dtype):
     frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
     scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
-    path, (n, t, k) = ffi.matrix(frame, outputs, 0, integer), scores.shape
+    path, (n, t, k) = _paths(frame, dtype), scores.shape
     known, cut = ffi.matrix(frame, outputs, 1, np.uint8), ffi.vector(frame, inputs, 4, np.int32)
     known = carray(ffi.pointer(known.ctypes.data, np.float64), (len(known), 2 * k + NOTES))
     came, groups, steps = (
@@ -349,22 +362,10 @@ def _pieces(address, piece, dtype, integer):
     ffi.free(room)
 
 
-def handler(dtype, sources):
-    """What XLA calls. Paths are as wide as scores: where both have 64 bits, nothing is left to convert."""
-    integer = np.int32 if dtype == np.float32 else np.int64
+@jit
+def _num_pieces(frame):
+    groups = ffi.size(frame, ffi.FRAME_RESULTS, 1, 0) // WIDTH
+    return groups + (ffi.size(frame, ffi.FRAME_RESULTS, 0, 0) if ffi.size(frame, ffi.FRAME_RESULTS, 2, 0) > 0 else 0)
 
-    def viterbi(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            groups = ffi.size(address, ffi.FRAME_RESULTS, 1, 0) // WIDTH
-            settled = (
-                ffi.size(address, ffi.FRAME_RESULTS, 0, 0) if ffi.size(address, ffi.FRAME_RESULTS, 2, 0) > 0 else 0
-            )
-            return ffi.spread(address, groups + settled, ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        if piece >= 0:
-            _pieces(address, piece, dtype, integer)
-        return ffi.leave(address)
 
-    return viterbi
+handler = handlers.Handler("viterbi", _num_pieces, _pieces)

@@ -1,14 +1,12 @@
 """What there is in each column and in each label, by one pass over rows that NumPy holds: `rows.LabelledSummary`."""
 
-import functools
 import math
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import handlers
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.labelled import TOGETHER
-from dgjax_kernels.cpu.vectors import (
+from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
     fraction,
     kept,
@@ -18,6 +16,7 @@ from dgjax_kernels.cpu.vectors import (
     smaller,
     write_row,
 )
+from dgjax_kernels.cpu.summary.labelled import TOGETHER
 
 LOW, HIGH, FRACTION, LOOKS = 0, 1, 2, 3
 CELLS, FIRST, SECOND, MOMENTS = 0, 1, 2, 3
@@ -78,24 +77,19 @@ def _sweep(x, y, start, stop, counts, origin, looks, sums):
         _add(cells, at[k], filled[k], origin, looks, sums, k)
 
 
-@functools.cache
-def summer(sources):
-    """Looks at one piece of the rows: of columns `looks` (pieces, 3, d), of labels the rest."""
-
-    def sum_piece(x, y, counts, origins, looks, sums, piece):
-        (_, k, d), n, pieces = origins.shape, len(x), len(counts)
-        D = -(-d // WIDTH) * WIDTH
-        origin, look, total = np.zeros((k, D)), np.zeros((LOOKS, D)), np.zeros((MOMENTS, k, D))
-        for j in range(D):
-            look[LOW, j], look[HIGH, j] = math.inf, -math.inf
-        _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, look, total)
-        for j in range(d):
-            for i in range(LOOKS):
-                looks[piece, i, j] = look[i, j]
-            for label in range(k):
-                origins[piece, label, j] = origin[label, j]
-                for i in range(MOMENTS):
-                    sums[piece, i, label, j] = total[i, label, j]
-        return sources
-
-    return ffi.from_python(sum_piece)
+@handlers.from_python
+def sum_piece(x, y, counts, origins, looks, sums, piece):
+    """Summarises one piece of the rows: columns in `looks` (pieces, 3, d), labels in the rest."""
+    (_, k, d), n, pieces = origins.shape, len(x), len(counts)
+    D = -(-d // WIDTH) * WIDTH
+    origin, look, total = np.zeros((k, D)), np.zeros((LOOKS, D)), np.zeros((MOMENTS, k, D))
+    for j in range(D):
+        look[LOW, j], look[HIGH, j] = math.inf, -math.inf
+    _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, look, total)
+    for j in range(d):
+        for i in range(LOOKS):
+            looks[piece, i, j] = look[i, j]
+        for label in range(k):
+            origins[piece, label, j] = origin[label, j]
+            for i in range(MOMENTS):
+                sums[piece, i, label, j] = total[i, label, j]

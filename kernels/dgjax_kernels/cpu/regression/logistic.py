@@ -13,10 +13,10 @@ import numpy as np
 from numba.extending import overload
 from numba.np.numpy_support import carray
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
-from dgjax_kernels.cpu.lanes import LANES, eights, exp, fast, log, padded
-from dgjax_kernels.cpu.vectors import WIDTH, each, read_row, spread, transposed, write_row, write_square
+from dgjax_kernels.cpu.simd.lanes import LANES, eights, exp, fast, log, padded
+from dgjax_kernels.cpu.simd.vectors import WIDTH, each, read_row, spread, transposed, write_row, write_square
 
 CACHED = 1 << 12  # cells of a batch: 32 kB in float64
 
@@ -304,19 +304,4 @@ def _piece(frame, piece, dtype):
             gradient[i, 1 + j] = own.g[i, _place(j, d, own.g.shape[1])]
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def logistic(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, ffi.size(address, ffi.FRAME_RESULTS, 0, 0), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return logistic
+handler = handlers.of_pieces("logistic", _piece, handlers.of_result(0))

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.vectors import WIDTH, kept, read_row, seen, spread, write_row
+from dgjax_kernels.cpu.simd.vectors import WIDTH, kept, read_row, seen, spread, write_row
 
 TOGETHER = 64
 
@@ -80,19 +80,4 @@ def _piece(frame, piece, dtype):
                 result[piece, moment, i, j] = sums[(moment * k + i) * D + j] * inverse**moment
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def labelled(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, ffi.size(address, ffi.FRAME_RESULTS, 0, 0), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return labelled
+handler = handlers.of_pieces("labelled", _piece, handlers.of_result(0))

@@ -1,7 +1,7 @@
 """Stretches of several sequences put side by side and back, products of them with moves, and sums of their products."""
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.vectors import WIDTH, number, numbers, read, read_row, spread, transposed, write, write_row
+from dgjax_kernels.cpu.simd.vectors import WIDTH, number, numbers, read, read_row, spread, transposed, write, write_row
 
 
 @jit

@@ -10,10 +10,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, intrinsic, jit
-from dgjax_kernels.cpu.tiles import BITS, CONTRACT, empty, picked, word
-from dgjax_kernels.cpu.vectors import turned
+from dgjax_kernels.cpu.simd.tiles import BITS, CONTRACT, empty, picked, word
+from dgjax_kernels.cpu.simd.vectors import turned
 
 DOWN, ACROSS = 8, 3 if BITS == 512 else 1  # of 32 registers 24 for sums, or of 16 eight
 LONGEST, LONGEST_TURNED, BLOCK = 1024, 512, 1 << 20  # terms of a sum at a time, and bytes of a block of columns
@@ -224,20 +224,9 @@ def _piece(frame, piece, dtype):
     multiply(a.reshape(a.size), b.reshape(b.size), c.reshape(c.size), (m, n, k), rows, columns, turned)
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
+@jit
+def _num_pieces(frame):
+    return np.int64(ffi.vector(frame, ffi.FRAME_ARGUMENTS, 2, np.int32)[2])
 
-    def matrices(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            pieces = np.int64(ffi.vector(address, ffi.FRAME_ARGUMENTS, 2, np.int32)[2])
-            return ffi.spread(address, pieces, ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
 
-    return matrices
+handler = handlers.of_pieces("matrices", _piece, _num_pieces)

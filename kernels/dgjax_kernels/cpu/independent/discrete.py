@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import LANES, fast, padded
-from dgjax_kernels.cpu.rows import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
-from dgjax_kernels.cpu.tiles import add_products, multiply, zeros
+from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.simd.lanes import LANES, fast, padded
+from dgjax_kernels.cpu.simd.tiles import add_products, multiply, zeros
 
-TABLE, POISSON, MULTINOMIAL = 0, 1, 2
+FAMILIES = ["table", "poisson", "multinomial"]
+TABLE, POISSON, MULTINOMIAL = range(3)
 FACTORIALS = 256
 LARGE = 1e6  # sum of a row's counts, beyond which their terms would cancel
 NEVER, HARDLY = -1e300, -1e290  # log 0, of which 0 times is 0; and what is below it is minus infinity
@@ -350,19 +351,4 @@ def _summed(model, sums, counts, result):
                 result[i, j, 0] = sums.S[i, j] + sums.absent[i, j] * model.P[i, j]
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def cells(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, ffi.size(address, RESULTS, 1, 0), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return cells
+handler = handlers.of_pieces("cells", _piece, handlers.of_result(1))

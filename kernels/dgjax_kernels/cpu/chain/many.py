@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
-from dgjax_kernels.cpu.chain_logs import backward, forward
+from dgjax_kernels.cpu import ffi, handlers
+from dgjax_kernels.cpu.chain.logs import backward, forward
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import exp, log
-from dgjax_kernels.cpu.side_by_side import add_counts, product, put_one_by_one, put_side_by_side
-from dgjax_kernels.cpu.vectors import (
+from dgjax_kernels.cpu.simd.lanes import exp, log
+from dgjax_kernels.cpu.simd.side_by_side import add_counts, product, put_one_by_one, put_side_by_side
+from dgjax_kernels.cpu.simd.vectors import (
     TINY,
     WIDTH,
     below,
@@ -333,18 +333,9 @@ def _pieces(address, piece, dtype):
     ffi.free(room)
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
+@jit
+def _num_pieces(frame):
+    return -(-ffi.size(frame, ffi.FRAME_RESULTS, 0, 0) // WIDTH)
 
-    def chain(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            pieces = -(-ffi.size(address, ffi.FRAME_RESULTS, 0, 0) // WIDTH)
-            return ffi.spread(address, pieces, ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        if piece >= 0:
-            _pieces(address, piece, dtype)
-        return ffi.leave(address)
 
-    return chain
+handler = handlers.Handler("chain", _num_pieces, _pieces)

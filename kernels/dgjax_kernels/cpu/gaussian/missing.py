@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.lanes import (
+from dgjax_kernels.cpu.simd.batches import Lanes, new_lanes
+from dgjax_kernels.cpu.simd.lanes import (
     LANES,
     counting,
     eights,
@@ -19,8 +20,7 @@ from dgjax_kernels.cpu.lanes import (
     squares,
     to_front,
 )
-from dgjax_kernels.cpu.rows import Lanes, new_lanes
-from dgjax_kernels.cpu.tiles import add_products, empty
+from dgjax_kernels.cpu.simd.tiles import add_products, empty
 
 LARGEST_INFLATION = 1e8
 KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics; above, it is worked out again

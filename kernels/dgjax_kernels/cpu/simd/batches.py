@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import LANES, exp, fast, log, wide
-from dgjax_kernels.cpu.tiles import empty
+from dgjax_kernels.cpu.simd.lanes import LANES, exp, fast, log, wide
+from dgjax_kernels.cpu.simd.tiles import empty
 
 SHARED = 256  # patterns of missing cells, the first that are seen, whose rows are collected apart
 SLOTS = 1024  # of the table that finds them

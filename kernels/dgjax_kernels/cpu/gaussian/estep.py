@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
-from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.gaussian_complete import Model, Sums, between, complete_moments, complete_scores, new_model
-from dgjax_kernels.cpu.gaussian_missing import Precise, Room, missing_moments, missing_scores, precise, room_for_missing
-from dgjax_kernels.cpu.gaussian_patterns import (
+from dgjax_kernels.cpu import ffi, handlers
+from dgjax_kernels.cpu.ffi import inlined
+from dgjax_kernels.cpu.gaussian.complete import Model, Sums, between, complete_moments, complete_scores, new_model
+from dgjax_kernels.cpu.gaussian.missing import Precise, Room, missing_moments, missing_scores, precise, room_for_missing
+from dgjax_kernels.cpu.gaussian.patterns import (
     Patterns,
     model_at,
     new_patterns,
@@ -33,8 +33,8 @@ from dgjax_kernels.cpu.gaussian_patterns import (
     sums_at,
     unload,
 )
-from dgjax_kernels.cpu.lanes import padded
-from dgjax_kernels.cpu.rows import Call, Lanes, Waiting, collect, counted, loaded, new_lanes, new_waiting
+from dgjax_kernels.cpu.simd.batches import Call, Lanes, Waiting, collect, counted, loaded, new_lanes, new_waiting
+from dgjax_kernels.cpu.simd.lanes import padded
 
 
 class Work(NamedTuple):
@@ -112,7 +112,7 @@ def _piece(frame, piece, dtype):
     weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
     mean, L = ffi.cube(frame, ARGUMENTS, 4, dtype), ffi.cube(frame, ARGUMENTS, 5, dtype)
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
-    pieces, n = _pieces(frame), len(x)
+    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
     sums = _sweep(call, mean, L, log_weights, piece * n // pieces, (piece + 1) * n // pieces, dtype)
     (g, m, d) = mean.shape
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
@@ -130,24 +130,4 @@ def _piece(frame, piece, dtype):
                 second[i, j, e] = second[i, e, j] = sums.second[i, j, e]
 
 
-@jit
-def _pieces(frame):
-    return ffi.size(frame, RESULTS, 1, 0)
-
-
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def gaussian(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, _pieces(address), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return gaussian
+handler = handlers.of_pieces("gaussian", _piece, handlers.of_result(1))

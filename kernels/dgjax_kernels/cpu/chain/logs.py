@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.lanes import exp, fast
+from dgjax_kernels.cpu.simd.lanes import exp, fast
 
 
 @fast

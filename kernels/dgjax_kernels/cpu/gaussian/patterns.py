@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.gaussian_complete import Model, Sums, between, fill_model
-from dgjax_kernels.cpu.lanes import LANES, fast, padded
-from dgjax_kernels.cpu.rows import SHARED
-from dgjax_kernels.cpu.tiles import add_products, empty
+from dgjax_kernels.cpu.gaussian.complete import Model, Sums, between, fill_model
+from dgjax_kernels.cpu.simd.batches import SHARED
+from dgjax_kernels.cpu.simd.lanes import LANES, fast, padded
+from dgjax_kernels.cpu.simd.tiles import add_products, empty
 
 MEMORY = 1 << 22  # floats of patterns at work; with more than fit, those that share a place take turns
 

@@ -12,7 +12,7 @@ from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import intrinsic, jit
-from dgjax_kernels.cpu.tiles import picked
+from dgjax_kernels.cpu.simd.tiles import picked
 
 WIDTH = 8
 TINY, LEAST_SHARE = 1e-100, 1e-25

@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
-from dgjax_kernels.cpu.chain import to_probabilities, to_shares
-from dgjax_kernels.cpu.chain_logs import backward, forward
+from dgjax_kernels.cpu import ffi, handlers
+from dgjax_kernels.cpu.chain.logs import backward, forward
+from dgjax_kernels.cpu.chain.many import to_probabilities, to_shares
 from dgjax_kernels.cpu.ffi import inlined, jit, within
-from dgjax_kernels.cpu.lanes import LN2
-from dgjax_kernels.cpu.side_by_side import add_counts_of_one
-from dgjax_kernels.cpu.vectors import (
+from dgjax_kernels.cpu.simd.lanes import LN2
+from dgjax_kernels.cpu.simd.side_by_side import add_counts_of_one
+from dgjax_kernels.cpu.simd.vectors import (
     TINY,
     WIDTH,
     chosen,
@@ -377,23 +377,10 @@ def _pieces(address, piece, dtype):
     ffi.free(room)
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
+@jit
+def _num_pieces(frame):
+    rounds = 3 if ffi.size(frame, ffi.FRAME_RESULTS, 1, 0) > 0 else 2
+    return (2 * rounds - 1) * ffi.size(frame, ffi.FRAME_RESULTS, 0, 0)
 
-    def chain_few(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            rounds = 3 if ffi.size(address, ffi.FRAME_RESULTS, 1, 0) > 0 else 2
-            return ffi.spread(
-                address,
-                (2 * rounds - 1) * ffi.size(address, ffi.FRAME_RESULTS, 0, 0),
-                ffi.own_address(),
-                sources,
-            )
-        piece = ffi.next_piece(address)
-        if piece >= 0:
-            _pieces(address, piece, dtype)
-        return ffi.leave(address)
 
-    return chain_few
+handler = handlers.Handler("chain_few", _num_pieces, _pieces)

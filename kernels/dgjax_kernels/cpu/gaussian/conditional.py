@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.gaussian_missing import inverted
-from dgjax_kernels.cpu.lanes import fast, padded
+from dgjax_kernels.cpu.gaussian.missing import inverted
+from dgjax_kernels.cpu.simd.lanes import fast, padded
 
 
 class Group(NamedTuple):
@@ -123,19 +123,4 @@ def _piece(frame, piece, dtype):
     _sweep(r, which, L, result, piece * n // pieces, (piece + 1) * n // pieces)
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
-
-    def conditional(address):
-        if ffi.introduced(address):
-            return 0
-        if ffi.called(address):
-            return ffi.spread(address, ffi.size(address, ffi.FRAME_RESULTS, 1, 0), ffi.own_address(), sources)
-        piece = ffi.next_piece(address)
-        while piece >= 0:
-            _piece(ffi.load(address, ffi.FRAME), piece, dtype)
-            ffi.done(address)
-            piece = ffi.next_piece(address)
-        return ffi.leave(address)
-
-    return conditional
+handler = handlers.of_pieces("conditional", _piece, handlers.of_result(1))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.lanes import (
+from dgjax_kernels.cpu.simd.lanes import (
     KEPT,
     LANES,
     counting,
@@ -20,7 +20,7 @@ from dgjax_kernels.cpu.lanes import (
     squares,
     to_front,
 )
-from dgjax_kernels.cpu.tiles import add_products
+from dgjax_kernels.cpu.simd.tiles import add_products
 
 
 class Model(NamedTuple):

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from dgjax_kernels.cpu import ffi
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.lanes import fast
+from dgjax_kernels.cpu.simd.lanes import fast
 
 
 @fast
@@ -58,18 +58,19 @@ def _inverse_factor(A, W):
             W[i, j] /= A[i, i]
 
 
-def handler(dtype, sources):
-    """What XLA calls."""
+@inlined
+def _piece(frame, piece, dtype):
+    A, result = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.matrix(frame, ffi.FRAME_RESULTS, 0, dtype)
+    W = np.empty(A.shape)
+    _inverse_factor(A.astype(np.float64), W)
+    for i in range(len(A)):
+        for j in range(len(A)):
+            result[i, j] = W[j, i]
 
-    def whitening(address):
-        if ffi.introduced(address):
-            return 0
-        A, result = ffi.matrix(address, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.matrix(address, ffi.FRAME_RESULTS, 0, dtype)
-        W = np.empty(A.shape)
-        _inverse_factor(A.astype(np.float64), W)
-        for i in range(len(A)):
-            for j in range(len(A)):
-                result[i, j] = W[j, i]
-        return sources * 0
 
-    return whitening
+@jit
+def _num_pieces(frame):
+    return 1
+
+
+handler = handlers.of_pieces("whitening", _piece, _num_pieces)
