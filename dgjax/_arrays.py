@@ -103,7 +103,7 @@ def _copied(array):
     """
     copy, summary = _room.aligned(array.shape, float_type(array)), None
     if kernels.can_read_rows(array):
-        summary = kernels.copied_columns(array, copy)
+        summary = kernels.copy_and_summarise(array, copy)
     else:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
             np.copyto(copy, array, casting="unsafe")

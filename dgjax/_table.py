@@ -101,7 +101,7 @@ def _checked(array, looked, given) -> tuple[Any, Any]:
 def _seen_by_label(x, labels, k):
     if labels.min() < 0:
         return None
-    seen = kernels.looked_by_label(x, labels, k, _checks.float_type(x))
+    seen = kernels.summarise_by_label(x, labels, k, _checks.float_type(x))
     return None if seen.columns.missing.any() else jax.device_put(seen)
 
 

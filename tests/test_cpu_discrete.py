@@ -156,7 +156,7 @@ def placed(shape, dtype, offset, seed=0):
 @pytest.mark.parametrize(("d", "offset"), [(1, 2), (20, 6), *slow((1, 0), (3, 1), (4, 7), (20, 0))])
 def test_rows_in_place_are_the_rows(d, offset, dtype):
     x = placed((301, d), dtype, offset)
-    rows, picked = kernels.rows_in_place(x), np.array([0, 1, 5, 6, 7, 8, 300])
+    rows, picked = kernels.zero_copy_rows(x), np.array([0, 1, 5, 6, 7, 8, 300])
     assert rows.shape == x.shape
     assert len(rows) == len(x)
     assert rows.dtype == dtype
@@ -165,7 +165,7 @@ def test_rows_in_place_are_the_rows(d, offset, dtype):
     np.testing.assert_array_equal(rows.picked(picked), x[picked])
     for k in (1, 3):
         _, y, weights, b, W = regression(k, dtype, d=d)
-        op = kernels.logistic_gradient_in_place
+        op = kernels.logistic_gradient_zero_copy
         fast = op.fast["cpu"](rows.first, rows.cells, y, weights, b, W)
         assert_near(fast, op.reference(rows.first, rows.cells, y, weights, b, W), dtype)
         assert_near(fast, OPS["logistic_gradient"][1](jnp.array(x), y, weights, b, W), dtype)
@@ -205,7 +205,7 @@ def test_column_summary_is_the_references(shape, dtype):
     x[:, -1] = np.nan if shape[1] > 1 else x[:, -1]
     fast, reference = (op(jnp.asarray(x, dtype)) for op in OPS["column_summary"])
     copy = np.empty(shape, dtype)
-    copied = kernels.copied_columns(x, copy)
+    copied = kernels.copy_and_summarise(x, copy)
     np.testing.assert_array_equal(copy, x.astype(dtype))
     seen = np.asarray(fast.missing) < len(x)
     for summary in (fast, copied):
@@ -246,7 +246,7 @@ def test_rows_looked_at_by_label(n, d, dtype):
     x[:, 0] = np.round(x[:, 0])
     y = rng.integers(2, size=n)
     y[n // 2] = 3
-    seen = kernels.looked_by_label(x, y, 4, dtype)
+    seen = kernels.summarise_by_label(x, y, 4, dtype)
     assert seen.counts.tolist() == [(y == label).sum() for label in range(4)]
     for label in range(4):
         own = x[y == label].astype(float)
@@ -257,7 +257,7 @@ def test_rows_looked_at_by_label(n, d, dtype):
         np.testing.assert_allclose(seen.mean[label][cells > 0], mean[cells > 0], rtol=tight)
         spread = np.sqrt(np.nansum((own - mean) ** 2, 0) / np.maximum(cells, 1))
         np.testing.assert_allclose(seen.spread[label], spread, rtol=100 * tight, atol=1e-6)
-    copied = kernels.copied_columns(x, np.empty((n, d), dtype))
+    copied = kernels.copy_and_summarise(x, np.empty((n, d), dtype))
     for name, a, b in zip(copied._fields, seen.columns, copied, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(np.asarray(a, float), b, rtol=1e-2 if name == "spread" else 1e-6, err_msg=name)

@@ -146,7 +146,7 @@ def _seen(frame, problem, vector, before):
     up and down.
     """
     _, unravel = frame.coordinates()
-    x = problem.x.whole() if isinstance(problem.x, kernels.RowsInPlace) else problem.x
+    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
     counted = (problem.weights > 0) & (problem.y.reshape(len(problem.y), -1) >= 0).any(-1)
     values = jnp.where(counted, problem.row_values(unravel(vector), x, problem.y), 0)
     new, old = (unravel(v).potentials(x).scores for v in (vector, before))

@@ -91,7 +91,7 @@ def sampled(problem: Problem, size: int) -> Problem:
     """
     n, within = len(problem.x), np.random.default_rng(0).random(size)
     picked = ((np.arange(size) + within) * n / size).astype(int)
-    x = problem.x.picked(picked) if isinstance(problem.x, kernels.RowsInPlace) else problem.x[picked]
+    x = problem.x.picked(picked) if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x[picked]
     y, weights = problem.y[picked], problem.weights[picked]
     counted = jnp.where(y >= 0, weights, 0).sum()
     share = jnp.where(problem.y >= 0, problem.weights, 0).sum() / jnp.where(counted > 0, counted, 1)

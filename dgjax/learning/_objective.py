@@ -137,7 +137,7 @@ class Problem:
 def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
     """Rows and labels, those of weight 0 as the first that counts: their infinities would reach the gradient as NaN."""
     counts = weights > 0
-    if isinstance(x, kernels.RowsInPlace) or (is_concrete(counts) and np.asarray(counts).all()):
+    if isinstance(x, kernels.ZeroCopyRows) or (is_concrete(counts) and np.asarray(counts).all()):
         return x, y
 
     def first_where_none(leaf):

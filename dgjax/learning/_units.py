@@ -47,7 +47,7 @@ def moved_rows(x: Any, units: Units) -> Any:
     """Rows or sequences in other units."""
     if isinstance(x, Sequences):
         return Sequences((x.x - units.centre) / units.scale, x.lengths)
-    x = x.whole() if isinstance(x, kernels.RowsInPlace) else x
+    x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
     return (x - units.centre) / units.scale
 
 

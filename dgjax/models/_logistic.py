@@ -86,12 +86,12 @@ class Logistic:
         return hasattr(self.scorer, "features")
 
     def gradient(
-        self, x: Float[Array, "n d"] | kernels.RowsInPlace, y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Float[Array, "n d"] | kernels.ZeroCopyRows, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], "Logistic"]:
         """sum_n w_n log p(y_n | x_n), rows without a label left out, and its gradient."""
         (bias, weight), pull = self._coefficients()
-        if isinstance(x, kernels.RowsInPlace):
-            value, *sums = kernels.logistic_gradient_in_place(x.first, x.cells, y, weights, bias, weight)
+        if isinstance(x, kernels.ZeroCopyRows):
+            value, *sums = kernels.logistic_gradient_zero_copy(x.first, x.cells, y, weights, bias, weight)
         else:
             value, *sums = self._summed(kernels.logistic_gradient, x, y, weights, bias, weight)
         return value, pull(tuple(sums))[0]

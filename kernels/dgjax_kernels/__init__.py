@@ -34,20 +34,14 @@ from dgjax_kernels.counts import (
     poisson_draws as poisson_draws,
 )
 from dgjax_kernels.cpu import independent as _columns, worth as _worth
-from dgjax_kernels.cpu.summary.zero_copy import (
+from dgjax_kernels.cpu.summary.numpy_rows import (
     can_read_rows as can_read_rows,
-    copied_columns as copied_columns,
+    copy_and_summarise as copy_and_summarise,
     linear_labels as linear_labels,
-    looked_by_label as looked_by_label,
+    summarise_by_label as summarise_by_label,
 )
 from dgjax_kernels.cpu.worth import many_cells as many_cells
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
-from dgjax_kernels.in_place import (
-    ALIGNMENT as ALIGNMENT,
-    RowsInPlace as RowsInPlace,
-    can_stay as can_stay,
-    rows_in_place as rows_in_place,
-)
 from dgjax_kernels.matrices import product as product
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
@@ -56,6 +50,12 @@ from dgjax_kernels.rows import (
     in_units as in_units,
     kept as kept,
     unit_of as unit_of,
+)
+from dgjax_kernels.zero_copy import (
+    ALIGNMENT as ALIGNMENT,
+    ZeroCopyRows as ZeroCopyRows,
+    can_share as can_share,
+    zero_copy_rows as zero_copy_rows,
 )
 
 # fmt: off
@@ -86,8 +86,8 @@ gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full, _gauss
                             cpu=_cpu.gaussian.scores)
 gaussian_expectation   = Op(_gaussian.expectation, _worth.worthwhile_for_full, cpu=_cpu.gaussian.expectation)
 logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.regression.gradient)
-logistic_gradient_in_place = Op(_logistic.gradient_in_place, _worth.supported_in_place,
-                            cpu=_cpu.regression.gradient_in_place)
+logistic_gradient_zero_copy = Op(_logistic.gradient_zero_copy, _worth.supported_zero_copy,
+                            cpu=_cpu.regression.gradient_zero_copy)
 logistic_curvature     = Op(_logistic.curvature, _worth.worthwhile, cpu=_cpu.regression.curvature)
 chain_expectation      = Op(_chain.expectation, _worth.many_steps, cpu=_cpu.chain.expectation,
                             cuda=When(_gpu.chains, _gpu.chain_expectation),

@@ -86,11 +86,11 @@ def importance_mean(
     mean: Float[Array, "*b m"],
     log_scale: Float[Array, "*b m"],
     noise: Noise,
-    look: Callable[[Float[Array, "s *b m"]], tuple[Float[Array, "s *b"], Float[Array, "s *b v"]]],
+    evaluate: Callable[[Float[Array, "s *b m"]], tuple[Float[Array, "s *b"], Float[Array, "s *b v"]]],
     num_samples: int,
     draw_cost: int = 1,
 ) -> Float[Array, "*b v"]:
-    """E[v(z) | x_observed] by self-normalised importance sampling; `look` gives log p(x_observed | z) and v(z).
+    """E[v(z) | x_observed] by self-normalised importance sampling; `evaluate` gives log p(x_observed | z) and v(z).
 
     The weights are kept relative to the largest so far. Mattei and Frellsen (2019), eq. 10.
     """
@@ -101,7 +101,7 @@ def importance_mean(
         top, weight, sums = carry
         e = noise(draws)
         z = mean + scale * e
-        log_likelihood, values = look(z)
+        log_likelihood, values = evaluate(z)
         log_weights = log_likelihood + _log_ratio(z, e, total)
         log_weights = jnp.where(_column(draws < num_samples, log_weights.ndim), log_weights, -jnp.inf)
         new = jnp.maximum(top, log_weights.max(0))
@@ -111,7 +111,7 @@ def importance_mean(
         return (new, kept * weight + share.sum(0), sums), None
 
     draws = _numbers(num_samples, size)
-    wanted = jax.eval_shape(look, jax.ShapeDtypeStruct((size, *mean.shape), mean.dtype))[1]
+    wanted = jax.eval_shape(evaluate, jax.ShapeDtypeStruct((size, *mean.shape), mean.dtype))[1]
     nothing = jnp.zeros(mean.shape[:-1], mean.dtype)
     first = nothing - jnp.inf, nothing, jnp.zeros(wanted.shape[1:], wanted.dtype)
     (_, weight, sums), _ = jax.lax.scan(step, first, draws)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels.blocks import pairwise_sum, sum_rows
-from dgjax_kernels.in_place import RowsInPlace
 from dgjax_kernels.rows import partition
+from dgjax_kernels.zero_copy import ZeroCopyRows
 
 
 def gradient(
@@ -33,7 +33,7 @@ def gradient(
     return sum_rows(block, x, y, w, fill=(0, -1, 0), row_cost=W.size)
 
 
-def gradient_in_place(
+def gradient_zero_copy(
     first: Float[Array, "few d"],
     cells: Float[Array, " rest"],
     y: Int[Array, " n"],
@@ -42,7 +42,7 @@ def gradient_in_place(
     W: Float[Array, "k d"],
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
     """The same of rows in place."""
-    return gradient(RowsInPlace(first, cells).whole(), y, w, b, W)
+    return gradient(ZeroCopyRows(first, cells).whole(), y, w, b, W)
 
 
 def gram(x: Float[Array, "n d"], a: Float[Array, "n q"]) -> Float[Array, "q e e"]:

@@ -21,7 +21,7 @@ def supported(x: Array | np.ndarray, *_: Array) -> bool:
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
-def supported_in_place(first: Array, cells: Array, *_: Array) -> bool:
+def supported_zero_copy(first: Array, cells: Array, *_: Array) -> bool:
     """The same of rows in place, which are many."""
     return supported(cells)
 

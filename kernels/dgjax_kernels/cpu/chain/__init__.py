@@ -26,8 +26,8 @@ def _posterior(initial, transition, scores, lengths, wanted):
     arguments, results = (initial, transition, scores, lengths.astype(jnp.int32)), [(n,), (shown, t, k), (shown, k, k)]
     if n >= many.WIDTH:
         return called(many.handler, results, *arguments)
-    room = jax.ShapeDtypeStruct((8 * (n * few.words_of_sequence(t, k) + many.WIDTH),), jnp.uint8)
-    return called(few.handler, [*results, room], *arguments)[:3]
+    buffer = jax.ShapeDtypeStruct((8 * (n * few.words_of_sequence(t, k) + many.WIDTH),), jnp.uint8)
+    return called(few.handler, [*results, buffer], *arguments)[:3]
 
 
 @like(reference.log_partition)

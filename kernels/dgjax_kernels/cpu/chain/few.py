@@ -85,11 +85,11 @@ def _padded(k):
 
 
 @jit
-def _new_work(room, k, steps):
-    """Cuts the room up, in multiples of a vector."""
+def _new_work(buffer, k, steps):
+    """Cuts the buffer up, in multiples of a vector."""
     K = _padded(k)
     line = 8 * K
-    initial = room + -room % (8 * WIDTH)
+    initial = buffer + -buffer % (8 * WIDTH)
     there = initial + line
     moves = there + line
     reverse = moves + K * line
@@ -101,12 +101,12 @@ def _new_work(room, k, steps):
 
 @jit
 def _words(k, steps):
-    """The room that it takes."""
+    """The buffer that it takes."""
     return _padded(k) * (2 * _padded(k) + 5 + 3 * steps) + WIDTH
 
 
 def words_of_sequence(t: int, k: int) -> int:
-    """The room that a sequence takes."""
+    """The buffer that a sequence takes."""
     return -(-k // WIDTH) * WIDTH * (2 * t + 2 * k) + 2 * NOTES
 
 
@@ -114,10 +114,10 @@ _words_of_sequence = jit(words_of_sequence)
 
 
 @jit
-def _sequence(room, row, t, k, lengths):
-    """Cuts its room up."""
+def _sequence(buffer, row, t, k, lengths):
+    """Cuts its buffer up."""
     line, length = 8 * _padded(k), int(lengths[row])
-    e = room + row * 8 * _words_of_sequence(t, k)
+    e = buffer + row * 8 * _words_of_sequence(t, k)
     ab = e + t * line
     counts = ab + t * line
     return Sequence(row, row * t * k, length, (length + 1) // 2, e, ab, counts, counts + 2 * k * line)
@@ -356,8 +356,8 @@ def _pieces(address, piece, dtype):
     counts, shared = ffi.cube(frame, outputs, 2, dtype), ffi.vector(frame, outputs, 3, np.uint8).ctypes.data
     (n, t, k), logs, flat = scores.shape, np.empty(transition.size), scores.reshape(scores.size)
     steps = max(4, BLOCK // k)
-    room = ffi.allocate(_words(k, steps))
-    work = _new_work(room, k, steps)
+    buffer = ffi.allocate(_words(k, steps))
+    work = _new_work(buffer, k, steps)
     shift = _potentials(work, initial, transition, logs)
     arguments, results, halves = (initial, logs, scores, lengths), (values, marginals, counts), 2 * n
     rounds = 2 if len(marginals) > 0 else 1
@@ -374,7 +374,7 @@ def _pieces(address, piece, dtype):
             _settle(work, sequence, shift, arguments, results)
         ffi.done(address)
         piece = ffi.next_piece(address)
-    ffi.free(room)
+    ffi.free(buffer)
 
 
 @jit

@@ -80,10 +80,10 @@ def to_shares(logs, into):
 
 
 @jit
-def _new_work(room, k, steps, held, wanted):
-    """Cuts the room up, in multiples of a vector."""
+def _new_work(buffer, k, steps, held, wanted):
+    """Cuts the buffer up, in multiples of a vector."""
     line, square, block = 8 * WIDTH, 8 * WIDTH * k * k, 8 * WIDTH * steps * k
-    initial = room + -room % line
+    initial = buffer + -buffer % line
     transition = initial + line * k
     reverse = transition + square
     counts = reverse + square
@@ -100,7 +100,7 @@ def _new_work(room, k, steps, held, wanted):
 
 @jit
 def _words(k, steps, held):
-    """The room that it takes."""
+    """The buffer that it takes."""
     return WIDTH * (k * (3 * k + 3 + 2 * steps + 2 * held) + steps + 4)
 
 
@@ -314,8 +314,8 @@ def _pieces(address, piece, dtype):
     k, wanted, logs = len(initial), len(marginals) > 0, np.empty(transition.size)
     steps = max(4, BLOCK // k)
     held = scores.shape[1] if wanted else steps
-    room = ffi.allocate(_words(k, steps, held))
-    work = _new_work(room, k, steps, held, wanted)
+    buffer = ffi.allocate(_words(k, steps, held))
+    work = _new_work(buffer, k, steps, held, wanted)
     A, B = numbers(work.transition, k * k), numbers(work.reverse, k * k)
     for i in range(k):
         for j in range(k):
@@ -330,7 +330,7 @@ def _pieces(address, piece, dtype):
         _sequences(work, shift, arguments, results, starts, piece * WIDTH)
         ffi.done(address)
         piece = ffi.next_piece(address)
-    ffi.free(room)
+    ffi.free(buffer)
 
 
 @jit

@@ -54,10 +54,10 @@ class Work(NamedTuple):
 
 
 @jit
-def _new_work(room, k, steps):
-    """Cuts the room up, in multiples of a vector; came is the last."""
+def _new_work(buffer, k, steps):
+    """Cuts the buffer up, in multiples of a vector; came is the last."""
     line = 8 * WIDTH
-    scores = room + -room % line
+    scores = buffer + -buffer % line
     x = scores + line * k * steps
     new = x + line * k
     faults = new + line * k
@@ -73,7 +73,7 @@ def _with_came(work, came):
 
 @jit
 def _words(k, steps):
-    """The room that it takes."""
+    """The buffer that it takes."""
     return WIDTH * (k * (steps + k + 3) + 2)
 
 
@@ -344,8 +344,8 @@ def _pieces(address, piece, dtype):
         WIDTH * max(1, BLOCK // (k * WIDTH)),
     )
     parts, step, whole = np.int64(cut[0]), np.int64(cut[1]), len(came) == 0
-    room = ffi.allocate(_words(k, steps) + (t * k if whole else 0))
-    work = _new_work(room, k, steps)
+    buffer = ffi.allocate(_words(k, steps) + (t * k if whole else 0))
+    work = _new_work(buffer, k, steps)
     _potentials(work, initial, transition)
     arguments = initial, transition, scores, lengths
     while piece >= 0:
@@ -359,7 +359,7 @@ def _pieces(address, piece, dtype):
             _settle(work, arguments, known, came, path, parts, step, piece - groups)
         ffi.done(address)
         piece = ffi.next_piece(address)
-    ffi.free(room)
+    ffi.free(buffer)
 
 
 @jit

@@ -24,7 +24,7 @@ class Group(NamedTuple):
     scratch: np.ndarray  # (p, p)
 
 
-class Room(NamedTuple):
+class Buffers(NamedTuple):
     """What is at work for a row."""
 
     missing: np.ndarray  # (d,): columns
@@ -50,54 +50,54 @@ def _add(to, factor, row):
 
 
 @jit
-def _next_basis(table, column, i, room):
+def _next_basis(table, column, i, buffers):
     """q_i, a row of the table less what it has of those before, by Gram-Schmidt in its modified form."""
-    q, size = room.q, room.size
+    q, size = buffers.q, buffers.size
     q[i] = table[column]
     for s in range(i):
         part = _dot(q[s], q[i]) / size[s]
         _add(q[i], -part, q[s])
-        room.v[i] -= part * room.v[s]
+        buffers.v[i] -= part * buffers.v[s]
     size[i] = _dot(q[i], q[i])
 
 
 @jit
-def _projected(r, columns, t, room):
+def _projected(r, columns, t, buffers):
     """u with the missing cells at their means, less what it has of the space that they are free in."""
     for i in range(len(r) - t):
-        _add(room.u, r[room.observed[i]], columns[room.observed[i]])
+        _add(buffers.u, r[buffers.observed[i]], columns[buffers.observed[i]])
     for i in range(t):
-        _next_basis(columns, room.missing[i], i, room)
-        _add(room.u, -_dot(room.q[i], room.u) / room.size[i], room.q[i])
+        _next_basis(columns, buffers.missing[i], i, buffers)
+        _add(buffers.u, -_dot(buffers.q[i], buffers.u) / buffers.size[i], buffers.q[i])
 
 
 @jit
-def _determined(r, L, t, room):
+def _determined(r, L, t, buffers):
     """u in the space of the observed cells, backwards and less what it has already: forwards it would lose digits.
 
     Source: Bjorck (1996), Numerical methods for least squares problems, section 2.4.
     """
     for i in range(len(r) - t):
-        room.v[i] = r[room.observed[i]]
-        _next_basis(L, room.observed[i], i, room)
+        buffers.v[i] = r[buffers.observed[i]]
+        _next_basis(L, buffers.observed[i], i, buffers)
     for i in range(len(r) - t - 1, -1, -1):
-        _add(room.u, (room.v[i] - _dot(room.q[i], room.u)) / room.size[i], room.q[i])
+        _add(buffers.u, (buffers.v[i] - _dot(buffers.q[i], buffers.u)) / buffers.size[i], buffers.q[i])
 
 
 @inlined
-def _fill(r, result, g, group, room):
+def _fill(r, result, g, group, buffers):
     """One row."""
-    d, t, room.u[:] = len(r), 0, 0
+    d, t, buffers.u[:] = len(r), 0, 0
     for j in range(d):
         result[j] = r[j]
-        room.missing[t], room.observed[j - t] = j, j
+        buffers.missing[t], buffers.observed[j - t] = j, j
         t += r[j] != r[j]
     if 2 * t <= d and group.benign[g]:
-        _projected(r, group.columns[g], t, room)
+        _projected(r, group.columns[g], t, buffers)
     else:
-        _determined(r, group.L[g], t, room)
+        _determined(r, group.L[g], t, buffers)
     for i in range(t):
-        result[room.missing[i]] = _dot(group.L[g, room.missing[i]], room.u)
+        result[buffers.missing[i]] = _dot(group.L[g, buffers.missing[i]], buffers.u)
 
 
 @inlined
@@ -106,12 +106,14 @@ def _sweep(r, which, L, result, start, stop):
     (k, d, _), p = L.shape, padded(L.shape[1])
     known, benign = np.zeros(k, np.bool_), np.zeros(k, np.bool_)
     group = Group(known, benign, np.empty((k, p, p)), np.empty((k, p, p)), np.empty((p, p)))
-    room = Room(np.empty(d, np.int64), np.empty(d, np.int64), np.empty((d, p)), np.empty(d), np.zeros(d), np.empty(p))
+    buffers = Buffers(
+        np.empty(d, np.int64), np.empty(d, np.int64), np.empty((d, p)), np.empty(d), np.zeros(d), np.empty(p)
+    )
     for row in range(start, stop):
         g = min(max(which[row], 0), k - 1)  # inside jit, a label may be anything
         if not known[g]:
             known[g], benign[g] = True, inverted(L[g], group.L[g], group.scratch, group.columns[g])
-        _fill(r[row], result[row], g, group, room)
+        _fill(r[row], result[row], g, group, buffers)
 
 
 @inlined

@@ -23,7 +23,7 @@ import numpy as np
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined
 from dgjax_kernels.cpu.gaussian.complete import Model, Sums, between, complete_moments, complete_scores, new_model
-from dgjax_kernels.cpu.gaussian.missing import Precise, Room, missing_moments, missing_scores, precise, room_for_missing
+from dgjax_kernels.cpu.gaussian.missing import Buffers, Precise, missing_moments, missing_scores, new_buffers, precise
 from dgjax_kernels.cpu.gaussian.patterns import (
     Patterns,
     model_at,
@@ -45,7 +45,7 @@ class Work(NamedTuple):
     waiting: Waiting
     sums: Sums
     exact: Precise  # nothing before the first missing cell
-    room: Room
+    buffers: Buffers
     patterns: Patterns  # nothing before the first of many rows
 
 
@@ -54,23 +54,23 @@ def _work_out(call, log_weights, work, bucket):
     """One set of lanes, whose rows all miss the same number of cells, or even the same cells."""
     d, m, waiting, sums = call.x.shape[1], work.sums.pairs.shape[1], work.waiting, work.sums
     missing, filled = waiting.missing[bucket], waiting.filled[bucket]
-    lanes, room, exact, patterns = work.lanes, work.room, work.exact, work.patterns
+    lanes, buffers, exact, patterns = work.lanes, work.buffers, work.exact, work.patterns
     if missing:
-        loaded(room.lanes, call, waiting.rows[bucket], filled)
+        loaded(buffers.lanes, call, waiting.rows[bucket], filled)
     else:
         loaded(lanes, call, waiting.rows[bucket], filled)
     if bucket > d:
-        place = place_of(patterns, exact, log_weights, sums, room.lanes.x, bucket, d)
-        observed_first(room.lanes.x, patterns.columns[place], d - missing)
+        place = place_of(patterns, exact, log_weights, sums, buffers.lanes.x, bucket, d)
+        observed_first(buffers.lanes.x, patterns.columns[place], d - missing)
         model, own = model_at(patterns, place), sums_at(patterns, place, sums.value)
-        complete_scores(model, room.lanes, d - missing)
-        if counted(room.lanes, call, own, filled, False):
-            complete_moments(model, room.lanes, own)
+        complete_scores(model, buffers.lanes, d - missing)
+        if counted(buffers.lanes, call, own, filled, False):
+            complete_moments(model, buffers.lanes, own)
     elif missing:
         width = -(-filled // 8) * 8  # of the lanes, those worth the work
-        missing_scores(work.model, exact, room, missing, width, d, m)
-        if counted(room.lanes, call, sums, filled, missing == d):
-            missing_moments(exact, room, sums, missing, width, d, m)
+        missing_scores(work.model, exact, buffers, missing, width, d, m)
+        if counted(buffers.lanes, call, sums, filled, missing == d):
+            missing_moments(exact, buffers, sums, missing, width, d, m)
     else:
         complete_scores(work.model, lanes, d)
         if counted(lanes, call, sums, filled, False):
@@ -86,17 +86,17 @@ def _sweep(call, mean, L, log_weights, start, stop, dtype):
     model = new_model(mean, L, log_weights, dtype)
     lanes, waiting = new_lanes(len(model.units), k, p, dtype), new_waiting(d)
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros((k, p)), np.zeros((g, p, p)), np.zeros((len(model.units), m, m)))
-    exact, room, patterns = precise(mean[:0], L[:0]), room_for_missing(0, 0, 0), new_patterns(0, m, d)
+    exact, buffers, patterns = precise(mean[:0], L[:0]), new_buffers(0, 0, 0), new_patterns(0, m, d)
     skip = len(call.scores) + len(call.counts) == 0
     row = start
     while row < stop + len(waiting.filled):
         row, bucket = collect(call.x, call.weights, row, stop, waiting, skip)
         if bucket > 0 and len(exact.L) == 0:
-            exact, room = precise(mean, L), room_for_missing(g, k, d)
+            exact, buffers = precise(mean, L), new_buffers(g, k, d)
         if bucket > d and len(patterns.bucket) == 0:
             patterns = new_patterns(g, m, d)
         if bucket >= 0:
-            _work_out(call, log_weights, Work(model, lanes, waiting, sums, exact, room, patterns), bucket)
+            _work_out(call, log_weights, Work(model, lanes, waiting, sums, exact, buffers, patterns), bucket)
     for place in range(len(patterns.bucket)):
         unload(patterns, sums, place, d)
     between(model, sums)

@@ -36,7 +36,7 @@ class Precise(NamedTuple):
     benign: np.ndarray  # (g,)
 
 
-class Room(NamedTuple):
+class Buffers(NamedTuple):
     """What is at work for rows with missing cells."""
 
     lanes: Lanes
@@ -90,11 +90,11 @@ def inverted(L, full, factor, columns):
 
 
 @jit
-def room_for_missing(g, k, d):
+def new_buffers(g, k, d):
     """Space to work in."""
     p, t = padded(d), d
     kept = g if g * t * p * LANES <= KEPT_BASES else 1
-    return Room(
+    return Buffers(
         new_lanes(k, k, p, np.float64),
         np.empty((2, d, LANES), np.int64),
         empty((kept, t, p, LANES), np.float64),
@@ -177,25 +177,25 @@ def _pick(x, missing, picked):
 
 
 @jit
-def _group_basis(exact, room, group, missing, width, d):
+def _group_basis(exact, buffers, group, missing, width, d):
     """q of a group for the rows in the lanes, how many, and whether it spans what is missing."""
     primal = 2 * missing <= d and exact.benign[group]
     t = missing if primal else d - missing
-    table, picked = exact.columns[group] if primal else exact.L[group], room.picked[0 if primal else 1]
-    q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
-    _basis(table, picked, t, q, room.R, size, width)
+    table, picked = exact.columns[group] if primal else exact.L[group], buffers.picked[0 if primal else 1]
+    q, size = buffers.bases[group % len(buffers.bases)], buffers.sizes[group % len(buffers.bases)]
+    _basis(table, picked, t, q, buffers.R, size, width)
     return q, size, t, primal
 
 
 @jit
-def missing_scores(model, exact, room, missing, width, d, m):
+def missing_scores(model, exact, buffers, missing, width, d, m):
     """The scores of the rows in the lanes, and their u."""
-    lanes, scratch = room.lanes, room.lanes.cu[0]
-    _pick(lanes.x, True, room.picked[0])
-    _pick(lanes.x, False, room.picked[1])
+    lanes, scratch = buffers.lanes, buffers.lanes.cu[0]
+    _pick(lanes.x, True, buffers.picked[0])
+    _pick(lanes.x, False, buffers.picked[1])
     constant = 0.5 * (d - missing) * math.log(2 * math.pi)
     for group in range(len(exact.L)):
-        q, size, t, primal = _group_basis(exact, room, group, missing, width, d)
+        q, size, t, primal = _group_basis(exact, buffers, group, missing, width, d)
         for k in range(group * m, (group + 1) * m):
             u = lanes.u[k]
             if primal:
@@ -205,8 +205,8 @@ def missing_scores(model, exact, room, missing, width, d, m):
                 for i in range(t):
                     _project(q[i], size[i], u, scratch, width)
             else:
-                _determined(room.picked[1], t, exact.mean[k], lanes.x, q, room.R, size, u, room.v, width)
-            squares(u, room.origin, scratch)
+                _determined(buffers.picked[1], t, exact.mean[k], lanes.x, q, buffers.R, size, u, buffers.v, width)
+            squares(u, buffers.origin, scratch)
             start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
             for n in range(LANES):
                 lanes.score[k, n] = start - 0.5 * scratch[n]
@@ -224,9 +224,9 @@ def _log_sizes(size, result, width):
 
 
 @jit
-def missing_moments(exact, room, sums, missing, width, d, m):
+def missing_moments(exact, buffers, sums, missing, width, d, m):
     """Adds the statistics of the rows in the lanes."""
-    lanes, index, both = room.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
+    lanes, index, both = buffers.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
         labels = range(group * m, (group + 1) * m)
         both[:], smallest = 0, math.inf
@@ -238,10 +238,10 @@ def missing_moments(exact, room, sums, missing, width, d, m):
         if many == 0:
             continue
         primal = 2 * missing <= d and exact.benign[group]
-        q, size = room.bases[group % len(room.bases)], room.sizes[group % len(room.bases)]
+        q, size = buffers.bases[group % len(buffers.bases)], buffers.sizes[group % len(buffers.bases)]
         t = missing if primal else d - missing
-        if len(room.bases) < len(exact.L):
-            _group_basis(exact, room, group, missing, width, d)
+        if len(buffers.bases) < len(exact.L):
+            _group_basis(exact, buffers, group, missing, width, d)
         if many < width:
             to_front(both, index, many, 0)
             to_front(lanes.c[group * m : (group + 1) * m], index, many, 0)

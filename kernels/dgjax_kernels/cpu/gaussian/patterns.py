@@ -83,16 +83,16 @@ def place_of(patterns, exact, log_weights, sums, x, bucket, d):
     place = (bucket - d - 1) % len(patterns.bucket)
     if patterns.bucket[place] != bucket:
         unload(patterns, sums, place, d)
-        patterns.bucket[place], seen, hidden = bucket, 0, d
+        patterns.bucket[place], front, back = bucket, 0, d
         for j in range(d):
             if x[j, 0] == x[j, 0]:
-                patterns.columns[place, seen] = j
-                seen += 1
+                patterns.columns[place, front] = j
+                front += 1
         for j in range(d - 1, -1, -1):
             if x[j, 0] != x[j, 0]:
-                hidden -= 1
-                patterns.columns[place, hidden] = j
-        patterns.observed[place] = seen
+                back -= 1
+                patterns.columns[place, back] = j
+        patterns.observed[place] = front
         _make(patterns, exact, log_weights, place, d)
     return place
 

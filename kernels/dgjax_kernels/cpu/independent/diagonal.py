@@ -117,10 +117,10 @@ def _observed_features(x, origin, first, second, d, s):
 
 
 @jit
-def _scores(model, lanes, features, seen, kind):
+def _scores(model, lanes, features, places, kind):
     multiply(model.coefficients, features.F, features.product)
     if kind != COMPLETE:
-        observed.add_scores(model.ones, seen, features.product)
+        observed.add_scores(model.ones, places, features.product)
     _add_start(model.log_weight, model.constant, kind, features.product, lanes.score)
     for k in range(len(lanes.score)):
         if model.far[k]:
@@ -150,7 +150,7 @@ def _far_scores(x, mean, log_scale, score):
 
 
 @jit
-def _moments(model, lanes, features, seen, sums, kind):
+def _moments(model, lanes, features, places, sums, kind):
     p, s = padded(model.mean.shape[1]), model.log_scale.shape[1]
     _counted(lanes.c, features.c, sums.counts, sums.total, kind)
     for k in range(len(lanes.c)):
@@ -158,7 +158,7 @@ def _moments(model, lanes, features, seen, sums, kind):
             _far_moments(lanes.x, lanes.c[k], model.mean[k], sums.residual[k], p, s)
     add_products(features.c[: len(sums.moments)], features.F, sums.moments, False, LANES)
     if kind != COMPLETE:
-        observed.add_counts(features.c, seen, sums.observed)
+        observed.add_counts(features.c, places, sums.observed)
 
 
 @fast
@@ -194,7 +194,7 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
     s = log_scale.shape[1]
     p, q, f = padded(d), padded(k), padded(d) + padded(s)
     model, lanes = _model(mean, log_scale, log_weights), new_lanes(0, k, p, np.float64)
-    Q, seen = eights(k), observed.new_observed(p)
+    Q, places = eights(k), observed.new_observed(p)
     c, product = zeros((Q, LANES), np.float64), zeros((Q, LANES), np.float64)
     features, counts = Features(zeros((f, LANES), np.float64), product, c), np.zeros((eights(p), Q))
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros(k), counts, np.zeros((q, f)), np.zeros((k, f)))
@@ -207,11 +207,11 @@ def _sweep(call, mean, log_scale, log_weights, start, stop):
             loaded(lanes, call, waiting[kind], count[kind])
             _featured(lanes.x, model.origin, features.F, d, s, kind)
             if kind != COMPLETE:
-                observed.find(lanes.x, seen)
+                observed.find(lanes.x, places)
             if len(call.counts) == 0:
-                _scores(model, lanes, features, seen, kind)
+                _scores(model, lanes, features, places, kind)
             if counted(lanes, call, sums, count[kind], kind == EMPTY):
-                _moments(model, lanes, features, seen, sums, kind)
+                _moments(model, lanes, features, places, sums, kind)
             count[kind] = 0
     return model, sums
 

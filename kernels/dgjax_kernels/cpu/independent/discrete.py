@@ -117,7 +117,7 @@ def _counts(x, F, absent, total, d, complete):
         if complete:
             _count(x[j], F[j], F[p + j], total)
         else:
-            _seen_count(x[j], F[j], F[p + j], absent[j], total)
+            _observed_count(x[j], F[j], F[p + j], absent[j], total)
 
 
 @fast
@@ -131,7 +131,7 @@ def _count(x, cell, there, total):
 
 
 @fast
-def _seen_count(x, cell, there, absent, total):
+def _observed_count(x, cell, there, absent, total):
     for n in range(LANES):
         there[n] = 1.0 if x[n] == x[n] else 0.0
     for n in range(LANES):

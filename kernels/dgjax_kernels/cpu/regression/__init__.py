@@ -9,11 +9,11 @@ from dgjax_kernels.cpu.calls import called, like, num_pieces
 
 @like(reference.gradient)
 def gradient(x, y, w, b, W):
-    return gradient_in_place(x[:0], x.reshape(-1), y, w, b, W)
+    return gradient_zero_copy(x[:0], x.reshape(-1), y, w, b, W)
 
 
-@like(reference.gradient_in_place)
-def gradient_in_place(first, cells, y, w, b, W):
+@like(reference.gradient_zero_copy)
+def gradient_zero_copy(first, cells, y, w, b, W):
     from dgjax_kernels.cpu.regression.logistic import handler
 
     pieces = num_pieces(len(y), W.size)

@@ -168,9 +168,9 @@ def _rows(a, at, row, column, panels, c, i, down, start, stop, n, length, more, 
 
 
 @jit
-def _block(a, b, c, sizes, rows, columns, terms, turned, more, room):
+def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
     """What so many terms add to some rows and a block of columns of c."""
-    (m, n, k), (first, last), (start, stop), (panels, some, edge) = sizes, terms, columns, room
+    (m, n, k), (first, last), (start, stop), (panels, some, edge) = sizes, terms, columns, buffers
     length, lanes = last - first, len(edge) // DOWN
     j = start
     while j < stop:
@@ -198,12 +198,12 @@ def multiply(a, b, c, sizes, rows, columns, turned):
     parts = -(-k // (LONGEST_TURNED if turned[0] else LONGEST))
     longest, large = -(-k // parts), ACROSS * lanes
     across = min(max(large, BLOCK // (longest * c.itemsize) // large * large), columns[1] - columns[0])
-    room = empty((longest * across,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
+    buffers = empty((longest * across,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
     for start in range(columns[0], columns[1], across):
         block = start, min(start + across, columns[1])
         for part in range(parts):
             terms = part * k // parts, (part + 1) * k // parts
-            _block(a, b, c, sizes, rows, block, terms, turned, part > 0, room)
+            _block(a, b, c, sizes, rows, block, terms, turned, part > 0, buffers)
 
 
 @inlined

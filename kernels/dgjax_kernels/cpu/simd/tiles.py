@@ -25,9 +25,9 @@ def empty(shape, dtype):
     size = 1
     for length in shape:
         size *= length
-    room = np.empty(size + LINE, dtype)
-    first = -(room.ctypes.data // room.itemsize) % (LINE // room.itemsize)
-    return room[first : first + size].reshape(shape)
+    buffer = np.empty(size + LINE, dtype)
+    first = -(buffer.ctypes.data // buffer.itemsize) % (LINE // buffer.itemsize)
+    return buffer[first : first + size].reshape(shape)
 
 
 @jit

@@ -263,7 +263,7 @@ finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
 """0 in place of minus infinity."""
 kept = _of_two(lambda b, x, y: _where(b, "==", x, x, x, y))
 """The first, the second if the first is NaN."""
-seen = _of_one(lambda b, x: _where(b, "==", x, x, _all(1.0), _all(0.0)))
+is_observed = _of_one(lambda b, x: _where(b, "==", x, x, _all(1.0), _all(0.0)))
 """0 where it is NaN, else 1."""
 below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
 """1 where the first is the smaller, else 0."""

@@ -9,24 +9,24 @@ from dgjax_kernels.cpu.ffi import jit
 from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
     fraction,
+    is_observed,
     kept,
     larger,
     read_row,
-    seen,
     smaller,
     write_row,
 )
 from dgjax_kernels.cpu.summary.labelled import TOGETHER
 
-LOW, HIGH, FRACTION, LOOKS = 0, 1, 2, 3
+LOW, HIGH, FRACTION, LIMITS = 0, 1, 2, 3
 CELLS, FIRST, SECOND, MOMENTS = 0, 1, 2, 3
 
 
 @jit
-def _add(cells, at, many, origin, looks, sums, k):
+def _add(cells, at, many, origin, limits, sums, k):
     """So many rows of a label, from these cells on. Vectors may reach into the next one: D has no column there."""
-    D = looks.shape[1]
-    low, high, beyond = looks[LOW], looks[HIGH], looks[FRACTION]
+    D = limits.shape[1]
+    low, high, beyond = limits[LOW], limits[HIGH], limits[FRACTION]
     total, first, second = sums[CELLS, k], sums[FIRST, k], sums[SECOND, k]
     for j in range(0, D, WIDTH):
         o, least, most, rest = read_row(origin[k], j), read_row(low, j), read_row(high, j), read_row(beyond, j)
@@ -36,7 +36,7 @@ def _add(cells, at, many, origin, looks, sums, k):
             known = kept(x, o)
             r = known - o
             least, most, rest = smaller(x, least), larger(x, most), rest + fraction(known)
-            n, s, t = n + seen(x), s + r, t + r * r
+            n, s, t = n + is_observed(x), s + r, t + r * r
         write_row(low, j, least)
         write_row(high, j, most)
         write_row(beyond, j, rest)
@@ -53,9 +53,9 @@ def _begun(x, row, origin):
 
 
 @jit
-def _sweep(x, y, start, stop, counts, origin, looks, sums):
+def _sweep(x, y, start, stop, counts, origin, limits, sums):
     """All rows from start to stop."""
-    (n, d), K, D = x.shape, len(counts), looks.shape[1]
+    (n, d), K, D = x.shape, len(counts), limits.shape[1]
     cells, at, filled, last = x.reshape(x.size), np.empty((K, TOGETHER), np.int64), np.zeros(K, np.int64), np.zeros(D)
     for row in range(start, stop):
         k = y[row]
@@ -66,29 +66,29 @@ def _sweep(x, y, start, stop, counts, origin, looks, sums):
             for j in range(d):
                 last[j] = x[row, j]
             at[k, filled[k]] = 0
-            _add(last, at[k, filled[k] :], 1, origin, looks, sums, k)
+            _add(last, at[k, filled[k] :], 1, origin, limits, sums, k)
             continue
         at[k, filled[k]] = row * d
         filled[k] += 1
         if filled[k] == TOGETHER:
-            _add(cells, at[k], TOGETHER, origin, looks, sums, k)
+            _add(cells, at[k], TOGETHER, origin, limits, sums, k)
             filled[k] = 0
     for k in range(K):
-        _add(cells, at[k], filled[k], origin, looks, sums, k)
+        _add(cells, at[k], filled[k], origin, limits, sums, k)
 
 
 @handlers.from_python
-def sum_piece(x, y, counts, origins, looks, sums, piece):
-    """Summarises one piece of the rows: columns in `looks` (pieces, 3, d), labels in the rest."""
+def sum_piece(x, y, counts, origins, limits, sums, piece):
+    """Summarises one piece of the rows: columns in `limits` (pieces, 3, d), labels in the rest."""
     (_, k, d), n, pieces = origins.shape, len(x), len(counts)
     D = -(-d // WIDTH) * WIDTH
-    origin, look, total = np.zeros((k, D)), np.zeros((LOOKS, D)), np.zeros((MOMENTS, k, D))
+    origin, limit, total = np.zeros((k, D)), np.zeros((LIMITS, D)), np.zeros((MOMENTS, k, D))
     for j in range(D):
-        look[LOW, j], look[HIGH, j] = math.inf, -math.inf
-    _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, look, total)
+        limit[LOW, j], limit[HIGH, j] = math.inf, -math.inf
+    _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, limit, total)
     for j in range(d):
-        for i in range(LOOKS):
-            looks[piece, i, j] = look[i, j]
+        for i in range(LIMITS):
+            limits[piece, i, j] = limit[i, j]
         for label in range(k):
             origins[piece, label, j] = origin[label, j]
             for i in range(MOMENTS):

@@ -10,7 +10,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.simd.vectors import WIDTH, kept, read_row, seen, spread, write_row
+from dgjax_kernels.cpu.simd.vectors import WIDTH, is_observed, kept, read_row, spread, write_row
 
 TOGETHER = 64
 
@@ -25,7 +25,7 @@ def _add(cells, at, weights, many, centre, sums, k, D):
         for i in range(many):
             x, w = read_row(cells, at[i] + j - k * D), spread(weights[i])
             r = kept(x, c) - c
-            total, first, second = total + w * seen(x), first + w * r, second + w * r * r
+            total, first, second = total + w * is_observed(x), first + w * r, second + w * r * r
         write_row(sums, j, total)
         write_row(sums, square + j, first)
         write_row(sums, 2 * square + j, second)

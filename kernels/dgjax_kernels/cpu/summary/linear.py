@@ -22,30 +22,30 @@ from dgjax_kernels.cpu.simd.vectors import (
     transposed,
     write_row,
 )
-from dgjax_kernels.cpu.summary.by_label import FRACTION, HIGH, LOOKS, LOW
+from dgjax_kernels.cpu.summary.by_label import FRACTION, HIGH, LIMITS, LOW
 
 AHEAD = 2 * WIDTH  # rows that are brought near before they are read: 6.6 ms a pass without, 5.3 with
 
 
 @jit
-def _look(rows, looks, j):
+def _add_limits(rows, limits, j):
     """Into WIDTH columns of WIDTH rows; the rest is NaN where a cell is not finite."""
-    least, most, rest = read_row(looks[LOW], j), read_row(looks[HIGH], j), read_row(looks[FRACTION], j)
+    least, most, rest = read_row(limits[LOW], j), read_row(limits[HIGH], j), read_row(limits[FRACTION], j)
     for x in rows:
         least, most, rest = smaller(x, least), larger(x, most), rest + fraction(x)
-    write_row(looks[LOW], j, least)
-    write_row(looks[HIGH], j, most)
-    write_row(looks[FRACTION], j, rest)
+    write_row(limits[LOW], j, least)
+    write_row(limits[HIGH], j, most)
+    write_row(limits[FRACTION], j, rest)
 
 
 @jit
-def _label(cells, at, d, W, b, looks, scores, labels):
+def _label(cells, at, d, W, b, limits, scores, labels):
     """Of WIDTH rows."""
     for k in range(len(W)):
         write_row(scores[k], 0, spread(b[k]))
     for j in range(0, W.shape[1], WIDTH):
         rows = read_square(cells, at + j, d)
-        _look(rows, looks, j)
+        _add_limits(rows, limits, j)
         c0, c1, c2, c3, c4, c5, c6, c7 = transposed(rows)
         for k in range(len(W)):
             w = W[k, j : j + WIDTH]
@@ -61,7 +61,7 @@ def _label(cells, at, d, W, b, looks, scores, labels):
 
 
 @jit
-def _sweep(x, start, stop, W, b, looks, labels):
+def _sweep(x, start, stop, W, b, limits, labels):
     """All rows from start to stop."""
     d, some, scores = x.shape[1], np.empty(WIDTH), np.empty((len(W), WIDTH))
     cells, last = x.reshape(x.size), np.zeros(WIDTH * d + WIDTH)
@@ -69,28 +69,28 @@ def _sweep(x, start, stop, W, b, looks, labels):
         many = min(WIDTH, stop - row)
         if many == WIDTH and (row + WIDTH - 1) * d + W.shape[1] <= len(cells):
             prefetch(cells[(row + AHEAD) * d : (row + AHEAD + WIDTH) * d])
-            _label(cells, row * d, d, W, b, looks, scores, some)
+            _label(cells, row * d, d, W, b, limits, scores, some)
         else:  # vectors would reach beyond the last cell; the rows left over repeat one
             for i in range(WIDTH):
                 for j in range(d):
                     last[i * d + j] = x[row + min(i, many - 1), j]
-            _label(last, 0, d, W, b, looks, scores, some)
+            _label(last, 0, d, W, b, limits, scores, some)
         for i in range(many):
             labels[row + i] = int(some[i])
 
 
 @handlers.from_python
-def label_piece(x, weight, bias, looks, labels, piece):
-    """Labels one piece of the rows, and summarises its columns in `looks` (pieces, LOOKS, d)."""
-    (k, d), n, pieces = weight.shape, len(x), len(looks)
+def label_piece(x, weight, bias, limits, labels, piece):
+    """Labels one piece of the rows, and summarises its columns in `limits` (pieces, LIMITS, d)."""
+    (k, d), n, pieces = weight.shape, len(x), len(limits)
     D = -(-d // WIDTH) * WIDTH
-    W, look = np.zeros((k, D)), np.zeros((LOOKS, D))
+    W, limit = np.zeros((k, D)), np.zeros((LIMITS, D))
     for j in range(D):
-        look[LOW, j], look[HIGH, j] = math.inf, -math.inf
+        limit[LOW, j], limit[HIGH, j] = math.inf, -math.inf
     for i in range(k):
         for j in range(d):
             W[i, j] = weight[i, j]
-    _sweep(x, piece * n // pieces, (piece + 1) * n // pieces, W, bias, look, labels)
-    for i in range(LOOKS):
+    _sweep(x, piece * n // pieces, (piece + 1) * n // pieces, W, bias, limit, labels)
+    for i in range(LIMITS):
         for j in range(d):
-            looks[piece, i, j] = look[i, j]
+            limits[piece, i, j] = limit[i, j]

@@ -13,7 +13,7 @@ MOST_CELLS = 1 << 31  # that an index can number
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RowsInPlace:
+class ZeroCopyRows:
     """Rows (n, d), from the first cell on that lies where XLA wants memory to start, and a copy of those before.
 
     XLA shares the cells with NumPy, so that they must not change as long as it works on them.
@@ -54,15 +54,15 @@ class RowsInPlace:
         return jnp.concatenate([self.first[early], later])
 
 
-def can_stay(x: np.ndarray) -> bool:
+def can_share(x: np.ndarray) -> bool:
     """Whether rows are in one piece and of a precision that JAX has."""
     known = x.dtype in (np.float32, np.float64) and x.dtype == jax.dtypes.canonicalize_dtype(x.dtype)
     return known and x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and 0 < x.size < MOST_CELLS
 
 
-def rows_in_place(x: np.ndarray) -> RowsInPlace:
+def zero_copy_rows(x: np.ndarray) -> ZeroCopyRows:
     """The rows, shared with NumPy but for the first few."""
     skipped = -x.ctypes.data % ALIGNMENT // x.itemsize
     few = -(-skipped // x.shape[1])
     cells = jax.device_put(x.reshape(-1)[skipped:], may_alias=True)
-    return RowsInPlace(jnp.array(x[:few]), cells)
+    return ZeroCopyRows(jnp.array(x[:few]), cells)

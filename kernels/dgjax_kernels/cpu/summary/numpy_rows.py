@@ -22,8 +22,8 @@ def can_read_rows(x: np.ndarray) -> bool:
     return whole and large(x)
 
 
-def copied_columns(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
-    """Copies rows, in the precision of `copy`, and looks at its columns on the way."""
+def copy_and_summarise(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
+    """Copies rows, in the precision of `copy`, and summarises its columns on the way: one pass over memory for both."""
     from dgjax_kernels.cpu.summary import columns
 
     n, d = x.shape
@@ -33,7 +33,7 @@ def copied_columns(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
         return _in_precision(columns.of_pieces(result, n, np), copy.dtype)
 
 
-def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> LabelledSummary:
+def summarise_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> LabelledSummary:
     """What there is in each column, and in those of each of k labels, all of them known.
 
     Sums are taken from the first of a label's n rows in a piece. However far it is from the others, their square about
@@ -43,9 +43,9 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
 
     (n, d), pieces = x.shape, num_pieces(len(x), k * x.shape[1])
     counts, origin = np.zeros((pieces, k)), np.empty((pieces, k, d))
-    looks, sums = np.empty((pieces, by_label.LOOKS, d)), np.empty((pieces, by_label.MOMENTS, k, d))
+    limits, sums = np.empty((pieces, by_label.LIMITS, d)), np.empty((pieces, by_label.MOMENTS, k, d))
     labels = np.asarray(y, np.int32)
-    _of_pieces(lambda piece: by_label.sum_piece(x, labels, counts, origin, looks, sums, piece), pieces)
+    _of_pieces(lambda piece: by_label.sum_piece(x, labels, counts, origin, limits, sums, piece), pieces)
     with np.errstate(over="ignore", invalid="ignore"):
         cells, first, second = np.moveaxis(sums, 1, 0)
         shift = first / np.maximum(cells, 1)
@@ -53,7 +53,7 @@ def looked_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labelle
         own = np.sqrt(np.maximum(second - shift * first, 0) / np.maximum(cells, 1))
         mean, spread = columns.together(cells, of_label, origin + shift, own, np)
         column_mean, column_spread = columns.together(of_label, observed, mean, spread, np)
-        low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
+        low, high, fraction = limits[:, 0].min(0), limits[:, 1].max(0), limits[:, 2].sum(0)
         missing = (n - observed).astype(np.int32)
         summary = ColumnSummary(missing, low, high, fraction == 0, column_mean, column_spread)
         moments = (own.astype(dtype) for own in (counts.sum(0), of_label, mean, spread))
@@ -71,9 +71,9 @@ def linear_labels(
     from dgjax_kernels.cpu.summary import by_label, linear
 
     d, pieces = x.shape[1], num_pieces(*x.shape)
-    looks = np.empty((pieces, by_label.LOOKS, d))
-    _of_pieces(lambda piece: linear.label_piece(x, weight, bias, looks, labels, piece), pieces)
-    low, high, fraction = looks[:, 0].min(0), looks[:, 1].max(0), looks[:, 2].sum(0)
+    limits = np.empty((pieces, by_label.LIMITS, d))
+    _of_pieces(lambda piece: linear.label_piece(x, weight, bias, limits, labels, piece), pieces)
+    low, high, fraction = limits[:, 0].min(0), limits[:, 1].max(0), limits[:, 2].sum(0)
     with np.errstate(over="ignore", invalid="ignore"):
         largest = np.abs(bias) + np.abs(weight) @ np.maximum(np.abs(low), np.abs(high))
         low, high = low.astype(dtype), high.astype(dtype)
