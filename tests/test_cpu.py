@@ -11,8 +11,7 @@ import pytest
 
 import dgjax as dg
 import dgjax_kernels as kernels
-from dgjax_kernels import cpu
-from dgjax_kernels.cpu import compiling, ffi, worth
+from dgjax_kernels.cpu import calls, compiling, ffi, worth
 
 # One worker for all, for they share their compiled functions.
 pytestmark = [pytest.mark.xdist_group("cpu"), pytest.mark.usefixtures("kernels_for_any_size")]
@@ -107,7 +106,7 @@ def test_pieces_and_threads_do_not_change_the_sum(family, monkeypatch, x64):
     arguments = problem(family, (3, 1), 0.2, "float64")
     whole = EXPECTATIONS[family](*arguments)
     for pieces in (2, 7, 300):
-        monkeypatch.setattr(cpu, "num_pieces", lambda *_, pieces=pieces: pieces)
+        monkeypatch.setattr(calls, "num_pieces", lambda *_, pieces=pieces: pieces)
         parts = jax.jit(lambda *a: EXPECTATIONS[family](*a))(*arguments)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), parts, whole)
 

@@ -1,7 +1,12 @@
 """Arrays in, arrays out: the compiled kernels under dgjax.
 
 One row for each operation, one column for each platform; the reference in `jax.numpy` is the definition and always
-there. Models call the names below and never ask which implementation runs.
+there. Models call the names below and never ask which implementation runs: `Op` chooses when a program is lowered.
+
+    model ─▶ kernels.diagonal(x, mean, log_scale) ─▶ Op ──lowered for a CPU, and worth it──▶ cpu.independent.diagonal
+                                                        ──otherwise──▶ rows.diagonal, the reference
+
+Nothing here knows of models: arguments are rows, labels, weights and parameters, results are sums of them.
 """
 
 from dgjax_kernels import (

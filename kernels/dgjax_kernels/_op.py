@@ -1,4 +1,10 @@
-"""An operation: one reference that defines it, and any number of faster forms."""
+"""Dispatch: an operation is one reference that defines it, and any number of faster forms for platforms.
+
+    Op(reference, supported, cpu=fast)     supported(*arguments) ─▶ platforms ─▶ jax.lax.platform_dependent(...)
+
+Which forms may run is decided by shapes and dtypes when the call is traced, which of them does by the platform that the
+program is lowered for. Derivatives are the reference's, so that a faster form is forward-only code.
+"""
 
 import functools
 from collections.abc import Callable
@@ -24,19 +30,24 @@ def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
 
 
 def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """`jax.jit` at full precision."""
+    """`jax.jit` of a function whose matrix products keep every digit, on every platform."""
     return jax.jit(full_precision(fn), **options)
 
 
+def like(reference: Callable[P, T]) -> Callable[[Callable[..., Any]], Callable[P, T]]:
+    """Decorates another form of an operation: its signature and docstring are those of the reference."""
+    return functools.wraps(reference, assigned=("__doc__", "__annotations__"))
+
+
 class When(NamedTuple):
-    """A fast form with a condition of its own, in the place of one that the row's condition is for."""
+    """A fast form with a condition of its own, in place of the condition of its row."""
 
     supported: Callable[..., bool]
     form: Callable[..., Any]
 
 
 class Op(Generic[P, T]):
-    """Runs `fast[platform]` where there is one and `reference` elsewhere.
+    """An operation: `fast[platform]` where there is one and it supports the arguments, `reference` elsewhere.
 
     A fast form is for arguments that are `supported`, or that it supports by itself: `cuda=When(supported, form)`. The
     platform is chosen when the program is lowered, never by Python asking for the backend. A fast form is forward-only
@@ -81,7 +92,7 @@ def _any(*_: Any) -> bool:
 
 
 def _of_one_precision(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Floats in the widest of their precisions, for a handler reads all of them as what the first is."""
+    """Arguments with all floats in the widest of their precisions, for a handler reads all of them as the first's."""
     arrays = tuple(map(jnp.asarray, args))
     floats = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
     if len(set(floats)) < 2:

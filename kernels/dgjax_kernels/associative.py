@@ -1,4 +1,9 @@
-"""Many joined by an associative operation, in a few rounds: blocks side by side, then the same over whole blocks.
+"""Parallel prefix: many tables joined by an associative operation, in a few rounds.
+
+Blocks side by side go through their steps at once, and then the ends of blocks do, recursively:
+
+    x0 x1 x2 │ x3 x4 x5 │ x6 x7 x8      3 rounds within blocks of 3, all blocks at once
+          └───▶ +    └───▶ +            then blocks by what is before them
 
 `join` takes two pytrees of one structure, along whose leading axes it maps. The loop over a block is compiled once,
 where each halving by `jax.lax.associative_scan` is a program of its own: for 100,000 steps of a chain that takes five
@@ -18,7 +23,7 @@ BLOCK = 64
 
 
 def scan(join: Callable[[T, T], T], tables: T) -> T:
-    """x_0, join(x_0, x_1), join(join(x_0, x_1), x_2), ... along the first axis."""
+    """Prefixes along the first axis: x_0, join(x_0, x_1), join(join(x_0, x_1), x_2), ..."""
     t, blocks = _length(tables), _side_by_side(tables)
     first = _each(lambda leaf: leaf[0], blocks)
 
@@ -37,7 +42,7 @@ def scan(join: Callable[[T, T], T], tables: T) -> T:
 
 
 def fold(join: Callable[[T, T], T], tables: T, neutral: T) -> T:
-    """The last of `scan`, for half its work. `neutral` is what changes nothing, without the first axis."""
+    """All tables joined along the first axis, for half the work of `scan`; `neutral` is one that changes nothing."""
     while _length(tables) > 1:
         blocks = _side_by_side(tables, neutral)
         first, rest = (_each(lambda leaf, s=s: leaf[s], blocks) for s in (0, slice(1, None)))

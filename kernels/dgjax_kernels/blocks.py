@@ -1,4 +1,11 @@
-"""Loops over blocks of rows, so that memory stays flat however many rows there are."""
+"""Loops over blocks of rows, so that memory stays flat however many there are; and what is known of rows traced.
+
+    map_rows   results joined:  x ─▶ [block, block, ...] ─▶ jax.lax.map ─▶ [result, result, ...] ─▶ one array
+    sum_rows   results summed:  x ─▶ [block, block, ...] ─▶ jax.lax.scan, with the rounding error of each sum kept
+
+Both call the function once if the rows fit one block. Statistics add, which is why blocks, batches of a stream and
+devices are all the same to a model.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -13,7 +20,7 @@ T = TypeVar("T")
 # Floats that one block may hold for its largest array: 16 MB in float32, small enough for the last-level cache of a
 # server, large enough that the loop's own cost is below 1% of the work.
 BUDGET = 1 << 22
-LARGEST = 8192
+LARGEST = 8192  # rows of a block at most
 
 complete_rows = jax.make_user_context(None)
 """`with complete_rows(True):` what is traced sees no missing cell, and need not be compiled for rows that have some.
@@ -72,7 +79,7 @@ def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], 
 
 @contextlib.contextmanager
 def _of_blocks(n, size):
-    """Where some row has missing cells, a block need not."""
+    """A block's context: it repeats, and where some row has missing cells, a block need not."""
     with complete_rows(complete_rows.value or None), repeats(repeats.value * -(-n // size)):
         yield
 

@@ -26,7 +26,7 @@ Transition = Float[Array, "k k"] | Float[Array, "t_less_1 k k"]
 
 
 class Forward(NamedTuple):
-    """What a pass forward leaves, steps first: log p(y_s | steps up to s) and the log of what each step adds."""
+    """Result of the forward pass, steps first: log p(y_s | steps up to s), and the log of what each step adds."""
 
     log_filtered: Float[Array, "t n k"]
     gained: Float[Array, "t n"]
@@ -75,7 +75,7 @@ def log_marginals(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Float[Array, "n t k"]:
-    """log p(y_s = i), those far too small for p itself included."""
+    """Log-marginals log p(y_s = i), those far too small for p itself included; minus infinity beyond the length."""
     forward = _forward(initial, transition, scores, lengths)
 
     def step(later, s, moves, log_filtered):
@@ -184,7 +184,7 @@ def steps_first(scores, lengths):
 
 
 def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
-    """The log-partition with its derivative: marginals and counts, from the one pass that also gives its value."""
+    """Makes the log-partition with its derivative, marginals and counts, by one forward-backward pass for both."""
 
     @jax.custom_jvp
     def call(initial, transition, scores, lengths):
@@ -214,13 +214,13 @@ def _forward(initial, transition, scores, lengths):
 
 
 def ahead(before, moves, score, inside):
-    """log p(y_{s+1} | steps up to s + 1) from that of step s, and the log of what is added, where it is a step."""
+    """Forward step: log p(y_{s+1} | steps up to s + 1) from that of s, and the log of what it adds, where inside."""
     after, gained = relative(log_sum(before[:, :, None] + moves, 1) + score)
     return jnp.where(inside[:, None], after, before), jnp.where(inside, gained, 0)
 
 
 def back(later, moves, log_filtered, inside):
-    """p(y_s) from p(y_{s+1}), and the pairs of both where s + 1 is a step."""
+    """Backward step (smoothing): p(y_s) from p(y_{s+1}), and the pairs p(y_s, y_{s+1}) where s + 1 is inside."""
     pairs = jnp.where(inside[:, None, None], later[:, None] * _conditional(log_filtered, moves), 0)
     return normalised(jnp.where(inside[:, None], pairs.sum(2), later)), pairs
 
@@ -236,7 +236,7 @@ def _conditional(log_filtered, transition):
 
 
 def log_sum(values, axis):
-    """Its derivative too is right where nothing or but one term is finite."""
+    """log sum exp over an axis, whose derivative too is right where no term is finite, or one."""
     top = finite(jax.lax.stop_gradient(values.max(axis, keepdims=True)))
     total = jnp.exp(values - top).sum(axis)
     none = total == 0
@@ -244,13 +244,13 @@ def log_sum(values, axis):
 
 
 def relative(values):
-    """Logs relative to that of their sum over the last axis, and it."""
+    """Logs relative to the log of their sum over the last axis, and that."""
     total = log_sum(values, -1)
     return values - finite(total)[..., None], total
 
 
 def finite(values):
-    """0 in place of minus infinity: nothing is then divided by nothing."""
+    """Values with 0 in place of minus infinity, so that nothing is divided by nothing."""
     return jnp.where(jnp.isneginf(values), 0, values)
 
 
@@ -259,7 +259,7 @@ def _relative_to_best(values):
 
 
 def normalised(values):
-    """A share of the whole again, for rounding adds up over many steps."""
+    """Probabilities that add to 1 again, for rounding adds up over many steps; 0 where all are 0."""
     total = values.sum(-1, keepdims=True)
     return values / jnp.where(total > 0, total, 1)
 

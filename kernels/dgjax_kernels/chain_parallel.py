@@ -14,17 +14,18 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from dgjax_kernels import associative
+from dgjax_kernels import associative, chain as reference
+from dgjax_kernels._op import like
 from dgjax_kernels.blocks import pairwise_sum, two_sum
-from dgjax_kernels.chain import Transition, existing, finite, log_sum, relative, steps_first
+from dgjax_kernels.chain import existing, finite, log_sum, relative, steps_first
 
-FEWEST_STEPS, MOST_WORK, MOST_MEMORY = 512, 1 << 18, 1 << 26
+FEWEST_STEPS, MOST_WORK, MOST_MEMORY = 512, 1 << 18, 1 << 26  # exponentials of a step, floats of a table: `long`
 
 
 class Stretch(NamedTuple):
-    """log p(end = j | before = i) (..., i, j), and the log of what is added given i as the sum of two (..., i)."""
+    """A stretch of steps: log p(end = j | before = i) (..., i, j); the log of what it adds given i, as a sum of two."""
 
     log_share: Float[Array, "*batch k k"]
     total: Float[Array, "*batch k"]
@@ -42,26 +43,16 @@ def long(initial: Array, transition: Array, scores: Array, lengths: Array) -> bo
     return t >= FEWEST_STEPS and n * k**3 <= MOST_WORK and n * t * k**2 <= MOST_MEMORY
 
 
-def log_partition(
-    initial: Float[Array, " k"],
-    transition: Transition,
-    scores: Float[Array, "n t k"],
-    lengths: Int[Array, " n"],
-) -> Float[Array, " n"]:
-    """As `chain.log_partition`."""
+@like(reference.log_partition)
+def log_partition(initial, transition, scores, lengths):
     stretches = _stretches(initial, transition, scores, lengths)
     zero = jnp.zeros((), scores.dtype)
     whole = associative.fold(_join, stretches, Stretch(_stay(stretches.log_share), zero, zero))
     return (whole.total + whole.error)[:, 0]
 
 
-def expectation(
-    initial: Float[Array, " k"],
-    transition: Transition,
-    scores: Float[Array, "n t k"],
-    lengths: Int[Array, " n"],
-) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
-    """As `chain.expectation`."""
+@like(reference.expectation)
+def expectation(initial, transition, scores, lengths):
     value, share, log_p = _posterior(initial, transition, scores, lengths)
     inside = existing(lengths, len(log_p)).T[..., None]
     pairs = jnp.where(inside[1:, :, None], jnp.exp(share + log_p[1:, :, None]), 0)
@@ -72,13 +63,8 @@ def expectation(
     return value, jnp.swapaxes(jnp.where(inside, jnp.exp(log_p), 0), 0, 1), counts
 
 
-def log_marginals(
-    initial: Float[Array, " k"],
-    transition: Transition,
-    scores: Float[Array, "n t k"],
-    lengths: Int[Array, " n"],
-) -> Float[Array, "n t k"]:
-    """As `chain.log_marginals`."""
+@like(reference.log_marginals)
+def log_marginals(initial, transition, scores, lengths):
     _, _, log_p = _posterior(initial, transition, scores, lengths)
     return jnp.where(existing(lengths, len(log_p))[..., None], jnp.swapaxes(log_p, 0, 1), -jnp.inf)
 
@@ -103,7 +89,7 @@ def _stretches(initial, transition, scores, lengths):
 
 
 def _join(first, second):
-    """The stretch of both. What the second adds is taken relative to the state from which the first gives it most."""
+    """Joins two stretches. What the second adds is relative to the state from which the first gives it most."""
     base = finite((first.log_share + second.total[..., None, :]).max(-1))
     added = (second.total[..., None, :] - base[..., None]) + second.error[..., None, :]
     log_share, gained = relative(_log_product(first.log_share + added, second.log_share))
@@ -119,7 +105,7 @@ def _log_product(a, b):
 
 
 def _of_columns(tables):
-    """Columns relative to their totals; minus infinity throughout where a state is not reached."""
+    """Tables with columns relative to their totals, log p(before | end); -inf where a state is not reached."""
     return tables - finite(log_sum(tables, -2))[..., None, :]
 
 
@@ -128,7 +114,7 @@ def _moves(transition):
 
 
 def _where_inside(lengths, tables):
-    """What leads to each step from the second on, and no move beyond a sequence's length."""
+    """Tables of each step from the second on; beyond the length of a sequence, those that stay in the same state."""
     inside = existing(lengths, len(tables) + 1).T[1:, :, None, None]
     return jnp.where(inside, tables, _stay(tables))
 

@@ -1,6 +1,8 @@
 """Counts: Poisson and multinomial scores, statistics and draws. Letters as in `rows`.
 
-A cell that is no count, negative, broken or infinite, has probability 0: the check outside of `jit` says so by name,
+x log(rate) - rate - log x! cancels for large counts: at a rate of 1e4 float32 would keep two digits of it. So scores
+are a deviance, x log(x / rate) - x + rate, which is small near the mode, plus Stirling's remainder (Loader 2000). A
+cell that is no count, negative, broken or infinite, has probability 0: the check outside of `jit` says so by name,
 inside of it the score does.
 """
 
@@ -16,7 +18,7 @@ from dgjax_kernels.rows import LOG_TWO_PI, expectation
 
 MANY = 256
 """Variance from which a count is drawn as a rounded normal, whose distribution function is then right to 3e-8."""
-MANY_TRIALS = 1 << 17
+MANY_TRIALS = 1 << 17  # from which a multinomial is drawn column by column, in place of trial by trial
 REMAINDERS = np.array(
     [0.0, *(math.lgamma(x + 1) - (x + 0.5) * math.log(x) + x - 0.5 * LOG_TWO_PI for x in range(1, 16))]
 )
@@ -28,7 +30,7 @@ def is_count(x: Float[Array, "..."]) -> Bool[Array, "..."]:
 
 
 def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """log Poisson(x_observed; rate)."""
+    """Scores (n, k): the sum over observed cells of log Poisson(x_j; rate_kj)."""
 
     def block(x):
         observed = ~jnp.isnan(x)[:, None]
@@ -42,7 +44,7 @@ def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Arra
 def poisson_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_rate: Float[Array, "k d"]
 ) -> Float[Array, "k d 2"]:
-    """Sums over observed cells of c and c x."""
+    """Sufficient statistics (k, d, 2): sums over observed cells of c and c x."""
     del log_rate
     return sum_rows(_poisson_sums, x, c, fill=(0, 0), row_cost=2 * x.shape[1] + c.shape[1])
 
@@ -123,7 +125,7 @@ def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Arr
 
 
 def _shares(observed, log_p):
-    """p_j / sum p_observed (n, k, d), and its logarithm."""
+    """Shares among observed columns, p_j / sum p_observed (n, k, d), and their logarithms."""
     top = jnp.max(jnp.where(observed[:, None], log_p, -jnp.inf), axis=-1, keepdims=True)
     top = jnp.where(jnp.isfinite(top), top, 0)
     p = jnp.exp(log_p - top)
@@ -147,7 +149,7 @@ def observed_share(
 def multinomial_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
 ) -> Float[Array, "k d"]:
-    """Sums over rows of c times the counts, each missing one at its mean given those observed."""
+    """Sufficient statistics (k, d): sums of c times the counts, a missing one at its mean given the others."""
 
     def block(x, c):
         share, total = observed_share(x, log_p)

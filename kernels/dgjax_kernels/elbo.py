@@ -77,7 +77,7 @@ def importance_bound(
     num_samples: int,
     draw_cost: int = 1,
 ) -> Float[Array, "*b"]:
-    """The log of the mean of the weights above: at most log p(x) in expectation, and closer with more draws."""
+    """Importance-weighted bound: log of the mean weight, at most log p(x) in expectation, closer with more draws."""
     weights = importance_log_weights(mean, log_scale, noise, log_likelihood, num_samples, draw_cost)
     return jax.nn.logsumexp(weights, axis=0) - jnp.log(jnp.asarray(num_samples, mean.dtype))
 

@@ -30,7 +30,7 @@ def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, 
 
 
 def cost(mean: Array, L: Array) -> int:
-    """Floats that one row needs at most."""
+    """Floats that one row needs at most, for the size of blocks."""
     return mean.size + L.size
 
 
@@ -53,9 +53,10 @@ def are_known(mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Bool[Arr
 
 
 def none_undefined(scores: Float[Array, "n *k"], known: Bool[Array, "*k"]) -> Float[Array, "n *k"]:
-    """Infinity less infinity is what is left of an infinite cell, or of one whose terms overflow: it has density 0.
+    """Scores with minus infinity in place of NaN, where all parameters are known.
 
-    A model that is NaN itself scores NaN.
+    Infinity less infinity is what is left of an infinite cell, or of one whose terms overflow: it has density 0. A
+    model that is NaN itself scores NaN.
     """
     return jnp.where(jnp.isnan(scores) & known, -jnp.inf, scores)
 
@@ -107,7 +108,7 @@ def expectation(
     mean: Float[Array, "g m d"],
     L: Float[Array, "g d d"],
 ) -> tuple[Float[Array, ""], tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]]:
-    """sum_n w_n log p(x_n, y_n), y being one of all g m labels or -1, unknown, and the statistics at w p(y | x)."""
+    """E-step: sum_n w_n log p(x_n, y_n), y being one of g m labels or -1, unknown; statistics at c = w p(y | x)."""
 
     def block(x, y, weights):
         joint = log_weights + scores(x, mean, L)
@@ -118,7 +119,9 @@ def expectation(
 
 
 def backward(statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
-    """What reaches x, the means and L from counts c of the scores: sums that EM needs too, from the same pass.
+    """Makes the reverse derivative of the scores: cotangents of x, means and L from c, those of the scores.
+
+    They are sums that EM needs too, by `statistics` in one pass.
 
     d log p(x_observed) = E[d log p(x) | x_observed], which gives a mean L^-T u, and L the lower part of
     L^-T (u u^T - I). Source: Fisher's identity, as in Dempster, Laird and Rubin (1977), discussion.
@@ -136,7 +139,7 @@ def backward(statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array
 
 
 def _of_either_sign(statistics, x, c, mean, L):
-    """Counts as they come in reverse may be negative: those of the two signs apart."""
+    """Statistics at counts that may be negative, as cotangents are: those of the two signs apart."""
 
     def apart():
         parts = [statistics(x, jnp.maximum(own, 0), mean, L) for own in (c, -c)]

@@ -1,4 +1,4 @@
-"""Softmax regression on rows: the log-likelihood with its gradient, and its curvature.
+"""Softmax regression on rows: the log-likelihood with its gradient, and its curvature (minus the Hessian).
 
 Letters: x rows (n, d), weights w (n,), bias b (k,) and weight W (k, d) of the scores s = b + W x; y labels, -1 where
 unknown. With k = 1 there are two classes, the scores of which are 0 and s.
@@ -41,12 +41,12 @@ def gradient_zero_copy(
     b: Float[Array, " k"],
     W: Float[Array, "k d"],
 ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d"]]:
-    """The same of rows in place."""
+    """sum_n w_n log p(y_n | x_n) and its gradient in b and W, of zero-copy rows by their two parts."""
     return gradient(ZeroCopyRows(first, cells).whole(), y, w, b, W)
 
 
 def gram(x: Float[Array, "n d"], a: Float[Array, "n q"]) -> Float[Array, "q e e"]:
-    """sum_n a_nq z_n z_n^T, z = (1, x)."""
+    """Weighted Gram matrices: sum_n a_nq z_n z_n^T, z = (1, x), for each q."""
     z = jnp.concatenate([jnp.ones((len(x), 1), x.dtype), x], -1)
     return jnp.einsum("nq,nd,ne->qde", a, z, z)
 
@@ -60,9 +60,10 @@ def curvature(
     gram: Callable = gram,
     most_at_once: int = 0,
 ) -> Float[Array, "k e k e"]:
-    """Minus the Hessian of the same, e = 1 + d: sum_n w_n (diag(p) - p p^T) times z z^T, z = (1, x).
+    """Minus the Hessian of the log-likelihood: sum_n w_n (diag(p) - p p^T) times z z^T, z = (1, x) with e = 1 + d.
 
-    In one block where there are no more than so many weights of products.
+    By a `gram` for each pair of labels, on blocks of rows, or all at once if no more than `most_at_once` rows times
+    pairs.
     """
     k, (i, j) = len(b), np.tril_indices(len(b))
 

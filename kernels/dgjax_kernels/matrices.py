@@ -1,7 +1,8 @@
-"""Products of matrices, for which there is a kernel on a CPU.
+"""Products of matrices, for which there is a kernel on a CPU, as a primitive of JAX's with derivatives of any order.
 
 A product is bilinear, and each of its derivatives is such a product again, of matrices that may be given as their
-transposes: a primitive of JAX's says so, and derivatives of any order, forwards and in reverse, take the kernel too.
+transposes: the primitive says so, and derivatives forwards and in reverse take the kernel too, where an `Op` would fall
+back to its reference.
 """
 
 import functools
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float
 
 from dgjax_kernels.cpu.worth import supported
 
-FEWEST_ROWS, FEWEST, ENOUGH = 256, 16, 1 << 22
+FEWEST_ROWS, FEWEST, ENOUGH = 256, 16, 1 << 22  # rows, columns and products from which the kernel pays: `_pays`
 
 
 def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
@@ -26,7 +27,7 @@ def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n
 
 
 def _product(a, b, turned):
-    """The same, where a or b may be given as its transpose."""
+    """a b, where a or b may be given as its transpose (`turned`)."""
     precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if not _pays(a, b, turned):
         return _reference(a, b, turned=turned, precision=precision)
@@ -71,7 +72,7 @@ def _of_left(cotangent, _, b, *, turned, precision):
 
 
 def _of_right(cotangent, a, _, *, turned, precision):
-    """That of b."""
+    """The cotangent of b, whose form is that of b."""
     with jax.default_matmul_precision(precision):
         if turned[1]:
             return _product(cotangent, a, (True, False))

@@ -1,4 +1,8 @@
-"""Exponential families on rows times labels: scores, log-partitions and summed statistics. NaN cells count for nothing.
+"""Exponential families on rows times labels: scores, log-partitions and sufficient statistics. NaN is missing.
+
+An E-step is these, in this order: scores log p(x_n | k) for all labels at once, mostly as matrix products; `partition`,
+the log of their sum over labels and the responsibilities p(k | x_n); statistics, sums over rows of responsibilities
+times what the family needs of x. `..._expectation` is all three in one pass over blocks of rows.
 
 Letters: x rows (n, d), k labels, c counts (n, k), the weight with which row n belongs to label k.
 """
@@ -20,12 +24,15 @@ KEPT = 0.7  # of the digits, where a quicker form loses some: rounding errors up
 
 
 def kept(dtype: Any) -> float:
-    """How many times larger than a result the terms may be that are subtracted for it."""
+    """How many times larger than a result the terms may be that are subtracted for it: eps^(KEPT - 1)."""
     return float(jnp.finfo(dtype).eps) ** (KEPT - 1)
 
 
 class ColumnSummary(NamedTuple):
-    """What there is in each column; where no cell is observed, everything but `missing` means nothing."""
+    """Summary of each column: cells missing, limits, whether all cells are whole numbers, mean, standard deviation.
+
+    Where no cell is observed, everything but `missing` means nothing.
+    """
 
     missing: Int[Array, " d"]
     low: Float[Array, " d"]
@@ -36,7 +43,11 @@ class ColumnSummary(NamedTuple):
 
 
 class LabelledSummary(NamedTuple):
-    """What there is in each column, and of it in the rows of each label, all of weight 1: moments about any centre."""
+    """Summary of each column, and of each column in the rows of each label, all of weight 1.
+
+    `counts` rows of each label, `cells` observed, with their mean and standard deviation: moments about any centre
+    follow, so that a closed-form fit need not read the rows again.
+    """
 
     columns: ColumnSummary
     counts: Float[Array, " k"]
@@ -47,7 +58,7 @@ class LabelledSummary(NamedTuple):
     def moments(
         self, centre: Float[Array, "k d"], log_scale: Float[Array, "k d"]
     ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
-        """What `labelled_moments` makes of the rows."""
+        """What `labelled_moments` is of the rows: the weight of each label, and sums of 1, z and z^2."""
         shift, own = in_units(self.mean - centre, log_scale), in_units(self.spread, log_scale)
         return self.counts, (self.cells, self.cells * shift, self.cells * (own**2 + shift**2))
 
@@ -78,7 +89,7 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
 
 
 def unit_of(size: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """A size, 1 where that is 0 or not finite, in whose units squares neither overflow nor vanish."""
+    """Units in which squares neither overflow nor vanish: a size itself, and 1 where that is 0 or not finite."""
     return jnp.where((size > 0) & jnp.isfinite(size), size, 1)
 
 
@@ -130,7 +141,7 @@ def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Flo
 def table_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d v"]
 ) -> Float[Array, "k d v"]:
-    """Sums of c over the rows in which a column has a value."""
+    """Counts (k, d, v): sums of c over the rows in which a column has each value."""
 
     def block(x, c):
         return weighted_sums(indicators(x, log_p.shape[2]), c).reshape(log_p.shape)
@@ -139,7 +150,11 @@ def table_statistics(
 
 
 def expectation(scores: Callable, statistics: Callable) -> Callable:
-    """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
+    """Makes the E-step of a family of its scores and statistics, in one pass over blocks of rows.
+
+    It gives sum_n w_n log p(x_n, y_n), y being -1 where unknown, the sums of counts c = w p(y | x), and the statistics
+    at these counts.
+    """
 
     def summed(
         x: Float[Array, "n d"],
@@ -158,7 +173,7 @@ def expectation(scores: Callable, statistics: Callable) -> Callable:
 
 
 def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Array, "k f"]:
-    """sum_n c_nk phi_nf."""
+    """Sums of features by counts: sum_n c_nk phi_nf."""
     return c.T @ phi
 
 
@@ -202,8 +217,7 @@ def labelled_moments(
     centre: Float[Array, "k d"],
     log_scale: Float[Array, "k d"],
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
-    """The weight of each label, and over its rows and observed cells the sums of it, times z = (x - centre) / scale,
-    and times z^2.
+    """The weight of each label, and sums over its observed cells of w, w z and w z^2, z = (x - centre) / scale.
 
     A row whose label is not known, -1, counts for nothing.
     """
@@ -219,7 +233,11 @@ def diagonal_expectation(
     mean: Float[Array, "k d"],
     log_scale: Float[Array, "k #d"],
 ) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]]:
-    """sum_n w_n log p(x_n, y_n), y being -1 where unknown, the counts w p(y | x), and the statistics at them."""
+    """E-step of independent normal columns: value, sums of counts, and statistics at them.
+
+    The value is sum_n w_n log p(x_n, y_n), y being -1 where unknown; counts are c = w p(y | x); statistics are those of
+    `diagonal_statistics`.
+    """
 
     def block(x, y, weights):
         value, c = joint_partition(x, y, weights, log_weights + diagonal(x, mean, log_scale))

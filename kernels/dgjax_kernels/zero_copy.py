@@ -1,4 +1,12 @@
-"""Rows where NumPy has them: memory that XLA would only take as a copy, for it does not start where XLA wants it."""
+"""Zero-copy rows: NumPy's memory, shared with XLA although it does not start where XLA wants it.
+
+XLA takes an array without a copy only if it starts at a multiple of 64 bytes; large NumPy arrays start 16 or 32 bytes
+beyond one. But some cell within the first 64 bytes does lie there, and from it on everything can be shared:
+
+    NumPy's rows   │ row 0 │ row 1 │ row 2 │ ...
+    first          └── a copy of the first few ──┘
+    cells               ^ first aligned cell: shared from here to the end, flat
+"""
 
 import dataclasses
 
@@ -7,19 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-ALIGNMENT = 64
-MOST_CELLS = 1 << 31  # that an index can number
+ALIGNMENT = 64  # bytes, what XLA asks of memory that it shares
+MOST_CELLS = 1 << 31  # that an index of 32 bits can number
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ZeroCopyRows:
-    """Rows (n, d), from the first cell on that lies where XLA wants memory to start, and a copy of those before.
+    """Rows (n, d) shared with NumPy: all cells from the first aligned one on, and a copy of the rows before it.
 
-    XLA shares the cells with NumPy, so that they must not change as long as it works on them.
+    NumPy must not change them as long as XLA works on them.
     """
 
-    first: Float[Array, "few d"]  # the rows before that cell, the last of which may go beyond it
+    first: Float[Array, "few d"]  # the rows before that cell; the last of them may reach beyond it
     cells: Float[Array, " rest"]
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
@@ -42,11 +50,11 @@ class ZeroCopyRows:
         return n * d - len(self.cells)
 
     def whole(self) -> Float[Array, "n d"]:
-        """A copy in one piece."""
+        """A copy of all rows, in one array."""
         return jnp.concatenate([self.first.reshape(-1)[: self._skipped], self.cells]).reshape(self.shape)
 
     def picked(self, rows: np.ndarray) -> Float[Array, "m d"]:
-        """A copy of some rows, whose numbers ascend."""
+        """A copy of some rows, whose numbers are given in ascending order."""
         few, d = self.first.shape
         early = rows[rows < few]
         starts = jnp.asarray(rows[len(early) :] * d - self._skipped)
@@ -55,13 +63,13 @@ class ZeroCopyRows:
 
 
 def can_share(x: np.ndarray) -> bool:
-    """Whether rows are in one piece and of a precision that JAX has."""
+    """Whether rows can be shared with XLA: in one piece, of a precision that JAX has, and not too many."""
     known = x.dtype in (np.float32, np.float64) and x.dtype == jax.dtypes.canonicalize_dtype(x.dtype)
     return known and x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and 0 < x.size < MOST_CELLS
 
 
 def zero_copy_rows(x: np.ndarray) -> ZeroCopyRows:
-    """The rows, shared with NumPy but for the first few."""
+    """Shares NumPy's rows with XLA, all but the first few without a copy; only where `can_share`."""
     skipped = -x.ctypes.data % ALIGNMENT // x.itemsize
     few = -(-skipped // x.shape[1])
     cells = jax.device_put(x.reshape(-1)[skipped:], may_alias=True)

@@ -1,9 +1,7 @@
 """Calls of handlers inside a program of JAX's: how many pieces, which results, what of them is summed."""
 
-import functools
 import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +9,8 @@ from jax import Array
 
 from dgjax_kernels.blocks import pairwise_sum
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22
-FEWEST_PIECES, MOST_PIECES, SUMS, AMPLE = 8, 64, 1 << 22, 12
-
-
-def like(reference: Callable[P, T]) -> Callable[[Callable[..., Any]], Callable[P, T]]:
-    """Decorates a function that takes and gives what the reference does: one signature and one docstring for both."""
-    return functools.wraps(reference, assigned=("__doc__", "__annotations__"))
+FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22  # of a piece, and floats: rows times parameters
+FEWEST_PIECES, MOST_PIECES, SUMS, AMPLE = 8, 64, 1 << 22, 12  # SUMS: floats of all pieces, 32 MB
 
 
 def num_pieces(n: int, row_cost: int) -> int:

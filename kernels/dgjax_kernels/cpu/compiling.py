@@ -1,7 +1,9 @@
-"""Says what numba compiles when that takes longer than a moment, on the logger "dgjax".
+"""Messages about compilation: one line on the logger "dgjax" when numba compiles a kernel for longer than a moment.
 
-Where a program has no logging of its own, Python shows it as one line on stderr;
-`logging.getLogger("dgjax").setLevel(logging.ERROR)` turns it off. What numba finds on disk is never told.
+A kernel takes 1 to 40 s to compile, once on each machine; a program that seems to hang should say why. Where it has no
+logging of its own, Python shows the line on stderr; `logging.getLogger("dgjax").setLevel(logging.ERROR)` turns it off.
+A kernel that numba finds in its disk cache is never reported: a timer is started before, and told by numba's events
+whether anything was compiled.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ from typing import Any
 
 from numba.core import event
 
-PATIENCE = 2.0
+PATIENCE = 2.0  # seconds: what is compiled faster is not worth a line
 KERNELS = {
     "gaussian": ("rows of full covariances", 40),
     "conditional": ("conditional means", 7),
@@ -31,12 +33,12 @@ KERNELS = {
     "sum_piece": ("moments of each label in NumPy's rows", 2),
     "label_piece": ("linear scores of NumPy's rows", 3),
 }
-"""What each is for, and the seconds that it took on one core of a server's CPU."""
+"""The purpose of each kernel, and the seconds that it took to compile on one core of a server's CPU."""
 logger = logging.getLogger("dgjax")
 
 
 class Clock(event.Listener):
-    """Runs while one function is compiled, if it is; compilations of the same process take turns."""
+    """Timer of one compilation, which may turn out not to happen; compilations of one process take turns."""
 
     def __init__(self, name: str, on_disk: bool) -> None:
         self.name, self.on_disk, self.begun = name, on_disk, False
@@ -50,7 +52,7 @@ class Clock(event.Listener):
         pass
 
     def tell(self) -> None:
-        """The one line."""
+        """Logs the line, if numba has begun to compile by now."""
         if not self.begun:  # it is read from disk, slowly
             return
         what, seconds = KERNELS[self.name]
@@ -60,7 +62,7 @@ class Clock(event.Listener):
 
 @contextlib.contextmanager
 def told(name: str, on_disk: bool) -> Iterator[None]:
-    """Around what may compile a handler."""
+    """A block that may compile a handler: logs a line if that takes longer than PATIENCE."""
     clock = Clock(name, on_disk)
     clock.timer.start()
     try:
@@ -71,14 +73,14 @@ def told(name: str, on_disk: bool) -> Iterator[None]:
 
 
 class OfPython(event.Listener):
-    """The same for functions that Python calls, which are compiled in their first call."""
+    """Timer for functions that Python calls: numba compiles those in their first call, not in a block of ours."""
 
     def __init__(self) -> None:
         self.functions: dict[Any, tuple[str, bool]] = {}
         self.clock: Clock | None = None
 
     def add(self, name: str, dispatcher: Callable, on_disk: bool) -> Any:
-        """Has the compilation of a function told."""
+        """Registers a function, whose compilation is then reported under this name."""
         self.functions[dispatcher] = name, on_disk
         return dispatcher
 

@@ -1,14 +1,18 @@
-"""Numba functions as XLA FFI handlers: no Python callback, no copy, in pieces on XLA's own threads.
+"""XLA's foreign function interface (FFI) as numba sees it: the call frame, and how one call is spread over threads.
 
-XLA hands a handler the address of its call frame, all of it 8-byte words (`jax.ffi.include_dir()`/xla/ffi/api/c_api.h;
-a test compares the words below with that header):
-  frame   1 extension, 2 api, 3 context, 9 arguments, 14 results
-  buffer  3 data, 4 rank, 5 dims
-  api     4 version, 17 ThreadPool_Schedule, 18 ThreadPool_NumThreads, 8 Error_Destroy
+No Python callback and no copy: XLA hands a handler the address of its call frame, all of it 8-byte words
+(`jax.ffi.include_dir()`/xla/ffi/api/c_api.h; a test compares the words below with that header):
 
-Many threads work on one call by taking its pieces one after another from a counter. The thread that made the call takes
-pieces too and waits for others only while they are at work on one, so that calls made at once cannot wait for each
-other for ever, whichever of their tasks ever get a thread.
+    frame ─▶ 1 extension, 2 api, 3 context, 9 arguments, 14 results
+                           │                 └──▶ buffer, buffer, ... ─▶ 3 data, 4 rank, 5 dims
+                           └──▶ 4 version, 17 ThreadPool_Schedule, 18 ThreadPool_NumThreads, 8 Error_Destroy
+
+A call is cut into pieces. Threads take one after another from an atomic counter in a control block:
+
+    control block: 0 tag (0, as no frame has), 1 next piece, 2 pieces done, 3 users, 4 frame, 5 number of pieces
+
+The thread that made the call takes pieces too, and waits for others only while they are at work on one. So calls made
+at once cannot wait for each other for ever, whichever of their tasks ever get a thread.
 """
 
 import os
@@ -25,27 +29,28 @@ F = TypeVar("F", bound=Callable)
 
 
 def jit(function: F, **options: Any) -> F:
-    """Compiles what only handlers call. Numba optimises a function again in each that calls it: keep calls shallow.
+    """Compiles a function that only handlers call, as a function of its own that LLVM may inline.
 
-    Arrays are filled by loops: one assigned to part of another, or summed along an axis, takes 1 to 5 s to compile, for
-    numba compiles the text of the errors too (logistic: 23 s, by loops 9).
+    Numba optimises a function again in each that calls it, so calls are kept shallow. Arrays are filled by loops: one
+    assigned to part of another, or summed along an axis, takes 1 to 5 s to compile, for numba compiles the text of the
+    errors too (logistic: 23 s, by loops 9).
     """
     decorate: Any = njit
     return decorate(function, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 
 
 def inlined(function: F) -> F:
-    """The same, as part of the one function that calls it."""
+    """Compiles a function as part of the one that calls it, by numba: for a function that is called in one place."""
     return jit(function, inline="always")
 
 
 def within(function: F) -> F:
-    """The same by LLVM, wherever it is called: for steps that wait for each other, whose calls would cost as much."""
+    """Compiles a function that LLVM inlines wherever it is called: for short steps, each waiting for the last."""
     return jit(function, forceinline=True)
 
 
 def intrinsic(function: Callable) -> Any:
-    """What stands for instructions of the machine."""
+    """Declares a function whose body is LLVM instructions, given by a builder."""
     return numba_intrinsic(function)
 
 
@@ -61,13 +66,13 @@ def _at(builder, address, word):
 
 @intrinsic
 def load(typingctx, address, word):
-    """The word-th word at an address."""
+    """The word-th word at an address, read atomically."""
     return intp(intp, intp), lambda c, b, s, a: b.load_atomic(_at(b, *a), "seq_cst", 8)
 
 
 @intrinsic
 def store(typingctx, address, word, value):
-    """Puts the word-th word at an address."""
+    """Writes a value to the word-th word at an address."""
 
     def build(c, b, s, a):
         b.store(a[2], _at(b, a[0], a[1]))
@@ -78,13 +83,13 @@ def store(typingctx, address, word, value):
 
 @intrinsic
 def fetch_add(typingctx, address, word, value):
-    """What a word held before a number was added to it, in one step."""
+    """Adds a value to the word-th word at an address, atomically: the word as it was before."""
     return intp(intp, intp, intp), lambda c, b, s, a: b.atomic_rmw("add", _at(b, a[0], a[1]), a[2], "seq_cst")
 
 
 @intrinsic
 def allocate(typingctx, words):
-    """The address of so many words."""
+    """Allocates so many words, and gives their address."""
 
     def build(c, b, s, a):
         return b.ptrtoint(c.nrt.allocate(b, b.mul(a[0], ir.Constant(WORD, 8))), WORD)
@@ -94,7 +99,7 @@ def allocate(typingctx, words):
 
 @intrinsic
 def free(typingctx, address):
-    """Gives allocated words back."""
+    """Frees words that `allocate` gave."""
 
     def build(c, b, s, a):
         c.nrt.free(b, b.inttoptr(a[0], ir.IntType(8).as_pointer()))
@@ -105,7 +110,7 @@ def free(typingctx, address):
 
 @intrinsic
 def call(typingctx, function, argument):
-    """Calls a C function of one address."""
+    """Calls the C function at an address with one word; the word it returns."""
     kind = ir.FunctionType(WORD, [WORD])
     return intp(intp, intp), lambda c, b, s, a: b.call(b.inttoptr(a[0], kind.as_pointer()), [a[1]])
 
@@ -119,7 +124,7 @@ def pointer(typingctx, address, dtype):
 
 @intrinsic
 def _prefetch_line(typingctx, address):
-    """Has the line of memory at an address brought near, to be read."""
+    """Prefetches the cache line at an address, to be read."""
 
     def build(c, b, s, a):
         kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), *[ir.IntType(32)] * 3])
@@ -132,14 +137,14 @@ def _prefetch_line(typingctx, address):
 
 @jit
 def prefetch(row):
-    """Has a row of numbers brought near, in lines of 64 bytes."""
+    """Prefetches a row of numbers into the cache, in lines of 64 bytes."""
     for offset in range(0, len(row) * row.itemsize, 64):
         _prefetch_line(row.ctypes.data + offset)
 
 
 @intrinsic
 def own_address(typingctx):
-    """The address of the handler that this stands in."""
+    """The address of the handler that calls this, for other threads to call."""
 
     def build(c, b, s, a):
         name = f"cfunc.{b.function.name}"
@@ -152,7 +157,7 @@ def own_address(typingctx):
 
 @jit
 def _ask(frame, function, first, second):
-    """Calls XLA: a function of (size, extension, context, first, second). Whether it answered."""
+    """Calls a function of XLA's api with (size, extension, context, first, second): whether it succeeded."""
     question = allocate(5)
     store(question, 0, 40)
     store(question, 1, 0)
@@ -180,7 +185,7 @@ def _num_threads(frame):
 
 @intrinsic
 def let_others_run(typingctx):
-    """Gives the core to a thread that may be at work on what is waited for, where the system can be asked to."""
+    """Yields the core, where the system can be asked to: a thread may need it for what is waited for."""
 
     def build(c, b, s, a):
         if hasattr(os, "sched_yield"):
@@ -193,7 +198,7 @@ def let_others_run(typingctx):
 
 @jit
 def spread(frame, pieces, handler):
-    """Has `handler` work through the pieces of a call, on several threads."""
+    """Works through the pieces of a call by `handler`, on this thread and as many of XLA's as there are pieces for."""
     control = allocate(CONTROL_WORDS)
     for word, value in ((TAG, 0), (NEXT, 0), (DONE, 0), (USERS, 2), (FRAME, frame), (PIECES, pieces)):
         store(control, word, value)
@@ -210,7 +215,7 @@ def spread(frame, pieces, handler):
 
 @jit
 def introduced(frame):
-    """Answers XLA if it only asks for the version of its interface."""
+    """Whether XLA asks for the version of the interface only, which is answered here: then there is no work."""
     extension = load(frame, FRAME_EXTENSION) if called(frame) else 0
     if extension != 0:
         store(load(extension, 3), 3, load(load(frame, FRAME_API), API_VERSION))
@@ -219,33 +224,33 @@ def introduced(frame):
 
 @jit
 def called(address):
-    """Whether a handler was called by XLA, with a frame, and not by `spread`."""
+    """Whether an address is a call frame of XLA's, and not a control block of `spread`'s."""
     return load(address, TAG) != 0
 
 
 @jit
 def next_piece(control):
-    """A piece that nobody has taken; -1 if there is none."""
+    """Takes the next piece of a call; -1 if there is none left."""
     piece = fetch_add(control, NEXT, 1)
     return piece if piece < load(control, PIECES) else -1
 
 
 @jit
 def done(control):
-    """Says that a piece is."""
+    """Reports that a piece is done."""
     fetch_add(control, DONE, 1)
 
 
 @jit
 def wait(control, pieces):
-    """Waits until so many are done, all of them taken before one that the thread has taken itself."""
+    """Waits until so many pieces are done, all of them taken before one that this thread has taken itself."""
     while load(control, DONE) < pieces:
         let_others_run()
 
 
 @jit
 def leave(control):
-    """The last to leave gives the control block back."""
+    """Leaves a call; the last thread to leave frees the control block."""
     if fetch_add(control, USERS, -1) == 1:
         free(control)
     return 0
@@ -253,20 +258,20 @@ def leave(control):
 
 @jit
 def size(frame, kind, index, axis):
-    """The length of an axis of an argument or a result."""
+    """The length of an axis of an argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     return load(load(load(load(frame, kind), index), 5), axis)
 
 
 @jit
 def vector(frame, kind, index, dtype):
-    """An argument or a result of one axis."""
+    """An argument or result of one axis, as an array without a copy."""
     buffer = load(load(frame, kind), index)
     return carray(pointer(load(buffer, 3), dtype), (load(load(buffer, 5), 0),))
 
 
 @jit
 def matrix(frame, kind, index, dtype):
-    """An argument or a result of two axes."""
+    """An argument or result of two axes, as an array without a copy."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1)))
@@ -274,7 +279,7 @@ def matrix(frame, kind, index, dtype):
 
 @jit
 def cube(frame, kind, index, dtype):
-    """An argument or a result of three axes."""
+    """An argument or result of three axes, as an array without a copy."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2)))
@@ -282,7 +287,13 @@ def cube(frame, kind, index, dtype):
 
 @jit
 def hypercube(frame, kind, index, dtype):
-    """An argument or a result of four axes."""
+    """An argument or result of four axes, as an array without a copy."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
+
+
+@jit
+def part(n, piece, pieces):
+    """Where the piece-th of so many parts of n rows starts and stops."""
+    return piece * n // pieces, (piece + 1) * n // pieces

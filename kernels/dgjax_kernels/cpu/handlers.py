@@ -1,16 +1,14 @@
 """One factory for all handlers: what XLA calls, compiled by numba on first use and kept on disk.
 
-A kernel says into how many pieces a call is cut and how one is worked on; the rest of a handler is here.
+A kernel says into how many pieces a call is cut and how to work on one; the rest of a handler is here.
 
-    XLA ──frame──▶ handler ──▶ spread: a counter of pieces, and a task for each of XLA's threads
-                                   │                 │
-                                handler           handler        each with the counter in place of a frame
-                                0, 2, 3, ...      1, 4, ...      the next piece, until there are none
+    XLA ──call frame──▶ handler ──▶ spread ──control block──▶ handler on this thread: pieces 0, 2, 3, ...
+                                           ──control block──▶ handler on another one: pieces 1, 4, ...
 
-Numba keeps what it compiled under the file and the name of a function, with a hash of its bytecode and of what it
-closes over. Functions in a closure would be hashed anew in each process, and nothing be found again. So what makes a
-handler a kernel's own are globals, by the names below, and its name ends in a digest of all sources that it is made of,
-where numba by itself looks at one file.
+Numba keeps what it compiled under the file and name of a function, with a hash of its bytecode and of what it closes
+over. Functions in a closure would be hashed anew in each process, and no cached handler ever be found. So what makes a
+handler a kernel's own are globals, put in place of the three below, and its name ends in a digest of all sources that
+it is compiled from, where numba by itself would look at one file.
 """
 
 import functools
@@ -36,11 +34,11 @@ DIGEST = zlib.crc32(b"".join(_SOURCES) + repr(KEPT).encode())  # KEPT is the one
 
 
 class Handler(NamedTuple):
-    """A kernel as XLA can call it, in either precision; its name is the one of `compiling.KERNELS`."""
+    """A kernel as XLA can call it, in either precision; its name is one of `compiling.KERNELS`."""
 
     name: str
-    num_pieces: Callable  # of a frame
-    work: Callable  # of the counter of pieces, the first of them and the precision: on that and on all it can take
+    num_pieces: Callable  # (call frame): into how many pieces the call is cut
+    work: Callable  # (control block, piece, precision): works on the piece, and on all others that it can take
 
     def target(self, dtype: Any) -> str:
         """The name under which XLA finds the handler for a precision."""
@@ -49,24 +47,24 @@ class Handler(NamedTuple):
 
 
 def of_result(index: int) -> Callable:
-    """As many pieces as the index-th result has rows."""
+    """Counts pieces: as many as the index-th result has rows, for it has a row for each piece's sum."""
     return ffi.jit(lambda frame: ffi.size(frame, ffi.FRAME_RESULTS, index, 0))
 
 
 def of_pieces(name: str, piece: Callable, num_pieces: Callable) -> Handler:
     """The handler of a kernel whose pieces know nothing of each other: `piece(frame, number, dtype)` works on one."""
 
-    def work(counter, number, dtype):
+    def work(control, number, dtype):
         while number >= 0:
-            piece(ffi.load(counter, ffi.FRAME), number, dtype)
-            ffi.done(counter)
-            number = ffi.next_piece(counter)
+            piece(ffi.load(control, ffi.FRAME), number, dtype)
+            ffi.done(control)
+            number = ffi.next_piece(control)
 
     return Handler(name, num_pieces, ffi.inlined(work))
 
 
 def from_python(function: F) -> F:
-    """Compiles what Python calls, on several threads at once; then on disk, like handlers."""
+    """Compiles a function that Python calls, without the GIL, so that threads run it; kept on disk."""
     name, options = function.__name__, {"error_model": "numpy", "nogil": True}
     decorate: Any = njit
     named = _named(function, name)
@@ -77,19 +75,19 @@ def from_python(function: F) -> F:
 
 
 def _num_pieces(frame):
-    """Stands for what says how many pieces a call has."""
+    """Placeholder for a kernel's number of pieces."""
     return 0
 
 
-def _work(counter, piece, dtype):
-    """Stands for what works on a piece, and on all others that it can take."""
+def _work(control, piece, dtype):
+    """Placeholder for a kernel's work."""
 
 
-_dtype: Any = float
+_dtype: Any = float  # placeholder for the precision
 
 
 def _handle(address):
-    """What every handler is: called by XLA with a frame, and by `spread` with the counter of pieces."""
+    """The code of every handler: XLA calls it with a call frame, `spread` on each thread with the control block."""
     if ffi.introduced(address):
         return 0
     if ffi.called(address):
@@ -101,7 +99,7 @@ def _handle(address):
 
 
 def _named(function: Callable, name: str, **own: Any) -> Callable:
-    """A copy of a function, for these sources, with some globals of its own."""
+    """A copy of a function with some globals replaced, whose name ends in the digest of the sources."""
     full_name = f"{name}_{DIGEST:08x}"
     copy = types.FunctionType(function.__code__, {**function.__globals__, **own}, full_name)
     copy.__qualname__ = full_name

@@ -1,8 +1,9 @@
-"""Which work a handler is compiled for, decided here and nowhere else.
+"""Dispatch: which work a handler is compiled for, decided here and nowhere else.
 
 Numba compiles a handler once on each machine, in 1 s (`whitener`) to 40 s (`gaussian`), on one core. So it has to be
-for work that takes the reference long, or for work that is done again and again (`repeats`). Arguments are looked at
-for their shapes only, when a program is traced.
+for work that takes the reference long, or for work that is done again and again (`repeats`). The rule is by shapes
+only, when a program is traced: cells of the rows, times repeats, against a threshold, which is where the reference
+takes about 50 ms. Below it, the reference is compiled by XLA in well under a second and runs as fast.
 """
 
 import jax.numpy as jnp
@@ -11,33 +12,33 @@ from jax import Array
 
 from dgjax_kernels.blocks import complete_rows, repeats
 
-MANY_CELLS = 1 << 17
-MANY_CELLS_OF_FULL, WORK_OF_FULL, TIMES_WITH_MISSING = 1 << 15, 1 << 26, 1 << 6
-SPINNING = 32
+MANY_CELLS = 1 << 17  # of rows: see `worthwhile`
+MANY_CELLS_OF_FULL, WORK_OF_FULL, TIMES_WITH_MISSING = 1 << 15, 1 << 26, 1 << 6  # see `worthwhile_for_full`
+SPINNING = 32  # columns of a matrix from which OpenBLAS uses threads
 
 
 def supported(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is a handler for these rows."""
+    """Whether a handler can take these rows: there are some, in a precision that handlers have."""
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
 def supported_zero_copy(first: Array, cells: Array, *_: Array) -> bool:
-    """The same of rows in place, which are many."""
+    """Whether a handler can take zero-copy rows, of which `cells` are nearly all: they are many, so it always pays."""
     return supported(cells)
 
 
 def large(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is, and there are very many cells."""
+    """Whether a handler can take these rows, and one pass over their cells is worth compiling it, repeats or not."""
     return supported(x) and x.size >= MANY_CELLS
 
 
 def many_cells(cells: int) -> bool:
-    """Whether passes over so many cells of rows take long."""
+    """Whether passes over so many cells, as often as `repeats` says, are worth compiling a handler."""
     return cells * repeats.value >= MANY_CELLS
 
 
 def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether there is, and there are so many cells that compiling it, 4 to 14 s once on each machine, pays.
+    """Whether a handler can take these rows, and they have so many cells that compiling it, 4 to 14 s, pays.
 
     With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
     rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0, 10,000 of 8 and 8 0.4 and 1.9.
@@ -46,7 +47,9 @@ def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
 
 
 def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
-    """Whether there is one for full covariances, and 30 s of compiling pay: arguments end with means and factors.
+    """Whether the handler of full covariances can take these rows, and 40 s of compiling pay.
+
+    Arguments end with the means and the Cholesky factors.
 
     A step of EM on 2 cores, handler and reference: 300 complete rows of 4 columns and 3 labels 0.11 and 0.05 ms, of 64
     and 10 0.5 and 3; 5,000 of 4 and 4 0.4 and 0.6, 10,000 0.75 and 2.2; 1,000 of 16 and 16 0.3 and 2. So complete rows
@@ -59,7 +62,7 @@ def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
 
 
 def worthwhile_for_conditional(residual: Array, group: Array, L: Array) -> bool:
-    """The same of conditional means, of which each row has one factor.
+    """Whether the handler of conditional means can take these rows, each with the factor of its group, and 7 s pay.
 
     Handler and reference: 200 rows of 4 columns and 3 labels 0.1 and 1 ms, of 16 and 8 0.6 and 60; 2,000 of 4 and 3 0.9
     and 13, of 16 and 8 6 and 1,160.
@@ -73,7 +76,7 @@ def _for_full(x, floats):
 
 
 def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether there is a handler for these chains, and its 11 s of compiling pay: as for rows, by the scores.
+    """Whether the handler of chains can take these, and 11 s of compiling pay: by the number of scores.
 
     Sequences, steps and states (64, 1000, 8): 1.7 ms, and 30 by the reference; (1, 50000, 5): 3 and 50.
     """
@@ -82,7 +85,7 @@ def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array)
 
 
 def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """The same, of states that a byte can number; 7 s of compiling.
+    """Whether the Viterbi handler can take these chains, whose states a byte can number, and 7 s of compiling pay.
 
     (64, 1000, 8): 0.46 ms, and 1.7 by the reference; (1, 50000, 5): 0.33 and 3.9.
     """
@@ -90,5 +93,5 @@ def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, l
 
 
 def spinning(A: Array) -> bool:
-    """Whether the threads of LAPACK's OpenBLAS are at work on a matrix, which then wait for 26 ms on every core."""
+    """Whether LAPACK would factor this matrix on threads, which then spin for 26 ms on every core, waiting for more."""
     return supported(A) and len(A) >= SPINNING

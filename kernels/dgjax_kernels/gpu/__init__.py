@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax import Array
 
-from dgjax_kernels import chain_parallel
-from dgjax_kernels.chain import Transition
+from dgjax_kernels import chain as reference, chain_parallel
+from dgjax_kernels._op import like
 
 MOST_STATES, MOST_CELLS = 64, 1 << 31
 
@@ -28,23 +28,13 @@ def fits(transition: Array, scores: Array) -> bool:
     return right and transition.ndim == 2 and k <= MOST_STATES and padded < MOST_CELLS
 
 
-def chain_partition(
-    initial: Float[Array, " k"],
-    transition: Transition,
-    scores: Float[Array, "n t k"],
-    lengths: Int[Array, " n"],
-) -> Float[Array, " n"]:
-    """As `chain.log_partition`."""
+@like(reference.log_partition)
+def chain_partition(initial, transition, scores, lengths):
     return _of(initial, transition, scores, lengths).log_partition(initial, transition, scores, lengths)
 
 
-def chain_expectation(
-    initial: Float[Array, " k"],
-    transition: Transition,
-    scores: Float[Array, "n t k"],
-    lengths: Int[Array, " n"],
-) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
-    """As `chain.expectation`."""
+@like(reference.expectation)
+def chain_expectation(initial, transition, scores, lengths):
     return _of(initial, transition, scores, lengths).expectation(initial, transition, scores, lengths)
 
 

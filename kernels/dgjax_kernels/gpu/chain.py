@@ -25,7 +25,7 @@ def log_partition(
     lengths: Int[Array, " n"],
     interpret: bool = False,
 ) -> Float[Array, " n"]:
-    """As `chain.log_partition`, for moves that are the same at each step."""
+    """log of the sum over paths of exp score, for moves that are the same at each step: `chain.log_partition`."""
     arguments = _padded(initial, transition, scores, lengths)
     (value,) = _call(_forward, arguments, [()], interpret)
     return value[: len(scores)]
@@ -38,7 +38,7 @@ def expectation(
     lengths: Int[Array, " n"],
     interpret: bool = False,
 ) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n k k"]]:
-    """As `chain.expectation`, for moves that are the same at each step."""
+    """Log-partition, marginals and expected transitions, for moves that are the same at each step."""
     n, _, k = scores.shape
     first, moves, padded, lengths = _padded(initial, transition, scores, lengths)
     steps, table = padded.shape[1:], moves.shape

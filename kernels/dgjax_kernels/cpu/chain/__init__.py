@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from dgjax_kernels import chain as reference
-from dgjax_kernels.cpu.calls import called, like
+from dgjax_kernels._op import like
+from dgjax_kernels.cpu.calls import called
 
 
 def _posterior(initial, transition, scores, lengths, wanted):
-    """Log-partitions, and marginals and counts if they are wanted.
+    """Forward-backward: log-partitions, and marginals and counts if they are wanted.
 
-    By states side by side where there are fewer sequences than lanes. That takes part of the time of sequences side by
-    side on one core, and is spread over two for each sequence; for sequences, steps and states (1, 50000, 5) 0.26,
-    (2, 20000, 5) 0.5, (4, 10000, 8) 0.6, (7, 5000, 8) 1.1.
+    By states side by side (`few`) where there are fewer sequences than lanes. On one core that takes this part of the
+    time of sequences side by side (`many`), for sequences, steps and states (1, 50000, 5) 0.26, (2, 20000, 5) 0.5, (4,
+    10000, 8) 0.6, (7, 5000, 8) 1.1; and it is spread over two threads for each sequence.
     """
     from dgjax_kernels.cpu.chain import few, many
 

@@ -1,16 +1,23 @@
-"""The kernel of `chain.expectation` and `chain.log_partition` on a CPU for few sequences: WIDTH states side by side.
+"""Forward-backward for few sequences: WIDTH states side by side in SIMD lanes, each sequence from both ends at once.
 
-As in `chain`, in probabilities and float64, where nothing that is possible becomes 0: what falls below TINY is TINY.
-A sequence is worked on from both ends at once, forward to its middle and backward to it, and then on, where each finds
-what the other has left: marginals and counts need both. Each step is scaled by a power of two, so that the log of the
-scale is exact.
+With fewer sequences than lanes, registers hold neighbouring states of one sequence; and two threads can work on it, for
+forward and backward recursions meet in the middle:
 
-The sum over states of a b is the weight of all paths, in units in which no a or b is above 2, so that TINY adds less to
-it than 4 k^2 TINY at each step: no rounding error, unless the sum is below LEAST. Without the second halves it is known
-in the middle only: then a state that is possible but is reached from below LEAST is one such case. Either is done again
-in logarithms.
+    first half    side 0:  0 ──forward──▶ middle          middle ◀──backward── t  :side 1
+    second half   side 0:                 middle ──forward──▶ t    reads b that side 1 left: marginals, counts there
+                  side 1:  0 ◀──backward── middle                  reads a that side 0 left: marginals, counts there
+    settle        log-partition from the middle, counts of both sides together, or all of it again in logarithms
 
-Letters: k states, K of them with those of probability 0 that fill up vectors, e exp(score - the best state's), a
+A call is cut into pieces in this order, halves of all sequences before the next stage, and a piece waits until the
+stages before it are done (`ffi.wait`).
+
+Probabilities are in float64, where nothing that is possible becomes 0: what falls below TINY is TINY. Each step is
+scaled by a power of two, so that the log of the scale is exact. The sum over states of a b is the weight of all paths,
+in units in which no a or b is above 2, so that TINY adds less to it than 4 k^2 TINY at each step: no rounding error,
+unless the sum is below LEAST. Without the second halves it is known in the middle only: then a state that is possible
+but is reached from below LEAST is one such case. Either is done again in logarithms (`logs`).
+
+Letters: k states, K of them with those of probability 0 that fill up registers, e exp(score - the best state's), a
 p(y_s, scores up to s), b what follows given y_s, u = e b, each in proportion, g p(y_s | all scores).
 """
 
@@ -45,13 +52,13 @@ from dgjax_kernels.cpu.simd.vectors import (
     write,
 )
 
-LEAST, HUGE = 1e-75, 1e101  # what is possible is at least TINY^2, so that HUGE times it is not below TINY
-BLOCK = 512  # states of consecutive steps that are worked on at once
+LEAST, HUGE = 1e-75, 1e101  # a product of what is possible is at least TINY^2: times HUGE, it is not below TINY
+BLOCK = 512  # states of consecutive steps that are worked on at once: 4 kB in each array
 VALUE, FAULTS, REACHED, NOTES = 0, 1, 2, 8  # of a side: the log of its scales, and what is to be done again
 
 
 class Work(NamedTuple):
-    """What a thread works with. Addresses, which unlike arrays cost nothing to hand on."""
+    """Work memory of a thread: addresses, which unlike arrays cost nothing to hand on."""
 
     k: int
     K: int
@@ -67,7 +74,7 @@ class Work(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """What the two sides of a sequence share."""
+    """Memory of one sequence, which its two sides share, for they are different threads."""
 
     row: int
     start: int  # of its scores
@@ -86,7 +93,7 @@ def _padded(k):
 
 @jit
 def _new_work(buffer, k, steps):
-    """Cuts the buffer up, in multiples of a vector."""
+    """Lays a thread's work memory out in a buffer, in multiples of a SIMD register."""
     K = _padded(k)
     line = 8 * K
     initial = buffer + -buffer % (8 * WIDTH)
@@ -101,12 +108,12 @@ def _new_work(buffer, k, steps):
 
 @jit
 def _words(k, steps):
-    """The buffer that it takes."""
+    """Words of a thread's work memory."""
     return _padded(k) * (2 * _padded(k) + 5 + 3 * steps) + WIDTH
 
 
 def words_of_sequence(t: int, k: int) -> int:
-    """The buffer that a sequence takes."""
+    """Words of a sequence's memory."""
     return -(-k // WIDTH) * WIDTH * (2 * t + 2 * k) + 2 * NOTES
 
 
@@ -115,7 +122,7 @@ _words_of_sequence = jit(words_of_sequence)
 
 @jit
 def _sequence(buffer, row, t, k, lengths):
-    """Cuts its buffer up."""
+    """Lays the memory of a sequence out in the shared buffer."""
     line, length = 8 * _padded(k), int(lengths[row])
     e = buffer + row * 8 * _words_of_sequence(t, k)
     ab = e + t * line
@@ -125,7 +132,7 @@ def _sequence(buffer, row, t, k, lengths):
 
 @jit
 def _emissions(work, e, scores, start, first, stop):
-    """e of some steps, and the sum over them of the best score."""
+    """Emissions e of some steps; returns the sum over them of the best score."""
     k, K, total, none = work.k, work.K, 0.0, spread(-math.inf)
     for s in range(first, stop):
         at, top, row = start + s * k, none, numbers(e + 8 * s * K, K)
@@ -147,7 +154,7 @@ def _emissions(work, e, scores, start, first, stop):
 
 @within
 def _total(x, at, K):
-    """The sum of x, in all places. One vector of states stays in registers."""
+    """The sum of x over states, in all lanes. If all states are in one register, memory is not touched."""
     if K == WIDTH:
         x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
         return ((x0 + x1) + (x2 + x3)) + ((x4 + x5) + (x6 + x7))
@@ -159,7 +166,7 @@ def _total(x, at, K):
 
 @within
 def _product(M, k, K, x, at, j):
-    """sum over i of M_ij x_i, for a vector of j."""
+    """Matrix-vector product: sum over i of M_ij x_i, for a register of j."""
     if K == WIDTH:
         x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
         low = (x0 * read(M, 0) + x1 * read(M, K)) + (x2 * read(M, 2 * K) + x3 * read(M, 3 * K))
@@ -173,7 +180,7 @@ def _product(M, k, K, x, at, j):
 
 @within
 def _forward(work, sequence, s, out, to):
-    """a of a step from that of the one before; the sum of that, and the least that a state is reached by."""
+    """Forward step: a from the step before; the sum of a there, and the least by which a state is reached."""
     k, K, x, e, zero, tiny, huge = work.k, work.K, work.x, sequence.e, spread(0.0), spread(TINY), spread(HUGE)
     here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
     if s > 0:
@@ -190,7 +197,7 @@ def _forward(work, sequence, s, out, to):
 
 @within
 def _backward(work, sequence, s, out, to):
-    """b of a step from u of the next, and u of this one."""
+    """Backward step: b and u from u of the next step; the sum of u there, and the least by which a state is reached."""
     k, K, x, e, tiny, huge = work.k, work.K, work.x, sequence.e, spread(TINY), spread(HUGE)
     here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
     last = s == sequence.length - 1
@@ -207,7 +214,7 @@ def _backward(work, sequence, s, out, to):
 
 @jit
 def _first_half(work, sequence, scores, side):
-    """From an end to the middle: e, and a or b."""
+    """First half of a side, from its end to the middle: fills e, and a (side 0) or b (side 1)."""
     powers, value, reached, K = spread(0.0), 0.0, spread(1.0), work.K
     first, stop = (sequence.middle, sequence.length) if side else (0, sequence.middle)
     for block in range(0, stop - first, work.steps):
@@ -228,7 +235,7 @@ def _first_half(work, sequence, scores, side):
 
 @within
 def _joined(work, sequence, s, slot):
-    """g of a step, from a and b; one over the sum of a b, and whether that is too small."""
+    """Marginals g of a step, from a and b; 1 / sum of a b, and whether that sum is too small."""
     K, g, total = work.K, work.g, spread(0.0)
     for j in range(0, K, WIDTH):
         y = read(g, slot * K + j) * read(sequence.ab, s * K + j)
@@ -242,7 +249,7 @@ def _joined(work, sequence, s, slot):
 
 @jit
 def _second_half(work, sequence, marginals, side):
-    """On from the middle to the other end: marginals, and what of the counts lies there."""
+    """Second half of a side, from the middle to the other end: marginals, and the counts of moves there."""
     k, K, x, e, ab, middle = work.k, work.K, work.x, sequence.e, sequence.ab, sequence.middle
     first, stop, faults = 0 if side else middle, middle if side else sequence.length, 0
     counts = sequence.counts + 8 * side * k * K
@@ -286,7 +293,7 @@ def _store(work, marginals, row, low, many):
 
 @jit
 def _weight(work, sequence):
-    """The weight of all paths, in the middle."""
+    """The weight of all paths, summed where the two sides meet."""
     k, K, s, total = work.k, work.K, sequence.middle, 0.0
     for i in range(k):
         follows = 1.0 if s == sequence.length else 0.0
@@ -299,7 +306,7 @@ def _weight(work, sequence):
 
 @inlined
 def _settle(work, sequence, shift, arguments, results):
-    """The log-partition and the counts of a sequence, or all of it again in logarithms."""
+    """Last stage of a sequence: its log-partition and counts, or all of it again in logarithms."""
     (initial, logs, scores, _), (values, marginals, counts) = arguments, results
     k, K, row, length, wanted = work.k, work.K, sequence.row, sequence.length, len(marginals) > 0
     notes, weight = numbers(sequence.notes, 2 * NOTES), _weight(work, sequence)
@@ -330,7 +337,7 @@ def _settle(work, sequence, shift, arguments, results):
 
 @inlined
 def _potentials(work, initial, transition, logs):
-    """What they are as shares; the logs of the largest."""
+    """Fills initial probabilities and moves relative to their largest; returns the logs of the largest."""
     k, K = work.k, work.K
     first, there, A = numbers(work.initial, K), numbers(work.there, K), np.empty(k * k)
     M, R = numbers(work.moves, K * K), numbers(work.reverse, K * K)

@@ -1,4 +1,9 @@
-"""One chain in logarithms, by the recursions of the reference: for what probabilities cannot hold."""
+"""Forward-backward for one sequence in logarithms, by the recursions of `dgjax_kernels.chain`: slow, and exact always.
+
+For sequences that probabilities in float64 cannot hold: `many` and `few` find them, and call these functions. Each step
+is relative to the log of its own total, and the backward pass sums p(y_s | y_{s+1}, steps up to s), which cancel
+nothing.
+"""
 
 import math
 
@@ -24,7 +29,7 @@ def _log_sums(x, logs, k, y):
 
 @jit
 def _less_total(x, k):
-    """x relative to the log of the sum of its exp, which is returned."""
+    """Subtracts from x the log of the sum of its exp, and returns that."""
     top, total = -math.inf, 0.0
     for j in range(k):
         top = x[j] if x[j] > top else top
@@ -39,7 +44,7 @@ def _less_total(x, k):
 
 @jit
 def forward(initial, logs, scores, length, filtered):
-    """log p(y_s | steps up to s) of one sequence (length or 2, k), and the log-partition."""
+    """Forward pass: fills log p(y_s | steps up to s), of all steps or the last 2; returns the log-partition."""
     k, slots, value = len(initial), len(filtered), 0.0
     for s in range(length):
         now = filtered[s % slots]
@@ -53,7 +58,7 @@ def forward(initial, logs, scores, length, filtered):
 
 @jit
 def backward(logs, length, filtered, marginals, sums):
-    """Marginals and counts of one sequence, from p(y_s | y_s+1, steps up to s)."""
+    """Backward pass: marginals and transition counts of one sequence, from p(y_s | y_{s+1}, steps up to s)."""
     k = filtered.shape[1]
     later, norms = np.empty(k), np.empty(k)
     for j in range(k):

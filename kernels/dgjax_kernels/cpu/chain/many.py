@@ -1,13 +1,17 @@
-"""The kernel of `chain.expectation` and `chain.log_partition` on a CPU: WIDTH sequences side by side, in float64.
+"""Forward-backward for many sequences: WIDTH of them side by side in SIMD lanes, in probabilities and float64.
 
-Forward and backward in probabilities, in which nothing that is possible becomes 0: what falls below TINY is taken for
-TINY. That only ever adds to a sum over paths, at most TINY times the largest backward value b, divided by the shares
-c of two steps. A sequence where this may be no rounding error, as after a step that only a most unlikely path survives,
-is done again in logarithms, by the recursions of the reference. Without the backward pass b is not known: then a state
-that is possible but is reached from below LEAST_REACHED is one such case.
+    lanes:   sequence 0 │ 1 │ ... │ 7      one register holds one state of all eight
+    forward  s = 0 ──▶ t   a = p(y_s, score of s | steps before s), scaled by 1 / c; log-partition = sum of log c
+    backward t ──▶ 0       b what follows given y_s;  marginals g = a b;  counts += (a / c) (e b)^T
 
-Letters: k states, e (k, WIDTH) exp(score - the best state's), a (k, WIDTH) p(y_s, score of s | steps before s), c its
-sum, b (k, WIDTH) what follows given y_s, in proportion, g p(y_s | all steps).
+The textbook recursions (Rabiner 1989), which underflow where a step is surprising: what falls below TINY = 1e-100 but
+is possible is taken for TINY. That only ever adds to a sum over paths, at most TINY times the largest backward value b,
+divided by the shares c of two steps. A sequence where this may be no rounding error, as after a step that only a most
+unlikely path survives, is done again in logarithms (`logs`), which is slow and exact. Without the backward pass b is
+not known: then a state that is possible but is reached from below LEAST_REACHED is one such case.
+
+Letters: k states, e (k, WIDTH) exp(score - the best state's), a (k, WIDTH), c its sum, b (k, WIDTH) in proportion, g
+p(y_s | all steps). Scores are put side by side for a block of steps at a time, which stays in the first-level cache.
 """
 
 import math
@@ -37,12 +41,12 @@ from dgjax_kernels.cpu.simd.vectors import (
     write,
 )
 
-MOST, LEAST_REACHED = 1e25, 1e-75
+MOST, LEAST_REACHED = 1e25, 1e-75  # TINY times MOST, over two shares of 1e-25 at least, is 1e-25; so is TINY / 1e-75
 BLOCK = 512  # states of consecutive steps that are worked on at once: 32 kB in WIDTH lanes
 
 
 class Work(NamedTuple):
-    """What sequences are worked on with. Addresses, which unlike arrays cost nothing to hand on.
+    """Work memory of WIDTH sequences: addresses, which unlike arrays cost nothing to hand on.
 
     Potentials are relative to the largest; e and a are held for all steps if the posterior is wanted, else of a block.
     """
@@ -55,8 +59,8 @@ class Work(NamedTuple):
     reverse: int  # (k, k): its transpose
     e: int  # (t, k, WIDTH)
     a: int  # (t, k, WIDTH), later g
-    left: int  # (steps, k, WIDTH): a / c of a step
-    right: int  # (1 + steps, k, WIDTH): e b, of the step before first
+    left: int  # (steps, k, WIDTH): a / c of a step, left factor of its counts
+    right: int  # (1 + steps, k, WIDTH): e b, right factor of the counts; of the block's first step in place 0
     b: int  # (k, WIDTH)
     c: int  # (steps, WIDTH)
     counts: int  # (k, k, WIDTH)
@@ -67,7 +71,7 @@ class Work(NamedTuple):
 
 @jit
 def to_shares(logs, into):
-    """exp(logs - the largest), which is returned: 0 only of minus infinity."""
+    """Fills exp(logs - the largest), at least TINY of what is possible; returns the largest."""
     top = -math.inf
     for i in range(len(logs)):
         top = max(top, np.float64(logs[i]))
@@ -81,7 +85,7 @@ def to_shares(logs, into):
 
 @jit
 def _new_work(buffer, k, steps, held, wanted):
-    """Cuts the buffer up, in multiples of a vector."""
+    """Lays the work memory out in a buffer, in multiples of a SIMD register."""
     line, square, block = 8 * WIDTH, 8 * WIDTH * k * k, 8 * WIDTH * steps * k
     initial = buffer + -buffer % line
     transition = initial + line * k
@@ -100,13 +104,13 @@ def _new_work(buffer, k, steps, held, wanted):
 
 @jit
 def _words(k, steps, held):
-    """The buffer that it takes."""
+    """Words of work memory for so many states, steps of a block and steps that are held."""
     return WIDTH * (k * (3 * k + 3 + 2 * steps + 2 * held) + steps + 4)
 
 
 @jit
 def _load(scores, starts, lengths, k, first, stop, e):
-    """Scores of steps from first to stop, 0 beyond a sequence's length."""
+    """Loads the scores of steps from first to stop side by side, 0 beyond a sequence's length."""
     put_side_by_side(e, scores, starts, first * k, (stop - first) * k)
     side_by_side = numbers(e, (stop - first) * k * WIDTH)
     for n in range(WIDTH):
@@ -116,7 +120,7 @@ def _load(scores, starts, lengths, k, first, stop, e):
 
 @jit
 def to_probabilities(e):
-    """exp of each, which is 0 only of minus infinity."""
+    """Replaces each log by its exp, at least TINY unless it is minus infinity."""
     for i in range(len(e)):
         x = e[i]
         p = exp(x)
@@ -125,14 +129,14 @@ def to_probabilities(e):
 
 @jit
 def _to_logs(c):
-    """log of each."""
+    """Replaces each number by its log."""
     for i in range(len(c)):
         c[i] = log(c[i])
 
 
 @jit
 def _emissions(e, at, k, steps):
-    """e = exp(score - the best), and the sum over steps of the best."""
+    """Emissions: replaces scores by exp(score - the best state's); returns the sum over steps of the best."""
     total = spread(0.0)
     for s in range(at, at + steps * k * WIDTH, k * WIDTH):
         top = spread(-math.inf)
@@ -148,7 +152,7 @@ def _emissions(e, at, k, steps):
 
 @jit
 def _step(work, s, held, scale):
-    """a of a step from that of the one before; its sum, and whether a state is reached from below LEAST_REACHED."""
+    """Forward step: a from the step before; its sum, and whether a state is reached from below LEAST_REACHED."""
     k, a, e, size, wanted = work.k, work.a, work.e, work.k * WIDTH, work.wanted
     to, total, least = (s if wanted else s % 2) * size, spread(0.0), spread(1.0)
     if s == 0:
@@ -168,7 +172,7 @@ def _step(work, s, held, scale):
 
 @jit
 def _forward(work, scores, starts, t):
-    """Fills e, a, values and faults."""
+    """Forward pass: fills e, a, the log-partitions and the faults."""
     k, c, lengths = work.k, work.c, read(work.lengths, 0)
     value, faults, scale = spread(0.0), spread(0.0), spread(1.0)
     for first in range(0, t, work.steps):
@@ -191,7 +195,7 @@ def _forward(work, scores, starts, t):
 
 @jit
 def _back(work, s, first, scale, shift):
-    """b of a step from e b of the next; the sum over states of a b, and the largest b."""
+    """Backward step: b from e b of the next step; the sum over states of a b, and the largest b."""
     size, a, b, total, most = work.k * WIDTH, work.a, work.b, spread(0.0), spread(1.0)
     product(work.reverse, work.k, work.right, (s + 1 - first) * size, b, 0)
     for i in range(0, size, WIDTH):
@@ -204,7 +208,7 @@ def _back(work, s, first, scale, shift):
 
 @jit
 def _backward(work, marginals, starts, used, t):
-    """Turns a into g, and adds to the counts and the faults."""
+    """Backward pass: turns a into the marginals g, adds up the counts, and adds to the faults."""
     k, size, steps, lengths = work.k, work.k * WIDTH, work.steps, read(work.lengths, 0)
     faults, over, whole = read(work.faults, 0), spread(0.0), spread(1.0)
     for i in range(0, k * size, WIDTH):
@@ -229,7 +233,7 @@ def _backward(work, marginals, starts, used, t):
 
 @jit
 def _shares(work, s, first, size, over, scale):
-    """g of a step, and what goes to its counts."""
+    """Marginals g of a step, and both factors of its counts."""
     a, b, at, block = work.a, work.b, s * size, (s - first) * size
     for i in range(0, size, WIDTH):
         x, p = read(a, at + i) * over, read(b, i)
@@ -240,7 +244,7 @@ def _shares(work, s, first, size, over, scale):
 
 @jit
 def _store(work, marginals, starts, used, first, stop):
-    """Marginals of steps from first to stop, 0 beyond a sequence's length."""
+    """Writes marginals of steps from first to stop, 0 beyond a sequence's length."""
     k, lengths = work.k, numbers(work.lengths, WIDTH)
     put_one_by_one(work.a + 8 * first * k * WIDTH, marginals, starts, first * k, (stop - first) * k, used)
     for n in range(used):
@@ -250,7 +254,7 @@ def _store(work, marginals, starts, used, first, stop):
 
 @jit
 def _store_counts(work, counts, row):
-    """Counts of all sequences."""
+    """Writes the counts of all sequences: sums of factors, times the moves' probabilities, which all steps share."""
     k = work.k
     sums = numbers(work.counts, k * k * WIDTH)
     for n in range(min(WIDTH, len(counts) - row)):
@@ -261,7 +265,7 @@ def _store_counts(work, counts, row):
 
 @jit
 def _in_logs(work, initial, logs, scores, length, marginals, counts, row):
-    """One sequence again: its log-partition, and all else if wanted."""
+    """One sequence again, in logarithms: its log-partition, and marginals and counts if wanted."""
     k = work.k
     held = length if work.wanted else 2
     filtered = numbers(work.a, held * k).reshape(held, k)
@@ -279,7 +283,7 @@ def _in_logs(work, initial, logs, scores, length, marginals, counts, row):
 
 @inlined
 def _sequences(work, shift, arguments, results, starts, row):
-    """WIDTH sequences side by side, and again, one by one, those that need logarithms."""
+    """WIDTH sequences side by side, and then, one by one, those whose faults need logarithms."""
     (initial, logs, scores, lengths), (values, marginals, counts) = arguments, results
     n, t, k = scores.shape
     used, longest, lanes = min(WIDTH, n - row), 1, numbers(work.lengths, WIDTH)

@@ -1,11 +1,18 @@
-"""The kernel of `chain.mode` on a CPU: WIDTH stretches of sequences side by side, to the bit as the float64 reference.
+"""Viterbi: WIDTH stretches of sequences side by side in SIMD lanes, to the bit as the float64 reference.
 
-With many sequences a stretch is a sequence. Few are cut: a stretch begins MARGIN steps early, from any state, and ends
-MARGIN steps late. Where the best paths to all states have one state in common, what came before is forgotten, so that
-mostly a stretch arrives where it counts with just the numbers with which the one before ends, and its path leaves it by
-the state by which the path of the next one enters. Both are looked at, and a stretch is done again where not.
+With many sequences a stretch is a sequence. Few long ones are cut, which the recursion does not seem to allow:
 
-Letters: k states, M moves, x (k, WIDTH) the score of the best path to each state, relative to the best of all.
+    sequence    ├──────── part 0 ────────┼──────── part 1 ────────┼──── ...
+    stretch 0   BEGIN=FIRST ────────── STOP ── END
+    stretch 1                 BEGIN ── FIRST ───────────────── STOP ── END      margins of MARGIN steps at both ends
+
+But where the best paths to all states have a state in common, what came before it is forgotten. So a stretch begins
+MARGIN steps early, from any state, and mostly arrives at FIRST with just the numbers with which the one before ends;
+and it runs MARGIN steps late, so that mostly its path leaves STOP by the state by which that of the next one enters.
+Both are compared afterwards (`_settle`), to the bit, and a stretch is done again where they differ.
+
+Letters: k states, M moves, x (k, WIDTH) the score of the best path to each state, relative to the best of all; `came`
+the state before on that path, a byte.
 """
 
 import math
@@ -32,7 +39,7 @@ from dgjax_kernels.cpu.simd.vectors import (
     write_bytes,
 )
 
-MARGIN = 64
+MARGIN = 64  # steps after which most chains have forgotten where they began; a stretch is 8 times as long at least
 LOWEST = np.finfo(np.float64).min  # the best of states of which none is possible, for it is taken from them
 BLOCK = 256  # states of consecutive steps whose scores are put side by side at once: 16 kB
 ENTERED, LEFT, FAULT, NOTES = range(4)  # beside x before a stretch counts and at its end: states there, and any fault
@@ -40,7 +47,7 @@ ROW, BEGIN, FIRST, STOP, END = range(5)  # of a lane: its sequence, and the step
 
 
 class Work(NamedTuple):
-    """What stretches are worked on with. Addresses, which unlike arrays cost nothing to hand on."""
+    """Work memory of WIDTH stretches: addresses, which unlike arrays cost nothing to hand on."""
 
     k: int
     steps: int  # of a block
@@ -55,7 +62,7 @@ class Work(NamedTuple):
 
 @jit
 def _new_work(buffer, k, steps):
-    """Cuts the buffer up, in multiples of a vector; came is the last."""
+    """Lays the work memory out in a buffer, in multiples of a SIMD register; `came` is the last."""
     line = 8 * WIDTH
     scores = buffer + -buffer % line
     x = scores + line * k * steps
@@ -73,13 +80,13 @@ def _with_came(work, came):
 
 @jit
 def _words(k, steps):
-    """The buffer that it takes."""
+    """Words of work memory, but for `came`."""
     return WIDTH * (k * (steps + k + 3) + 2)
 
 
 @jit
 def _stretch(lane, index, lengths, parts, step):
-    """Where a lane begins and ends, if it has anything to do."""
+    """Fills the row and steps of the stretch of a lane; all 0 if there is none for it."""
     row, first = index // parts, index % parts * step
     length = np.int64(lengths[row]) if row < len(lengths) else 0
     stop = min(first + step, length)
@@ -93,9 +100,10 @@ def _stretch(lane, index, lengths, parts, step):
 
 @jit
 def _moved(work, at, held, faults):
-    """new = scores + the best of the moves to each state, the first of equals; where it came from is put there.
+    """Viterbi step: new = scores + the best of x + moves to each state, by the first of equals, which goes to `came`.
 
-    The best of new, and whether there was a fault by now.
+    Four states at a time, so that four chains of comparisons run at once. Returns the best of new, and whether there
+    was a fault (NaN or plus infinity) by now.
     """
     k, x, moves, came, top = work.k, work.x, work.moves, work.came, spread(LOWEST)
     for j in range(0, k - 3, 4):
@@ -134,7 +142,7 @@ def _moved(work, at, held, faults):
 
 @jit
 def _scored(work, j, held, y):
-    """new of a state, and whether it is a fault."""
+    """Adds the score of a state and writes its `new`: that, and whether it is a fault."""
     y = y + read(work.scores, held + j)
     write(work.new, j, y)
     return y, unbounded(y)
@@ -142,7 +150,10 @@ def _scored(work, j, held, y):
 
 @jit
 def _started(work, lanes, held, faults):
-    """The same of the first step: from initial in lanes at the begin of their sequence, elsewhere from any state."""
+    """First step of stretches: from the initial scores at the start of a sequence, elsewhere from any state alike.
+
+    Returns the best of new, and whether there was a fault.
+    """
     new, top = numbers(work.new, work.k * WIDTH), spread(LOWEST)
     for j in range(work.k):
         for n in range(WIDTH):
@@ -154,14 +165,14 @@ def _started(work, lanes, held, faults):
 
 @jit
 def _relative(work, top):
-    """x = new relative to the best."""
+    """x = new, relative to the best."""
     for j in range(0, work.k * WIDTH, WIDTH):
         write(work.x, j, read(work.new, j) - top)
 
 
 @jit
 def _note(work, lanes, s, known, last):
-    """What is to be known of lanes after a step, and the next step after which something is."""
+    """Notes x of lanes whose FIRST or STOP is after this step, the last state at END; returns the next such step."""
     k, x, later = work.k, numbers(work.x, work.k * WIDTH), lanes[0, END] - lanes[0, BEGIN] - 1
     for n in range(WIDTH):
         begin = lanes[n, BEGIN]
@@ -183,7 +194,7 @@ def _note(work, lanes, s, known, last):
 
 @jit
 def _forward(work, scores, starts, lanes, known, last, longest):
-    """Fills came, what is known, and the last state of each lane's path."""
+    """Forward pass: fills `came`, the notes, and the last state of each lane's path."""
     size, faults, later = work.k * WIDTH, spread(0.0), np.int64(0)
     for first in range(0, longest, work.steps):
         stop = min(first + work.steps, longest)
@@ -199,7 +210,7 @@ def _forward(work, scores, starts, lanes, known, last, longest):
 
 @jit
 def _trace(work, lanes, known, last, path, longest):
-    """The paths of all lanes backwards, where they count."""
+    """Backward pass: traces the paths of all lanes, and writes them between FIRST and STOP."""
     k, state, final, size = work.k, np.zeros(WIDTH, np.int64), np.empty(WIDTH, np.int64), work.k * WIDTH
     came, states = carray(ffi.pointer(work.came, np.uint8), (longest * size,)), np.empty((longest, WIDTH), np.uint8)
     together = longest
@@ -226,7 +237,7 @@ def _trace(work, lanes, known, last, path, longest):
 
 @jit
 def _again(moves, scores, row, begin, first, stop, x, came):
-    """Steps of one sequence again, from x before them to x after them."""
+    """Steps of one sequence again, from x before them to x after them, without lanes."""
     k, new = len(x), np.empty(len(x))
     for s in range(first, stop):
         top = -math.inf
@@ -245,7 +256,7 @@ def _again(moves, scores, row, begin, first, stop, x, came):
 
 @jit
 def _fit(work, arguments, known, came, parts, step, row):
-    """Has each stretch begin as the one before ends. Whether no fault was met."""
+    """Redoes each stretch that does not begin as the one before it ends: whether the sequence is without a fault."""
     (_, _, scores, lengths), k, lane = arguments, work.k, np.empty(5, np.int64)
     many = -(-np.int64(lengths[row]) // step)
     for c in range(row * parts, row * parts + many):
@@ -267,7 +278,7 @@ def _fit(work, arguments, known, came, parts, step, row):
 
 @jit
 def _settle(work, arguments, known, came, path, parts, step, row):
-    """The whole path of a sequence, of which its stretches are known."""
+    """Joins the stretches of a sequence to its path; retraces those that their next one enters by another state."""
     k, lane, lengths, t = work.k, np.empty(5, np.int64), arguments[3], path.shape[1]
     length, state = np.int64(lengths[row]), 0
     c = row * parts + (length - 1) // step
@@ -293,7 +304,7 @@ def _settle(work, arguments, known, came, path, parts, step, row):
 
 @inlined
 def _group(work, arguments, known, path, parts, step, group):
-    """WIDTH stretches side by side."""
+    """Forward and backward passes of WIDTH stretches side by side."""
     (_, _, scores, lengths), longest = arguments, 0
     (_, t, k), lanes = scores.shape, np.empty((WIDTH, 5), np.int64)
     last, starts = np.zeros(WIDTH, np.int64), np.empty(WIDTH, np.int64)
@@ -308,7 +319,7 @@ def _group(work, arguments, known, path, parts, step, group):
 
 @jit
 def _potentials(work, initial, transition):
-    """Both in float64. One that is NaN or plus infinity leaves no path of two steps."""
+    """Fills initial scores and moves in float64. A move that is NaN or plus infinity leaves no path of two steps."""
     k, M, fault = work.k, numbers(work.moves, work.k * work.k), False
     for i in range(k):
         numbers(work.initial, k)[i] = initial[i]
@@ -320,7 +331,7 @@ def _potentials(work, initial, transition):
 
 
 def _paths(frame, dtype):
-    """The result, integers as wide as the scores: where both have 64 bits, nothing is left to convert."""
+    """The paths to write, in integers as wide as the scores: where JAX's are too, nothing is left to convert."""
 
 
 @overload(_paths)

@@ -4,7 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dgjax_kernels.cpu.calls import called, like, num_pieces, one_pass, unlabelled
+from dgjax_kernels._op import like
+from dgjax_kernels.cpu.calls import called, num_pieces, one_pass, unlabelled
 from dgjax_kernels.gaussian import (
     are_known,
     conditional as of_conditional,

@@ -1,4 +1,13 @@
-"""Complete rows under a Gaussian: scores and statistics. The method and its letters are those of `cpu.gaussian`."""
+"""Complete rows under normal distributions: scores and sufficient statistics, LANES rows side by side.
+
+    u = L^-1 (x - mean)      forward substitution, four columns at a time (`lanes.solve`)
+    score = log weight - log det L - d/2 log 2 pi - |u|^2 / 2
+    sums:  c,  c u,  c u u^T   the last by tiles of sums in registers, only on and below the diagonal
+
+Labels that share a factor form a unit and are whitened once, about the mean of the first; for another label the length
+is that of u - a, with a = L^-1 (its mean - the first mean), and u - a differs from its own residual by rounding of
+size |a| eps. Where that would take more than `KEPT` allows, each label is a unit of its own.
+"""
 
 import math
 from typing import NamedTuple
@@ -24,7 +33,7 @@ from dgjax_kernels.cpu.simd.tiles import add_products
 
 
 class Model(NamedTuple):
-    """Parameters made ready: d padded to a multiple of 4, the labels that share a whitening in units."""
+    """Parameters prepared for lanes: d padded to a multiple of 4, labels that share a whitening grouped in units."""
 
     mean: np.ndarray  # (k, d)
     offset: np.ndarray  # (k, d): a
@@ -35,18 +44,18 @@ class Model(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What is summed over rows, in float64."""
+    """Sufficient statistics summed over rows, in float64."""
 
     value: np.ndarray  # (1,)
     total: np.ndarray  # (k,)
     first: np.ndarray  # (k, d)
     second: np.ndarray  # (g, d, d)
-    pairs: np.ndarray  # (units, m, m): P
+    pairs: np.ndarray  # (units, m, m): P, sum over rows of c c^T / sum c
 
 
 @jit
 def new_model(mean, L, log_weights, dtype):
-    """Makes the parameters ready."""
+    """Prepares the parameters, in arrays of its own."""
     g, m, d = mean.shape
     p, k = padded(d), g * m
     means, offset, factor = np.empty((k, p), dtype), np.empty((k, p), dtype), np.empty((g, p, p), dtype)
@@ -57,7 +66,7 @@ def new_model(mean, L, log_weights, dtype):
 
 @jit
 def fill_model(model, mean, L, log_weights):
-    """The same where there is space: how many units there are."""
+    """Prepares the parameters in the arrays of a model that there is: how many units the labels form."""
     g, m, d = mean.shape
     p, count = model.mean.shape[1], 0
     for i in range(g):
@@ -81,7 +90,7 @@ def fill_model(model, mean, L, log_weights):
 
 @jit
 def _offsets(mean, L, a):
-    """a_m = L^-1 (mean_m - mean_0), or zeros if they are so large that digits are lost. Whether they are not."""
+    """Fills a_m = L^-1 (mean_m - mean_0): whether labels can share a whitening; zeros if digits would be lost."""
     m, d = mean.shape
     largest = 0.0
     for label in range(m):
@@ -102,7 +111,7 @@ def _offsets(mean, L, a):
 
 @jit
 def complete_scores(model, lanes, d):
-    """The scores of the rows in the lanes, and their u."""
+    """Scores of the rows in the lanes, and their whitened residuals u."""
     length = lanes.cu[0]
     constant = 0.5 * d * math.log(2 * math.pi)
     for unit in range(len(model.units)):
@@ -119,7 +128,7 @@ def complete_scores(model, lanes, d):
 
 @jit
 def complete_moments(model, lanes, sums):
-    """Adds the statistics of the rows in the lanes."""
+    """Adds the sufficient statistics of the rows in the lanes, at their responsibilities c."""
     index = np.empty(LANES, np.int64)
     for unit in range(len(model.units)):
         group, start, size = model.units[unit]
@@ -140,7 +149,7 @@ def complete_moments(model, lanes, sums):
 
 @fast
 def _average(model, lanes, sums, unit):
-    """u becomes the average residual over the labels of a unit, cu that times their counts; adds the first moments."""
+    """Turns u into the average residual over a unit's labels, cu into that times their counts; adds first moments."""
     _, start, size = model.units[unit]
     u, c, p = lanes.u[unit], lanes.c, len(lanes.cu)
     for k in range(start, start + size):
@@ -170,7 +179,7 @@ def _average(model, lanes, sums, unit):
 
 @jit
 def between(model, sums):
-    """Adds what whitened means of one unit differ by to its second moments."""
+    """Adds to the second moments of each unit the part between its labels: 1/2 sum P (a - a') (a - a')^T."""
     for unit in range(len(model.units)):
         group, start, size = model.units[unit]
         for k in range(size):

@@ -1,7 +1,9 @@
-"""The kernel of `gaussian.conditional` on a CPU, row by row. The method and its letters are those of `cpu.gaussian`.
+"""Conditional means under normal distributions, row by row: `gaussian.conditional`, which fills missing cells.
 
-A row needs the u of least length that its observed cells allow; its missing cells are then L u. A factor is inverted
-when the first row of its group comes.
+A row r ~ N(0, L L^T) has r = L u with u standard normal. Given its observed cells, the mean of u is the u of least
+length that they allow, and the missing cells are then L u at their places. As in `missing`, there are two ways to u:
+few missing cells, less its part in the directions that they leave free, or few observed ones, by their rows of L. A
+factor is inverted when the first row of its group comes, for a call may have many groups and few rows.
 """
 
 from typing import NamedTuple
@@ -15,21 +17,21 @@ from dgjax_kernels.cpu.simd.lanes import fast, padded
 
 
 class Group(NamedTuple):
-    """What is known of each group, in float64, once a row of it has come."""
+    """Factors of groups in float64, each prepared when the first row of the group comes."""
 
-    known: np.ndarray  # (g,)
-    benign: np.ndarray  # (g,)
+    known: np.ndarray  # (g,): whether it is prepared
+    benign: np.ndarray  # (g,): whether variance inflation allows the way of few missing cells
     L: np.ndarray  # (g, p, p)
     columns: np.ndarray  # (g, p, p): the transpose of L^-1
     scratch: np.ndarray  # (p, p)
 
 
 class Buffers(NamedTuple):
-    """What is at work for a row."""
+    """Work arrays for one row."""
 
     missing: np.ndarray  # (d,): columns
     observed: np.ndarray  # (d,)
-    q: np.ndarray  # (d, p)
+    q: np.ndarray  # (d, p): an orthogonal basis
     size: np.ndarray  # (d,): |q|^2
     v: np.ndarray  # (d,)
     u: np.ndarray  # (p,)
@@ -51,7 +53,7 @@ def _add(to, factor, row):
 
 @jit
 def _next_basis(table, column, i, buffers):
-    """q_i, a row of the table less what it has of those before, by Gram-Schmidt in its modified form."""
+    """Adds q_i to the basis: a row of the table less its parts along those before, by modified Gram-Schmidt."""
     q, size = buffers.q, buffers.size
     q[i] = table[column]
     for s in range(i):
@@ -63,7 +65,7 @@ def _next_basis(table, column, i, buffers):
 
 @jit
 def _projected(r, columns, t, buffers):
-    """u with the missing cells at their means, less what it has of the space that they are free in."""
+    """u for few missing cells: those at their means, less its part in the directions that they leave free."""
     for i in range(len(r) - t):
         _add(buffers.u, r[buffers.observed[i]], columns[buffers.observed[i]])
     for i in range(t):
@@ -73,9 +75,11 @@ def _projected(r, columns, t, buffers):
 
 @jit
 def _determined(r, L, t, buffers):
-    """u in the space of the observed cells, backwards and less what it has already: forwards it would lose digits.
+    """u for few observed cells, in the span of their rows of L.
 
-    Source: Bjorck (1996), Numerical methods for least squares problems, section 2.4.
+    Solved backwards, each coefficient less what u has already: that is as accurate as Householder's QR, where forwards,
+    from v by the basis, digits are lost as its orthogonality is. Source: Bjorck (1996), Numerical methods for least
+    squares problems, section 2.4.
     """
     for i in range(len(r) - t):
         buffers.v[i] = r[buffers.observed[i]]
@@ -86,7 +90,7 @@ def _determined(r, L, t, buffers):
 
 @inlined
 def _fill(r, result, g, group, buffers):
-    """One row."""
+    """Completes one row."""
     d, t, buffers.u[:] = len(r), 0, 0
     for j in range(d):
         result[j] = r[j]
@@ -102,7 +106,7 @@ def _fill(r, result, g, group, buffers):
 
 @inlined
 def _sweep(r, which, L, result, start, stop):
-    """All rows from start to stop."""
+    """Completes the rows from start to stop."""
     (k, d, _), p = L.shape, padded(L.shape[1])
     known, benign = np.zeros(k, np.bool_), np.zeros(k, np.bool_)
     group = Group(known, benign, np.empty((k, p, p)), np.empty((k, p, p)), np.empty((p, p)))
@@ -122,7 +126,8 @@ def _piece(frame, piece, dtype):
     r, which = ffi.matrix(frame, inputs, 0, dtype), ffi.vector(frame, inputs, 1, np.int32)
     L, result = ffi.cube(frame, inputs, 2, dtype), ffi.matrix(frame, outputs, 0, dtype)
     pieces, n = ffi.size(frame, outputs, 1, 0), len(r)
-    _sweep(r, which, L, result, piece * n // pieces, (piece + 1) * n // pieces)
+    start, stop = ffi.part(n, piece, pieces)
+    _sweep(r, which, L, result, start, stop)
 
 
 handler = handlers.of_pieces("conditional", _piece, handlers.of_result(1))

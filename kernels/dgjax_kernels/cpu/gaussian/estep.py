@@ -1,19 +1,21 @@
-"""The Gaussian kernels on a CPU: scores, their partition and the statistics in one pass over the rows.
+"""The E-step of full covariances on a CPU: scores, responsibilities and sufficient statistics in one pass over rows.
 
-Rows with the same number of missing cells go side by side, LANES of them at a time, and every label is worked out for
-them in the cache. Letters as in `gaussian`; k runs over all g m labels. A complete row is whitened by substitution,
-u = L^-1 (x - mean). A row with missing cells needs the u of least length that its observed cells allow, and the part of
-space that they leave free, spanned by an orthonormal q, for E[u u^T | x_observed] = u u^T + q q^T. Two ways:
+Rows that miss the same cells, or as many, are collected until LANES of them go side by side through every label while
+they are in the cache:
 
-- few missing: q from the missing columns of L^-1, and u with them at their means, projected off q;
-- few observed: the observed rows of L are F q'^T, so u = q' F^-1 r, and q q^T = I - q' q'^T.
+    row ─▶ bucket by its missing cells ──full──▶ LANES rows ─▶ scores ─▶ responsibilities ─▶ sums of statistics
+           none: `complete`;  many rows that miss the same: `patterns`;  others, by how many they miss: `missing`
 
-The first loses digits in proportion to the largest variance inflation factor, 1 / (1 - R^2) of a column given the
-others, and is taken up to one of 1e8; both work in float64, so that float32 data lose none. Rows that miss the same
-cells have a way of their own, in `gaussian_patterns`.
-Where m labels share a factor, whitened means differ by a, and the second moments of all labels are those of the average
-residual plus 1/2 sum_mm' P_mm' (a_m - a_m') (a_m - a_m')^T with P = sum c c^T / sum c: one product for each row.
-In many columns a row belongs to one label all but surely, so moments are those of the few lanes that count.
+Letters as in `dgjax_kernels.gaussian`; k runs over all g m labels. Everything is said of whitened rows, u = L^-1
+(x - mean), for which x = mean + L u: statistics are sums of c, c E[u] and c E[u u^T], which lose no digits to the
+units or the condition of the columns. A complete row has u by forward substitution. A row with missing cells needs the
+u of least length that its observed cells allow, and the part of space that they leave free, spanned by an orthonormal
+q: E[u u^T | x_observed] = u u^T + q q^T; `missing` says how.
+
+Where m labels share a factor (tied covariance), their whitened means differ by a, and the second moments of all labels
+are those of the average residual plus 1/2 sum_mm' P_mm' (a_m - a_m') (a_m - a_m')^T with P = sum c c^T / sum c: one
+outer product for each row in place of m. In many columns a row belongs to one label all but surely, so moments are
+those of the few lanes that count (`lanes.counting`).
 """
 
 from typing import NamedTuple
@@ -38,20 +40,20 @@ from dgjax_kernels.cpu.simd.lanes import padded
 
 
 class Work(NamedTuple):
-    """What is at work on a piece of the rows."""
+    """State of the pass over one piece of the rows."""
 
     model: Model
     lanes: Lanes
     waiting: Waiting
     sums: Sums
-    exact: Precise  # nothing before the first missing cell
+    exact: Precise  # of no labels until the first missing cell: most data have none, and need no float64 copies
     buffers: Buffers
-    patterns: Patterns  # nothing before the first of many rows
+    patterns: Patterns  # of no places until LANES // 4 rows miss the same cells
 
 
 @inlined
 def _work_out(call, log_weights, work, bucket):
-    """One set of lanes, whose rows all miss the same number of cells, or even the same cells."""
+    """E-step of one full bucket, whose rows all miss the same number of cells, or even the same cells."""
     d, m, waiting, sums = call.x.shape[1], work.sums.pairs.shape[1], work.waiting, work.sums
     missing, filled = waiting.missing[bucket], waiting.filled[bucket]
     lanes, buffers, exact, patterns = work.lanes, work.buffers, work.exact, work.patterns
@@ -67,7 +69,7 @@ def _work_out(call, log_weights, work, bucket):
         if counted(buffers.lanes, call, own, filled, False):
             complete_moments(model, buffers.lanes, own)
     elif missing:
-        width = -(-filled // 8) * 8  # of the lanes, those worth the work
+        width = -(-filled // 8) * 8  # lanes in use, to the next SIMD register: a last bucket may hold one row
         missing_scores(work.model, exact, buffers, missing, width, d, m)
         if counted(buffers.lanes, call, sums, filled, missing == d):
             missing_moments(exact, buffers, sums, missing, width, d, m)
@@ -80,7 +82,7 @@ def _work_out(call, log_weights, work, bucket):
 
 @inlined
 def _sweep(call, mean, L, log_weights, start, stop, dtype):
-    """All rows from start to stop, collected by the cells they miss."""
+    """E-step of the rows from start to stop: their sums."""
     d, (g, m, _) = call.x.shape[1], mean.shape
     p, k = padded(d), g * m
     model = new_model(mean, L, log_weights, dtype)
@@ -113,7 +115,8 @@ def _piece(frame, piece, dtype):
     mean, L = ffi.cube(frame, ARGUMENTS, 4, dtype), ffi.cube(frame, ARGUMENTS, 5, dtype)
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    sums = _sweep(call, mean, L, log_weights, piece * n // pieces, (piece + 1) * n // pieces, dtype)
+    start, stop = ffi.part(n, piece, pieces)
+    sums = _sweep(call, mean, L, log_weights, start, stop, dtype)
     (g, m, d) = mean.shape
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores):

@@ -1,4 +1,20 @@
-"""Rows with missing cells under a Gaussian, in float64. The method and its letters are those of `cpu.gaussian`."""
+"""Rows with missing cells under normal distributions, each with its own pattern, LANES rows side by side, in float64.
+
+With x = mean + L u, u standard normal, observed cells fix u in some directions and leave it free in others:
+
+    space of u (d dimensions)  =  fixed by the observed cells  +  free, spanned by q
+    E[u u^T | x_observed]      =  u u^T (u of least length)    +  q q^T
+
+Two ways to both parts, each an orthonormal basis q of the smaller one, by Gram-Schmidt:
+
+- few missing (primal): free directions are spanned by the missing columns of L^-1; u is the whitened row with missing
+  cells at their means, less its part along q;
+- few observed: fixed directions are spanned by the observed rows of L, which are F q'^T; so u = q' F^-1 r with r the
+  observed residual, and the free part is I - q' q'^T.
+
+The primal way loses digits in proportion to the largest variance inflation factor, 1 / (1 - R^2) of a column given the
+others, and is taken up to one of 1e8: of float64's 16 digits 8 are left, as many as float32 data have.
+"""
 
 import math
 from typing import NamedTuple
@@ -22,22 +38,22 @@ from dgjax_kernels.cpu.simd.lanes import (
 )
 from dgjax_kernels.cpu.simd.tiles import add_products, empty
 
-LARGEST_INFLATION = 1e8
-KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics; above, it is worked out again
+LARGEST_INFLATION = 1e8  # see above: beyond it, rows take the way of few observed cells, however many they are
+KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics, 32 MB; above, it is worked out again
 
 
 class Precise(NamedTuple):
-    """The same in float64, made when the first missing cell is seen."""
+    """Parameters in float64 for rows with missing cells, prepared when the first such row comes."""
 
     mean: np.ndarray  # (k, d)
     L: np.ndarray  # (g, d, d)
-    factor: np.ndarray  # (g, d, d)
+    factor: np.ndarray  # (g, d, d): L, its diagonal inverted
     columns: np.ndarray  # (g, d, d): the transpose of L^-1
-    benign: np.ndarray  # (g,)
+    benign: np.ndarray  # (g,): whether variance inflation allows the primal way
 
 
 class Buffers(NamedTuple):
-    """What is at work for rows with missing cells."""
+    """Work arrays for LANES rows with missing cells."""
 
     lanes: Lanes
     picked: np.ndarray  # (2, d, LANES): columns missing and observed
@@ -50,7 +66,7 @@ class Buffers(NamedTuple):
 
 @jit
 def precise(mean, L):
-    """Makes the parameters ready."""
+    """Prepares the parameters for rows with missing cells."""
     g, m, d = mean.shape
     p = padded(d)
     means, benign = np.zeros((g * m, p)), np.empty(g, np.bool_)
@@ -65,7 +81,10 @@ def precise(mean, L):
 
 @jit
 def inverted(L, full, factor, columns):
-    """A factor in float64, with its diagonal inverted, and the transpose of its inverse; whether that is to be used."""
+    """Fills a factor in float64, the factor with its diagonal inverted, and L^-T: whether the inverse may be used.
+
+    The variance inflation factor of column j is |row j of L|^2 |column j of L^-1|^2.
+    """
     d, p, inflation = len(L), len(full), 0.0
     for j in range(p):
         for e in range(p):
@@ -91,7 +110,7 @@ def inverted(L, full, factor, columns):
 
 @jit
 def new_buffers(g, k, d):
-    """Space to work in."""
+    """Work arrays for g factors, k labels and d columns."""
     p, t = padded(d), d
     kept = g if g * t * p * LANES <= KEPT_BASES else 1
     return Buffers(
@@ -107,9 +126,10 @@ def new_buffers(g, k, d):
 
 @fast
 def _basis(table, picked, t, q, R, size, width):
-    """Orthogonal q (t, p, width), their squared lengths and R such that the picked rows of the table are q + R q.
+    """Orthogonal basis: q (t, p, width), squared lengths, and R such that the picked rows of the table are q + R q.
 
-    By Gram-Schmidt in its modified form: orthogonal to rounding times the condition number of the rows.
+    By modified Gram-Schmidt, which is orthogonal to rounding times the condition number of the rows; the classical form
+    would square that number. Source: Bjorck (1967), Solving linear least squares problems by Gram-Schmidt.
     """
     for i in range(t):
         for j in range(q.shape[1]):
@@ -126,7 +146,7 @@ def _basis(table, picked, t, q, R, size, width):
 
 @fast
 def _project(q, size, u, part, width):
-    """u loses its part along q, that many times q."""
+    """Takes from u its part along q, and says how many times q that was."""
     for n in range(width):
         part[n] = 0
     for j in range(len(u)):
@@ -141,7 +161,7 @@ def _project(q, size, u, part, width):
 
 @fast
 def _at_mean(x, u, d):
-    """Missing cells at their means: by x, for u may be NaN because a parameter is."""
+    """Puts missing cells at their means: residual 0. Asks x, not u, which may be NaN because a parameter is."""
     for j in range(d):
         for n in range(LANES):
             u[j, n] = u[j, n] if x[j, n] == x[j, n] else 0
@@ -149,7 +169,7 @@ def _at_mean(x, u, d):
 
 @fast
 def _determined(picked, t, mean, x, q, R, size, u, v, width):
-    """u = q^T v / |q|^2 with F v = r for the observed cells, F being the identity and R."""
+    """u = q^T v / |q|^2, where v solves F v = r for the observed residual r; F is I + R, unit lower triangular."""
     for j in range(len(u)):
         for n in range(LANES):
             u[j, n] = 0
@@ -167,7 +187,7 @@ def _determined(picked, t, mean, x, q, R, size, u, v, width):
 
 @jit
 def _pick(x, missing, picked):
-    """The columns that are missing, or observed."""
+    """Lists the columns of each row that are missing, or observed, in `picked`."""
     for n in range(LANES):
         t = 0
         for j in range(picked.shape[0]):
@@ -178,7 +198,7 @@ def _pick(x, missing, picked):
 
 @jit
 def _group_basis(exact, buffers, group, missing, width, d):
-    """q of a group for the rows in the lanes, how many, and whether it spans what is missing."""
+    """Basis q of a group for the rows in the lanes, its squared lengths, its size, whether it spans the free part."""
     primal = 2 * missing <= d and exact.benign[group]
     t = missing if primal else d - missing
     table, picked = exact.columns[group] if primal else exact.L[group], buffers.picked[0 if primal else 1]
@@ -189,7 +209,7 @@ def _group_basis(exact, buffers, group, missing, width, d):
 
 @jit
 def missing_scores(model, exact, buffers, missing, width, d, m):
-    """The scores of the rows in the lanes, and their u."""
+    """Scores of the rows in the lanes, and their whitened residuals u."""
     lanes, scratch = buffers.lanes, buffers.lanes.cu[0]
     _pick(lanes.x, True, buffers.picked[0])
     _pick(lanes.x, False, buffers.picked[1])
@@ -225,7 +245,7 @@ def _log_sizes(size, result, width):
 
 @jit
 def missing_moments(exact, buffers, sums, missing, width, d, m):
-    """Adds the statistics of the rows in the lanes."""
+    """Adds the expected sufficient statistics of the rows in the lanes, at their responsibilities c."""
     lanes, index, both = buffers.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
         labels = range(group * m, (group + 1) * m)
@@ -258,7 +278,7 @@ def missing_moments(exact, buffers, sums, missing, width, d, m):
 
 @jit
 def _add_free(second, q, size, t, both, primal, cu, width):
-    """second += sum over lanes of c q q^T / |q|^2, or of c less that where q spans what is observed."""
+    """Adds the free part of E[u u^T]: sum of c q q^T / |q|^2, or of c (I - that) where q spans the fixed part."""
     sign, p, total = 1.0 if primal else -1.0, q.shape[1], 0.0
     for n in range(width):
         total += both[n]

@@ -1,7 +1,14 @@
-"""Rows that miss the same cells under a Gaussian, in float64: their observed cells go the way of complete rows.
+"""Rows that miss the same cells under normal distributions, in float64: for them, the observed cells are complete rows.
 
-Rotations q of the columns of L turn its observed rows into [F 0], F triangular, so that u = q (v, 0) with v = F^-1 r.
-Statistics are those of v, and become those of u once for all rows of a pattern: E[u u^T] = q (v v^T, I) q^T.
+What depends on the pattern alone is done once, not for each row. Givens rotations q of the columns of L turn its
+observed rows into [F 0] with F lower triangular, so that
+
+    L_observed q = [F 0]      u = q (v, 0) with v = F^-1 r, r the observed residual
+                              E[u u^T | x_observed] = q (v v^T, I) q^T
+
+Scores and statistics are those of complete rows of the observed columns under factor F, by `complete`. Statistics of v
+are kept with the pattern, and become those of u once for all of its rows, when the pattern's place is given to another
+or the pass ends.
 """
 
 import math
@@ -15,11 +22,11 @@ from dgjax_kernels.cpu.simd.batches import SHARED
 from dgjax_kernels.cpu.simd.lanes import LANES, fast, padded
 from dgjax_kernels.cpu.simd.tiles import add_products, empty
 
-MEMORY = 1 << 22  # floats of patterns at work; with more than fit, those that share a place take turns
+MEMORY = 1 << 22  # floats of all places, 32 MB; with more patterns than places, those that share one take turns
 
 
 class Patterns(NamedTuple):
-    """Each pattern at work has a place."""
+    """Models and sums of patterns, each in a place of its own."""
 
     bucket: np.ndarray  # (places,): whose rows it is for, 0 for none
     observed: np.ndarray  # (places,): how many columns are
@@ -40,7 +47,7 @@ class Patterns(NamedTuple):
 
 @jit
 def new_patterns(g, m, d):
-    """Places for patterns, none for no labels."""
+    """Empty places for patterns; none if there are no labels."""
     p, k, kind = padded(d), g * m, np.float64
     places = min(SHARED, max(1, MEMORY // (3 * k * p + 3 * g * p * p + k * m * m))) if k else 0
     return Patterns(
@@ -64,7 +71,7 @@ def new_patterns(g, m, d):
 
 @jit
 def model_at(patterns, place):
-    """The distribution of what is observed."""
+    """The distribution of a pattern's observed columns, as a model of complete rows."""
     units = patterns.units[place][: patterns.used[place]]
     mean, offset, factor = patterns.mean[place], patterns.offset[place], patterns.factor[place]
     return Model(mean, offset, patterns.log_weight, patterns.log_det[place], factor, units)
@@ -72,14 +79,14 @@ def model_at(patterns, place):
 
 @jit
 def sums_at(patterns, place, value):
-    """Its sums; the value is that of all rows."""
+    """The sums of the pattern in a place; the log-likelihood goes to the value of all rows at once."""
     total, first = patterns.total[place], patterns.first[place]
     return Sums(value, total, first, patterns.second[place], patterns.pairs[place])
 
 
 @jit
 def place_of(patterns, exact, log_weights, sums, x, bucket, d):
-    """The place of the pattern of the rows in x, made ready; its last rows, of another pattern, join the sums."""
+    """The place of the pattern of the rows in x, prepared; a pattern that had it before joins the sums first."""
     place = (bucket - d - 1) % len(patterns.bucket)
     if patterns.bucket[place] != bucket:
         unload(patterns, sums, place, d)
@@ -99,7 +106,7 @@ def place_of(patterns, exact, log_weights, sums, x, bucket, d):
 
 @jit
 def _make(patterns, exact, log_weights, place, d):
-    """The model of a pattern, and sums of 0."""
+    """Prepares the model of a pattern, and sums of 0."""
     g, t, columns = len(exact.L), patterns.observed[place], patterns.columns[place]
     m = len(exact.mean) // g
     mean, L = np.zeros((g, m, d)), np.zeros((g, d, d))
@@ -135,7 +142,7 @@ def _clear(total, first, second, pairs):
 
 @jit
 def _triangular(L, q, columns, t):
-    """Turns columns until the first t rows of L are triangular; q (p, p) becomes what they were turned by."""
+    """Rotates columns by Givens rotations until the first t rows of L are triangular; q (p, p) is their product."""
     d = len(L)
     for r in range(len(q)):
         for j in range(len(q)):
@@ -160,7 +167,7 @@ def _triangular(L, q, columns, t):
 
 @jit
 def observed_first(x, columns, t):
-    """The rows of x (d, LANES) that are observed, in front."""
+    """Moves the observed columns of x (d, LANES) to the front."""
     for i in range(t):
         for n in range(LANES if columns[i] > i else 0):
             x[i, n] = x[columns[i], n]
@@ -168,7 +175,7 @@ def observed_first(x, columns, t):
 
 @jit
 def unload(patterns, sums, place, d):
-    """Adds the statistics of a place to the sums."""
+    """Adds the statistics of a place to the sums, rotated back by q, and frees it."""
     if patterns.bucket[place] == 0:
         return
     own, t = sums_at(patterns, place, sums.value), patterns.observed[place]

@@ -1,4 +1,9 @@
-"""The kernel of `triangular.whitener` on a CPU, on one core, in float64."""
+"""Inverse factor of one large matrix: W = L^-1 with A = L L^T, on one core, in float64, without LAPACK.
+
+Cholesky row by row, A_ij = (A_ij - <row i, row j>) / A_jj, and then W by forward substitution, four rows of W at a time
+so that a row is loaded once for four products. A of d columns takes d^3 / 3 products; they are few beside a pass over
+rows, and LAPACK's threads would slow that pass down (`worth.spinning`).
+"""
 
 import math
 
@@ -19,7 +24,7 @@ def _dot(a, b, length):
 
 @jit
 def _factored(A):
-    """The lower triangle of A becomes its Cholesky factor; whether there is one."""
+    """Replaces the lower triangle of A by its Cholesky factor: whether there is one."""
     for i in range(len(A)):
         for j in range(i):
             A[i, j] = (A[i, j] - _dot(A[i], A[j], j)) / A[j, j]
@@ -32,7 +37,7 @@ def _factored(A):
 
 @fast
 def _subtract(row, factors, rows, length):
-    """row -= factors times rows, four at a time."""
+    """row -= sum_k factors_k rows_k, four rows at a time."""
     whole = length // 4 * 4
     for k in range(0, whole, 4):
         f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
@@ -46,7 +51,7 @@ def _subtract(row, factors, rows, length):
 
 @inlined
 def _inverse_factor(A, W):
-    """W = L^-1, L L^T = A; all NaN if there is none."""
+    """W = L^-1 with L L^T = A; all NaN if A is not positive definite."""
     if not _factored(A):
         W[:] = math.nan
         return

@@ -5,8 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from dgjax_kernels import counts as of_counts, rows
+from dgjax_kernels._op import like
 from dgjax_kernels.blocks import checked_cells
-from dgjax_kernels.cpu.calls import like, one_pass, unlabelled
+from dgjax_kernels.cpu.calls import one_pass, unlabelled
 from dgjax_kernels.gaussian import none_undefined
 
 

@@ -1,12 +1,16 @@
-"""The kernels of independent normal columns on a CPU: scores, their partition and the statistics in one pass.
+"""The E-step of independent normal columns on a CPU: scores, responsibilities and statistics in one pass over rows.
 
-log N(x) is linear in the features x - o and (x - o)^2, with the mean of the means as origin o, so both scores and
-statistics are matrix products; where cells are missing, features are 0 there, and the constants and counts of those
-that are not are added up by `observed`. That loses digits in proportion to ((mean - o) / scale)^2. So it is done in
-float64, float32 rows too, and labels for which that is more than `lanes.KEPT` allows there, at 220 scales, are worked
-out from their own residuals instead. In float32 they would be those at 11 scales, of which most data have some: on 2
-cores a step on 204,800 float32 rows of 32 columns and 16 labels took 16 ms with none and 34 with five; in float64 it
-takes 17 either way. Letters as in `rows`.
+log N(x) is linear in the features x - o and (x - o)^2, with the mean of the means as origin o, so that scores and
+statistics of LANES rows are matrix products:
+
+    F = [x - o; (x - o)^2] (2 d, LANES)      scores = coefficients F + constant      sums += c F^T
+
+Where cells are missing, features are 0 there, and the constants and counts of observed cells are added up by
+`observed`. The expanded square loses digits in proportion to ((mean - o) / scale)^2. So it is done in float64, float32
+rows too, and labels for which that is more than `lanes.KEPT` allows there, at 220 scales, are worked out from their own
+residuals instead ("far"). In float32 they would be those at 11 scales, of which most data have some: on 2 cores a step
+on 204,800 float32 rows of 32 columns and 16 labels took 16 ms with none and 34 with five; in float64 it takes 17 either
+way. Letters as in `dgjax_kernels.rows`.
 """
 
 import math
@@ -25,29 +29,29 @@ EPS = np.finfo(np.float64).eps
 
 
 class Model(NamedTuple):
-    """Parameters made ready: the features' coefficients, k, d and s padded to multiples of 4."""
+    """Parameters prepared as coefficients of the features; k, d and s are padded to multiples of 4."""
 
     origin: np.ndarray  # (d,)
     apart: np.ndarray  # (k, d): mean - origin
     mean: np.ndarray  # (k, d)
     log_scale: np.ndarray  # (k, s), s = d or, where all columns share a scale, 1
     log_weight: np.ndarray  # (k,)
-    constant: np.ndarray  # (k,): what 1 adds up to over all columns
+    constant: np.ndarray  # (k,): the scores' constant terms, summed over all columns
     coefficients: np.ndarray  # (k, d + s): of x - origin and its square
-    far: np.ndarray  # (k,): whether digits would be lost
-    ones: np.ndarray  # the table of what 1 adds up to over observed columns
+    far: np.ndarray  # (k,): whether the expanded square would lose digits
+    ones: np.ndarray  # the table of constant terms by which observed columns there are
 
 
 class Features(NamedTuple):
-    """Rows side by side on the last axis."""
+    """Features of LANES rows, side by side on the last axis, and their products."""
 
     F: np.ndarray  # (d + s, LANES)
     product: np.ndarray  # (k, LANES), k padded to a multiple of 8
-    c: np.ndarray  # (k, LANES), the same
+    c: np.ndarray  # (k, LANES): responsibilities, k padded to a multiple of 8
 
 
 class Sums(NamedTuple):
-    """What is summed over rows, in float64."""
+    """Sufficient statistics summed over rows, in float64."""
 
     value: np.ndarray  # (1,)
     counts: np.ndarray  # (k,)
@@ -83,7 +87,7 @@ def _model(mean, log_scale, log_weights):
 
 @jit
 def _featured(x, origin, F, d, s, kind):
-    """The features of the rows in the lanes; squares of columns that share a scale are one, their sum."""
+    """Features of the rows in the lanes; where columns share a scale, their squares are one feature, the sum."""
     p = len(origin)
     if kind == COMPLETE:
         _complete_features(x, origin, F[:p], F[p:], d, s)
@@ -107,7 +111,7 @@ def _complete_features(x, origin, first, second, d, s):
 
 @fast
 def _observed_features(x, origin, first, second, d, s):
-    """One after another, which LLVM makes vectors of; together they take half as long again."""
+    """Features with missing cells: in two loops, of which LLVM makes SIMD code; in one they take half as long again."""
     for j in range(d):
         cells, own, square = x[j], first[j], second[min(j, s - 1)]
         for n in range(LANES):
@@ -163,7 +167,7 @@ def _moments(model, lanes, features, places, sums, kind):
 
 @fast
 def _counted(c, copy, counts, total, kind):
-    """Copies counts, and adds them up."""
+    """Copies responsibilities to float64, and adds them to the counts."""
     for k in range(len(c)):
         s = 0.0
         for n in range(LANES):
@@ -189,7 +193,7 @@ def _far_moments(x, c, mean, residual, p, s):
 
 @inlined
 def _sweep(call, mean, log_scale, log_weights, start, stop):
-    """All rows from start to stop."""
+    """E-step of the rows from start to stop: the prepared model and the sums."""
     k, d = mean.shape
     s = log_scale.shape[1]
     p, q, f = padded(d), padded(k), padded(d) + padded(s)
@@ -226,7 +230,7 @@ def _piece(frame, piece, dtype):
     mean, log_scale = ffi.matrix(frame, ARGUMENTS, 4, dtype), ffi.matrix(frame, ARGUMENTS, 5, dtype)
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    start, stop = piece * n // pieces, (piece + 1) * n // pieces
+    start, stop = ffi.part(n, piece, pieces)
     model, sums = _sweep(call, mean, log_scale, log_weights, start, stop)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores) == 0:
@@ -237,7 +241,10 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, result):
-    """result (3, k, d): counts, counts times residual in units of its scale, times its square; of that s columns."""
+    """Writes statistics (3, k, d), sums of c, c z and c z^2 with z = (x - mean) / scale; of the last s columns.
+
+    Sums about the origin are moved to the means, except for far labels.
+    """
     (k, d), s = model.mean.shape, model.log_scale.shape[1]
     p = padded(d)
     for i in range(k):

@@ -1,8 +1,14 @@
-"""The kernels of independent discrete columns on a CPU: scores, their partition and the statistics in one pass.
+"""The E-step of independent discrete columns on a CPU: scores, responsibilities and statistics in one pass over rows.
 
-Scores are linear in features of the cells, so that scores and statistics are matrix products, in float64: which value a
-column has (TABLE), or its count and whether it is there (POISSON, MULTINOMIAL). Counts so large that their terms cancel
-are worked out by the deviance. Letters as in `rows`; F features, A their coefficients for each label, S their sums.
+Scores are linear in features of the cells, so that scores and statistics of LANES rows are matrix products, in float64:
+
+    F (f, LANES)    which value a column has (TABLE), or its count and whether it is observed (POISSON, MULTINOMIAL)
+    scores = A F    A (k, f): log-probabilities; log rates and minus rates; log shares
+    sums S += c F^T
+
+log x! is taken from a table, of eight at a time. Counts so large that x log(rate), the rate and log x! cancel are
+worked out by the deviance (Loader 2000). Rows that miss no cell go apart from the others: their constant terms are
+added once. Letters as in `dgjax_kernels.rows`.
 """
 
 import math
@@ -18,17 +24,17 @@ from dgjax_kernels.cpu.simd.tiles import add_products, multiply, zeros
 
 FAMILIES = ["table", "poisson", "multinomial"]
 TABLE, POISSON, MULTINOMIAL = range(3)
-FACTORIALS = 256
-LARGE = 1e6  # sum of a row's counts, beyond which their terms would cancel
-NEVER, HARDLY = -1e300, -1e290  # log 0, of which 0 times is 0; and what is below it is minus infinity
+FACTORIALS = 256  # log x! is in a table below: 2 kB, which stays in the first level of the cache
+LARGE = 1e6  # sum of a row's counts beyond which terms cancel: float64 would keep 9 digits of a difference of order 1
+NEVER, HARDLY = -1e300, -1e290  # log 0, finite, so that 0 times it is 0; a score below HARDLY is minus infinity
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Model(NamedTuple):
-    """Parameters made ready, labels k padded to a multiple of 4, as are the features of one kind."""
+    """Parameters prepared as coefficients of the features; labels and features of one kind padded to multiples of 4."""
 
     family: int
-    checked: bool  # no cell is another value than its column has
+    checked: bool  # cells are known to be in their columns' supports
     values: int
     A: np.ndarray  # (k, f)
     P: np.ndarray  # (k, d): rates, or probabilities
@@ -39,19 +45,19 @@ class Model(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Rows side by side on the last axis."""
+    """Features of LANES rows, side by side on the last axis, and what is made of them."""
 
     F: np.ndarray  # (f, LANES)
     absent: np.ndarray  # (d, LANES)
     product: np.ndarray  # (k, LANES)
     mass: np.ndarray  # (k, LANES): sum of P over observed cells
     c: np.ndarray  # (k, LANES)
-    base: np.ndarray  # (LANES,): what factorials take from the score
+    base: np.ndarray  # (LANES,): the part of the score that no label changes, minus the factorials' logs
     total: np.ndarray  # (LANES,): sum of counts
 
 
 class Sums(NamedTuple):
-    """What is summed over rows."""
+    """Sufficient statistics summed over rows."""
 
     value: np.ndarray  # (1,)
     counts: np.ndarray  # (k,)
@@ -91,7 +97,7 @@ def _model(family, checked, log_weights, log_p):
 
 @fast
 def _which(x, values, F, d):
-    """Which value each cell has."""
+    """One-hot features: which value each cell has, none where it is missing."""
     for j in range(d):
         for value in range(values):
             for n in range(LANES):
@@ -100,7 +106,7 @@ def _which(x, values, F, d):
 
 @fast
 def _unknown(x, values, d, base):
-    """No probability for a row with a cell of another value."""
+    """Gives a row no probability if it has a cell that is no value of its column."""
     for j in range(d):
         for n in range(LANES):
             known = (x[j, n] >= 0) & (x[j, n] < values) & (x[j, n] == np.floor(x[j, n])) | (x[j, n] != x[j, n])
@@ -109,7 +115,7 @@ def _unknown(x, values, d, base):
 
 @jit
 def _counts(x, F, absent, total, d, complete):
-    """The cells, and where some are missing whether they are there; and their sum."""
+    """Features of counts: the cells, 0 where missing, and whether they are observed; and the sum of each row."""
     p = len(F) // 2
     for n in range(LANES):
         total[n] = 0
@@ -144,7 +150,7 @@ def _observed_count(x, cell, there, absent, total):
 
 @jit
 def _factorials(F, total, log_factorial, base, d, of_total):
-    """What the factorials of the cells, and of their sum, take from the score."""
+    """base = - sum_j log x_j!, and for a multinomial + log (sum_j x_j)!."""
     base[:] = 0
     for j in range(d):
         _add_factorials(F[j], log_factorial, -1.0, base)
@@ -154,9 +160,9 @@ def _factorials(F, total, log_factorial, base, d, of_total):
 
 @fast
 def _add_factorials(x, log_factorial, sign, base):
-    """From the table, of eight at a time; one by one where one of them is not in it, in four times the time.
+    """base += sign log x!: from the table, eight lanes at a time, if all of them are in it; else lane by lane.
 
-    What is no count has no probability.
+    The latter takes four times as long. What is no count, negative, broken or infinite, has no probability.
     """
     inside = True
     for n in range(LANES):
@@ -174,7 +180,7 @@ def _add_factorials(x, log_factorial, sign, base):
 
 @jit
 def _stirling_remainder(x):
-    """log x! - (x + 1/2) log x + x - log(2 pi) / 2."""
+    """Remainder of Stirling's formula: log x! - (x + 1/2) log x + x - log(2 pi) / 2, by its series from 16 on."""
     if x < 16:
         return math.lgamma(x + 1) - (x + 0.5) * math.log(x) + x - HALF_LOG_TWO_PI
     u = 1 / (x * x)
@@ -183,7 +189,7 @@ def _stirling_remainder(x):
 
 @jit
 def _log_poisson(x, rate, log_rate):
-    """As `counts.log_poisson`."""
+    """log Poisson(x; rate) by the deviance x log(x / rate) - x + rate, which does not cancel. Source: Loader (2000)."""
     if x == 0 or log_rate < HARDLY:
         return -math.inf if x > 0 else -rate
     excess = x - rate
@@ -194,7 +200,7 @@ def _log_poisson(x, rate, log_rate):
 
 @jit
 def _deviance_score(model, work, d, k, n):
-    """The score of a row of large counts, the factorials in it."""
+    """Score of a row of large counts, by deviances, its factorials included."""
     p, top, mass, total, score = len(work.F) // 2, -math.inf, 0.0, work.total[n], 0.0
     for j in range(d):
         top = model.A[k, j] if work.F[p + j, n] > 0 and model.A[k, j] > top else top
@@ -211,7 +217,7 @@ def _deviance_score(model, work, d, k, n):
 
 @jit
 def _log_mass(model, work, d, k, n):
-    """log of the sum of p over observed cells, also where that is no number."""
+    """log of the sum of p over observed cells, also where the sum itself underflows."""
     if work.mass[k, n] > 1e-290:
         return math.log(work.mass[k, n])
     p, top, mass = len(work.F) // 2, -math.inf, 0.0
@@ -224,7 +230,7 @@ def _log_mass(model, work, d, k, n):
 
 @jit
 def _featured(model, lanes, work, d, kind):
-    """Makes the features: how many there are."""
+    """Fills the features of the rows in the lanes: how many of them are needed."""
     if model.family == TABLE:
         _which(lanes.x, model.values, work.F, d)
         return len(work.F)
@@ -237,7 +243,7 @@ def _featured(model, lanes, work, d, kind):
 
 @jit
 def _broken_score(model, work, k, n):
-    """The score of a label with parameters that are no numbers: those of cells that are missing do not matter."""
+    """Score under a label with NaN among its parameters, which matter only where a cell is observed."""
     score, mass = 0.0, 0.0
     for i in range(len(work.F)):
         score += model.A[k, i] * work.F[i, n] if work.F[i, n] != 0 else 0.0
@@ -292,7 +298,7 @@ def _moments(model, lanes, work, sums, kind, f):
 
 @inlined
 def _sweep(call, model, start, stop, dtype):
-    """All rows from start to stop."""
+    """E-step of the rows from start to stop: their sums."""
     d, k = call.x.shape[1], call.scores.shape[1]
     f, p, q = model.A.shape[1], padded(d), padded(k)
     lanes, wide = new_lanes(0, k, p, dtype), zeros((3, q, LANES), np.float64)
@@ -326,7 +332,8 @@ def _piece(frame, piece, dtype):
     model = _model(named[0], named[1] != 0, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
     call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 5, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
     pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    sums = _sweep(call, model, piece * n // pieces, (piece + 1) * n // pieces, dtype)
+    start, stop = ffi.part(n, piece, pieces)
+    sums = _sweep(call, model, start, stop, dtype)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores) == 0:
         _summed(
@@ -336,7 +343,11 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, counts, result):
-    """result (k, d, slots): of each value; of cells and their sum; of cells, the missing ones at their mean."""
+    """Writes statistics (k, d, slots), sums of c over rows.
+
+    TABLE: of those with each value. POISSON: of those observed, and times the cell. MULTINOMIAL: times the cell, a
+    missing one at its mean.
+    """
     k, d, slots = result.shape
     p = model.P.shape[1]
     for i in range(k):

@@ -1,4 +1,10 @@
-"""Sums over observed cells by tables of all that four of them can add: an addition for each four, not a product each.
+"""Sums over observed cells, by lookup in tables of all that four of them can add: one addition for each four cells.
+
+With missing cells, a score is a sum over the observed columns only, sum_j observed_j a_kj, and a count is a sum over
+the rows that have the cell. Both are products with 0/1 indicators. Four indicators are a number from 0 to 15, and a
+table has the sum for each of them ("method of four Russians"):
+
+    observed of columns j .. j+3:  1 0 1 1  ──▶  13  ──▶  table[13] = a_j + a_j+2 + a_j+3, for WIDTH labels at once
 
 Scores take four columns beside each other, counts four rows of a batch. On one core, (204,800, 32) in float64 and 16
 labels, for a row: scores 8 ns and 13 by the product with indicators; counts 10 and 14.
@@ -31,17 +37,17 @@ APART = LANES // TOGETHER  # how far those rows are from each other whose counts
 
 
 class Observed(NamedTuple):
-    """What is observed of the rows at work, as places in tables of WIDTH numbers for each subset; that of counts."""
+    """Which cells of the rows at work are observed, as places in tables; and the table of their responsibilities."""
 
-    of_row: np.ndarray  # (p / 4, LANES)
-    of_column: np.ndarray  # (p padded to a multiple of WIDTH, APART)
+    of_row: np.ndarray  # (p / 4, LANES): WIDTH times the subset of four columns that a row has
+    of_column: np.ndarray  # (p padded to a multiple of WIDTH, APART): WIDTH times the subset of four rows
     turned: np.ndarray  # (TOGETHER, WIDTH, WIDTH): counts of rows
     sums: np.ndarray  # (WIDTH, SUBSETS * WIDTH): of counts
 
 
 @jit
 def new_observed(p):
-    """Of p columns, a multiple of 4."""
+    """Empty places for p columns, a multiple of 4."""
     of_row, of_column = np.zeros((p // TOGETHER, LANES), np.uint8), np.zeros((eights(p), APART), np.uint8)
     return Observed(
         of_row, of_column, zeros((TOGETHER, WIDTH, WIDTH), np.float64), zeros((WIDTH, SUBSETS * WIDTH), np.float64)
@@ -50,7 +56,7 @@ def new_observed(p):
 
 @jit
 def table(amounts):
-    """The sums of amounts (k, p) over each subset of four columns: (k / WIDTH, p / 4, SUBSETS * WIDTH)."""
+    """Table of the sums of amounts (k, p) over each subset of four columns: (k / WIDTH, p / 4, SUBSETS * WIDTH)."""
     k, p = amounts.shape
     sums = zeros((eights(k) // WIDTH, p // TOGETHER, SUBSETS * WIDTH), np.float64)
     for i in range(k):
@@ -63,7 +69,7 @@ def table(amounts):
 
 @intrinsic
 def _find(typingctx, x, at, step, places, to):
-    """Puts in WIDTH places which of as many cells are observed, and of those a step, two and three steps on."""
+    """Writes WIDTH places: for as many neighbouring cells, which of each and the ones 1, 2, 3 steps on is not NaN."""
 
     def build(c, b, s, a):
         cells, bytes_ = (c.make_array(kind)(c, b, value).data for kind, value in ((x, a[0]), (places, a[3])))
@@ -83,7 +89,7 @@ def _find(typingctx, x, at, step, places, to):
 
 @jit
 def find(x, observed):
-    """Where in tables the cells are: x (p, LANES)."""
+    """Finds the places of the rows in the lanes: x (p, LANES)."""
     for g in range(len(observed.of_row)):
         for n in range(0, LANES, WIDTH):
             _find(x, g * TOGETHER * LANES + n, LANES, observed.of_row, g * LANES + n)
@@ -94,7 +100,7 @@ def find(x, observed):
 
 @jit
 def add_scores(sums, observed, score):
-    """score (k, LANES) += what a table says, k padded to a multiple of WIDTH."""
+    """score (k, LANES) += sums over observed columns, by their table; k is padded to a multiple of WIDTH."""
     none = spread(0.0)
     for n in range(0, LANES, WIDTH):
         for k in range(len(sums)):
@@ -106,7 +112,7 @@ def add_scores(sums, observed, score):
 
 @jit
 def _subsets(c, k, n, turned, sums):
-    """The counts of WIDTH labels summed over each subset of rows m, m + APART, ..., for WIDTH m from n on."""
+    """Tables of responsibilities of WIDTH labels, over each subset of rows m, m + APART, ..., for WIDTH m from n on."""
     for i in range(TOGETHER):
         write_square(turned[i], 0, WIDTH, transposed(read_square(c, k * LANES + n + i * APART, LANES)))
     for m in range(WIDTH):
@@ -119,7 +125,7 @@ def _subsets(c, k, n, turned, sums):
 
 @jit
 def add_counts(c, observed, counts):
-    """counts (p, k) += those of observed cells, of c (k, LANES); p and k padded to multiples of WIDTH."""
+    """counts (p, k) += responsibilities c (k, LANES) of rows whose cell is observed; p and k padded to WIDTH."""
     for n in range(0, APART, WIDTH):
         for k in range(0, len(c), WIDTH):
             _subsets(c, k, n, observed.turned, observed.sums)

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 
 from dgjax_kernels import logistic as reference
+from dgjax_kernels._op import like
 from dgjax_kernels.blocks import BUDGET, pairwise_sum
-from dgjax_kernels.cpu.calls import called, like, num_pieces
+from dgjax_kernels.cpu.calls import called, num_pieces
 
 
 @like(reference.gradient)

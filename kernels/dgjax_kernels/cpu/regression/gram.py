@@ -1,7 +1,13 @@
-"""The kernel of `logistic.gram` on a CPU, in float64: only the products on and below the diagonal are worked out.
+"""Weighted Gram matrices, sum_n a_nq z_n z_n^T with z = (x, 1), for the curvature of logistic regression, in float64.
 
-Rows at work lie in panels of WIDTH columns, and products in squares of as many. Letters: e columns of z = (x, 1), with
-the 1 last in place of first, p panels, u (p, ROWS, WIDTH) rows at work, v (ROWS, WIDTH) a panel of them times weights.
+Cache blocking: ROWS rows lie in panels of WIDTH columns, so that a square of WIDTH by WIDTH sums is one vector of each
+of two panels for each row, in eight registers. Only squares on and below the diagonal are worked out.
+
+    rows (ROWS, e) ─▶ u: panels 0 │ 1 │ 2 │ ...  (ROWS, 8) each      v = a u_j
+                      square (i, j) += sum over rows of u_i v^T       for all i >= j
+
+Letters: e columns of z, with the 1 last in place of first, p panels, u (p, ROWS, WIDTH) rows at work, v (ROWS, WIDTH) a
+panel of them times weights.
 """
 
 import numpy as np
@@ -10,15 +16,13 @@ from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
 from dgjax_kernels.cpu.simd.vectors import WIDTH, add_square, plus_outer, read_row, spread, write_row
 
-ROWS = 128
-
-
+ROWS = 128  # rows at work: of 100 columns 100 kB, which stay in the second level of the cache
 SQUARE = WIDTH * WIDTH
 
 
 @jit
 def _packed(x, row, stop, u):
-    """Rows into panels; nothing in those that are beyond the last."""
+    """Packs up to ROWS rows into panels; places beyond the last row hold 0."""
     d = x.shape[1]
     whole = d // WIDTH * WIDTH
     for n in range(min(ROWS, stop - row)):
@@ -34,14 +38,14 @@ def _packed(x, row, stop, u):
 
 @jit
 def _weighted(u, j, weights, v):
-    """v = a u_j."""
+    """v = a u_j: panel j, each row times its weight."""
     for n in range(ROWS):
         write_row(v, n * WIDTH, read_row(u, (j * ROWS + n) * WIDTH) * spread(weights[n]))
 
 
 @jit
 def _square(u, i, v, total, at):
-    """total += sum over rows of u_i v^T. The total of the next square is brought near meanwhile."""
+    """Adds a square to its total, the sum over rows of u_i v^T; prefetches the total of the next square."""
     prefetch(total[at + SQUARE : at + 2 * SQUARE])
     zero = spread(0.0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero)
@@ -52,7 +56,7 @@ def _square(u, i, v, total, at):
 
 @jit
 def _placed(total, at, first, second, result):
-    """Puts a square where it belongs, and on the other side of the diagonal."""
+    """Writes a square to the result, on both sides of the diagonal, with the column of 1 first again."""
     e = len(result)
     for i in range(first, min(first + WIDTH, e)):
         for j in range(second, min(second + WIDTH, e)):
@@ -68,7 +72,7 @@ def _piece(frame, piece, dtype):
     p = -(-e // WIDTH)
     u, v, weights = np.zeros((p, ROWS, WIDTH)), np.empty((ROWS, WIDTH)), np.zeros(ROWS)
     total = np.zeros(many * p * (p + 1) // 2 * SQUARE)
-    start, stop = piece * n // len(result), (piece + 1) * n // len(result)
+    start, stop = ffi.part(n, piece, len(result))
     for row in range(start, stop, ROWS):
         _packed(x, row, stop, u)
         at = 0

@@ -1,9 +1,13 @@
-"""The kernel of logistic regression on a CPU: value and gradient of the log-likelihood in one pass over memory.
+"""Softmax regression on a CPU: value and gradient of the log-likelihood in one pass over memory.
 
-A batch of rows small enough for the core's own cache is read for its scores and, once their partition is known, again
-for the gradient, in vectors of WIDTH columns. Where their number is no multiple of WIDTH, the last vector takes columns
-again that another has, with weights of 0. Letters: x rows (n, d), k labels, s scores (k, LANES), r residuals
-onehot(y) - p, weighted, W weights (k, p), p the columns of all vectors, V the same as (d, k).
+A batch of rows small enough for the core's first-level cache is read twice while it is there: for its scores, and once
+the probabilities are known, for the gradient. The next batch is prefetched meanwhile:
+
+    memory ─▶ batch (32 kB) ─▶ s = b + W x ─▶ p = softmax(s) ─▶ r = w (onehot(y) - p) ─▶ g += r x^T, value
+
+Rows are read in vectors of WIDTH columns. Where d is no multiple of WIDTH, the last vector takes columns again that
+another has, with weights of 0. Letters: x rows (n, d), k labels, s scores (k, LANES), r residuals, W weights (k, p), p
+the columns of all vectors, V the same weights as (d, k). With k = 1 there are two classes, with scores 0 and s.
 """
 
 import math
@@ -18,11 +22,11 @@ from dgjax_kernels.cpu.ffi import inlined, jit, prefetch
 from dgjax_kernels.cpu.simd.lanes import LANES, eights, exp, fast, log, padded
 from dgjax_kernels.cpu.simd.vectors import WIDTH, each, read_row, spread, transposed, write_row, write_square
 
-CACHED = 1 << 12  # cells of a batch: 32 kB in float64
+CACHED = 1 << 12  # cells of a batch: 32 kB in float64, a first-level cache
 
 
 class Batch(NamedTuple):
-    """Rows at work, on the last axis."""
+    """Work arrays of one batch, rows on the last axis."""
 
     s: np.ndarray  # (k, LANES), k padded to a multiple of WIDTH
     r: np.ndarray  # (k, LANES)
@@ -31,22 +35,22 @@ class Batch(NamedTuple):
     label: np.ndarray  # (LANES,)
     weight: np.ndarray  # (LANES,): 0 where there is no label
     rows: np.ndarray  # (LANES, d): copies of those that are no multiple of WIDTH, or narrower
-    exact: np.ndarray  # the same in float64
+    exact: np.ndarray  # (LANES, d): rows in float64
 
 
 class Weights(NamedTuple):
-    """What scores are made of, in float64, and the sums of the gradient."""
+    """Parameters in float64, as vectors take them, and the sums of the gradient."""
 
     bias: np.ndarray  # (k,), padded
     W: np.ndarray  # (1, p)
     V: np.ndarray  # (d, k), k padded
     g: np.ndarray  # (k, p)
-    sums: np.ndarray  # (k,), those of r
+    sums: np.ndarray  # (k,): of r, the gradient in b
 
 
 @jit
 def _dots(x, n, own, s):
-    """s = x W + bias, for WIDTH rows."""
+    """Log-odds of WIDTH rows in two classes: s = x W + bias."""
     d, W = x.shape[1], own.W
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = spread(0.0)
     for p in range(0, W.shape[1], WIDTH):
@@ -65,7 +69,7 @@ def _dots(x, n, own, s):
 
 @jit
 def _add_rows(x, n, r, g):
-    """g += r x, of WIDTH rows."""
+    """Gradient of WIDTH rows in two classes: g += r x."""
     d = x.shape[1]
     c0, c1, c2, c3, c4, c5, c6, c7 = each(read_row(r, n))
     for p in range(0, g.shape[1], WIDTH):
@@ -79,7 +83,7 @@ def _add_rows(x, n, r, g):
 
 @jit
 def _score_tile(x, n, k, own, s):
-    """Scores of WIDTH rows and labels."""
+    """Scores of WIDTH rows and WIDTH labels: eight sums in registers."""
     V, b = own.V, read_row(own.bias, k)
     x0, x1, x2, x3, x4, x5, x6, x7 = x[n], x[n + 1], x[n + 2], x[n + 3], x[n + 4], x[n + 5], x[n + 6], x[n + 7]
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = b
@@ -98,7 +102,7 @@ def _score_tile(x, n, k, own, s):
 
 @jit
 def _pull_tile(x, k, p, r, g):
-    """g += r x, of four labels and WIDTH columns."""
+    """Gradient in four labels and WIDTH columns: g += r x, summed in registers over all rows of the batch."""
     d, at = x.shape[1], min(p, x.shape[1] - WIDTH)
     r0, r1, r2, r3 = r[k], r[k + 1], r[k + 2], r[k + 3]
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = spread(0.0)
@@ -122,7 +126,7 @@ def _pull_tile(x, k, p, r, g):
 
 @fast
 def _of_many(s, r, top, total, width):
-    """r = exp(s - top), and their sum."""
+    """Softmax before its division: r = exp(s - the largest), and their total."""
     for n in range(width):
         top[n], total[n] = -math.inf, 0.0
     for k in range(len(s)):
@@ -136,7 +140,7 @@ def _of_many(s, r, top, total, width):
 
 @fast
 def _value(s, top, total, label, weight, width):
-    """The value; `total` becomes weight / total."""
+    """Log-likelihood of a batch; `total` becomes weight / total, by which r is then multiplied."""
     value = 0.0
     for k in range(len(s)):
         for n in range(width):
@@ -150,7 +154,7 @@ def _value(s, top, total, label, weight, width):
 
 @fast
 def _of_two(s, r, label, weight, width):
-    """Residuals of the second of two classes, s its log-odds; returns the value."""
+    """Residuals r of the second of two classes from its log-odds s; the log-likelihood."""
     value = 0.0
     for n in range(width):
         below = exp(-abs(s[n]))
@@ -164,7 +168,7 @@ def _of_two(s, r, label, weight, width):
 
 @jit
 def _of_scores(x, q, own, batch, ahead):
-    """One batch of a multiple of WIDTH rows, with as many rows `ahead` brought near."""
+    """Value and gradient of one batch of a multiple of WIDTH rows, while the rows `ahead` are prefetched."""
     s, r, top, total, label, weight = batch.s, batch.r, batch.top, batch.total, batch.label, batch.weight
     for n in range(0, len(x), WIDTH):
         _bring(ahead, n)
@@ -184,7 +188,7 @@ def _of_scores(x, q, own, batch, ahead):
 
 @jit
 def _of_one_score(x, own, batch, ahead):
-    """The same for two classes, of which one scores 0."""
+    """Value and gradient of one batch in two classes, of which the first scores 0: one dot product for each row."""
     s, r = batch.s[0], batch.r[0]
     for n in range(0, len(x), WIDTH):
         _dots(x, n, own, s)
@@ -203,7 +207,7 @@ def _bring(ahead, n):
 
 @jit
 def _counted(y, weights, label, weight):
-    """Labels, and weights that are 0 where there is none."""
+    """Copies labels and weights; a row without a label has weight 0."""
     for n in range(len(y)):
         label[n], weight[n] = y[n], weights[n] if y[n] >= 0 else 0.0
     for n in range(len(y), eights(len(y))):
@@ -212,7 +216,7 @@ def _counted(y, weights, label, weight):
 
 @jit
 def _copied(x, rows):
-    """The same rows, with zeros for those that are missing to a multiple of WIDTH, and for such columns."""
+    """Copies rows, padded with zeros to multiples of WIDTH rows and columns."""
     d, width = x.shape[1], eights(len(x))
     for n in range(len(x)):
         given, row = x[n], rows[n]
@@ -226,18 +230,18 @@ def _copied(x, rows):
 
 
 def _exact(x, rows):
-    """The rows in float64."""
+    """Rows in float64: themselves if they are, else a copy."""
 
 
 @overload(_exact)
 def _(x, rows):
-    """Copies of others, for as many labels read every number of theirs."""
+    """Decides when compiled. Many labels read each number again, so that converting it once pays."""
     return (lambda x, rows: x) if x.dtype is rows.dtype else (lambda x, rows: _copied(x, rows))
 
 
 @jit
 def _sweep(x, y, weights, q, own, batch, ahead):
-    """One batch: adds to the sums of the gradient, and returns the value."""
+    """Works on one batch: adds to the gradient, and returns the value."""
     _counted(y, weights, batch.label, batch.weight)
     if len(x) % WIDTH or x.shape[1] < WIDTH:
         x = _copied(x, batch.rows)
@@ -253,7 +257,7 @@ def _sweep(x, y, weights, q, own, batch, ahead):
 
 @jit
 def _filled(w, b, own):
-    """The weights (k, d) and bias as the vectors take them."""
+    """Fills the parameters, weights (k, d) and bias (k,), as vectors take them."""
     (q, d), width = w.shape, own.g.shape[1]
     for k in range(q):
         own.bias[k] = b[k]
@@ -265,7 +269,7 @@ def _filled(w, b, own):
 
 @jit
 def _place(j, d, width):
-    """Where the vectors hold column j, of those that are no multiple of WIDTH the last in the last places."""
+    """The place of column j in vectors: the last d columns end the last vector, where d is no multiple of WIDTH."""
     return j if j < d // WIDTH * WIDTH or d < WIDTH else width - d + j
 
 
@@ -288,7 +292,7 @@ def _piece(frame, piece, dtype):
     lanes, label = np.zeros((3, LANES)), np.zeros(LANES, np.int64)
     s, r, rows = np.zeros((k, LANES)), np.zeros((k, LANES)), np.zeros((LANES, wide), dtype)
     batch = Batch(s, r, lanes[0], lanes[1], label, lanes[2], rows, np.zeros((LANES, wide)))
-    start, stop = piece * n // len(values), (piece + 1) * n // len(values)
+    start, stop = ffi.part(n, piece, len(values))
     if start < len(first):
         value += _sweep(first, y[: len(first)], weights[: len(first)], q, own, batch, first[:0])
         start = len(first)

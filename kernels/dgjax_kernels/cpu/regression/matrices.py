@@ -1,8 +1,14 @@
-"""The kernel of `matrices.product` on a CPU: products of matrices by tiles whose sums stay in registers.
+"""Products of matrices on a CPU: blocked for the caches, by tiles whose sums stay in registers.
 
-C (m, n) is the sum over p of a_ip b_pj. A panel holds ACROSS registers of neighbouring columns of b, or one, row after
-row; a tile is what DOWN rows of a make of a panel. Panels of one block of columns stay in the second level of the cache
-while rows of a go past them, and those DOWN rows in the first.
+C (m, n) is the sum over p of a_ip b_pj. The scheme is that of GotoBLAS (Goto and van de Geijn 2008, Anatomy of
+high-performance matrix multiplication):
+
+    b ─▶ block of columns (1 MB, second-level cache) ─▶ panels: ACROSS registers of neighbouring columns, row after row
+    a ─▶ DOWN rows (first-level cache)
+    tile = DOWN rows of a times one panel: DOWN x ACROSS registers of sums, one load of b for DOWN products
+
+Either factor may be given as its transpose, which packing turns (`vectors.turned`). A call is cut by rows of C or by
+columns, whichever are more, into as many pieces as there are cores: sums over p are never split between them.
 """
 
 import numpy as np
@@ -16,11 +22,11 @@ from dgjax_kernels.cpu.simd.tiles import BITS, CONTRACT, empty, picked, word
 from dgjax_kernels.cpu.simd.vectors import turned
 
 DOWN, ACROSS = 8, 3 if BITS == 512 else 1  # of 32 registers 24 for sums, or of 16 eight
-LONGEST, LONGEST_TURNED, BLOCK = 1024, 512, 1 << 20  # terms of a sum at a time, and bytes of a block of columns
+LONGEST, LONGEST_TURNED, BLOCK = 1024, 512, 1 << 20  # terms of a sum at a time (a turned: half), bytes of a block
 
 
 class _Flat:
-    """An array of one axis as LLVM sees it."""
+    """An array of one axis, read and written in LLVM's vectors."""
 
     def __init__(self, context, builder, kind, value):
         self.builder, self.number = builder, context.get_value_type(kind.dtype)
@@ -49,7 +55,7 @@ def _steps(b, start, step, count):
 
 
 def _tile(down, across):
-    """c += a times a panel, or c = that: `across` vectors of each of `down` rows."""
+    """Instructions of a tile, `down` rows by `across` vectors: c = a times a panel, or c += that if there is `more`."""
 
     def build(b, a, at, row, column, panel, start, c, to, width, length, more):
         lanes = BITS // (8 * a.size)
@@ -95,7 +101,7 @@ _large, _small, _large_of_one, _small_of_one = (_tile(d, a) for d in (DOWN, 1) f
 
 @intrinsic
 def _turn(typingctx, x, at, step, into, to, width):
-    """Rows of a square of x, so far apart, as columns."""
+    """Copies a square of DOWN rows of x, which lie `step` apart, transposed."""
 
     def build(c, b, s, a):
         source, target = _Flat(c, b, x, a[0]), _Flat(c, b, into, a[3])
@@ -110,7 +116,7 @@ def _turn(typingctx, x, at, step, into, to, width):
 
 @intrinsic
 def _copy(typingctx, x, at, into, to):
-    """DOWN numbers side by side."""
+    """Copies DOWN neighbouring numbers."""
 
     def build(c, b, s, a):
         _Flat(c, b, into, a[2]).write(a[3], _Flat(c, b, x, a[0]).read(a[1], DOWN))
@@ -121,7 +127,7 @@ def _copy(typingctx, x, at, into, to):
 
 @jit
 def _packed(b, first, length, j, width, n, k, turned, panels, to):
-    """Terms of so many columns of b (k, n), or of rows of (n, k), row after row; zeros beyond the last."""
+    """Packs `length` terms of `width` columns of b (k, n), or of its transpose, row after row; zeros beyond n."""
     whole = min(width, n - j) // DOWN * DOWN
     if turned:
         for v in range(0, whole, DOWN):
@@ -141,7 +147,7 @@ def _packed(b, first, length, j, width, n, k, turned, panels, to):
 
 @jit
 def _rows(a, at, row, column, panels, c, i, down, start, stop, n, length, more, edge):
-    """What DOWN rows of a, or one, make of a block of columns."""
+    """Multiplies DOWN rows of a, or one, with all panels of a block of columns."""
     lanes = len(edge) // DOWN
     j = start
     while j < stop:
@@ -169,7 +175,7 @@ def _rows(a, at, row, column, panels, c, i, down, start, stop, n, length, more, 
 
 @jit
 def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
-    """What so many terms add to some rows and a block of columns of c."""
+    """Adds some terms to some rows and a block of columns of c: packs the block, then goes down the rows of a."""
     (m, n, k), (first, last), (start, stop), (panels, some, edge) = sizes, terms, columns, buffers
     length, lanes = last - first, len(edge) // DOWN
     j = start
@@ -193,7 +199,7 @@ def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
 
 @jit
 def multiply(a, b, c, sizes, rows, columns, turned):
-    """Some rows and columns of c (m, n) = a (m, k) b (k, n), where a or b may be given as its transpose."""
+    """Fills some rows and columns of c (m, n) = a (m, k) b (k, n), where a or b may be given as its transpose."""
     lanes, k = BITS // (8 * c.itemsize), sizes[2]
     parts = -(-k // (LONGEST_TURNED if turned[0] else LONGEST))
     longest, large = -(-k // parts), ACROSS * lanes

@@ -1,4 +1,14 @@
-"""Rows put into lanes, those that miss the same cells side by side, and the partition of their scores."""
+"""Batches of LANES rows for an E-step: sorted by their missing cells, put side by side, and given responsibilities.
+
+Rows in a batch go through the same instructions, so they should miss the same cells, or as many:
+
+    rows ─▶ bucket: missing cells, how many or which ──LANES──▶ x (d, LANES) ─▶ scores (k, LANES) ─▶ c (k, LANES)
+
+A hash table has the first SHARED patterns of a piece of the rows, each a bucket of its own; rows of any further pattern
+go to the bucket for their number of missing cells. Kernels that need less (independent columns) sort by kind only:
+complete, incomplete, empty. Responsibilities c are p(label | row), times the row's weight; `partition` is the same for
+all families.
+"""
 
 import math
 from typing import NamedTuple
@@ -9,23 +19,23 @@ from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.simd.lanes import LANES, exp, fast, log, wide
 from dgjax_kernels.cpu.simd.tiles import empty
 
-SHARED = 256  # patterns of missing cells, the first that are seen, whose rows are collected apart
-SLOTS = 1024  # of the table that finds them
+SHARED = 256  # patterns of missing cells, the first that come, whose rows are collected apart
+SLOTS = 1024  # of the hash table that finds them: a quarter full at most
 WORTHWHILE = LANES // 4  # rows of one pattern from which they are worth lanes of their own
-ODD = -7046029254386353131
+ODD = -7046029254386353131  # 2^64 / golden ratio, as int64: Fibonacci hashing (Knuth, TAOCP 6.4)
 COMPLETE, INCOMPLETE, EMPTY, KINDS = 0, 1, 2, 3
 
 
 class Lanes(NamedTuple):
-    """What is at work: rows side by side on the last axis."""
+    """A batch at work: rows side by side on the last axis."""
 
     rows: np.ndarray  # (LANES,)
     weight: np.ndarray
     label: np.ndarray
     x: np.ndarray  # (d, LANES)
-    u: np.ndarray  # (whitenings, d, LANES)
-    cu: np.ndarray  # (d, LANES)
-    c: np.ndarray  # (k, LANES)
+    u: np.ndarray  # (whitenings, d, LANES): whitened residuals
+    cu: np.ndarray  # (d, LANES): those times responsibilities
+    c: np.ndarray  # (k, LANES): responsibilities times weights
     score: np.ndarray  # (k, LANES)
 
 
@@ -43,7 +53,7 @@ class Waiting(NamedTuple):
 
 @jit
 def new_lanes(whitenings, k, p, dtype):
-    """Lanes for k labels and so many ways to whiten p columns."""
+    """Empty lanes for k labels and so many ways to whiten p columns."""
     return Lanes(
         np.empty(LANES, np.int64),
         np.empty(LANES),
@@ -110,7 +120,7 @@ def collect(x, weights, row, stop, waiting, skip):
 
 @inlined
 def _bucket(x, row, waiting, missing, key):
-    """The bucket of a row's pattern, a new one while there are any, or else that of its number of missing cells."""
+    """The bucket of a row's pattern by the hash table; that of its number of missing cells once all are given out."""
     slot = (key * ODD >> 52) & (SLOTS - 1)
     while waiting.slots[slot] >= 0:
         bucket = waiting.slots[slot]
@@ -156,7 +166,7 @@ def collect_kinds(x, weights, row, stop, waiting, count, skip):
 
 @jit
 def loaded(lanes, call, rows, filled):
-    """Rows into lanes; the lanes left over repeat one, with weight 0."""
+    """Loads rows into lanes; lanes left over repeat the first row, with weight 0."""
     for n in range(LANES):
         row = rows[n if n < filled else 0]
         lanes.rows[n] = row
@@ -168,7 +178,7 @@ def loaded(lanes, call, rows, filled):
 
 @jit
 def transposed(x, rows, lanes):
-    """Eight rows, so that a line of the cache is written at once."""
+    """Loads eight rows into eight lanes: a whole cache line of float64 is written at a time."""
     x0, x1, x2, x3 = x[rows[0]], x[rows[1]], x[rows[2]], x[rows[3]]
     x4, x5, x6, x7 = x[rows[4]], x[rows[5]], x[rows[6]], x[rows[7]]
     for j in range(x.shape[1]):
@@ -179,7 +189,7 @@ def transposed(x, rows, lanes):
 
 @fast
 def added(x):
-    """The sum over lanes."""
+    """The sum of x over lanes."""
     total = 0.0
     for n in range(LANES):
         total += x[n]
@@ -188,7 +198,11 @@ def added(x):
 
 @jit
 def partition(lanes, sums, empty):
-    """Counts from scores, labels and weights; adds to the value. As `rows.partition`."""
+    """Responsibilities c from scores, labels and weights; adds the rows' log-likelihoods to the value.
+
+    c = w p(label | row) by a softmax over labels, or one-hot where the label is given. A row that no label explains has
+    log-likelihood minus infinity and c = 0; one with no cells and no label has exactly 0 (`empty`).
+    """
     wide()
     k, top, total = len(lanes.score), np.full(LANES, -math.inf), np.zeros(LANES)
     for i in range(k):
@@ -216,7 +230,10 @@ def partition(lanes, sums, empty):
 
 
 class Call(NamedTuple):
-    """The arguments and results. One of `counts` (statistics) and `scores` (scores) has rows, or neither (both)."""
+    """Arguments and results of a pass over rows.
+
+    Rows in `scores`: only scores are wanted. Rows in `counts`: statistics at these. Neither: a whole E-step.
+    """
 
     x: np.ndarray  # (n, d)
     y: np.ndarray  # (n,)
@@ -227,7 +244,7 @@ class Call(NamedTuple):
 
 @jit
 def counted(lanes, call, sums, count, empty):
-    """Whether there are counts to go on with; without them, what was wanted is the scores."""
+    """Responsibilities of a batch, given or from its scores; or writes the scores, if they are wanted. Whether not."""
     for n in range(count if len(call.scores) else 0):
         row = call.scores[lanes.rows[n]]
         for k in range(len(row)):

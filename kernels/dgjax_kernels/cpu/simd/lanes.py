@@ -1,6 +1,8 @@
-"""Arithmetic on lanes: LANES rows side by side on the last axis, so that each instruction works on several of them.
+"""Arithmetic on lanes: LANES rows side by side on the last axis, so that an instruction works on several (SIMD).
 
-Matrices of d rows are padded to a multiple of 4, with the identity. Matrix products are in `tiles`.
+Loops over n in range(LANES) are what LLVM makes vectors of, as wide as the machine's. Matrices of d rows are padded to
+a multiple of 4, with the identity, so that loops take four rows at a time and load a row once for four products. Matrix
+products are in `tiles`, for LLVM does not keep their sums in registers.
 """
 
 import math
@@ -12,33 +14,33 @@ from numba import types
 from dgjax_kernels.cpu.ffi import F, intrinsic, jit
 from dgjax_kernels.rows import KEPT as KEPT
 
-LANES = 128
+LANES = 128  # 16 registers of AVX-512; u of 16 columns and float64 is 16 kB, half a first-level cache
 LOG2_E, LN2, LN2_HIGH, LN2_LOW = 1 / math.log(2), math.log(2), 6.93147180369123816490e-01, 1.90821492927058770002e-10
-ROUND = 1.5 * 2**52
+ROUND = 1.5 * 2**52  # added to a number, rounds it to a whole one, whose bits are then the lowest of the sum
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)
-LEAST_EXPONENT = -708.0
+LEAST_EXPONENT = -708.0  # below it, exp is no normal number
 LEAST_COUNT = 1e-40
 
 
 def fast(function: F) -> F:
-    """Sums may be taken in any order, so that lanes can be added up; NaN and infinity stay what they are."""
+    """Compiles arithmetic whose sums may be taken in any order, so that lanes can be added up; NaN and inf are kept."""
     return jit(function, fastmath={"contract", "reassoc", "nsz"})
 
 
 def exact(function: F) -> F:
-    """Sums are taken as they are written."""
+    """Compiles arithmetic in the order in which it is written; a b + c may be fused."""
     return jit(function, fastmath={"contract"})
 
 
 @intrinsic
 def as_bits(typingctx, x):
-    """The bits of a number, as an integer."""
+    """The bits of a float64, as an integer."""
     return types.int64(types.float64), lambda c, b, s, a: b.bitcast(a[0], ir.IntType(64))
 
 
 @intrinsic
 def as_float(typingctx, bits):
-    """The number of such bits."""
+    """The float64 with these bits."""
     return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
 
 
@@ -58,7 +60,11 @@ def wide(typingctx):
 
 @exact
 def exp(x):
-    """e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits."""
+    """e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits.
+
+    x = power log 2 + r with |r| <= log(2) / 2, log 2 in two parts so that r is exact; then a Taylor polynomial of r,
+    and the power is added to the exponent's bits.
+    """
     shifted = (x if x > LEAST_EXPONENT else LEAST_EXPONENT) * LOG2_E + ROUND
     power = shifted - ROUND
     r = ((x if x > LEAST_EXPONENT else LEAST_EXPONENT) - power * LN2_HIGH) - power * LN2_LOW
@@ -81,7 +87,10 @@ def exp(x):
 
 @exact
 def log(x):
-    """log x for normal positive x, to two units in the last place."""
+    """log x for normal positive x, to two units in the last place.
+
+    x = 2^exponent m with m from 0.71 to 1.41, and log m = 2 artanh f, f = (m - 1) / (m + 1), by its series.
+    """
     bits = as_bits(x)
     m = as_float((bits & MANTISSA) + ONE_BITS)
     high = m > 1.4142135623730951
@@ -103,9 +112,10 @@ def log(x):
 
 @fast
 def solve(L, r, length):
-    """r (d, LANES) becomes L^-1 r, by substitution, four rows at a time; the diagonal of L holds its inverse.
+    """Forward substitution: r (d, LANES) becomes L^-1 r, and `length` the sum of its squares.
 
-    `length` becomes the sum of its squares.
+    Four rows at a time: what is known of four others is then loaded once for 16 products. The diagonal of L holds its
+    inverse, for divisions are slow.
     """
     wide()
     d = len(r)
@@ -158,7 +168,7 @@ def residual(x, mean, u, d):
 
 @fast
 def squares(u, a, total):
-    """The sums over d of (u - a)^2."""
+    """Squared lengths: total = sum over d of (u - a)^2."""
     wide()
     total[:] = 0
     for j in range(len(u)):
@@ -169,7 +179,7 @@ def squares(u, a, total):
 
 @fast
 def first_moments(c, u, cu, total, first, k):
-    """cu = c u; adds the sums over lanes of c and c u."""
+    """First moments: cu = c u, and its sum and that of c over all lanes are added to those of label k."""
     wide()
     for n in range(LANES):
         total[k] += c[n]
@@ -183,7 +193,10 @@ def first_moments(c, u, cu, total, first, k):
 
 @fast
 def first_moments_of_few(c, u, cu, total, first, k, width):
-    """The same of the first lanes; for all, a number of lanes that is known when compiled saves a third."""
+    """First moments of the first `width` lanes: cu = c u; sums of it and of c are added to those of label k.
+
+    Apart from `first_moments`, where a number of lanes that is known when compiled saves a third of the time.
+    """
     for n in range(width):
         total[k] += c[n]
     for j in range(len(u)):
@@ -213,7 +226,7 @@ def counting(c, total, width, index):
 
 @jit
 def to_front(rows, index, many, rest):
-    """The lanes that count first, and a number in the rest of the last eight."""
+    """Moves the lanes that count to the front, and fills the last eight up with a number."""
     for j in range(len(rows)):
         row = rows[j]
         for n in range(many):

@@ -1,4 +1,11 @@
-"""Stretches of several sequences put side by side and back, products of them with moves, and sums of their products."""
+"""Sequences side by side: WIDTH of them put in lanes and back, products with moves, sums of outer products.
+
+    in memory:     s0 s0 s0 ...   one sequence after another          ──transposed in registers──▶
+    side by side:  s0 s1 ... s7   number i of all eight, then number i + 1
+
+Addresses and offsets, as in `vectors`, not arrays. Each loop keeps 4 to 16 sums in registers, for a fused multiply-add
+takes four cycles and two can start in each.
+"""
 
 from dgjax_kernels.cpu.ffi import jit
 from dgjax_kernels.cpu.simd.vectors import WIDTH, number, numbers, read, read_row, spread, transposed, write, write_row
@@ -6,13 +13,13 @@ from dgjax_kernels.cpu.simd.vectors import WIDTH, number, numbers, read, read_ro
 
 @jit
 def four(address, at):
-    """Vectors of four neighbouring states."""
+    """Reads the vectors of four neighbouring states."""
     return read(address, at), read(address, at + WIDTH), read(address, at + 2 * WIDTH), read(address, at + 3 * WIDTH)
 
 
 @jit
 def put_four(address, at, x0, x1, x2, x3):
-    """Puts them there."""
+    """Writes the vectors of four neighbouring states."""
     write(address, at, x0)
     write(address, at + WIDTH, x1)
     write(address, at + 2 * WIDTH, x2)
@@ -21,7 +28,7 @@ def put_four(address, at, x0, x1, x2, x3):
 
 @jit
 def put_side_by_side(into, x, starts, first, size):
-    """So many numbers of x from each of WIDTH places on; beyond its end anything."""
+    """Puts `size` numbers of x, from each of WIDTH starts on, side by side; beyond the end of x anything."""
     last, whole = 0, 0
     for n in range(WIDTH):
         last = max(last, starts[n] + first + size)
@@ -47,7 +54,7 @@ def _four_rows(x, a, b, c, d):
 
 @jit
 def put_one_by_one(side_by_side, x, starts, first, size, lanes):
-    """The way back, of the first lanes."""
+    """Writes numbers that lie side by side back to x, from the start of each of the first lanes on."""
     whole = size // WIDTH * WIDTH if lanes == WIDTH else 0
     for i in range(0, whole, WIDTH):
         at = first + i
@@ -70,9 +77,9 @@ def put_one_by_one(side_by_side, x, starts, first, size, lanes):
 
 @jit
 def product(M, k, x, at, y, into):
-    """y_j = sum over i of M_ij x_i.
+    """Matrix-vector products of WIDTH sequences: y_j = sum over i of M_ij x_i.
 
-    Eight at a time, for a machine that starts two multiplications in a cycle, each of which takes four, has to have
+    Eight j at a time, for a machine that starts two multiplications in a cycle, each of which takes four, has to have
     eight at work. 64 sequences of 1,000 steps and 64 states: 21.8 ms by four, 19.8 by eight.
     """
     for j in range(0, k - 7, 8):
@@ -109,7 +116,7 @@ def _eight_of_product(M, k, x, at, y, into, j):
 
 @jit
 def _add_tile(left, right, counts, k, steps, i, j):
-    """Counts of four states by four, in registers over all steps of a block."""
+    """Adds outer products of four states by four: 16 sums stay in registers over all steps of a block."""
     size, row, at = k * WIDTH, k * WIDTH, (i * k + j) * WIDTH
     c00, c01, c02, c03 = four(counts, at)
     c10, c11, c12, c13 = four(counts, at + row)
@@ -130,7 +137,7 @@ def _add_tile(left, right, counts, k, steps, i, j):
 
 @jit
 def add_counts(left, right, counts, k, steps):
-    """counts_ij += sum over steps of left_i and the next step's right_j."""
+    """Outer products of WIDTH sequences: counts_ij += sum over steps of left_i times the next step's right_j."""
     size, whole = k * WIDTH, k // 4 * 4
     for i in range(0, whole, 4):
         for j in range(0, whole, 4):
@@ -146,7 +153,10 @@ def add_counts(left, right, counts, k, steps):
 
 @jit
 def add_counts_of_one(left, right, counts, k, K, steps):
-    """The same of one sequence and right_j of the same step, where vectors are of states, K with those beyond k."""
+    """Outer products of one sequence, vectors being of states: counts_ij += sum over steps of left_i times right_j.
+
+    Both of the same step; K is the number of states with those that fill up registers.
+    """
     for j in range(0, K, WIDTH):
         for i in range(0, k - 3, 4):
             at = i * K + j

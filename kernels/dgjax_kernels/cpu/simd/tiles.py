@@ -1,7 +1,12 @@
-"""Matrix products of lanes by tiles of four rows whose sums stay in registers, which LLVM does not do by itself.
+"""Matrix products of lanes, by tiles whose sums stay in registers, which LLVM does not do by itself.
 
-GFLOP/s of `multiply` and `add_products` on a core of 74 in float64, k = 16 and f = 32 to 96: 79 and 72; as loops that
-LLVM made vectors of, 42 and 48. Where rows of lanes do not start at a line of the cache, 57 and 46: see `empty`.
+    multiply       product (k, LANES) = A (k, f) F (f, LANES)        scores from features
+    add_products   total (k, f) += c (k, LANES) u (f, LANES)^T       statistics from responsibilities
+
+A tile is DOWN rows by ACROSS registers of the result; its 8 to 16 sums are registers over the whole inner loop, which
+loads DOWN + ACROSS numbers for DOWN * ACROSS products. GFLOP/s of `multiply` and `add_products` on a core of 74 in
+float64, k = 16 and f = 32 to 96: 79 and 72; as loops that LLVM made vectors of, 42 and 48. Where rows of lanes do not
+start at a cache line, 57 and 46: see `empty`.
 """
 
 import numpy as np
@@ -15,13 +20,13 @@ from dgjax_kernels.cpu.ffi import intrinsic, jit
 _FEATURES = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features()
 BITS = 512 if "+avx512f" in _FEATURES else 256 if "+avx" in _FEATURES else 128
 DOWN, ACROSS = 4, 2 if BITS == 256 else 4  # 16 of 32 registers, or 8 of 16
-LINE = 64
-CONTRACT = ("contract",)
+LINE = 64  # bytes of a cache line
+CONTRACT = ("contract",)  # a b + c may be one instruction
 
 
 @jit
 def empty(shape, dtype):
-    """An array that starts at a line of the cache."""
+    """An array with undefined numbers that starts at a cache line."""
     size = 1
     for length in shape:
         size *= length
@@ -32,7 +37,7 @@ def empty(shape, dtype):
 
 @jit
 def zeros(shape, dtype):
-    """The same, of zeros."""
+    """An array of zeros that starts at a cache line."""
     size = 1
     for length in shape:
         size *= length
@@ -43,7 +48,7 @@ def zeros(shape, dtype):
 
 
 class _Matrix:
-    """Places in a matrix, whose rows may lie apart, as LLVM sees it."""
+    """A matrix, whose rows may lie apart, read and written in LLVM's vectors."""
 
     def __init__(self, context, builder, kind, value):
         array = context.make_array(kind)(context, builder, value)
@@ -57,29 +62,29 @@ class _Matrix:
         return b.bitcast(b.gep(self.start, [offset]), kind.as_pointer())
 
     def read(self, row, column, count, width):
-        """So many numbers side by side, with zeros up to a width."""
+        """Reads `count` neighbouring numbers, with zeros up to a width."""
         kind = ir.VectorType(self.number, count)
         numbers = self.builder.load(self._place(row, column, kind), align=self.size)
         places = [min(i, count) for i in range(width)]
         return numbers if count == width else picked(self.builder, numbers, ir.Constant(kind, [0.0] * count), places)
 
     def write(self, row, column, numbers):
-        """Puts them there."""
+        """Writes neighbouring numbers."""
         self.builder.store(numbers, self._place(row, column, numbers.type), align=self.size)
 
 
 def word(x):
-    """A whole number as LLVM sees it."""
+    """A whole number as a constant of LLVM's."""
     return ir.Constant(ir.IntType(64), x)
 
 
 def picked(b, x, y, places):
-    """Numbers of two vectors, by their places in the first and, from there on, the second."""
+    """Shuffles two vectors: numbers by their places, which count on from the first vector to the second."""
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
 
 
 def _sums(b, number, width, count):
-    """Registers for sums, which start at 0."""
+    """Declares `count` registers for sums, which start at 0."""
     zero = ir.Constant(ir.VectorType(number, width), [0.0] * width)
     sums = [cgutils.alloca_once(b, zero.type) for _ in range(count)]
     for s in sums:
@@ -129,7 +134,7 @@ def multiply(A, F, product):
 
 
 def _folded(b, sums):
-    """The sum of the numbers in each of several registers, side by side in one vector."""
+    """Adds up each of several registers: one vector of their sums."""
     step, width = 1, sums[0].type.count
     while step < width:
         kept = [width + i if i & step else i for i in range(width)]
@@ -144,7 +149,7 @@ def _folded(b, sums):
 
 
 def _add_over(b, sums, c, u, rows, columns, start, stop, count):
-    """Adds the products of so many lanes at a time to sums: where it ends."""
+    """Adds the products of lanes from start on, `count` at a time, to sums: the first lane that is left."""
     width, times = BITS // (8 * u.size), b.udiv(b.sub(stop, start), word(count))
     with cgutils.for_range(b, times) as loop:
         n = b.add(start, b.mul(loop.index, word(count)))
@@ -181,9 +186,9 @@ def _tile_of_sums(typingctx, c, u, total, i, j, size):
 
 @jit
 def add_products(c, u, total, lower, width):
-    """total += sum over so many lanes of c (k, LANES) u (f, LANES)^T, k and f multiples of 4.
+    """total += c (k, width) u (f, width)^T, the sum over the first `width` lanes; k and f are multiples of 4.
 
-    If `lower`, only of those on and below the diagonal, for symmetric ones.
+    If `lower`, only tiles on and below the diagonal, for symmetric results.
     """
     for j in range(0, len(u), ACROSS):
         for i in range(j // DOWN * DOWN if lower else 0, len(c), DOWN):

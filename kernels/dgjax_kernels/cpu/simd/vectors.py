@@ -1,4 +1,12 @@
-"""Numbers of WIDTH sequences side by side, in one register of the machine, and arithmetic on them."""
+"""Vectors: WIDTH numbers of float64 as one value that numba keeps in registers, with +, -, * and what is below.
+
+Numba's own loops become SIMD code only where LLVM finds the vectors by itself. In a recursion, whose steps wait for
+each other, or in a transposition it does not. So a type of its own, VECTOR, stands for LLVM's <8 x double>: one
+register of AVX-512, two of AVX2, four of SSE, for one program.
+
+Memory is given as an address and an offset in numbers (`read`, `write`: aligned), or as an array and an offset
+(`read_row`, `write_row`: anywhere, float32 or float64).
+"""
 
 import math
 import operator
@@ -15,11 +23,11 @@ from dgjax_kernels.cpu.ffi import intrinsic, jit
 from dgjax_kernels.cpu.simd.tiles import picked
 
 WIDTH = 8
-TINY, LEAST_SHARE = 1e-100, 1e-25
+TINY, LEAST_SHARE = 1e-100, 1e-25  # least of what is possible, and of a step: see `chain.many`
 
 
 class Vector(types.Type):
-    """WIDTH numbers in registers."""
+    """Type of WIDTH numbers in registers."""
 
 
 @register_model(Vector)
@@ -44,19 +52,19 @@ def _place(builder, arguments, kind):
 
 @intrinsic
 def read(typingctx, address, offset):
-    """The numbers at an offset from an address."""
+    """Reads WIDTH numbers at an offset from an address, which are aligned."""
     return VECTOR(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, VALUES), align=8 * WIDTH)
 
 
 @intrinsic
 def number(typingctx, address, offset):
-    """The number there."""
+    """Reads the one number at an offset from an address."""
     return types.float64(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, ir.DoubleType()))
 
 
 @intrinsic
 def write(typingctx, address, offset, vector):
-    """Puts them there."""
+    """Writes WIDTH numbers at an offset from an address, which are aligned."""
 
     def build(c, b, s, a):
         b.store(a[2], _place(b, a, VALUES), align=8 * WIDTH)
@@ -67,7 +75,7 @@ def write(typingctx, address, offset, vector):
 
 @intrinsic
 def read_row(typingctx, array, offset):
-    """The same of an array, wherever it starts, in either precision."""
+    """Reads WIDTH numbers at an offset in an array, wherever it starts, in either precision."""
     kind = array.dtype
 
     def build(c, b, s, a):
@@ -81,7 +89,7 @@ def read_row(typingctx, array, offset):
 
 @intrinsic
 def write_row(typingctx, array, offset, vector):
-    """Puts them there in an array, wherever it starts, in either precision."""
+    """Writes WIDTH numbers at an offset in an array, wherever it starts, in either precision."""
     kind = array.dtype
 
     def build(c, b, s, a):
@@ -95,7 +103,7 @@ def write_row(typingctx, array, offset, vector):
 
 @intrinsic
 def read_square(typingctx, array, offset, step):
-    """WIDTH vectors of an array, so many numbers apart."""
+    """Reads WIDTH vectors of an array, `step` numbers apart."""
     kind, square = array.dtype, types.UniTuple(VECTOR, WIDTH)
 
     def build(c, b, s, a):
@@ -127,12 +135,12 @@ def _put_square(adds):
 
 
 write_square, add_square = _put_square(adds=False), _put_square(adds=True)
-"""Puts WIDTH vectors in an array of float64, so many numbers apart, or adds them to what is there."""
+"""Write WIDTH vectors to an array of float64, `step` numbers apart, or add them to what is there."""
 
 
 @intrinsic
 def plus_outer(typingctx, sums, left, at, vector):
-    """WIDTH vectors, with the products added of a vector and each of as many numbers in a row of an array."""
+    """Outer product: sums_i + left[at + i] times a vector, for WIDTH sums."""
 
     def build(c, b, s, a):
         data, vectors = c.make_array(left)(c, b, a[1]).data, []
@@ -149,7 +157,7 @@ def plus_outer(typingctx, sums, left, at, vector):
 
 @intrinsic
 def plus_picked(typingctx, sums, table, places, at, step):
-    """WIDTH vectors, with those added that a table has at as many places, which from `at` on are so many apart."""
+    """Table lookup: sums_i + the vector of a table at the place places[at + i step], for WIDTH sums."""
 
     def build(c, b, s, a):
         rows, numbers = (c.make_array(kind)(c, b, value).data for kind, value in ((table, a[1]), (places, a[2])))
@@ -165,7 +173,7 @@ def plus_picked(typingctx, sums, table, places, at, step):
 
 
 def turned(b, rows):
-    """LLVM's vectors, as many as each is long, rows as columns."""
+    """Transposes a square of LLVM's vectors: log2 of its width rounds, each of which swaps blocks off the diagonal."""
     width, rows = len(rows), [*rows]
     for d in (1 << bit for bit in range(width.bit_length() - 1)):
         for i in (i for i in range(width) if not i & d):
@@ -177,7 +185,7 @@ def turned(b, rows):
 
 @intrinsic
 def transposed(typingctx, rows):
-    """The columns of a square of WIDTH vectors."""
+    """Transposes a square of WIDTH vectors in registers."""
 
     def build(c, b, s, a):
         rows = turned(b, [b.extract_value(a[0], i) for i in range(WIDTH)])
@@ -189,7 +197,7 @@ def transposed(typingctx, rows):
 
 @intrinsic
 def write_bytes(typingctx, address, offset, vector):
-    """Puts them there as bytes, of which each is one."""
+    """Writes WIDTH whole numbers from 0 to 255 as bytes."""
 
     def build(c, b, s, a):
         start = b.inttoptr(a[0], ir.IntType(8).as_pointer())
@@ -202,13 +210,13 @@ def write_bytes(typingctx, address, offset, vector):
 
 @jit
 def numbers(address, size):
-    """The same as an array."""
+    """Numbers at an address as an array."""
     return carray(ffi.pointer(address, np.float64), (size,))
 
 
 @intrinsic
 def spread(typingctx, x):
-    """The same number in all places."""
+    """A vector with the same number in all places."""
 
     def build(c, b, s, a):
         zero = ir.Constant(ir.IntType(32), 0)
@@ -250,35 +258,35 @@ _plus = _of_two(lambda b, x, y: b.fadd(x, y, flags=CONTRACT))
 _minus = _of_two(lambda b, x, y: b.fsub(x, y, flags=CONTRACT))
 _times = _of_two(lambda b, x, y: b.fmul(x, y, flags=CONTRACT))
 lifted = _of_one(_lifted)
-"""What is possible is at least TINY."""
+"""x, and at least TINY if it is positive: what is possible stays so."""
 larger = _of_two(lambda b, x, y: _where(b, ">", x, y, x, y))
 """The larger of two, the second if the first is NaN."""
 smaller = _of_two(lambda b, x, y: _where(b, "<", x, y, x, y))
 """The smaller of two, the second if the first is NaN."""
 fraction = _of_one(lambda b, x: b.fsub(x, _floor(b, x)))
-"""What a number has beyond the next whole one below."""
+"""x - floor(x)."""
 inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
 """1 / x for positive x, else 0."""
 finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
 """0 in place of minus infinity."""
 kept = _of_two(lambda b, x, y: _where(b, "==", x, x, x, y))
-"""The first, the second if the first is NaN."""
+"""The first of two, the second if the first is NaN."""
 is_observed = _of_one(lambda b, x: _where(b, "==", x, x, _all(1.0), _all(0.0)))
-"""0 where it is NaN, else 1."""
+"""0 where a number is NaN, else 1."""
 below = _of_two(lambda b, x, y: _where(b, "<", x, y, _all(1.0), _all(0.0)))
-"""1 where the first is the smaller, else 0."""
+"""1 where the first of two is the smaller, else 0."""
 short = _of_one(lambda b, x: _where(b, ">=", x, _all(LEAST_SHARE), _all(0.0), _all(1.0)))
-"""1 where a share is too small, or NaN."""
+"""1 where a share is below LEAST_SHARE, or NaN, else 0."""
 chosen = _of_four(lambda b, x, y, u, v: _where(b, ">", x, y, u, v))
-"""The third where the first is larger than the second, else the fourth."""
+"""The third of four where the first is larger than the second, else the fourth."""
 unbounded = _of_one(lambda b, x: _where(b, "<", x, _all(math.inf), _all(0.0), _all(1.0)))
-"""1 where it is plus infinity or NaN."""
+"""1 where a number is plus infinity or NaN, else 0."""
 rare = _of_two(lambda b, x, y: _where(b, ">", x, _all(0.0), _where(b, "<", x, y, x, y), y))
-"""The smaller of two, of those that are positive."""
+"""The smaller of two if the first is positive, else the second."""
 
 
 def _folded(build):
-    """A number from all places, halves with halves."""
+    """Declares a reduction of a vector to a number, halves with halves."""
 
     def fold(b, x):
         half = WIDTH // 2
@@ -293,7 +301,7 @@ def _folded(build):
 
 @intrinsic
 def each(typingctx, x):
-    """Vectors of what is in each place."""
+    """WIDTH vectors, each with one number of x in all places."""
     kind = types.UniTuple(VECTOR, WIDTH)
 
     def build(c, b, s, a):
@@ -321,13 +329,13 @@ def _power(b, x):
 
 
 to_one = _of_one(_to_one)
-"""The power of two that makes a positive number one between 1 and 2."""
+"""The power of two by which a positive number is brought between 1 and 2."""
 power = _of_one(_power)
-"""The logarithm of its inverse, to the base 2."""
+"""The exponent of a number: minus the base-2 logarithm of `to_one` of it."""
 whole = _folded(lambda b, x, y: b.fadd(x, y))
-"""Their sum."""
+"""The sum of the numbers of a vector."""
 largest = _folded(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
-"""The largest, of those that are not NaN, at least if the last is none."""
+"""The largest number of a vector; NaN are passed over, at least if the last number is none."""
 
 
 @overload(operator.iadd)

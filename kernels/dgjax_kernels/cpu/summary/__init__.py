@@ -1,9 +1,10 @@
-"""What there is in columns and labels, on a CPU; numba is imported when one is traced, or called with NumPy's rows."""
+"""Summaries of columns and of labels on a CPU, like their references; numba is imported when one is traced."""
 
 import jax.numpy as jnp
 
 from dgjax_kernels import rows
-from dgjax_kernels.cpu.calls import called, like, num_pieces
+from dgjax_kernels._op import like
+from dgjax_kernels.cpu.calls import called, num_pieces
 
 
 @like(rows.column_summary)

@@ -1,10 +1,20 @@
-"""What there is in each column and in each label, by one pass over rows that NumPy holds: `rows.LabelledSummary`."""
+"""Summary of columns and of each label's columns, by one zero-copy pass over NumPy's rows.
+
+All that a naive Bayes or a discriminant model with diagonal covariance needs of complete labels: counts, means and
+spreads of each label, and with them the summary that checks of the input need. Rows wait until TOGETHER of one label
+are there, for the label's sums then stay in registers while all of them are added:
+
+    row ─▶ queue of its label (places in memory, no copy) ──full──▶ _add: for 8 columns: for 64 rows: low, high, sums
+
+Vectors are as wide as 8 columns and may reach into the next row; what is added there belongs to columns beyond d, which
+are never read. Rows so near the end that a vector would leave the array are copied first.
+"""
 
 import math
 
 import numpy as np
 
-from dgjax_kernels.cpu import handlers
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import jit
 from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
@@ -18,13 +28,13 @@ from dgjax_kernels.cpu.simd.vectors import (
 )
 from dgjax_kernels.cpu.summary.labelled import TOGETHER
 
-LOW, HIGH, FRACTION, LIMITS = 0, 1, 2, 3
-CELLS, FIRST, SECOND, MOMENTS = 0, 1, 2, 3
+LOW, HIGH, FRACTION, LIMITS = 0, 1, 2, 3  # of a column: FRACTION is 0 if all cells are whole; LIMITS of them
+CELLS, FIRST, SECOND, MOMENTS = 0, 1, 2, 3  # of a label's column, about its origin; MOMENTS of them
 
 
 @jit
 def _add(cells, at, many, origin, limits, sums, k):
-    """So many rows of a label, from these cells on. Vectors may reach into the next one: D has no column there."""
+    """Adds `many` rows of one label, which start at the cells `at`. Columns from d to D hold nothing of use."""
     D = limits.shape[1]
     low, high, beyond = limits[LOW], limits[HIGH], limits[FRACTION]
     total, first, second = sums[CELLS, k], sums[FIRST, k], sums[SECOND, k]
@@ -47,14 +57,14 @@ def _add(cells, at, many, origin, limits, sums, k):
 
 @jit
 def _begun(x, row, origin):
-    """The first row of a label, near which sums lose few digits."""
+    """Sets the origin of a label: its first row, near which second moments lose few digits."""
     for j in range(x.shape[1]):
         origin[j] = x[row, j] if abs(x[row, j]) < math.inf else 0.0
 
 
 @jit
 def _sweep(x, y, start, stop, counts, origin, limits, sums):
-    """All rows from start to stop."""
+    """Adds the rows from start to stop, each to the sums of its own label."""
     (n, d), K, D = x.shape, len(counts), limits.shape[1]
     cells, at, filled, last = x.reshape(x.size), np.empty((K, TOGETHER), np.int64), np.zeros(K, np.int64), np.zeros(D)
     for row in range(start, stop):
@@ -79,13 +89,14 @@ def _sweep(x, y, start, stop, counts, origin, limits, sums):
 
 @handlers.from_python
 def sum_piece(x, y, counts, origins, limits, sums, piece):
-    """Summarises one piece of the rows: columns in `limits` (pieces, 3, d), labels in the rest."""
+    """Summarises one piece of the rows: its columns in `limits` (pieces, LIMITS, d), its labels in the others."""
     (_, k, d), n, pieces = origins.shape, len(x), len(counts)
     D = -(-d // WIDTH) * WIDTH
     origin, limit, total = np.zeros((k, D)), np.zeros((LIMITS, D)), np.zeros((MOMENTS, k, D))
     for j in range(D):
         limit[LOW, j], limit[HIGH, j] = math.inf, -math.inf
-    _sweep(x, y, piece * n // pieces, (piece + 1) * n // pieces, counts[piece], origin, limit, total)
+    start, stop = ffi.part(n, piece, pieces)
+    _sweep(x, y, start, stop, counts[piece], origin, limit, total)
     for j in range(d):
         for i in range(LIMITS):
             limits[piece, i, j] = limit[i, j]

@@ -1,4 +1,16 @@
-"""What there is in each column, by one pass over the rows: `rows.ColumnSummary`."""
+"""Summary of columns in one pass over the rows: missing cells, limits, whether all are whole, mean and spread.
+
+The pass reads cells as one long row. WIDTH or so neighbouring cells, a whole number of rows, are worked on side by side
+with SIMD instructions, and four such stretches at once, so that what is known of a column is fetched and stored once
+for all four:
+
+    cells   ─ a ─┬─ b ─┬─ c ─┬─ e ─┬─ a ─┬─ ...     each d × max(1, WIDTH // d) cells
+    into    low, high, fraction, first, second, observed: a number for each cell of a stretch
+
+Moments are summed about the first finite cell of a column, its origin, near which sums lose few digits. A missing cell
+is taken for the origin, which adds nothing. At the end the rows of a stretch are put together, and then the pieces, by
+the formula for means and variances of parts (`together`).
+"""
 
 import math
 from typing import Any
@@ -11,13 +23,13 @@ from dgjax_kernels.cpu.simd.lanes import fast
 from dgjax_kernels.rows import ColumnSummary
 
 LOW, HIGH, FRACTION, FIRST, SECOND, OBSERVED, ORIGIN = range(7)
-NUM_RESULTS = 6  # the first six, with the mean in place of the sum, and the standard deviation
-WIDTH = 256  # cells of neighbouring rows that are worked on side by side
+NUM_RESULTS = 6  # all but the origin; at the end FIRST holds the mean, SECOND the standard deviation
+WIDTH = 256  # cells of a stretch at least, for rows are shorter than a few SIMD registers
 
 
 @jit
 def _origin(x, start, stop, j):
-    """The first finite cell of a column, near which sums lose few digits."""
+    """The first finite cell of a column in some rows, about which its moments are summed; 0 if there is none."""
     for row in range(start, stop):
         if abs(x[row, j]) < math.inf:
             return np.float64(x[row, j])
@@ -26,7 +38,7 @@ def _origin(x, start, stop, j):
 
 @fast
 def _cell(value, origin, low, high, fraction, first, second, observed):
-    """One more cell; a missing one is as the origin, which adds nothing."""
+    """Sums of a column with one more cell added; a missing one is taken for the origin, which adds nothing."""
     present = value == value
     value = value if present else origin
     r = value - origin
@@ -37,7 +49,7 @@ def _cell(value, origin, low, high, fraction, first, second, observed):
 
 @fast
 def _add(a, b, c, e, into):
-    """Four stretches of rows, so that what is known of a column is fetched once for all of them."""
+    """Adds four stretches of cells to the sums of columns, which are fetched and stored once for all of them."""
     origin, low, high, fraction = into[ORIGIN], into[LOW], into[HIGH], into[FRACTION]
     first, second, observed = into[FIRST], into[SECOND], into[OBSERVED]
     for j in range(len(origin)):
@@ -52,7 +64,7 @@ def _add(a, b, c, e, into):
 
 @jit
 def _folded(into, result):
-    """The rows of a stretch put together."""
+    """Folds the sums of neighbouring rows of a stretch into one for each column, and those into mean and spread."""
     d = result.shape[1]
     for j in range(d, into.shape[1]):
         i = j % d
@@ -70,7 +82,7 @@ def _folded(into, result):
 
 @jit
 def _begun(x, start, stop):
-    """What is known of a column before its rows from start to stop, in neighbouring rows side by side."""
+    """Sums (7, cells of a stretch) before the first of the rows from start to stop."""
     d = x.shape[1]
     into = np.zeros((7, d * max(1, WIDTH // d)))
     for j in range(into.shape[1]):
@@ -81,7 +93,7 @@ def _begun(x, start, stop):
 
 @jit
 def _add_at(cells, i, into):
-    """The cells from the i-th on, in four stretches."""
+    """Adds four stretches of cells, from the i-th cell on."""
     width = into.shape[1]
     a, b, c, e = i, i + width, i + 2 * width, i + 3 * width
     _add(cells[a:b], cells[b:c], cells[c:e], cells[e : e + width], into)
@@ -89,7 +101,7 @@ def _add_at(cells, i, into):
 
 @jit
 def _add_rest(cells, whole, into):
-    """Those that are left over, and NaN, which counts for nothing."""
+    """Adds the cells that fill no block of four stretches, padded with NaN, which counts for nothing."""
     rest = np.full(4 * into.shape[1], math.nan, cells.dtype)
     for i in range(whole, len(cells)):
         rest[i - whole] = cells[i]
@@ -100,7 +112,7 @@ def _add_rest(cells, whole, into):
 def _piece(frame, piece, dtype):
     x, result = ffi.matrix(frame, ffi.FRAME_ARGUMENTS, 0, dtype), ffi.cube(frame, ffi.FRAME_RESULTS, 0, dtype)
     n, d = x.shape
-    start, stop = piece * n // len(result), (piece + 1) * n // len(result)
+    start, stop = ffi.part(n, piece, len(result))
     into, cells = _begun(x, start, stop), x.reshape(n * d)[start * d : stop * d]
     block = 4 * into.shape[1]
     whole = len(cells) // block * block
@@ -112,9 +124,9 @@ def _piece(frame, piece, dtype):
 
 @handlers.from_python
 def copy_piece(x, copy, result, piece):
-    """Copies the rows of a piece, and summarises them on the way: for rows that NumPy holds, before XLA has them."""
+    """Copies one piece of NumPy's rows, and summarises its columns on the way, while the cells are in the cache."""
     n, d = x.shape
-    start, stop = piece * n // len(result), (piece + 1) * n // len(result)
+    start, stop = ffi.part(n, piece, len(result))
     given, cells = x.reshape(n * d)[start * d : stop * d], copy.reshape(n * d)[start * d : stop * d]
     into = _begun(x, start, stop)
     block = 4 * into.shape[1]
@@ -130,7 +142,7 @@ def copy_piece(x, copy, result, piece):
 
 
 def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
-    """What there is in each column, from what there is in stretches of the rows."""
+    """Summary of columns from those of pieces (pieces, NUM_RESULTS, d) of n rows."""
     pieces = len(of_piece)
     low, high, fraction, mean, spread, observed = xp.moveaxis(of_piece, 1, 0)
     missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(np.int32)
@@ -141,7 +153,10 @@ def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
 
 
 def together(count: Any, total: Any, mean: Any, spread: Any, xp: Any) -> tuple[Any, Any]:
-    """Mean and standard deviation of parts along the first axis, of so many numbers each and in all."""
+    """Mean and standard deviation of a whole from those of parts of `count` numbers each, along the first axis.
+
+    var = sum_i share_i (var_i + (mean_i - mean)^2), in units in which squares neither overflow nor vanish.
+    """
     share = count / xp.where(total > 0, total, 1)
     origin = mean[0]
     whole = origin + (share * (mean - origin)).sum(0)

@@ -1,14 +1,19 @@
-"""The label of the largest of scores b + W x, and what there is in each column, by one pass over rows of NumPy's.
+"""Labels by linear scores, argmax_y (b_y + W_y x), and a summary of columns, in one zero-copy pass over NumPy's rows.
 
-WIDTH rows at a time. A vector of columns may reach into the next row: W has zeros there, and of what is not finite
-nothing is to be had here anyway.
+WIDTH rows at a time. A square of WIDTH rows by WIDTH columns is read in vectors along the rows, adds to the limits of
+the columns, and is transposed in registers, so that scores are sums of columns times one weight each:
+
+    rows r0 .. r7 of 8 columns ──transposed──▶ columns c0 .. c7 of 8 rows ──▶ s_k += c_j W_kj
+
+A vector of columns may reach into the next row: W has zeros there. Where a cell is not finite, 0 times it is not 0, but
+then the whole call is of no use, and is answered by None.
 """
 
 import math
 
 import numpy as np
 
-from dgjax_kernels.cpu import handlers
+from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import jit, prefetch
 from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
@@ -24,12 +29,12 @@ from dgjax_kernels.cpu.simd.vectors import (
 )
 from dgjax_kernels.cpu.summary.by_label import FRACTION, HIGH, LIMITS, LOW
 
-AHEAD = 2 * WIDTH  # rows that are brought near before they are read: 6.6 ms a pass without, 5.3 with
+AHEAD = 2 * WIDTH  # rows that are prefetched before they are read: 6.6 ms a pass without, 5.3 with
 
 
 @jit
 def _add_limits(rows, limits, j):
-    """Into WIDTH columns of WIDTH rows; the rest is NaN where a cell is not finite."""
+    """Adds WIDTH rows to the limits of WIDTH columns; the fraction is NaN after a cell that is not finite."""
     least, most, rest = read_row(limits[LOW], j), read_row(limits[HIGH], j), read_row(limits[FRACTION], j)
     for x in rows:
         least, most, rest = smaller(x, least), larger(x, most), rest + fraction(x)
@@ -40,7 +45,7 @@ def _add_limits(rows, limits, j):
 
 @jit
 def _label(cells, at, d, W, b, limits, scores, labels):
-    """Of WIDTH rows."""
+    """Labels of the WIDTH rows that start at the cell `at`; their columns add to the limits."""
     for k in range(len(W)):
         write_row(scores[k], 0, spread(b[k]))
     for j in range(0, W.shape[1], WIDTH):
@@ -62,7 +67,7 @@ def _label(cells, at, d, W, b, limits, scores, labels):
 
 @jit
 def _sweep(x, start, stop, W, b, limits, labels):
-    """All rows from start to stop."""
+    """Labels the rows from start to stop."""
     d, some, scores = x.shape[1], np.empty(WIDTH), np.empty((len(W), WIDTH))
     cells, last = x.reshape(x.size), np.zeros(WIDTH * d + WIDTH)
     for row in range(start, stop, WIDTH):
@@ -90,7 +95,8 @@ def label_piece(x, weight, bias, limits, labels, piece):
     for i in range(k):
         for j in range(d):
             W[i, j] = weight[i, j]
-    _sweep(x, piece * n // pieces, (piece + 1) * n // pieces, W, bias, limit, labels)
+    start, stop = ffi.part(n, piece, pieces)
+    _sweep(x, start, stop, W, bias, limit, labels)
     for i in range(LIMITS):
         for j in range(d):
             limits[piece, i, j] = limit[i, j]

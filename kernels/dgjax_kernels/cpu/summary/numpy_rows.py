@@ -1,8 +1,9 @@
-"""NumPy's rows, read where they lie, on all cores; numba is imported when there are some.
+"""Zero-copy input: large NumPy arrays are read where they are, on all cores, before XLA has seen them.
 
 XLA wants its arrays aligned to 64 bytes, and large ones of NumPy's never are: it would copy them, into fresh memory,
-which takes longer than all that is to be done with them. On 2 cores (400,000, 20) in float64: copied while looked at
-12 to 21 ms, into memory that was used before 7.5; looked at by label 5.
+which takes longer than all that is to be done with them. On 2 cores (400,000, 20) in float64: copied and summarised in
+one pass 12 to 21 ms, into memory that was used before 7.5; summarised by label, without a copy, 5. These functions are
+called by Python, outside of programs of JAX's, and threads of Python run them; numba is imported when they are called.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from dgjax_kernels.rows import ColumnSummary, LabelledSummary
 
 
 def can_read_rows(x: np.ndarray) -> bool:
-    """Whether there are rows in one piece, and so many that compiling it, 4 s once, pays."""
+    """Whether an array is rows in one piece, and so large that compiling a pass over it, 4 s once, pays."""
     whole = x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and x.dtype in (np.float32, np.float64)
     return whole and large(x)
 
@@ -34,10 +35,11 @@ def copy_and_summarise(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
 
 
 def summarise_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> LabelledSummary:
-    """What there is in each column, and in those of each of k labels, all of them known.
+    """Summary of each column, and of each column in the rows of each of k labels, all of which are known.
 
-    Sums are taken from the first of a label's n rows in a piece. However far it is from the others, their square about
-    the mean holds its own, and so loses no more than a factor of n in rounding.
+    Second moments of a label are summed about an origin, the first of its n rows in a piece, and moved to the mean
+    afterwards. However far that row is from the others, the sum of squares about the mean holds its own square too, so
+    that the move loses no more than a factor of n in rounding.
     """
     from dgjax_kernels.cpu.summary import by_label, columns
 
@@ -63,10 +65,10 @@ def summarise_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labe
 def linear_labels(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any, labels: np.ndarray
 ) -> ColumnSummary | None:
-    """Puts argmax_y (bias_y + weight_y x) in `labels`: what there is in each column, but for moments; None if not.
+    """Writes argmax_y (bias_y + weight_y x) to `labels`, and summarises the columns, without mean and spread.
 
-    `weight` (k, d) and `bias` (k,) are float64 and finite; cells have to be finite in the precision `dtype`, and so
-    small that no sum can overflow. `labels` (n,) are int32 or int64.
+    `weight` (k, d) and `bias` (k,) are float64 and finite, `labels` (n,) int32 or int64. None, and nothing to be read
+    in `labels`, unless all cells are finite in the precision `dtype`, and so small that no sum can overflow.
     """
     from dgjax_kernels.cpu.summary import by_label, linear
 
@@ -89,7 +91,7 @@ def _in_precision(summary, dtype):
 
 
 def _of_pieces(work, pieces):
-    """Each core takes the next piece, this thread's too: a thread takes a tenth of a ms to start."""
+    """Runs `work(piece)` for all pieces on all cores, this thread's too, for one takes a tenth of a ms to start."""
     from concurrent.futures import ThreadPoolExecutor
 
     numbers = itertools.count()
