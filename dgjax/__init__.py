@@ -37,7 +37,6 @@ from dgjax._starters import (
 )
 from dgjax._twins import LogDensity as LogDensity
 from dgjax._types import (
-    Density as Density,
     Discriminative as Discriminative,
     Generative as Generative,
     Scorer as Scorer,
@@ -65,6 +64,7 @@ from dgjax.densities import (
     Categorical as Categorical,
     CategoricalCells as CategoricalCells,
     Columns as Columns,
+    Density as Density,
     DiagonalGaussian as DiagonalGaussian,
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,

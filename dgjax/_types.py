@@ -16,7 +16,7 @@ from dgjax._arguments import is_concrete
 from dgjax.structures import Classes
 
 Statistics = TypeVar("Statistics")
-At = tuple[Array, ...]
+LabelIndex = tuple[Array, ...]
 """One index array for each label axis: the label of each row."""
 
 
@@ -108,100 +108,6 @@ class Scorer(Protocol):
     @property
     def supports(self) -> tuple[Support, ...]:
         """What each column expects; a single one is that of all."""
-        ...
-
-
-@runtime_checkable
-class Density(Protocol):
-    """log p(x | label), and what follows from it. NaN cells are marginalised exactly, everywhere."""
-
-    @property
-    def label_shape(self) -> tuple[int, ...]: ...
-    @property
-    def num_features(self) -> int: ...
-    @property
-    def row_cost(self) -> int:
-        """Floats that one row needs at most, whatever is asked."""
-        ...
-
-    @property
-    def score_cost(self) -> int:
-        """Floats that one row needs where nothing but scores is asked."""
-        ...
-
-    @property
-    def num_parameters(self) -> int | Array:
-        """Free parameters, all labels together."""
-        ...
-
-    def scores(self, x: Array) -> Array:
-        """log p(x_observed | label): (n, d) -> (n, *L)."""
-        ...
-
-    def sample(self, key: Array, at: At) -> Array:
-        """A row for each label in `at` (..., d)."""
-        ...
-
-    def sample_missing(self, keys: Array, x: Array, at: At) -> Array:
-        """`x` with its missing cells drawn from p(x_missing | x_observed, label), each row by its own key."""
-        ...
-
-    def impute(self, x: Array, posterior: Array) -> Array:
-        """`x` with its missing cells at their conditional mean, or mode, averaged over labels (n, *L)."""
-        ...
-
-    def marginal(self, columns: tuple[int, ...]) -> Any:
-        """The same density of some columns."""
-        ...
-
-    def discriminative(self) -> tuple[Array, Scorer]:
-        """A bias (*L,) and a scorer that differ from the scores by the same amount for every label."""
-        ...
-
-    def expectation(self, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:
-        """sum_n w_n log sum_k p(x_n, k), k being y where that is not -1, with log p(k) of one label axis given; the
-        counts of each label; and the statistics under them.
-        """
-        ...
-
-    def statistics(self, x: Array, counts: Array) -> Any:
-        """Expected sufficient statistics under counts (n, *L), 0 or more: a pytree that adds over rows."""
-        ...
-
-    def labelled(self, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:
-        """The weight of each label of one axis, and the statistics under one-hot counts w_n of label y_n.
-
-        Where moments say all, `x` may be what was seen of each label, `kernels.LabelledSummary`.
-        """
-        ...
-
-    def maximum(self, statistics: Any, prior: Any = None) -> "Density":
-        """The parameters that maximise the expected log-likelihood plus the log prior."""
-        ...
-
-    def settled(self, before: Any) -> Array:
-        """Whether these parameters, the maximum for statistics taken at those before, are so to all digits."""
-        ...
-
-    def log_prior(self, prior: Any) -> Array:
-        """The log prior density at these parameters, up to a constant."""
-        ...
-
-    def weak_prior(self, columns: ColumnMoments, strength: float | Array) -> Any:
-        """The conjugate prior worth `strength` rows that look like the columns."""
-        ...
-
-    def started(self, key: Array, x: Array, counts: Array, random: bool = False) -> "Density":
-        """A start for EM from counts (n, *L), clusters of its own or, `random`, rows drawn for each."""
-        ...
-
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        """What each column expects."""
-        ...
-
-    def as_model(self) -> Any:
-        """The model of which this is the density: itself, or a mixture of one."""
         ...
 
 

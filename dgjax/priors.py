@@ -71,6 +71,10 @@ class Beta:
     def __post_init__(self) -> None:
         at_least_one(self, a=self.a, b=self.b)
 
+    def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
+        """Pseudo-counts of zeros and of ones."""
+        return jnp.stack(jnp.broadcast_arrays(self.b - 1, self.a - 1), -1)
+
 
 @noun
 class Dirichlet:
@@ -83,6 +87,10 @@ class Dirichlet:
 
     def __post_init__(self) -> None:
         at_least_one(self, concentration=self.concentration)
+
+    def pseudo_statistics(self) -> Float[Array, "*#c"]:
+        """Pseudo-counts of each category."""
+        return self.concentration - 1
 
     @classmethod
     def shared(cls, strength: float | Array, possible: Any, dtype: Any) -> "Dirichlet":
@@ -105,6 +113,10 @@ class Gamma:
     def __post_init__(self) -> None:
         at_least_one(self, shape=self.shape)
         not_negative(self, rate=self.rate)
+
+    def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
+        """Pseudo-cells, and the sum of their counts."""
+        return jnp.stack(jnp.broadcast_arrays(self.rate, self.shape - 1), -1)
 
 
 @noun

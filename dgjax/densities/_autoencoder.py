@@ -1,23 +1,23 @@
 """Variational autoencoders: rows decoded from a latent normal vector, scored by a bound."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax import _advice
-from dgjax._draws import LEARNING, Draws
+from dgjax._draws import Draws
 from dgjax._neural import Neural
 from dgjax._pytree import noun, static
-from dgjax._types import At, Support
+from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
+from dgjax.densities._learned import Learned
 from dgjax.densities._margin import Margin
 
 
 @noun
-class VariationalAutoencoder:
+class VariationalAutoencoder(Learned):
     """p(x | y) = E[p(x | z, y)] over z ~ N(0, I) of `latent_dim` dimensions, bounded by draws from q(z | x, y), normal.
 
     `encoder` takes what is seen of a row, and the label, to the mean of q and the log of its scale, (..., 2 m);
@@ -42,9 +42,6 @@ class VariationalAutoencoder:
     num_samples: int = static(default=64)
     num_training_samples: int = static(default=1)
     seed: int = static(default=0)
-
-    generative: ClassVar[Literal[True]] = True
-    as_model = _shared.as_model
 
     def __post_init__(self) -> None:
         dtype = jnp.result_type(float, *jax.tree.leaves(self))
@@ -119,14 +116,14 @@ class VariationalAutoencoder:
         """What the likelihood expects of a row, y in shares of labels."""
         return self._called(self.decoder, z, y)
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         key_z, key_x = jax.random.split(key)
         dtype = jnp.result_type(*jax.tree.leaves(self))
         y = jax.nn.one_hot(at[0], self.num_classes, dtype=dtype)
         z = jax.random.normal(key_z, (*y.shape[:-1], self.latent_dim), dtype)
         return self.likelihood.sample(key_x, self.decode(z, y))
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         """One of `num_samples` draws of z, in proportion to its weight, decoded; of an empty row a draw of p(z)."""
         keys_noise, keys_z, keys_x = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
         noise = noise_of_rows(keys_noise, self.latent_dim, x.dtype)
@@ -167,21 +164,6 @@ class VariationalAutoencoder:
         dtype = jnp.result_type(*jax.tree.leaves(self))
         scorer = Neural.start(self.encoder, self.likelihood, self.num_features, self.num_classes, dtype, frozen=True)
         return jnp.zeros(self.num_classes, dtype), scorer
-
-    def statistics(self, *_: Any, **__: Any) -> Any:
-        """None: what follows from counts has no closed form, so that `fit` takes an optimizer."""
-        raise ValueError(f"{LEARNING} in dgjax.fit.")
-
-    maximum = labelled = settled = expectation = started = statistics
-
-    def log_prior(self, prior: Any) -> Float[Array, ""]:
-        if prior is not None:
-            raise ValueError(f"prior must be None for a VariationalAutoencoder; got {_advice.shown(prior)}.")
-        return jnp.zeros(())
-
-    def weak_prior(self, columns: Any, strength: Any) -> Any:
-        del columns, strength
-        raise ValueError("weak_prior is for densities with a conjugate prior; a VariationalAutoencoder has none.")
 
     @property
     def supports(self) -> tuple[Support, ...]:

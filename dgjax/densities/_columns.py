@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dgjax import _advice
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
-from dgjax._types import At, ColumnMoments, Density, Support, in_order
-from dgjax.densities import _shared
+from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
+from dgjax.densities._base import Density
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
 
 
 @noun
-class Columns:
+class Columns(Density):
     """Blocks of columns, independent given the label: log p(x) = sum of the blocks' log p.
 
     `blocks`: densities with the same labels. `columns`: the column numbers of each block, by default side by side.
@@ -55,10 +55,6 @@ class Columns:
                 f"Columns expects blocks with the same labels; got {[block.label_shape for block in self.blocks]}."
             )
 
-    generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
-    as_model = _shared.as_model
-
     def _parts(self, x: Array) -> list[tuple[Any, Array]]:
         return [(b, x[:, jnp.array(c)]) for b, c in zip(self.blocks, self.columns or (), strict=True)]
 
@@ -88,11 +84,11 @@ class Columns:
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return functools.reduce(jnp.add, (block.scores(part) for block, part in self._parts(x)))
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         keys = jax.random.split(key, len(self.blocks))
         return self._joined([block.sample(k, at) for block, k in zip(self.blocks, keys, strict=True)])
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         keys = jax.vmap(lambda key: jax.random.split(key, len(self.blocks)))(keys)
         parts = enumerate(self._parts(x))
         return self._joined([block.sample_missing(keys[:, i], part, at) for i, (block, part) in parts])
@@ -136,9 +132,9 @@ class Columns:
             tuple(block.started(key, part, counts, random) for block, part in self._parts(x)), self.columns
         )
 
-    def settled(self, before: "Columns") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: "Columns") -> Bool[Array, ""]:
         pairs = zip(self.blocks, before.blocks, strict=True)
-        return functools.reduce(jnp.logical_and, (block.settled(was) for block, was in pairs))
+        return functools.reduce(jnp.logical_and, (block.converged_in_one_step(was) for block, was in pairs))
 
     def _priors(self, prior: ColumnsPrior | None) -> tuple[Any, ...]:
         expect_prior(prior, ColumnsPrior, self)

@@ -1,7 +1,7 @@
 """Normal densities with independent columns: diagonal and spherical."""
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,9 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._twins import LogDensity
-from dgjax._types import FINITE, At, ColumnMoments, Support
+from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _shared
+from dgjax.densities._base import Density
 from dgjax.priors import NormalInverseGamma, expect_prior
 from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
@@ -28,7 +29,7 @@ class DiagonalStatistics(NamedTuple):
 
 
 @noun
-class DiagonalGaussian:
+class DiagonalGaussian(Density):
     r"""Normal rows with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
 
     `mean` (*labels, d); `log_scale` (*labels, d), the log standard deviation, or (*labels, 1) for one that all columns
@@ -49,9 +50,6 @@ class DiagonalGaussian:
             )
         _shared.check_label_axes(self, "log_scale", self.log_scale.shape[:-1], self.label_shape)
         _parameters.check_finite(self, "mean", "log_scale")
-
-    generative: ClassVar[Literal[True]] = True
-    as_model = _shared.as_model
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -97,11 +95,11 @@ class DiagonalGaussian:
         log_scale = self._log_scale()[..., : self.log_scale.shape[-1]]
         return _shared.flat(self.mean, self.label_shape), _shared.flat(log_scale, self.label_shape)
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
         return mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
@@ -176,14 +174,14 @@ class DiagonalGaussian:
         unit = jnp.ones((), self.mean.dtype) if prior.unit is None else prior.unit
         return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
 
-    def settled(self, before: "DiagonalGaussian") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: "DiagonalGaussian") -> Bool[Array, ""]:
         """Whether no mean has moved, and no scale narrowed, so much that the new variance lost digits at the old one.
 
         By a factor of 10 in a variance, for its rounding error was judged by the old one.
         """
         z = self._whitened(before.mean)
         narrowed = before._log_scale() - self._log_scale()
-        return (_shared.in_place(z**2, narrowed == 0) & (narrowed <= 0.5 * math.log(10))).all()
+        return (_shared.digits_kept(z**2, narrowed == 0) & (narrowed <= 0.5 * math.log(10))).all()
 
     def log_prior(self, prior: NormalInverseGamma | None) -> Float[Array, ""]:
         expect_prior(prior, NormalInverseGamma, self)

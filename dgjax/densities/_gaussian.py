@@ -1,7 +1,7 @@
 """Multivariate normal densities, full or tied."""
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,9 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import noun
 from dgjax._twins import LogDensity
-from dgjax._types import FINITE, At, ColumnMoments, Support
+from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _rank, _shared
+from dgjax.densities._base import Density
 from dgjax.priors import NormalInverseWishart, expect_prior
 from dgjax.scorers import Linear, Quadratic, Shifted
 
@@ -26,7 +27,7 @@ class GaussianStatistics(NamedTuple):
 
 
 @noun
-class Gaussian:
+class Gaussian(Density):
     r"""Normal rows: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
 
     `mean` (*labels, d), `scale_tril` (*labels, d, d), the lower Cholesky factor L of each covariance, or (d, d) for one
@@ -49,10 +50,6 @@ class Gaussian:
         _shared.check_label_axes(self, "scale_tril", self.scale_tril.shape[:-2], self.label_shape)
         _parameters.check_finite(self, "mean", "scale_tril")
         _parameters.check_factor(self, "scale_tril")
-
-    generative: ClassVar[Literal[True]] = True
-    labelled = _shared.labelled
-    as_model = _shared.as_model
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -84,17 +81,17 @@ class Gaussian:
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.gaussian(x, *self._grouped()).reshape(len(x), *self.label_shape)
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         mean = self.mean[at]
         u = jax.random.normal(key, mean.shape, mean.dtype)
         return mean + jnp.einsum("...ij,...j->...i", self._factor(at), u)
 
-    def _factor(self, at: At) -> Array:
+    def _factor(self, at: LabelIndex) -> Array:
         own = at[: self.scale_tril.ndim - 2]
         L = jnp.tril(self.scale_tril)
         return L[own] if own else L
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         """A whole row is drawn, and moved by what the observed cells ask for."""
         _, L = self._grouped()
         shape = self.scale_tril.shape[:-2]
@@ -174,13 +171,13 @@ class Gaussian:
         new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
-    def settled(self, before: "Gaussian") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: "Gaussian") -> Bool[Array, ""]:
         """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
         (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
         z = kernels.solve(L, (mean - old_mean).swapaxes(1, 2))
         narrowed = kernels.solve(L, jnp.tril(old_L))
         unchanged = (old_L == L).all(axis=(1, 2), keepdims=True)
-        return _shared.in_place(z**2, unchanged).all() & _shared.in_place(narrowed**2, False).all()
+        return _shared.digits_kept(z**2, unchanged).all() & _shared.digits_kept(narrowed**2, False).all()
 
     def _whitened_prior(self, prior):
         """The prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count."""

@@ -1,25 +1,22 @@
 """Some columns of a density whose parameters have no columns to take."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, NoReturn
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import At, Support
-from dgjax.densities import _shared
+from dgjax._types import LabelIndex, Support
+from dgjax.densities._learned import Learned
 
 
 @noun
-class Margin:
+class Margin(Learned):
     """log p(x) of some columns: those of the density with NaN in all others."""
 
     density: Any
     columns: tuple[int, ...] = static()
-
-    generative: ClassVar[Literal[True]] = True
-    as_model = _shared.as_model
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -47,10 +44,10 @@ class Margin:
         with kernels.complete_rows(False):
             return self.density.log_weights(self._whole(x))
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         return self._part(self.density.sample(key, at))
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         with kernels.complete_rows(False):
             return self._part(self.density.sample_missing(keys, self._whole(x), at))
 
@@ -64,10 +61,11 @@ class Margin:
     def discriminative(self) -> Any:
         raise ValueError("discriminative is for a model of all columns; marginalize its twin over the others instead.")
 
-    def statistics(self, *_: Any, **__: Any) -> Any:
+    def statistics(self, *_: Any, **__: Any) -> NoReturn:
         raise ValueError("fit is for the model of all columns; rows of some columns have NaN in the others.")
 
-    maximum = labelled = settled = expectation = started = log_prior = weak_prior = statistics
+    def weak_prior(self, columns: Any, strength: Any) -> NoReturn:
+        return self.statistics()
 
     @property
     def supports(self) -> tuple[Support, ...]:

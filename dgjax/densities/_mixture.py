@@ -1,7 +1,7 @@
 """Mixtures: of any density, mixtures included. With labels given, the same thing is a generative classifier."""
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
 from dgjax._pytree import expect_part, noun
-from dgjax._types import At, ColumnMoments, Density, Support, num_free, possible
+from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
+from dgjax.densities._base import Density
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
 from dgjax.structures import Classes
@@ -27,7 +28,7 @@ class MixtureStatistics(NamedTuple):
 
 
 @noun
-class Mixture:
+class Mixture(Density):
     """p(x, y) = w_y p(x | y): log p(x, y) = log softmax(log_weights)_y + density's score.
 
     `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y seen it is a
@@ -39,10 +40,6 @@ class Mixture:
 
     log_weights: Float[Array, "*labels k"]
     density: Density
-
-    generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
-    labelled = _shared.labelled
 
     def __post_init__(self) -> None:
         expect_part(self, "density", "sample_missing", "a density, such as dgjax.Gaussian(mean, scale_tril)")
@@ -61,7 +58,7 @@ class Mixture:
 
     def as_model(self) -> "Mixture":
         """Itself; with one label to condition on, the mixture of that one."""
-        return self if not self.label_shape else _shared.as_model(self)
+        return self if not self.label_shape else super().as_model()
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -110,12 +107,12 @@ class Mixture:
         """Components drawn by their weights."""
         return kernels.categorical(key, jnp.broadcast_to(self.log_weights, (*shape, self.num_labels)))
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         key_z, key_x = jax.random.split(key)
         z = kernels.categorical(key_z, self.log_weights[at])
         return self.density.sample(key_x, (*at, z))
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         keys_z, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         joint = self._joint(x)[(jnp.arange(len(x)), *at)]
         z = jax.vmap(kernels.categorical)(keys_z, joint)
@@ -174,7 +171,7 @@ class Mixture:
         total = counts.sum(-1, keepdims=True)
         return jnp.where(total == 0, self.log_weights, jnp.log(counts) - jnp.log(total))
 
-    def settled(self, before: "Mixture") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: "Mixture") -> Bool[Array, ""]:
         """Never as a density, for its own labels are not known."""
         del before
         return jnp.zeros((), bool)

@@ -1,6 +1,6 @@
 """Rows of counts with a given total."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
-from dgjax._types import At, ColumnMoments, Support, num_free, possible
+from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
+from dgjax.densities._base import Density
 from dgjax.densities._modes import mixture_mode
 from dgjax.densities._poisson import COUNT
 from dgjax.priors import Dirichlet, expect_prior
@@ -19,7 +20,7 @@ from dgjax.scorers import LogLinear
 
 
 @noun
-class Multinomial:
+class Multinomial(Density):
     """Rows of counts given their total: log p(x | N) = log N! + sum_j x_j log p_j - log x_j!, p = softmax(logits).
 
     `logits` (*labels, d); `total_count` is the total of the rows that `sample` draws (a row that is scored brings its
@@ -35,11 +36,6 @@ class Multinomial:
         _shared.check_features(self, "logits", self.logits)
         _parameters.check_possible(self, "logits")
         object.__setattr__(self, "total_count", as_count(self.total_count, "Multinomial(total_count=...)", 0))
-
-    generative: ClassVar[Literal[True]] = True
-    settled = _shared.settled
-    started = _shared.started
-    as_model = _shared.as_model
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -72,11 +68,11 @@ class Multinomial:
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.multinomial(x, _shared.flat(self._log_p(), self.label_shape)).reshape(len(x), *self.label_shape)
 
-    def sample(self, key: Key[Array, ""], at: At) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         p = jnp.exp(self._log_p()[at])
         return kernels.multinomial_draws(key, self.total_count, p)
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: At) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         """The exposure from its gamma posterior given the observed total, then Poisson counts; 0 if none was seen."""
         p = jnp.broadcast_to(jnp.exp(self._log_p()[at]), x.shape)
         return _shared.fill(x, jax.vmap(_draw_counts)(keys, x, p))

@@ -33,13 +33,7 @@ def kept_digits(dtype: Any) -> float:
     return 1e-5 / float(jnp.finfo(dtype).eps)
 
 
-def settled(self: Any, before: Any) -> Array:
-    """A density whose statistics are plain counts and sums loses no digits, wherever it was before."""
-    del before
-    return jnp.ones((), bool)
-
-
-def in_place(moved: Array, unchanged: Array | bool) -> Array:
+def digits_kept(moved: Array, unchanged: Array | bool) -> Array:
     """Whether something squared, in units of a scale, is near enough for that scale to have all its digits.
 
     A scale that stays `unchanged` where a mean has moved was kept for want of them.
@@ -108,16 +102,6 @@ def prior_unit(spread: Array) -> Array:
     return jnp.where((spread > 1 / most) & (spread < most), 1, spread)
 
 
-def expectation(self: Any, x: Array, y: Array, weights: Array, log_weights: Array) -> tuple[Array, Array, Any]:
-    """Scores, counts and statistics, block by block."""
-
-    def block(x, y, weights):
-        value, counts = kernels.joint_partition(x, y, weights, log_weights + self.scores(x))
-        return value, counts.sum(0), self.statistics(x, counts)
-
-    return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
-
-
 def labelled_moments(
     x: Array | kernels.LabelledSummary, y: Array, weights: Array, centre: Array, log_scale: Array | None = None
 ) -> tuple[Array, Any]:
@@ -126,24 +110,6 @@ def labelled_moments(
     if isinstance(x, kernels.LabelledSummary):
         return x.moments(centre, log_scale)
     return kernels.labelled_moments(x, y, weights, centre, log_scale)
-
-
-def labelled(self: Any, x: Any, y: Array, weights: Array) -> tuple[Array, Any]:
-    """The weight of each label, and the statistics, where labels are known."""
-    counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
-    return counts.sum(0), self.statistics(x, counts)
-
-
-SMOOTHING = 0.1
-"""Share of each row given to all labels alike where a start could give a value no probability."""
-
-
-def started(self: Any, key: Array, x: Array, counts: Array, random: bool = False) -> Any:
-    """A density of discrete columns starts from counts, smoothed, and a pseudo-row, for what is at 0 stays there."""
-    del key, random
-    mean = _kmeans.means(x, rows_by_labels(counts).sum(1, keepdims=True))[0]
-    smoothed = (1 - SMOOTHING) * counts + SMOOTHING * counts.mean(-1, keepdims=True)
-    return self.maximum(self.statistics(x, smoothed), self.weak_prior(ColumnMoments(mean, mean), 1.0))
 
 
 def moments_of_clusters(x: Array, counts: Array) -> tuple[Array, Array]:
@@ -163,18 +129,6 @@ def moments_of_clusters(x: Array, counts: Array) -> tuple[Array, Array]:
     overall = jnp.where(overall > rounding * size, overall, 0)
     resolved = within > rounding * jnp.maximum(size, overall)
     return centre + unit * shift, jnp.where(resolved, unit * within, spread(unit * overall))
-
-
-def as_model(self: Any) -> Any:
-    """A density with one label is a mixture of one."""
-    from dgjax.densities._mixture import Mixture
-
-    if self.label_shape != (1,):
-        raise ValueError(
-            f"a bare density is a model with one label, so its parameters must lead with an axis of size 1; this "
-            f"{type(self).__name__} has labels of shape {self.label_shape}. Type dgjax.Mixture(log_weights, density)."
-        )
-    return Mixture.of_one(self)
 
 
 def check_features(density: Any, name: str, parameter: Array) -> None:

@@ -116,7 +116,7 @@ def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tup
     def step(carry):
         passes, model, _ = carry
         new = model.maximum(model.labelled_statistics(x, y, weights), prior)
-        return passes + 1, new, new.density.settled(model.density) | collapsed(new, prior is not None)
+        return passes + 1, new, new.density.converged_in_one_step(model.density) | collapsed(new, prior is not None)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)
     passes, model, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_PASSES) & ~c[2], step, start)
@@ -144,7 +144,7 @@ def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
         if problem.known:
-            in_one_step = model.density.settled(state.model.density) & has_density(model, prior)
+            in_one_step = model.density.converged_in_one_step(state.model.density) & has_density(model, prior)
             converged |= (tol > 0) & (state.step >= 0) & in_one_step
         trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
         return State(model, statistics, value, trace, state.step + 1, converged | jnp.isnan(value))

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
-from dgjax._types import ColumnMoments, Density, Support, num_free, possible
+from dgjax._types import ColumnMoments, Support, num_free, possible
+from dgjax.densities import Density
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
 from dgjax.priors import Dirichlet, HiddenMarkovPrior, expect_prior
 from dgjax.structures import Chain, Sequences
@@ -180,8 +181,8 @@ class HiddenMarkov:
             moves = jnp.where(jnp.isneginf(moves), moves, log_softmax(jnp.where(jnp.isneginf(moves), moves, drawn)))
         return type(self)(self.log_initial, moves, self.density.started(key_below, x, counts, random))
 
-    def settled(self, before: "HiddenMarkov") -> Bool[Array, ""]:
-        return self.density.settled(before.density)
+    def converged_in_one_step(self, before: "HiddenMarkov") -> Bool[Array, ""]:
+        return self.density.converged_in_one_step(before.density)
 
 
 def _maximum(logs: Array, counts: Array, prior: Dirichlet | None) -> Array:

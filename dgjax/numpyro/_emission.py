@@ -1,7 +1,7 @@
 """The other way: a NumPyro distribution as a density of the library."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from jax import Array
 from numpyro.distributions import Distribution, Independent, biject_to, constraints
 
 from dgjax._checks import is_concrete
-from dgjax._types import FINITE, At, Support
-from dgjax.densities import _shared
+from dgjax._types import FINITE, LabelIndex, Support
+from dgjax.densities import Density, _shared
 from dgjax.priors import WrongPriorError
 
 CLOSED_FORM = (
@@ -41,7 +41,7 @@ class Form:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Emission:
+class Emission(Density):
     """Rows of a NumPyro distribution: the density of a mixture's components, of classes, or of a chain's states.
 
     `Emission.of(distribution)`, whose batch is the labels (*labels,) and whose event a row (d,), or a single cell ():
@@ -54,11 +54,6 @@ class Emission:
 
     parameters: dict[str, Array]
     form: Form = dataclasses.field(metadata={"static": True})
-
-    generative: ClassVar[Literal[True]] = True
-    expectation = _shared.expectation
-    labelled = _shared.labelled
-    as_model = _shared.as_model
 
     @classmethod
     def of(cls, distribution: Distribution) -> "Emission":
@@ -111,8 +106,6 @@ class Emission:
     def row_cost(self) -> int:
         return int(np.prod(self.label_shape)) * self.num_features
 
-    score_cost = row_cost
-
     @property
     def num_parameters(self) -> int:
         free = [v.size for name, v in self.parameters.items() if not self.form.constraint(name).is_discrete]
@@ -134,13 +127,13 @@ class Emission:
             return logs.sum(-1) if self.form.column_axis else logs
         return jnp.where(missing.any(-1), jnp.where(missing.all(-1), 0, jnp.nan), logs)
 
-    def sample(self, key: Array, at: At) -> Array:
+    def sample(self, key: Array, at: LabelIndex) -> Array:
         shape = jnp.shape(at[0])
         draws = jnp.asarray(self.distribution.sample(key, shape)).reshape(-1, *self.label_shape, self.num_features)
         picked = draws[(jnp.arange(len(draws)), *(own.reshape(-1) for own in at))]
         return picked.reshape(*shape, self.num_features).astype(self._dtype)
 
-    def sample_missing(self, keys: Array, x: Array, at: At) -> Array:
+    def sample_missing(self, keys: Array, x: Array, at: LabelIndex) -> Array:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Array, posterior: Array) -> Array:
@@ -185,9 +178,6 @@ class Emission:
 
     def started(self, key: Array, x: Array, counts: Array, random: bool = False) -> "Emission":
         raise ValueError(f"{self.form.family.__name__} has no start from rows but its own: leave dgjax.Restarts out.")
-
-    def settled(self, before: "Emission") -> Array:
-        return _shared.settled(self, before)
 
     def log_prior(self, prior: Any) -> Array:
         if prior is not None:

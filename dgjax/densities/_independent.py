@@ -1,0 +1,162 @@
+"""Exponential families of independent columns: log p(x | y) = <T(x), theta_y> + h(x), NaN cells adding nothing to T.
+
+Scores, sufficient statistics, the E-step, margins, imputation and the conjugate prior are the same for every family of
+this form: a prior is pseudo-statistics, so its log-density is their score and the M-step adds them.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+import dgjax_kernels as kernels
+from dgjax._types import LabelIndex, Support
+from dgjax.densities import _shared
+from dgjax.densities._base import Density
+from dgjax.priors import expect_prior
+from dgjax.scorers import Table
+
+
+class Family(NamedTuple):
+    """Kernels of rows (n, d) and parameters (k, d, s): scores (n, k), statistics (k, d, s) under responsibilities (n,
+    k), and the E-step, None where it is made of both.
+    """
+
+    scores: Callable[..., Array]
+    statistics: Callable[..., Array]
+    expectation: Callable[..., Any] | None = None
+
+
+def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
+    """Plain matrix products for the sufficient statistics T(x) of a cell, s arrays of x's shape."""
+
+    def observed(x):
+        missing = jnp.isnan(x)
+        return [jnp.where(missing, 0, own) for own in cell_statistics(jnp.where(missing, 0, x))]
+
+    def scores(x, theta):
+        return sum(own @ theta[..., i].T for i, own in enumerate(observed(x)))
+
+    def statistics(x, counts, theta):
+        del theta
+        return jnp.stack([kernels.weighted_sums(own, counts) for own in observed(x)], -1)
+
+    return Family(scores, statistics)
+
+
+class Independent(Density):
+    """A density of independent columns of one kind; a family writes its natural parameter and what is abstract here.
+
+    The dataclass has one field of parameters, (*labels, d) or, with `event_ndim` 2, (*labels, d, c).
+    """
+
+    family: ClassVar[Family]
+    conjugate: ClassVar[type]
+    event_ndim: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def support(self) -> Support:
+        """What a cell may hold."""
+
+    @abstractmethod
+    def natural_parameter(self) -> Float[Array, "*labels d s"]:
+        """theta: the coefficients of the s sufficient statistics of a cell."""
+
+    @abstractmethod
+    def maximizer(self, statistics: Float[Array, "*labels d s"]) -> Self:
+        """argmax of <statistics, theta>; the parameters as they are where there is nothing to learn from."""
+
+    @abstractmethod
+    def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
+        """The mean of each cell, or its mode where the column is discrete, averaged over labels."""
+
+    @property
+    def _parameter(self) -> Array:
+        return jax.tree.leaves(self)[0]
+
+    def _flat(self) -> Float[Array, "k d *s"]:
+        """What the kernels take: the natural parameter, labels flattened."""
+        return _shared.flat(self.natural_parameter(), self.label_shape)
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self._parameter.shape[: -self.event_ndim]
+
+    @property
+    def num_features(self) -> int:
+        return self._parameter.shape[-self.event_ndim]
+
+    @property
+    def num_parameters(self) -> int | Array:
+        return self._parameter.size
+
+    @property
+    def score_cost(self) -> int:
+        return math.prod(self.label_shape)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (self.support,) * self.num_features
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return self.family.scores(x, self._flat()).reshape(len(x), *self.label_shape)
+
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
+        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        return _shared.fill(x, self.centre(_shared.rows_by_labels(posterior)))
+
+    def marginal(self, columns: tuple[int, ...]) -> Self:
+        picked = jnp.array(columns)
+        return jax.tree.map(lambda leaf: jnp.take(leaf, picked, axis=-self.event_ndim), self)
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d s"]:
+        sums = self.family.statistics(x, _shared.rows_by_labels(counts), self._flat())
+        return sums.reshape(*self.label_shape, *sums.shape[1:])
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d s"]]:
+        if self.family.expectation is None:
+            return super().expectation(x, y, weights, log_weights)
+        return self.family.expectation(x, y, weights, log_weights, self._flat())
+
+    def maximum(self, statistics: Float[Array, "*labels d s"], prior: Any = None) -> Self:
+        expect_prior(prior, self.conjugate, self)
+        return self.maximizer(statistics if prior is None else statistics + self._pseudo_statistics(prior))
+
+    def log_prior(self, prior: Any) -> Float[Array, ""]:
+        expect_prior(prior, self.conjugate, self)
+        if prior is None:
+            return jnp.zeros((), self._parameter.dtype)
+        pseudo = self._pseudo_statistics(prior)
+        return jnp.where(pseudo == 0, 0, pseudo * self.natural_parameter()).sum()
+
+    def _pseudo_statistics(self, prior: Any) -> Array:
+        """What the conjugate prior adds to the statistics."""
+        return prior.pseudo_statistics()
+
+
+class Tabular(Independent):
+    """Columns of few values: theta is a table of the log-probability of each value, the statistics are its counts."""
+
+    family = Family(kernels.table, kernels.table_statistics, kernels.table_expectation)
+
+    @property
+    def row_cost(self) -> int:
+        return math.prod(self.natural_parameter().shape[-2:]) + self.score_cost
+
+    def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
+        """The most probable value."""
+        p = jnp.exp(self._flat())
+        return (posterior @ p.reshape(len(p), -1)).reshape(-1, *p.shape[1:]).argmax(-1).astype(posterior.dtype)
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
+        """A table of log-probabilities, both of a binary column: their difference alone fails where p is 0 or 1."""
+        return jnp.zeros(self.label_shape, self._parameter.dtype), Table(self.natural_parameter())
