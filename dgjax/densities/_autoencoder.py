@@ -67,8 +67,6 @@ class VariationalAutoencoder(Learned):
         widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves((self.encoder, self.decoder)))
         return self.num_classes * max(widest, self.num_features * self.likelihood.size)
 
-    score_cost = row_cost
-
     @property
     def num_parameters(self) -> int:
         """Those of the decoder and the likelihood: the encoder is no part of the model, only of the bound."""

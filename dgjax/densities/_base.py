@@ -118,9 +118,10 @@ class Density(ABC):
         counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
         return counts.sum(0), self.statistics(x, counts)
 
-    def converged_in_one_step(self, before: Self) -> Bool[Array, ""]:
-        """True if another M-step would change nothing: the statistics, taken at `before`, lost no digits, as plain counts
-        and sums never do.
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
+        """True if another M-step would change nothing: the statistics, taken at `before`, lost no digits.
+
+        Plain counts and sums never do.
         """
         del before
         return jnp.ones((), bool)

@@ -39,8 +39,8 @@ class Categorical(Tabular):
         return self.logits.shape[-1]
 
     @property
-    def support(self) -> Support:
-        return category(self.num_categories)
+    def supports(self) -> tuple[Support, ...]:
+        return (category(self.num_categories),) * self.num_features
 
     @property
     def num_parameters(self) -> int | Array:

@@ -75,8 +75,6 @@ class Columns(Density):
     def row_cost(self) -> int:
         return sum(block.row_cost for block in self.blocks)
 
-    score_cost = row_cost
-
     @property
     def num_parameters(self) -> int | Array:
         return sum(block.num_parameters for block in self.blocks)
@@ -132,7 +130,7 @@ class Columns(Density):
             tuple(block.started(key, part, counts, random) for block, part in self._parts(x)), self.columns
         )
 
-    def converged_in_one_step(self, before: "Columns") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
         pairs = zip(self.blocks, before.blocks, strict=True)
         return functools.reduce(jnp.logical_and, (block.converged_in_one_step(was) for block, was in pairs))
 

@@ -174,7 +174,7 @@ class DiagonalGaussian(Density):
         unit = jnp.ones((), self.mean.dtype) if prior.unit is None else prior.unit
         return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
 
-    def converged_in_one_step(self, before: "DiagonalGaussian") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
         """Whether no mean has moved, and no scale narrowed, so much that the new variance lost digits at the old one.
 
         By a factor of 10 in a variance, for its rounding error was judged by the old one.

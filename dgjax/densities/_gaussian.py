@@ -171,7 +171,7 @@ class Gaussian(Density):
         new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
-    def converged_in_one_step(self, before: "Gaussian") -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
         """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
         (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
         z = kernels.solve(L, (mean - old_mean).swapaxes(1, 2))

@@ -39,7 +39,7 @@ def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
         return [jnp.where(missing, 0, own) for own in cell_statistics(jnp.where(missing, 0, x))]
 
     def scores(x, theta):
-        return sum(own @ theta[..., i].T for i, own in enumerate(observed(x)))
+        return jnp.stack([own @ theta[..., i].T for i, own in enumerate(observed(x))]).sum(0)
 
     def statistics(x, counts, theta):
         del theta
@@ -56,12 +56,8 @@ class Independent(Density):
 
     family: ClassVar[Family]
     conjugate: ClassVar[type]
+    support: ClassVar[Support]
     event_ndim: ClassVar[int] = 1
-
-    @property
-    @abstractmethod
-    def support(self) -> Support:
-        """What a cell may hold."""
 
     @abstractmethod
     def natural_parameter(self) -> Float[Array, "*labels d s"]:

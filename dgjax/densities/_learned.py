@@ -1,6 +1,6 @@
 """Densities whose parameters are learnt by gradient: networks, and what has no M-step in closed form."""
 
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -33,7 +33,7 @@ class Learned(Density):
         """None: it starts from a key, not from clusters."""
         return self.statistics()
 
-    def converged_in_one_step(self, before: Self) -> Bool[Array, ""]:
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
         """Never, as there is no M-step."""
         del before
         return jnp.zeros((), bool)

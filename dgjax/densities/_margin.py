@@ -30,8 +30,6 @@ class Margin(Learned):
     def row_cost(self) -> int:
         return self.density.row_cost
 
-    score_cost = row_cost
-
     @property
     def num_parameters(self) -> int | Array:
         return self.density.num_parameters

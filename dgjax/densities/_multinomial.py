@@ -120,7 +120,7 @@ class Multinomial(Density):
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
         if not kernels.complete_rows.value:
-            return _shared.labelled(self, x, y, weights)
+            return super().labelled(x, y, weights)
         counts, (_, first, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
         return counts, first
 
