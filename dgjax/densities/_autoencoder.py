@@ -36,7 +36,7 @@ class VariationalAutoencoder(Learned):
     encoder: Any
     decoder: Any
     likelihood: Any
-    num_features: int = static()
+    num_columns: int = static()
     latent_dim: int = static()
     num_classes: int = static(default=1)
     num_samples: int = static(default=64)
@@ -56,6 +56,10 @@ class VariationalAutoencoder(Learned):
         _expect(
             self, "decoder", lambda z: self._networked(self.decoder, z[:, None]), z, x.shape[1] * self.likelihood.size
         )
+
+    @property
+    def num_features(self) -> int:
+        return self.num_columns
 
     @property
     def label_shape(self) -> tuple[int, ...]:

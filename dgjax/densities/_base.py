@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ class Density(ABC):
         """Expected sufficient statistics under responsibilities `counts`, 0 or more: a pytree that adds over rows."""
 
     @abstractmethod
-    def maximum(self, statistics: Any, prior: Any = None) -> Self:
+    def maximum(self, statistics: Any, prior: Any = None) -> Any:
         """The M-step: parameters that maximise the expected log-likelihood plus the log prior."""
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Density(ABC):
 
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
-    ) -> Self:
+    ) -> Any:
         """Where EM starts, from `counts`: clusters of its own or, `random`, rows drawn for each label.
 
         A density of discrete columns starts from smoothed counts and a pseudo-row, for what is at 0 stays there.

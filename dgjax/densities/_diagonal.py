@@ -1,7 +1,7 @@
 """Normal densities with independent columns: diagonal and spherical."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp

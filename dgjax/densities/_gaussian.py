@@ -1,7 +1,7 @@
 """Multivariate normal densities, full or tied."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp

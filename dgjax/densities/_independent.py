@@ -7,7 +7,7 @@ this form: a prior is pseudo-statistics, so its log-density is their score and t
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ class Independent(Density):
         """theta: the coefficients of the s sufficient statistics of a cell."""
 
     @abstractmethod
-    def maximizer(self, statistics: Float[Array, "*labels d s"]) -> Self:
+    def maximizer(self, statistics: Float[Array, "*labels d s"]) -> Any:
         """argmax of <statistics, theta>; the parameters as they are where there is nothing to learn from."""
 
     @abstractmethod
@@ -108,7 +108,7 @@ class Independent(Density):
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
         return _shared.fill(x, self.centre(_shared.rows_by_labels(posterior)))
 
-    def marginal(self, columns: tuple[int, ...]) -> Self:
+    def marginal(self, columns: tuple[int, ...]) -> Any:
         picked = jnp.array(columns)
         return jax.tree.map(lambda leaf: jnp.take(leaf, picked, axis=-self.event_ndim), self)
 
@@ -123,7 +123,7 @@ class Independent(Density):
             return super().expectation(x, y, weights, log_weights)
         return self.family.expectation(x, y, weights, log_weights, self._flat())
 
-    def maximum(self, statistics: Float[Array, "*labels d s"], prior: Any = None) -> Self:
+    def maximum(self, statistics: Float[Array, "*labels d s"], prior: Any = None) -> Any:
         expect_prior(prior, self.conjugate, self)
         return self.maximizer(statistics if prior is None else statistics + self._pseudo_statistics(prior))
 
