@@ -115,7 +115,7 @@ class Gamma:
         not_negative(self, rate=self.rate)
 
     def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
-        """Pseudo-cells, and the sum of their counts."""
+        """Coefficients of -r and of log r: for Poisson columns pseudo-cells, and the sum of their counts."""
         return jnp.stack(jnp.broadcast_arrays(self.rate, self.shape - 1), -1)
 
 
