@@ -1,6 +1,7 @@
 """Models on disk: arrays in safetensors, structure in its JSON header. Loading builds nouns and runs no other code."""
 
 import dataclasses
+import inspect
 import os
 import types
 import typing
@@ -233,6 +234,8 @@ def _suits(part: Any, annotation: Any) -> bool:
         return type(part) is (types.NoneType if annotation is None else origin or annotation)
     if getattr(annotation, "_is_protocol", False):
         return NOUNS.get(type(part).__name__) is type(part)
+    if inspect.isabstract(annotation):
+        return NOUNS.get(type(part).__name__) is type(part) and isinstance(part, annotation)
     if annotation is jax.Array:  # a field that holds any pytree leaves NumPy's arrays as they are
         return isinstance(part, jax.Array | np.ndarray)
     if isinstance(annotation, type) and (
