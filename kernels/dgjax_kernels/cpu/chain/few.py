@@ -28,7 +28,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.chain.logs import backward, forward
-from dgjax_kernels.cpu.chain.many import to_probabilities, to_shares
+from dgjax_kernels.cpu.chain.many import given, to_fill, to_probabilities, to_shares
 from dgjax_kernels.cpu.ffi import inlined, jit, within
 from dgjax_kernels.cpu.simd.lanes import LN2
 from dgjax_kernels.cpu.simd.side_by_side import add_counts_of_one
@@ -356,11 +356,9 @@ def _potentials(work, initial, transition, logs):
 
 @inlined
 def _pieces(address, piece, dtype):
-    frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
-    initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
-    scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
-    values, marginals = ffi.vector(frame, outputs, 0, dtype), ffi.cube(frame, outputs, 1, dtype)
-    counts, shared = ffi.cube(frame, outputs, 2, dtype), ffi.vector(frame, outputs, 3, np.uint8).ctypes.data
+    frame = ffi.load(address, ffi.FRAME)
+    (initial, transition, scores, lengths), (values, marginals, counts) = given(frame, dtype), to_fill(frame, dtype)
+    shared = ffi.vector(frame, ffi.FRAME_RESULTS, 3, np.uint8).ctypes.data
     (n, t, k), logs, flat = scores.shape, np.empty(transition.size), scores.reshape(scores.size)
     steps = max(4, BLOCK // k)
     buffer = ffi.allocate(_words(k, steps))

@@ -70,6 +70,22 @@ class Work(NamedTuple):
 
 
 @jit
+def given(frame, dtype):
+    """Reads the arguments of a call for chains: initial scores, moves, scores and lengths."""
+    arguments = ffi.FRAME_ARGUMENTS
+    initial, transition = ffi.vector(frame, arguments, 0, dtype), ffi.matrix(frame, arguments, 1, dtype)
+    return initial, transition, ffi.cube(frame, arguments, 2, dtype), ffi.vector(frame, arguments, 3, np.int32)
+
+
+@jit
+def to_fill(frame, dtype):
+    """Reads the results of forward-backward: log-partitions, marginals and counts, the last two if they are wanted."""
+    results = ffi.FRAME_RESULTS
+    values, marginals = ffi.vector(frame, results, 0, dtype), ffi.cube(frame, results, 1, dtype)
+    return values, marginals, ffi.cube(frame, results, 2, dtype)
+
+
+@jit
 def to_shares(logs, into):
     """Fills exp(logs - the largest), at least TINY of what is possible; returns the largest."""
     top = -math.inf
@@ -310,11 +326,8 @@ def _sequences(work, shift, arguments, results, starts, row):
 
 @inlined
 def _pieces(address, piece, dtype):
-    frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
-    initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
-    scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
-    values, marginals = ffi.vector(frame, outputs, 0, dtype), ffi.cube(frame, outputs, 1, dtype)
-    counts = ffi.cube(frame, outputs, 2, dtype)
+    frame = ffi.load(address, ffi.FRAME)
+    (initial, transition, scores, lengths), (values, marginals, counts) = given(frame, dtype), to_fill(frame, dtype)
     k, wanted, logs = len(initial), len(marginals) > 0, np.empty(transition.size)
     steps = max(4, BLOCK // k)
     held = scores.shape[1] if wanted else steps

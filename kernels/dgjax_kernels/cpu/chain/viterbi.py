@@ -24,6 +24,7 @@ from numba.extending import overload
 from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi, handlers
+from dgjax_kernels.cpu.chain.many import given
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.simd.side_by_side import put_side_by_side
 from dgjax_kernels.cpu.simd.vectors import (
@@ -343,22 +344,17 @@ def _(frame, dtype):
 
 @inlined
 def _pieces(address, piece, dtype):
-    frame, inputs, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
-    initial, transition = ffi.vector(frame, inputs, 0, dtype), ffi.matrix(frame, inputs, 1, dtype)
-    scores, lengths = ffi.cube(frame, inputs, 2, dtype), ffi.vector(frame, inputs, 3, np.int32)
+    frame, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_RESULTS
+    initial, transition, scores, _ = arguments = given(frame, dtype)
     path, (n, t, k) = _paths(frame, dtype), scores.shape
-    known, cut = ffi.matrix(frame, outputs, 1, np.uint8), ffi.vector(frame, inputs, 4, np.int32)
+    known, cut = ffi.matrix(frame, outputs, 1, np.uint8), ffi.vector(frame, ffi.FRAME_ARGUMENTS, 4, np.int32)
     known = carray(ffi.pointer(known.ctypes.data, np.float64), (len(known), 2 * k + NOTES))
-    came, groups, steps = (
-        ffi.hypercube(frame, outputs, 2, np.uint8),
-        len(known) // WIDTH,
-        WIDTH * max(1, BLOCK // (k * WIDTH)),
-    )
+    came, groups = ffi.hypercube(frame, outputs, 2, np.uint8), len(known) // WIDTH
+    steps = WIDTH * max(1, BLOCK // (k * WIDTH))
     parts, step, whole = np.int64(cut[0]), np.int64(cut[1]), len(came) == 0
     buffer = ffi.allocate(_words(k, steps) + (t * k if whole else 0))
     work = _new_work(buffer, k, steps)
     _potentials(work, initial, transition)
-    arguments = initial, transition, scores, lengths
     while piece >= 0:
         if piece < groups:
             at = work.came if whole else came.ctypes.data + piece * came[0].size

@@ -35,7 +35,7 @@ from dgjax_kernels.cpu.gaussian.patterns import (
     sums_at,
     unload,
 )
-from dgjax_kernels.cpu.simd.batches import Call, Lanes, Waiting, collect, counted, loaded, new_lanes, new_waiting
+from dgjax_kernels.cpu.simd.batches import Lanes, Waiting, collect, counted, given, loaded, new_lanes, new_waiting
 from dgjax_kernels.cpu.simd.lanes import padded
 
 
@@ -110,12 +110,8 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 
 @inlined
 def _piece(frame, piece, dtype):
-    x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
-    weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
+    call, log_weights, start, stop = given(frame, piece, 6, dtype)
     mean, L = ffi.cube(frame, ARGUMENTS, 4, dtype), ffi.cube(frame, ARGUMENTS, 5, dtype)
-    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
-    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    start, stop = ffi.part(n, piece, pieces)
     sums = _sweep(call, mean, L, log_weights, start, stop, dtype)
     (g, m, d) = mean.shape
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]

@@ -21,7 +21,7 @@ import numpy as np
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.independent import observed
-from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, collect_kinds, counted, given, loaded, new_lanes
 from dgjax_kernels.cpu.simd.lanes import KEPT, LANES, eights, fast, padded
 from dgjax_kernels.cpu.simd.tiles import add_products, multiply, zeros
 
@@ -225,12 +225,8 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 
 @inlined
 def _piece(frame, piece, dtype):
-    x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
-    weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
+    call, log_weights, start, stop = given(frame, piece, 6, dtype)
     mean, log_scale = ffi.matrix(frame, ARGUMENTS, 4, dtype), ffi.matrix(frame, ARGUMENTS, 5, dtype)
-    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 6, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
-    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    start, stop = ffi.part(n, piece, pieces)
     model, sums = _sweep(call, mean, log_scale, log_weights, start, stop)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores) == 0:

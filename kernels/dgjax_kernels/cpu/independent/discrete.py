@@ -18,7 +18,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, Call, collect_kinds, counted, loaded, new_lanes
+from dgjax_kernels.cpu.simd.batches import COMPLETE, EMPTY, KINDS, collect_kinds, counted, given, loaded, new_lanes
 from dgjax_kernels.cpu.simd.lanes import LANES, fast, padded
 from dgjax_kernels.cpu.simd.tiles import add_products, multiply, zeros
 
@@ -326,13 +326,9 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 
 @inlined
 def _piece(frame, piece, dtype):
-    x, y = ffi.matrix(frame, ARGUMENTS, 0, dtype), ffi.vector(frame, ARGUMENTS, 1, np.int32)
-    weights, log_weights = ffi.vector(frame, ARGUMENTS, 2, dtype), ffi.matrix(frame, ARGUMENTS, 3, dtype)
+    call, log_weights, start, stop = given(frame, piece, 5, dtype)
     named = ffi.vector(frame, ARGUMENTS, 6, np.int32)
     model = _model(named[0], named[1] != 0, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
-    call = Call(x, y, weights, ffi.matrix(frame, ARGUMENTS, 5, dtype), ffi.matrix(frame, RESULTS, 0, dtype))
-    pieces, n = ffi.size(frame, RESULTS, 1, 0), len(x)
-    start, stop = ffi.part(n, piece, pieces)
     sums = _sweep(call, model, start, stop, dtype)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores) == 0:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
 from dgjax_kernels.cpu.simd.lanes import LANES, exp, fast, log, wide
 from dgjax_kernels.cpu.simd.tiles import empty
@@ -240,6 +241,20 @@ class Call(NamedTuple):
     weights: np.ndarray  # (n,)
     counts: np.ndarray  # (n or 0, k)
     scores: np.ndarray  # (n or 0, k)
+
+
+@jit
+def given(frame, piece, place, dtype):
+    """Reads a pass over rows: its call, its log weights, and where a piece of the rows starts and stops.
+
+    The first four arguments are the same for all families; parameters follow, and counts have this `place`.
+    """
+    arguments, results = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
+    x, y = ffi.matrix(frame, arguments, 0, dtype), ffi.vector(frame, arguments, 1, np.int32)
+    weights, log_weights = ffi.vector(frame, arguments, 2, dtype), ffi.matrix(frame, arguments, 3, dtype)
+    call = Call(x, y, weights, ffi.matrix(frame, arguments, place, dtype), ffi.matrix(frame, results, 0, dtype))
+    start, stop = ffi.part(len(x), piece, ffi.size(frame, results, 1, 0))
+    return call, log_weights, start, stop
 
 
 @jit
