@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import config as jaxtyping_config
+from slow import is_slow
 from zoo import QUICK, VARIATIONS
 
 import dgjax_kernels as kernels
@@ -38,9 +40,15 @@ def pytest_sessionstart(session):
 def pytest_configure(config):
     """Without the slow tests, XLA leaves out most of its optimisations, for nearly all programs run once.
 
-    That takes 22 to 33% off the time. `make test-all` compiles everything as users do.
+    That takes 22 to 33% off the time, and a lower level of numba's another 27 % off its own: 44 s to 32 for full
+    covariances. What numba compiled so is cached apart, or users would run it. `make test-all` compiles everything as
+    users do.
     """
-    jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+    quick = config.option.markexpr == "not slow"
+    jax.config.update("jax_disable_most_optimizations", quick)
+    if quick:  # read when numba is imported, here and in the workers, which inherit it
+        os.environ.setdefault("NUMBA_OPT", "1")
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "numba"))
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -92,16 +100,12 @@ LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi
 
 
 def pytest_collection_modifyitems(items):
-    """Every model in both precisions is `make test-all`; `make test` has float64 of the models in QUICK only.
-
-    And not of the fast forms of discrete columns, logistic regression and chains, which take long to compile.
-    """
+    """Marks as slow what `slow.is_slow` names, variations of other models, and float64 of what takes long to compile."""
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        double = params.get("dtype") == "float64" or "x64" in item.fixturenames
         model = params["case"].name if "case" in params else None
-        long = double and (item.path.name in LONG_TO_COMPILE or model not in (None, *QUICK))
-        if long or model in VARIATIONS:
+        long = "x64" in item.fixturenames and (item.path.name in LONG_TO_COMPILE or model not in (None, *QUICK))
+        if long or model in VARIATIONS or is_slow(item):
             item.add_marker(pytest.mark.slow)
 
 
