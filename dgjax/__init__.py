@@ -10,7 +10,7 @@ Nouns are frozen pytrees that hold parameters and nothing else; verbs are functi
 """
 
 from dgjax import _advice, learning as learning, priors as priors
-from dgjax._latent import (
+from dgjax._autoencoder_verbs import (
     decode as decode,
     elbo as elbo,
     encode as encode,
@@ -20,21 +20,9 @@ from dgjax._latent import (
 )
 from dgjax._neural import Neural as Neural
 from dgjax._pytree import noun as noun, static as static
-from dgjax._select import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
+from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._sequences import Forecast as Forecast, forecast as forecast, pad as pad
 from dgjax._serialize import load as load, save as save
-from dgjax._starters import (
-    discriminant_analysis as discriminant_analysis,
-    gaussian_mixture as gaussian_mixture,
-    hidden_markov as hidden_markov,
-    linear_chain_crf as linear_chain_crf,
-    logistic_regression as logistic_regression,
-    mixture_discriminant_analysis as mixture_discriminant_analysis,
-    naive_bayes as naive_bayes,
-    neural_classifier as neural_classifier,
-    variational_autoencoder as variational_autoencoder,
-    weak_prior as weak_prior,
-)
 from dgjax._twins import LogDensity as LogDensity
 from dgjax._types import (
     Discriminative as Discriminative,
@@ -106,6 +94,18 @@ from dgjax.scorers import (
     Quadratic as Quadratic,
     Shifted as Shifted,
     Table as Table,
+)
+from dgjax.starting import (
+    discriminant_analysis as discriminant_analysis,
+    gaussian_mixture as gaussian_mixture,
+    hidden_markov as hidden_markov,
+    linear_chain_crf as linear_chain_crf,
+    logistic_regression as logistic_regression,
+    mixture_discriminant_analysis as mixture_discriminant_analysis,
+    naive_bayes as naive_bayes,
+    neural_classifier as neural_classifier,
+    variational_autoencoder as variational_autoencoder,
+    weak_prior as weak_prior,
 )
 
 __version__ = _installed_version()

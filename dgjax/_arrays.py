@@ -113,7 +113,7 @@ def _copied(array):
 def check_cells(
     x: Any,
     supports: Sequence[Support],
-    looked: kernels.ColumnSummary | None = None,
+    summary: kernels.ColumnSummary | None = None,
     given: Any = None,
     option: Callable[[], Any] | None = None,
 ) -> bool | None:
@@ -126,7 +126,7 @@ def check_cells(
     complete = _plainly_complete(x, supports)
     if complete is not None:
         return complete
-    summary = column_summary(x) if looked is None else looked
+    summary = column_summary(x) if summary is None else summary
     if not is_concrete(summary):  # inside jit, even of rows that are known
         return None
     summary = kernels.ColumnSummary(*jax.device_get(tuple(summary)))

@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 
 def as_model(model: Any) -> Any:
-    """The model, lifted from a bare density if it is one."""
+    """The model, made from a bare density if it is one."""
     if not isinstance(model, type) and hasattr(type(model), "as_model"):
         return model.as_model()
     given, advice = f"a {type(model).__name__}", "The model comes first, then the data."
@@ -66,31 +66,31 @@ def model_and_rows(
     model: Any,
     x: ArrayLike,
     lengths: Any = None,
-    looked: kernels.ColumnSummary | None = None,
+    summary: kernels.ColumnSummary | None = None,
     option: Callable[[], Any] | None = None,
 ) -> tuple[Any, Rows]:
-    """The model, lifted from a bare density if it is one, and its rows, after every check possible before compiling.
+    """The model, made from a bare density if it is one, and its rows, after every check possible before compiling.
 
     Rows that are known are looked at even where the model is traced. Where it is learnt, `option` is that of a starter
     by which it would have taken other cells.
     """
     with jax.ensure_compile_time_eval():
-        return _model_and_rows(model, x, lengths, looked, option)
+        return _model_and_rows(model, x, lengths, summary, option)
 
 
-def _model_and_rows(model, x, lengths, looked, option):
-    lifted = as_model(model)
-    if is_sequential(lifted):
-        sequences = as_sequences(x, lengths, lifted.num_features)
-        lifted, steps = _one_precision(lifted, sequences.x)
+def _model_and_rows(model, x, lengths, summary, option):
+    model = as_model(model)
+    if is_sequential(model):
+        sequences = as_sequences(x, lengths, model.num_features)
+        model, steps = _one_precision(model, sequences.x)
         sequences = Sequences(steps, sequences.lengths)
-        return lifted, Rows(sequences, check_cells(sequences.in_rows(), lifted.supports, None, x, option))
+        return model, Rows(sequences, check_cells(sequences.in_rows(), model.supports, None, x, option))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
-    rows, seen = rows_and_summary(x, lifted.num_features)
-    complete = check_cells(rows, lifted.supports, seen if looked is None else looked, x, option)
-    lifted, rows = _one_precision(lifted, rows)
-    return lifted, Rows(rows, complete)
+    rows, seen = rows_and_summary(x, model.num_features)
+    complete = check_cells(rows, model.supports, seen if summary is None else summary, x, option)
+    model, rows = _one_precision(model, rows)
+    return model, Rows(rows, complete)
 
 
 def is_sequential(model: Any) -> bool:

@@ -24,10 +24,10 @@ def labels(model: Any, x: Any) -> jax.Array | None:
     if scores is None or scores[0].shape[1] != x.shape[1]:
         return None
     best = _room.aligned((len(x),), jax.dtypes.canonicalize_dtype(int))
-    looked = kernels.linear_labels(x, *scores, _checks.float_type(x), best)
-    if looked is None:
+    summary = kernels.linear_labels(x, *scores, _checks.float_type(x), best)
+    if summary is None:
         return None
-    _checks.check_cells(x, model.supports, looked, x)
+    _checks.check_cells(x, model.supports, summary, x)
     return jax.device_put(best, may_alias=True)
 
 

@@ -68,12 +68,12 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
 
     Raises ValueError for a model that is not of sequences or is discriminative, bad rows or lengths, or no steps.
     """
-    lifted = _checks.as_model(model)
-    if not isinstance(lifted, HiddenMarkov):
+    checked = _checks.as_model(model)
+    if not isinstance(checked, HiddenMarkov):
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
-    lifted, rows = _checks.model_and_rows(lifted, x, lengths)
+    checked, rows = _checks.model_and_rows(checked, x, lengths)
     with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
-        return _forecast(lifted, rows.x, _checks.as_count(steps, "steps"))
+        return _forecast(checked, rows.x, _checks.as_count(steps, "steps"))
 
 
 @functools.partial(kernels.compiled, static_argnums=2)

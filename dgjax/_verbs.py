@@ -34,8 +34,8 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
-    lifted, rows = _generative(model, x, lengths)
-    return _log_joint(lifted, rows, _checks.as_labels(y, rows.x, lifted.num_labels))
+    checked, rows = _generative(model, x, lengths)
+    return _log_joint(checked, rows, _checks.as_labels(y, rows.x, checked.num_labels))
 
 
 def log_conditional(
@@ -48,8 +48,8 @@ def log_conditional(
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
-    lifted, rows = _checks.model_and_rows(model, x, lengths)
-    return _log_conditional(lifted, rows, _checks.as_labels(y, rows.x, lifted.num_labels))
+    checked, rows = _checks.model_and_rows(model, x, lengths)
+    return _log_conditional(checked, rows, _checks.as_labels(y, rows.x, checked.num_labels))
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -76,12 +76,12 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     Raises ValueError for a discriminative model.
     """
-    lifted, sizes = require_generative(model), _checks.as_shape(shape)
-    if _checks.is_sequential(lifted) and not (sizes and sizes[-1]):
+    checked, sizes = require_generative(model), _checks.as_shape(shape)
+    if _checks.is_sequential(checked) and not (sizes and sizes[-1]):
         raise ValueError(
             f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
         )
-    return _sample(lifted, _checks.as_key(key), sizes)
+    return _sample(checked, _checks.as_key(key), sizes)
 
 
 def sample_labels(
@@ -91,9 +91,9 @@ def sample_labels(
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    lifted, rows = _checks.model_and_rows(model, x, lengths)
+    checked, rows = _checks.model_and_rows(model, x, lengths)
     with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
-        return _sample_labels(lifted, _checks.as_key(key), rows.x)
+        return _sample_labels(checked, _checks.as_key(key), rows.x)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -104,8 +104,8 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
-    lifted, rows = _generative(model, x, lengths)
-    return _within(rows, _impute(lifted, rows), x)
+    checked, rows = _generative(model, x, lengths)
+    return _within(rows, _impute(checked, rows), x)
 
 
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -113,8 +113,8 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
-    lifted, rows = _generative(model, x, lengths)
-    return _within(rows, _sample_missing(lifted, _checks.as_key(key), rows.x), x)
+    checked, rows = _generative(model, x, lengths)
+    return _within(rows, _sample_missing(checked, _checks.as_key(key), rows.x), x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -177,15 +177,15 @@ def num_parameters(model: Any) -> int | Array:
 
 
 def require_generative(model: Any) -> Any:
-    """The model, lifted from a bare density if it is one; raises for a discriminative one."""
-    lifted = _checks.as_model(model)
-    if not lifted.generative:
+    """The model, made from a bare density if it is one; raises for a discriminative one."""
+    checked = _checks.as_model(model)
+    if not checked.generative:
         raise ValueError(
             f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from."
             " Ask log_conditional or predict_log_proba of it, or fit a generative model: dgjax.naive_bayes, "
             "dgjax.discriminant_analysis, dgjax.gaussian_mixture, dgjax.hidden_markov."
         )
-    return lifted
+    return checked
 
 
 def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:

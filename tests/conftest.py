@@ -100,7 +100,7 @@ LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi
 
 
 def pytest_collection_modifyitems(items):
-    """Marks as slow what `slow.is_slow` names, variations of other models, and float64 of what takes long to compile."""
+    """Marks as slow what `slow.is_slow` names, variations of models, and float64 of what takes long to compile."""
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         model = params["case"].name if "case" in params else None

@@ -4,17 +4,17 @@ from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAu
 from dgjax.densities._base import Density as Density
 from dgjax.densities._bernoulli import Bernoulli as Bernoulli
 from dgjax.densities._categorical import Categorical as Categorical
-from dgjax.densities._cells import (
-    BernoulliCells as BernoulliCells,
-    CategoricalCells as CategoricalCells,
-    GaussianCells as GaussianCells,
-    PoissonCells as PoissonCells,
-)
 from dgjax.densities._columns import Columns as Columns
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._gaussian import Gaussian as Gaussian
 from dgjax.densities._independent import Family as Family, Independent as Independent, family_of as family_of
 from dgjax.densities._learned import Learned as Learned
+from dgjax.densities._likelihoods import (
+    BernoulliCells as BernoulliCells,
+    CategoricalCells as CategoricalCells,
+    GaussianCells as GaussianCells,
+    PoissonCells as PoissonCells,
+)
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
 from dgjax.densities._poisson import Poisson as Poisson

@@ -13,7 +13,7 @@ from dgjax._pytree import noun, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import Learned
-from dgjax.densities._margin import Margin
+from dgjax.densities._marginal import Marginal
 
 
 @noun
@@ -97,7 +97,7 @@ class VariationalAutoencoder(Learned):
         value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
         return jnp.where(_empty(x), 0, value)
 
-    def log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
+    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
         """The logs of the importance weights whose mean `scores` is the log of."""
         mean, log_scale = self._posterior(x)
         weights = kernels.importance_log_weights(
@@ -155,8 +155,8 @@ class VariationalAutoencoder(Learned):
         shares = posterior / posterior.sum(-1, keepdims=True)
         return _shared.fill(x, self.likelihood.value(jnp.einsum("nk,nkf->nf", shares, means)))
 
-    def marginal(self, columns: tuple[int, ...]) -> Margin:
-        return Margin(self, columns)
+    def marginal(self, columns: tuple[int, ...]) -> Marginal:
+        return Marginal(self, columns)
 
     def discriminative(self) -> tuple[Float[Array, " k"], Neural]:
         """A classifier on the encoder's last hidden layer, which stays as it is; the head, at 0, is left to learn.

@@ -13,7 +13,7 @@ from dgjax._pytree import noun, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
-from dgjax.densities._modes import mixture_mode
+from dgjax.densities._count_modes import mixture_mode
 from dgjax.densities._poisson import COUNT
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import LogLinear

@@ -9,8 +9,8 @@ import dgjax_kernels as kernels
 from dgjax._pytree import noun
 from dgjax._types import ColumnMoments, LabelIndex, Support
 from dgjax.densities import _shared
+from dgjax.densities._count_modes import mixture_mode
 from dgjax.densities._independent import Family, Independent
-from dgjax.densities._modes import mixture_mode
 from dgjax.priors import Gamma
 from dgjax.scorers import LogLinear
 

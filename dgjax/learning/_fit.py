@@ -157,11 +157,11 @@ def solved(
     y: Array,
     weights: ArrayLike | None,
     prior: Any,
-    looked: kernels.ColumnSummary,
+    summary: kernels.ColumnSummary,
     label_weight: float,
 ) -> M:
     """What `fit` comes to, in one pass over the rows where every label and cell is known."""
-    data = _checked(model, x, y, weights, None, prior, looked, label_weight=label_weight)
+    data = _checked(model, x, y, weights, None, prior, summary, label_weight=label_weight)
     if not data.known:
         return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
@@ -205,35 +205,35 @@ class _Data(NamedTuple):
         return bool(self.complete) and self.labelled
 
 
-def _checked(model, x, y, weights, lengths, prior, looked=None, zero_copy=None, label_weight=1.0):
+def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None, label_weight=1.0):
+    bare = _checks.as_model(model) is not model
     if zero_copy is None:
-        lifted, (rows, complete) = _checks.model_and_rows(model, x, lengths, looked, lambda: _option(model, looked))
+        model, (rows, complete) = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
         _digits.warn_if_lost(x)
     else:
-        lifted, rows, complete = model, zero_copy, True
-    bare = _checks.as_model(model) is not model
-    lifted = lifted.expanded() if hasattr(lifted, "scorer") else lifted
-    if not (lifted.generative or hasattr(lifted, "penalty")):
+        rows, complete = zero_copy, True
+    model = model.expanded() if hasattr(model, "scorer") else model
+    if not (model.generative or hasattr(model, "penalty")):
         raise ValueError(
             f"model must have parameters of its own; those of a {type(model).__name__} are its parts'. Type "
-            f"{_parts(lifted, y, complete)}."
+            f"{_parts(model, y, complete)}."
         )
-    labels = _labels(lifted, y, rows)
-    amounts = _semisupervised.weighted(label_weight, lifted, y, labels, _checks.as_weights(weights, rows))
-    labelled = _check_data(lifted, *in_rows(rows, labels, amounts), complete)
+    labels = _labels(model, y, rows)
+    amounts = _semisupervised.weighted(label_weight, model, y, labels, _checks.as_weights(weights, rows))
+    labelled = _check_data(model, *in_rows(rows, labels, amounts), complete)
     # The classes of an autoencoder share what they say of a column.
-    if prior is None and lifted.generative and not complete and not has_draws(lifted):
-        _check_observed_in_classes(lifted, *in_rows(rows, labels, amounts))
+    if prior is None and model.generative and not complete and not has_draws(model):
+        _check_observed_in_classes(model, *in_rows(rows, labels, amounts))
     prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
-    return _Data(lifted, rows, labels, amounts, prior, bare, complete, labelled)
+    return _Data(model, rows, labels, amounts, prior, bare, complete, labelled)
 
 
-def _option(model, looked):
+def _option(model, summary):
     """By which option of a starter a model takes the cells that it takes, and when."""
     if not model.generative:
         return None
     usual = "likelihood" if has_draws(model) else "emissions" if _checks.is_sequential(model) else "kinds"
-    return usual, " where the model is started" if looked is None else ""
+    return usual, " where the model is started" if summary is None else ""
 
 
 def _parts(model, y, complete):

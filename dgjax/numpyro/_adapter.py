@@ -122,15 +122,15 @@ class Marginal(OfModel):
         batch_shape: tuple[int, ...] = (),
         validate_args: bool | None = None,
     ) -> None:
-        lifted = _lifted(_verbs.require_generative, model, batch_shape)
+        checked = _lifted(_verbs.require_generative, model, batch_shape)
         labels, lengths = _ints(labels, "labels"), _ints(lengths, "lengths")
-        event = (lifted.num_features,)
-        if _checks.is_sequential(lifted):
+        event = (checked.num_features,)
+        if _checks.is_sequential(checked):
             event = (_num_steps(num_steps, labels), *event)
         elif num_steps is not None or lengths is not None:
             raise ValueError("num_steps and lengths are for models of sequences, and this is one of rows.")
         known = {"labels": (labels, len(event) - 1), "lengths": (lengths, 0)}
-        super().__init__(lifted, len(batch_shape), event, validate_args, **known)
+        super().__init__(checked, len(batch_shape), event, validate_args, **known)
 
     @property
     def support(self) -> OrMissing:
@@ -169,14 +169,14 @@ class Conditional(OfModel):
         batch_shape: tuple[int, ...] = (),
         validate_args: bool | None = None,
     ) -> None:
-        lifted = _lifted(_checks.as_model, model, batch_shape)
-        rank = 2 if _checks.is_sequential(lifted) else 1
+        checked = _lifted(_checks.as_model, model, batch_shape)
+        rank = 2 if _checks.is_sequential(checked) else 1
         x = _checks.as_floats(x, "x")
         if x.ndim < rank:
             raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
         known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}
         self.has_enumerate_support = rank == 1
-        super().__init__(lifted, len(batch_shape), x.shape[-rank:-1], validate_args, **known)
+        super().__init__(checked, len(batch_shape), x.shape[-rank:-1], validate_args, **known)
 
     @property
     def support(self) -> constraints.Constraint:

@@ -11,7 +11,7 @@ import numpyro
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _advice, _checks, _prior, _starters, priors
+from dgjax import _advice, _checks, _prior, priors, starting
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -29,14 +29,14 @@ def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
 
     Raises ValueError for a prior that is not the model's, or not proper, or for a site that is left without any.
     """
-    lifted = _checks.as_model(model)
-    if not _checks.is_concrete(lifted):
+    checked = _checks.as_model(model)
+    if not _checks.is_concrete(checked):
         raise ValueError("bayesian needs a model with values, whose zeros can be seen: call it outside of jit.")
-    bare = lifted is not model
+    bare = checked is not model
     prior = priors.MixturePrior(None, prior) if bare and prior is not None else prior
-    if lifted.generative:
-        prior = _prior.checked_prior(lifted, prior, jnp.result_type(*jax.tree.leaves(lifted)))
-    made = Bayesian(lifted, prior, sites, bare)
+    if checked.generative:
+        prior = _prior.checked_prior(checked, prior, jnp.result_type(*jax.tree.leaves(checked)))
+    made = Bayesian(checked, prior, sites, bare)
     names = set(made.dims)
     unknown = set(sites) - names if isinstance(sites, dict) else set()
     if unknown:
@@ -156,7 +156,7 @@ def proper_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: Array
     As `dgjax.weak_prior`, which is made for modes and may not be proper, but that the expected covariance, or variance,
     is that of the columns: E[S] = scale / (degrees - d - 1), E[v] = rate / (shape - 1).
     """
-    return _proper(_starters.weak_prior(model, x, strength, lengths=lengths), strength)
+    return _proper(starting.weak_prior(model, x, strength, lengths=lengths), strength)
 
 
 def _proper(prior, strength):

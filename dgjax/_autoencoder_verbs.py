@@ -24,10 +24,10 @@ def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: A
     Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
     """
-    lifted, rows = _checks.model_and_rows(_drawn(model, "elbo"), x, lengths)
-    unknown = np.full(rows.x.x.shape[:2] if _checks.is_sequential(lifted) else len(rows.x), -1)
-    labels = _checks.as_labels(unknown if y is None else y, rows.x, lifted.num_labels)
-    return _elbo(with_draws(lifted, Draws(None)), rows, labels)
+    checked, rows = _checks.model_and_rows(_drawn(model, "elbo"), x, lengths)
+    unknown = np.full(rows.x.x.shape[:2] if _checks.is_sequential(checked) else len(rows.x), -1)
+    labels = _checks.as_labels(unknown if y is None else y, rows.x, checked.num_labels)
+    return _elbo(with_draws(checked, Draws(None)), rows, labels)
 
 
 @by_scores
@@ -43,17 +43,17 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
 
     Raises ValueError for a discriminative model, one of sequences, a wrong shape, or a cell out of range.
     """
-    lifted, rows = _checks.model_and_rows(require_generative(model), x)
-    if not has_draws(lifted):
+    checked, rows = _checks.model_and_rows(require_generative(model), x)
+    if not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)
-    if not hasattr(lifted.density, "log_weights"):
-        raise ValueError(f"log_prob_error is for one autoencoder; {type(lifted.density).__name__} holds it deeper.")
-    return _log_prob_error(lifted, rows)
+    if not hasattr(checked.density, "importance_log_weights"):
+        raise ValueError(f"log_prob_error is for one autoencoder; {type(checked.density).__name__} holds it deeper.")
+    return _log_prob_error(checked, rows)
 
 
 @by_scores
 def _log_prob_error(model, x):
-    weights = jax.nn.log_softmax(model.log_weights) + model.density.log_weights(x)
+    weights = jax.nn.log_softmax(model.log_weights) + model.density.importance_log_weights(x)
     shares = jax.nn.softmax(jax.nn.logsumexp(weights, axis=-1), axis=0)
     # S sum v^2 - 1 as the sum of squares that it is: exactly 0 where all are the same.
     spread = (jnp.square(len(shares) * shares - 1).sum(0)) / len(shares)
@@ -161,13 +161,13 @@ def _one_hot(density, labels, like):
 
 
 def _drawn(model: Any, verb: str) -> Any:
-    lifted = require_generative(model)
-    if not has_draws(lifted):
+    checked = require_generative(model)
+    if not has_draws(checked):
         raise ValueError(
             f"{verb} is for a variational autoencoder; log_prob of this {type(model).__name__} is exact: type "
             "dgjax.log_prob(model, x)."
         )
-    return lifted
+    return checked
 
 
 def _autoencoder(model: Any, verb: str) -> Any:

@@ -12,7 +12,7 @@ from dgjax.densities._learned import Learned
 
 
 @noun
-class Margin(Learned):
+class Marginal(Learned):
     """log p(x) of some columns: those of the density with NaN in all others."""
 
     density: Any
@@ -38,9 +38,9 @@ class Margin(Learned):
         with kernels.complete_rows(False):
             return self.density.scores(self._whole(x))
 
-    def log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
+    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
         with kernels.complete_rows(False):
-            return self.density.log_weights(self._whole(x))
+            return self.density.importance_log_weights(self._whole(x))
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         return self._part(self.density.sample(key, at))
@@ -53,7 +53,7 @@ class Margin(Learned):
         with kernels.complete_rows(False):
             return self._part(self.density.impute(self._whole(x), posterior))
 
-    def marginal(self, columns: tuple[int, ...]) -> "Margin":
+    def marginal(self, columns: tuple[int, ...]) -> "Marginal":
         return type(self)(self.density, tuple(self.columns[column] for column in columns))
 
     def discriminative(self) -> Any:

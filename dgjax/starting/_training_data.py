@@ -18,59 +18,62 @@ KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
 
 
-class Table(NamedTuple):
-    """Rows, what there is in each column, labels and their number; and what there is of each label.
+class TrainingData(NamedTuple):
+    """Validated training data: rows, a summary of each column, labels, their number, and weights.
 
-    That is all there is to know of rows of independent columns where no label and no cell is missing; NumPy's then stay
-    where they are.
+    `summary_by_label` are the moments of each class: sufficient statistics of independent columns where no label and no
+    cell is missing, so that large NumPy arrays are read once, where they are (zero-copy).
     """
 
     rows: Any
-    looked: kernels.ColumnSummary
+    summary: kernels.ColumnSummary
     labels: Array
     num_classes: int
-    seen: kernels.LabelledSummary | None
+    summary_by_label: kernels.LabelledSummary | None
     weights: Array | None = None
 
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     """Rows, one at least, of finite numbers where they are not missing, and what there is in each column."""
     _digits.warn_if_lost(x)
-    array, looked = _checks.rows_and_summary(x)
-    return _checked(array, _checks.column_summary(array) if looked is None and array.size else looked, x)
+    array, summary = _checks.rows_and_summary(x)
+    return _checked(array, _checks.column_summary(array) if summary is None and array.size else summary, x)
 
 
 def labelled(
-    x: ArrayLike, y: ArrayLike, num_classes: int | None, in_place: bool = False, weights: ArrayLike | None = None
-) -> Table:
-    """Rows and labels of at least two classes; those that NumPy holds are read `in_place`, if they may be.
+    x: ArrayLike, y: ArrayLike, num_classes: int | None, zero_copy: bool = False, weights: ArrayLike | None = None
+) -> TrainingData:
+    """Rows and labels of at least two classes; large NumPy arrays are read where they are if `zero_copy`.
 
     With `weights`, what is there counts as often: a row of weight 0 is none.
     """
     check_known(x, y, weights)
-    own = _checks.readable_rows(x) if in_place else None
+    own = _checks.readable_rows(x) if zero_copy else None
     if own is not None:
         _digits.warn_if_lost(own)
         labels, k = _labels(y, own, num_classes)
-        seen = _seen_by_label(own, np.asarray(labels), k)
-        if seen is not None:
-            return Table(*_checked(own, seen.columns, x), labels, k, seen)
-    array, looked = rows(x)
+        summary_by_label = _summary_by_label(own, np.asarray(labels), k)
+        if summary_by_label is not None:
+            columns = _checked(own, summary_by_label.columns, x)
+            return TrainingData(*columns, labels, k, summary_by_label)
+    array, summary = rows(x)
     if weights is None:
-        return Table(array, looked, *_labels(y, array, num_classes), None)
+        return TrainingData(array, summary, *_labels(y, array, num_classes), None)
     amounts = _checks.as_weights(weights, array)
     given = _checks.whole_labels(y, "y")
     some = np.flatnonzero(amounts)
     if 0 < len(some) < len(array) == len(given):
         array, given, amounts = array[some], given[some], amounts[some]
-        looked = _checks.column_summary(array)
-    return Table(array, _weighted(looked, array, amounts), *_labels(given, array, num_classes, y), None, amounts)
+        summary = _checks.column_summary(array)
+    return TrainingData(
+        array, _weighted(summary, array, amounts), *_labels(given, array, num_classes, y), None, amounts
+    )
 
 
 @kernels.compiled
-def _weighted(looked, rows, weights):
+def _weighted(summary, rows, weights):
     """With the moments of rows that count so many times."""
-    return looked._replace(**weighted_moments(rows, weights)._asdict())
+    return summary._replace(**weighted_moments(rows, weights)._asdict())
 
 
 def check_categories(highest: np.ndarray, n: int) -> None:
@@ -83,22 +86,22 @@ def check_categories(highest: np.ndarray, n: int) -> None:
         )
 
 
-def solved(model: Any, table: Table, prior: Any, label_weight: float) -> Any:
+def solved(model: Any, table: TrainingData, prior: Any, label_weight: float) -> Any:
     """A model fitted to all of it."""
-    if table.seen is not None and label_weight == 1:
-        return learning.solved_by_label(model, table.rows, table.seen, prior)
-    return learning.solved(model, table.rows, table.labels, table.weights, prior, table.looked, label_weight)
+    if table.summary_by_label is not None and label_weight == 1:
+        return learning.solved_by_label(model, table.rows, table.summary_by_label, prior)
+    return learning.solved(model, table.rows, table.labels, table.weights, prior, table.summary, label_weight)
 
 
-def _checked(array, looked, given) -> tuple[Any, Any]:
+def _checked(array, summary, given) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
-    if not _checks.check_cells(array, (FINITE,) * array.shape[1], looked, given):
+    if not _checks.check_cells(array, (FINITE,) * array.shape[1], summary, given):
         _checks.check_observed(array, jnp.ones(len(array)))
-    return array, looked if isinstance(looked.low, Array) else jax.device_put(looked)
+    return array, summary if isinstance(summary.low, Array) else jax.device_put(summary)
 
 
-def _seen_by_label(x, labels, k):
+def _summary_by_label(x, labels, k):
     if labels.min() < 0:
         return None
     seen = kernels.summarise_by_label(x, labels, k, _checks.float_type(x))

@@ -1,0 +1,14 @@
+"""First models from data: classifiers, fitted in closed form; mixtures, sequences and networks, started for `fit`."""
+
+from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
+from dgjax.starting._mixtures import (
+    gaussian_mixture as gaussian_mixture,
+    mixture_discriminant_analysis as mixture_discriminant_analysis,
+)
+from dgjax.starting._neural import (
+    logistic_regression as logistic_regression,
+    neural_classifier as neural_classifier,
+    variational_autoencoder as variational_autoencoder,
+)
+from dgjax.starting._sequences import hidden_markov as hidden_markov, linear_chain_crf as linear_chain_crf
+from dgjax.starting._weak_prior import weak_prior as weak_prior

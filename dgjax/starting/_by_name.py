@@ -1,0 +1,90 @@
+"""From the words of a starter to densities: "gaussian", "poisson", "tied", "linear" ..., one table for each."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dgjax_kernels as kernels
+from dgjax import _advice, _checks
+from dgjax._types import FINITE
+from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.densities._poisson import COUNT
+from dgjax.densities._shared import moments
+from dgjax.scorers import Indicators, Linear, Quadratic
+from dgjax.starting import _training_data
+
+COUNTED, WHOLE = ("categorical", "poisson", "multinomial"), "a whole number from 0, its kind being"
+
+
+def uniform(density):
+    """A mixture of equal weights over the last label axis of a density."""
+    k = density.label_shape[-1]
+    dtype = jax.tree.leaves(density)[0].dtype
+    return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
+
+
+@functools.partial(kernels.compiled, static_argnums=(2, 3))
+def gaussian(summary, n, label_shape, covariance):
+    """Every label at the columns' means and variances."""
+    mean, spread = moments(summary, n)
+    means = jnp.broadcast_to(mean, (*label_shape, len(mean)))
+    log_scale = jnp.log(spread)
+    match covariance:
+        case "full":
+            return Gaussian(means, jnp.broadcast_to(jnp.diag(spread), (*means.shape, len(mean))))
+        case "tied":
+            return Gaussian(means, jnp.diag(spread))
+        case "diagonal":
+            return DiagonalGaussian(means, jnp.broadcast_to(log_scale, means.shape))
+        case "spherical":
+            return DiagonalGaussian(means, jnp.broadcast_to(log_scale.mean(), (*label_shape, 1)))
+    raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {_advice.shown(covariance)}.')
+
+
+def columns(x, summary, kinds, k, option):
+    """A density for the columns of each kind, all in one if there is one kind."""
+    if not set(kinds) <= {"gaussian", "bernoulli"}:
+        supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
+        _checks.check_cells(x, supports, summary, option=lambda: (option, ""))
+    groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
+    if len(groups) == 1:
+        return _block(x, summary, kinds[0], k)
+    picked = {kind: np.array(columns) for kind, columns in groups.items()}
+    blocks = (
+        _block(x[:, at], type(summary)(*(field[at] for field in summary)), kind, k) for kind, at in picked.items()
+    )
+    return Columns(tuple(blocks), tuple(groups.values()))
+
+
+def _block(x, summary, kind, k):
+    d, dtype = x.shape[1], _checks.float_type(x)
+    match kind:
+        case "gaussian":
+            return gaussian(summary, len(x), (k,), "diagonal")
+        case "bernoulli":
+            return Bernoulli(jnp.zeros((k, d), dtype))
+        case "poisson":
+            mean, _ = moments(summary, len(x))
+            return Poisson(jnp.broadcast_to(jnp.log(jnp.maximum(mean, 1e-6)), (k, d)))
+        case "multinomial":
+            total = float(moments(summary, len(x))[0].sum())
+            return Multinomial(jnp.zeros((k, d), dtype), max(round(total), 1))
+    _training_data.check_categories(np.asarray(summary.high), len(x))
+    sizes = np.asarray(summary.high).astype(int) + 1
+    possible = np.arange(sizes.max()) < sizes[:, None]
+    return Categorical(jnp.broadcast_to(jnp.where(possible, 0, -jnp.inf).astype(dtype), (k, *possible.shape)))
+
+
+def scorer(features, num_features, k, told):
+    """Weights 0 of each feature for each of k labels."""
+    d = _checks.as_count(num_features, "num_features", of_data=told)
+    match features:
+        case "linear":
+            return Linear(jnp.zeros((k, d)))
+        case "quadratic":
+            return Quadratic(jnp.zeros((k, d)), jnp.zeros((k, d * (d + 1) // 2)))
+        case "indicator":
+            return Indicators(jnp.zeros((k, d)))
+    raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {_advice.shown(features)}.')

@@ -1,0 +1,64 @@
+"""Classifiers fitted in closed form: naive Bayes and discriminant analysis."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from dgjax.densities import Mixture
+from dgjax.starting import _training_data
+from dgjax.starting._by_name import columns, gaussian, uniform
+
+BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
+
+
+def naive_bayes(
+    x: ArrayLike,
+    y: ArrayLike,
+    kinds: str | Sequence[str] = "gaussian",
+    num_classes: int | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    label_weight: float = 1.0,
+    prior: Any = None,
+) -> Mixture:
+    """Naive Bayes fitted to `x` (n, d) and `y` (n,): p(y) prod_j p(x_j | y).
+
+    `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
+    all columns together. Cells may be NaN and labels -1; where they are, `label_weight` is how many
+    times a row that has a label counts. `prior="weak"` adds one pseudo-row for each class, and so keeps a column that
+    is constant in a class from having no spread.
+
+    Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
+    """
+    zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
+    table = _training_data.labelled(x, y, num_classes, zero_copy, weights)
+    named = _training_data.named_kinds(kinds, table.rows.shape[1], "kinds")
+    return _training_data.solved(
+        uniform(columns(table.rows, table.summary, named, table.num_classes, "kinds")), table, prior, label_weight
+    )
+
+
+def discriminant_analysis(
+    x: ArrayLike,
+    y: ArrayLike,
+    covariance: str = "tied",
+    num_classes: int | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    label_weight: float = 1.0,
+    prior: Any = None,
+) -> Mixture:
+    """Discriminant analysis fitted to `x` (n, d) and `y` (n,): one Gaussian for each class.
+
+    `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be NaN
+    and labels -1; where they are, `label_weight` is how many times a row that has a label counts. `prior="weak"` adds
+    one pseudo-row for each class.
+
+    Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
+    Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
+    """
+    zero_copy = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
+    table = _training_data.labelled(x, y, num_classes, zero_copy, weights)
+    model = uniform(gaussian(table.summary, len(table.rows), (table.num_classes,), covariance))
+    return _training_data.solved(model, table, prior, label_weight)

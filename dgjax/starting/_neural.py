@@ -1,0 +1,111 @@
+"""Models with weights or networks, started: logistic regression, neural classifiers, variational autoencoders."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dgjax import _advice, _checks
+from dgjax._neural import Neural
+from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
+from dgjax.models import Logistic
+from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from dgjax.starting._by_name import scorer
+
+
+def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
+    """Logistic regression with weights 0; `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))` does the rest.
+
+    `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
+    of those that are on, 0 to num_features - 1, filled up with -1. Two classes take one row of weights, the log-odds of
+    class 1; k classes take k rows.
+
+    Raises ValueError for fewer than one feature or two classes, or other features.
+    """
+    k = _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
+    k = 1 if k == 2 else k
+    return Logistic(jnp.zeros(k), scorer(features, num_features, k, _advice.REGRESSION))
+
+
+def variational_autoencoder(
+    key: Array,
+    num_features: int,
+    latent_dim: int,
+    likelihood: Any = "bernoulli",
+    num_classes: int | None = None,
+    hidden: Sequence[int] = (400,),
+    image: tuple[int, ...] | None = None,
+    channels: Sequence[int] = (32, 64),
+) -> VariationalAutoencoder | Mixture:
+    """A variational autoencoder of random networks; `dgjax.fit(model, x, method=dgjax.Optax(...))` does the rest.
+
+    `likelihood` is "bernoulli", "gaussian" or "poisson", for all columns, or one of `dgjax.BernoulliCells`,
+    `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, the mixture
+    of one for each class that share all but an offset within the first layers: fitted to labels, some of them or none,
+    it is the model M2 of Kingma et al. (2014). `hidden` are the sizes of the encoder's hidden layers, in reverse those
+    of the decoder's; for an `image` (height, width) or (height, width, channels), so many `channels` are convolved
+    before.
+
+    Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
+    """
+    d, m = (
+        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        _checks.as_count(latent_dim, "latent_dim"),
+    )
+    k = 1 if num_classes is None else _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
+    cells = _cells(likelihood, d)
+    sizes = [_checks.as_count(size, "hidden") for size in hidden]
+    key_encoder, key_decoder = jax.random.split(_checks.as_key(key))
+    if image is None:
+        encoder = MLP.start(key_encoder, (d * cells.inputs, *sizes, 2 * m), k)
+        decoder = MLP.start(key_decoder, (m, *sizes[::-1], d * cells.size), k)
+    else:
+        if len(image) not in (2, 3) or np.prod(image) != d:
+            raise ValueError(
+                f"image must be (height, width) or (height, width, channels) of {d} pixels; got {_advice.shown(image)}."
+            )
+        height, width, depth = (*image, 1)[:3]
+        seen, said = ((height, width, depth * size) for size in (cells.inputs, cells.size))
+        encoder = ConvolutionalEncoder.start(key_encoder, seen, channels, (*sizes, 2 * m), k)
+        decoder = ConvolutionalDecoder.start(key_decoder, said, channels[::-1], (m, *sizes[::-1]), k)
+    density = VariationalAutoencoder(encoder, decoder, cells, d, m, k)
+    return density if num_classes is None else Mixture(jnp.full(k, -np.log(k)), density)
+
+
+def neural_classifier(
+    key: Array, num_features: int, num_classes: int, likelihood: Any = "bernoulli", hidden: Sequence[int] = (400,)
+) -> Logistic:
+    """A softmax on the last of `hidden` layers: the encoder of `variational_autoencoder`, with a head.
+
+    `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, dgjax.Optax(...))` does the rest,
+    encoder and head.
+
+    Raises ValueError for fewer than one feature or two classes, or another likelihood.
+    """
+    d, k = (
+        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
+    )
+    cells, sizes = _cells(likelihood, d), [_checks.as_count(size, "hidden") for size in hidden]
+    # The last layer of a trunk is not looked at: it has no outputs.
+    trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 0))
+    return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
+
+
+def _cells(likelihood, d):
+    match likelihood:
+        case "bernoulli":
+            return BernoulliCells()
+        case "gaussian":
+            return GaussianCells(jnp.zeros(d))
+        case "poisson":
+            return PoissonCells()
+    if not hasattr(type(likelihood), "seen"):
+        raise ValueError(
+            f'likelihood must be "bernoulli", "gaussian" or "poisson", or dgjax.CategoricalCells(num_categories); got '
+            f"{_advice.shown(likelihood)}."
+        )
+    return likelihood

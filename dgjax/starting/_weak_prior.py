@@ -1,0 +1,45 @@
+"""The conjugate prior that is worth a few rows."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from dgjax import _checks, _prior
+from dgjax.structures import in_rows
+
+
+def weak_prior(
+    model: Any,
+    x: ArrayLike,
+    strength: float = 1.0,
+    lengths: ArrayLike | None = None,
+    *,
+    weights: ArrayLike | None = None,
+) -> Any:
+    """The conjugate prior that acts as `strength` more rows for each label, spread as the columns of `x` are.
+
+    For a Gaussian those rows have the columns' means and variances, uncorrelated; for discrete columns they are
+    `strength` pseudo-counts shared by the values that a column can have. Works for any generative model; pass it as
+    `prior=` to `dgjax.fit`. `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose start and moves get
+    `strength` pseudo-counts too; `weights` (n,), a row of weight 2 being two rows.
+
+    Raises ValueError for bad rows or weights, or a strength that is not positive.
+    """
+    if not hasattr(model, "weak_prior"):
+        _checks.as_model(model)
+        raise ValueError(
+            f"weak_prior is for generative models; {type(model).__name__} takes prior=dgjax.priors.Ridge(strength) in "
+            "dgjax.fit."
+        )
+    _checks.check_number(strength, "strength", 0)
+    if not strength > 0:
+        raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    if _checks.is_sequential(model):
+        given: Any = _checks.as_sequences(x, lengths, model.num_features)
+    else:
+        given = _checks.as_rows(x, model.num_features)
+    amounts = _checks.as_weights(weights, given)
+    rows, _, amounts = in_rows(given, amounts, amounts)
+    if not _checks.check_cells(rows, model.supports):
+        _checks.check_observed(rows, amounts)
+    return _prior.weak_prior(model, rows, amounts, float(strength))
