@@ -86,7 +86,7 @@ def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | Non
 
 
 def _on_device(array):
-    """The same on JAX's side, as floats; and of rows that NumPy holds what there is in each column."""
+    """Rows as a JAX array of floats, and a summary of each column where NumPy holds them: one pass does both."""
     if isinstance(array, np.ndarray) and array.nbytes >= LARGE and jax.default_backend() == "cpu":
         return _copied(array)
     if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits

@@ -56,7 +56,7 @@ def _linear(model):
 
 
 def _linear_in_counts(model):
-    """Those of rates, in float64: what is left of a million counts is a few nats."""
+    """Weights and bias of a model of counts, in float64: of the nats of a million counts a few are left."""
     if len(model.density.label_shape) != 1:
         return None
     bias = np.asarray(model.log_weights, float)

@@ -102,7 +102,7 @@ def few_rows(
 
 
 def means(x: Float[Array, "n d"], counts: Float[Array, "n k"], otherwise: Array | float = 0.0) -> Float[Array, "k d"]:
-    """Of the observed cells of each column, and `otherwise` where there are none."""
+    """Weighted means of the observed cells of each column, and `otherwise` where there are none."""
     if kernels.complete_rows.value:
         cells, sums = counts.sum(0)[:, None], counts.T @ x
     else:

@@ -59,7 +59,7 @@ class Neural:
         return self.head.scores(_features(trunk, self.cells, x, self.label_shape[-1]))
 
     def penalty(self) -> Float[Array, ""]:
-        """Of the trunk, where it learns, all parameters, biases too."""
+        """Sum of squared weights of the head and, where the trunk is learnt, of all parameters of the trunk."""
         trunk = [] if self.frozen else jax.tree.leaves(self.trunk)
         return sum(((leaf**2).sum() for leaf in trunk), start=self.head.penalty())
 

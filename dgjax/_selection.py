@@ -65,7 +65,7 @@ def anomaly_threshold(
 
 
 def _quantile(values, weights, share, xp):
-    """Of values that are there so many times: between the two whose places among them enclose share (total - 1)."""
+    """A quantile of weighted values: between the two whose places enclose share (total - 1), straight between them."""
     order = xp.argsort(values)
     values, up_to = values[order], xp.cumsum(weights[order])
     place = xp.maximum(share * (up_to[-1] - 1), 0)

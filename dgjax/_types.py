@@ -42,7 +42,7 @@ class ColumnMoments(NamedTuple):
     spread: Array
 
     def of(self, columns: Sequence[int]) -> "ColumnMoments":
-        """Those of some columns."""
+        """Moments of some of the columns."""
         at = np.array(columns, int)
         return ColumnMoments(self.mean[at], self.spread[at])
 

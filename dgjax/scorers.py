@@ -20,7 +20,7 @@ def _flat(weight: Array, event_ndim: int) -> Array:
 
 
 def _linear_scores(self: Any, x: Array) -> Array:
-    """Of a scorer that is linear in finite coefficients (k, f), over finite features of a row (n, f)."""
+    """Scores (n, *labels) that are linear: features of the rows (n, f) times coefficients (k, f), all finite."""
     return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
 
 

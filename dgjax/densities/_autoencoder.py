@@ -73,7 +73,7 @@ class VariationalAutoencoder(Learned):
 
     @property
     def num_parameters(self) -> int:
-        """Those of the decoder and the likelihood: the encoder is no part of the model, only of the bound."""
+        """Parameters of the decoder and the likelihood: the encoder is no part of the model, only of the bound."""
         return sum(leaf.size for leaf in jax.tree.leaves((self.decoder, self.likelihood)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -184,7 +184,7 @@ class VariationalAutoencoder(Learned):
         return lambda z: self.likelihood.log_prob(x[:, None], self._networked(self.decoder, z, y))
 
     def _networked(self, network, x, y=None):
-        """Of x (..., 1 or k, f), all labels along the last axis but one, or there that of y (n,) alone."""
+        """A network of inputs x (..., 1 or k, f), told all labels along the last axis but one, or y (n,) alone."""
         labels = jnp.arange(self.num_classes) if y is None else y[:, None]
         return self._called(network, x, jax.nn.one_hot(labels, self.num_classes, dtype=x.dtype))
 
@@ -222,7 +222,7 @@ class Bound:
         return self._scores(x, None)
 
     def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Those of one label for each row: a k-th of the work."""
+        """Bounds (n,) of one given label for each row: a k-th of the work of all labels."""
         return self._scores(x, y)[:, 0]
 
     def _scores(self, x, y):
@@ -245,7 +245,7 @@ def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def noise_of_rows(keys: Key[Array, " n"], latent_dim: int, dtype: Any) -> Any:
-    """The same for rows that have a key each, and for all their labels: (s, n, 1, m)."""
+    """Standard normal draws (s, n, 1, m) for rows that have a key each, shared by their labels."""
     return lambda draws: jax.vmap(lambda key: noise_of(key, (1, latent_dim), dtype)(draws), out_axes=1)(keys)
 
 

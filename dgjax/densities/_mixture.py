@@ -134,7 +134,7 @@ class Mixture(Density):
         return type(self)(self.log_weights, self.density.marginal(columns))
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LatentScorer]:
-        """The same mixture inside the scorer."""
+        """The twin of a mixture as a density: a scorer that sums the components out."""
         bias, scorer = self.density.discriminative()
         log_weights = log_softmax(self.log_weights, axis=-1)
         return jnp.zeros(self.label_shape, log_weights.dtype), LatentScorer(log_weights + bias, scorer)
@@ -149,7 +149,7 @@ class Mixture(Density):
     def labelled_statistics(
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> MixtureStatistics:
-        """The same where the component of each row is known."""
+        """The weight of each component and the statistics of the density, where the component of each row is known."""
         return MixtureStatistics(*self.density.labelled(x, y, weights))
 
     def joint_expectation(
@@ -200,7 +200,7 @@ class Mixture(Density):
     def started_at(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False
     ) -> "Mixture":
-        """The same from given counts of the components; one that is off stays so."""
+        """A mixture that EM starts from, given responsibilities of its components; one of weight 0 keeps it."""
         off = jnp.isneginf(self.log_weights)
         weights = self._weights_maximum(counts.sum(0), Dirichlet.shared(1.0, ~off, x.dtype))
         weights = jnp.where(off, -jnp.inf, weights)

@@ -59,13 +59,16 @@ def moments(summary: kernels.ColumnSummary, n: int | Array) -> tuple[Array, Arra
 
 
 def column_moments(summary: kernels.ColumnSummary, n: int | Array) -> ColumnMoments:
-    """Of n rows that have been looked at."""
+    """Mean and standard deviation of each column of n rows, from their summary; 0 for a column without any cell."""
     observed = (n - summary.missing).astype(summary.mean.dtype)
     return ColumnMoments(jnp.where(observed > 0, summary.mean, 0), jnp.where(observed > 0, summary.spread, 0))
 
 
 def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
-    """Of rows that count so many times: about a first mean, near which no digit of the second moments is lost."""
+    """Mean and standard deviation of each column of weighted rows.
+
+    Second moments are taken about a first estimate of the mean, near which no digit of them is lost.
+    """
     shares, one = weights / weights.max(), jnp.zeros(len(x), jnp.int32)
 
     def sums(centre, unit):
@@ -91,7 +94,10 @@ def spread(spread: Array) -> Array:
 
 
 def root_mean_square(spread: Array) -> Array:
-    """Of standard deviations, 1 if all are 0; in units of the largest, for squares may be beyond what float32 holds."""
+    """Root mean square of standard deviations, 1 if all are 0.
+
+    Worked out in units of the largest, for squares may be beyond what float32 holds.
+    """
     unit = jnp.where(spread.max() > 0, spread.max(), 1)
     return jnp.where(spread.max() > 0, unit * jnp.sqrt(((spread / unit) ** 2).mean()), 1)
 

@@ -115,7 +115,8 @@ def _is_concave(model):
 
 @kernels.compiled
 def _objective_of(problem, model):
-    return problem.objective(model)
+    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
+    return problem.replace(x=x).objective(model)
 
 
 def _in_units(model, problem, sample):

@@ -81,7 +81,7 @@ def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Check
 
 
 def _versions() -> str:
-    """Those by which a fit's digits may differ."""
+    """Versions of the libraries by which a fit's digits may differ."""
     import optax
 
     try:

@@ -215,7 +215,7 @@ def _judged(held, back, epochs, state):
 def _ended(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
 ) -> tuple[Any, Array, Array]:
-    """The last model that there is, or what is kept where it is to go back to that; its objective, and all of them."""
+    """The final model, or after divergence or early stopping the one that was kept; its objective, and the trace."""
     go_back = state.diverged | (judged & jnp.isfinite(state.best))
     chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
     fitted = _parameters(model, free)[1](chosen)
@@ -225,7 +225,7 @@ def _ended(
 
 @kernels.compiled
 def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
-    """That of all rows; NaN where a parameter that is free to move has no finite value."""
+    """The objective of all rows; NaN where a parameter that is free to move has no finite value."""
     problem = problem if draws is None else problem.replace(draws=last_draws(draws))
     plain = jax.tree.leaves(_parameters(model, free)[0])
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()

@@ -160,7 +160,7 @@ def solved(
     summary: kernels.ColumnSummary,
     label_weight: float,
 ) -> M:
-    """What `fit` comes to, in one pass over the rows where every label and cell is known."""
+    """A fitted model: in closed form, one pass over the rows, where every label and cell is known; else by EM."""
     data = _checked(model, x, y, weights, None, prior, summary, label_weight=label_weight)
     if not data.known:
         return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
@@ -171,7 +171,7 @@ def solved(
 
 
 def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, prior: Any) -> Any:
-    """The same with what was seen of rows, all of whose cells and labels are known, without another look at them."""
+    """Closed-form fit from per-class moments, of rows whose cells and labels are all known; they are not read again."""
     _checks.check_cells(x, model.supports, seen.columns, x, lambda: ("kinds", ""))
     prior = _prior.checked_prior(model, prior, _checks.float_type(x))
     with kernels.complete_rows(True):

@@ -127,7 +127,7 @@ def _to_come(state, value, weight):
 
 
 def forgotten(m: int, vector: Array) -> Memory:
-    """Of m changes at most; before the first gradient, whose place in the first call of `direction` zeros take."""
+    """An empty memory of at most m correction pairs; zeros stand for the gradient before the first one."""
     nothing, changes = jnp.zeros_like(vector), jnp.zeros((2 * m, len(vector)), vector.dtype)
     return Memory(jnp.full((), -1), nothing, nothing, changes, jnp.zeros((2 * m, 2 * m), vector.dtype))
 
@@ -233,7 +233,7 @@ def _beyond(before, here):
 
 
 def _between(low, high, gains, count):
-    """The same within, not next to either end; halfway where the slope does not change its sign.
+    """The next step between two that enclose a good one, not next to either end; halfway where no slope says more.
 
     At most halfway after a step too far, for the line through both slopes falls short of what lies near one end again
     and again, and by powers of ten if after some turns none gained: a first step may be far too long.

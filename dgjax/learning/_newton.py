@@ -74,7 +74,8 @@ class Newton(ByGradient):
         whitener, inner = state.frame.whitener, state.inner
         if whitener is None or whitener.ndim != 2 or not is_concrete(inner):
             return False
-        return bool(inner.converged) and not is_maximum(state.problem, self.tol, inner)
+        short = bool(inner.converged) and not is_maximum(state.problem, self.tol, inner)
+        return short and bool(np.isfinite(inner.value))
 
 
 def sample_size(num_parameters: int, n: int) -> int:
@@ -85,7 +86,7 @@ def sample_size(num_parameters: int, n: int) -> int:
 
 @functools.partial(kernels.compiled, static_argnums=1)
 def sampled(problem: Problem, size: int) -> Problem:
-    """The same on so many of the rows, one at random from each of as many stretches, with as much weight.
+    """The problem on a sample of the rows, one at random from each of as many stretches, with all their weight.
 
     At random, for labels and weights may follow a period.
     """

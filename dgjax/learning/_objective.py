@@ -55,7 +55,7 @@ class Problem:
 
     @property
     def strength(self) -> Array:
-        """That of the ridge penalty of a discriminative model."""
+        """Strength of the ridge penalty of a discriminative model; 0 for other priors."""
         return self.prior.strength if isinstance(self.prior, Ridge) else jnp.zeros(())
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:

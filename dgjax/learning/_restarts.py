@@ -62,7 +62,7 @@ class Restarts(Method):
 
     @property
     def tolerance(self) -> Any:
-        """That of each fit: nats for each row."""
+        """Nats for each row that a step of each fit must promise to gain."""
         return EM.tol if self.method is None else self.method.tolerance
 
     def _own(self, model, problem):
@@ -119,7 +119,7 @@ def restarted(
 
 
 def _best(fits):
-    """Of the fits that have not collapsed the one that came to most."""
+    """The best of the fits that have not collapsed, with a warning that counts those that have."""
     values = [outcome.value for outcome, _ in fits]
     if not _checks.is_concrete(values):
         value = jnp.stack(values)

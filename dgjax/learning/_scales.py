@@ -49,13 +49,17 @@ def _is_code(support: Support) -> bool:
 
 @kernels.compiled
 def _of_penalty(model, problem):
-    """Of columns that were scaled a quarter is the most that rows have; the penalty, in units of its own, has more."""
+    """The diagonal where columns were scaled: rows then have a curvature of a quarter at most, and a penalty may have
+    more.
+    """
     return penalty_units(problem, *Frame(model).coordinates())
 
 
 @kernels.compiled
 def _of_columns(model, problem):
-    """Of linear scores where all labels are as likely: a quarter of the columns' covariance, and the penalty's own."""
+    """The whitener of linear scores at weights 0, where all labels are as likely: the curvature there is a quarter of
+    the columns' covariance, and the penalty's own.
+    """
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
     d = x.shape[1]
     few = np.linspace(0, len(x) - 1, min(len(x), ROWS_FOR_EACH * d)).astype(int)

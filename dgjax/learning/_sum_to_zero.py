@@ -51,7 +51,7 @@ def contrast(model: Any, change: Array) -> Array:
 
 @functools.singledispatch
 def _centred(part: Any, strength: Array | float) -> Any:
-    """As it is: a scorer of another kind may not have these weights, or not add them up."""
+    """A scorer of an unknown kind, left as it is: it may have no such weights, or not add them up."""
     del strength
     return part
 
@@ -92,7 +92,7 @@ def _(part: ColumnScorers, strength: Array | float) -> ColumnScorers:
 
 
 def _less_mean(weights, axes, strength):
-    """Those of what is possible, about their mean; by NumPy where they are known, for most are 0."""
+    """Weights less their mean over what is possible; by NumPy where they are known, for most are 0."""
     known = is_concrete(weights, strength)
     if known and not np.asarray(weights).any():
         return weights

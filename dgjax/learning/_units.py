@@ -37,7 +37,7 @@ class Units(NamedTuple):
     scale: Float[Array, " d"]
 
     def of(self, columns: tuple[int, ...]) -> "Units":
-        """Those of some columns."""
+        """Units of some of the columns."""
         picked = jnp.array(columns)
         return Units(self.centre[picked], self.scale[picked])
 
@@ -129,7 +129,7 @@ def moved_back(part: Any, units: Units) -> Any:
 
 
 def columns_with_units(model: Any) -> np.ndarray | None:
-    """Of which columns the scores of a model are polynomials (d,); None if of none."""
+    """Which columns the scores of a model are polynomials of (d,); None if of none."""
     d = model.num_features
     if d is None or not _is_polynomial(getattr(model, "scorer", None)) or type(model) not in moved.registry:
         return None
@@ -165,7 +165,7 @@ def find(x: Any, weights: Array, columns: Array) -> Units:
 
 
 def _medians(x):
-    """Of each column by medians of three, of those again, and so on: the remedian, with no sort.
+    """The remedian of each column: medians of three, medians of three of those, and so on, with no sort.
 
     Source: Rousseeuw and Bassett (1990), The remedian.
     """

@@ -49,7 +49,7 @@ class LinearChainCRF:
         return self
 
     def expanded(self) -> "LinearChainCRF":
-        """The same, in the weights that are learnt."""
+        """The model in the weights that are learnt: the offsets of a twin become part of its bias."""
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.initial + bias, self.transition + bias, scorer)
 

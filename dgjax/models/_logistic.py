@@ -50,7 +50,7 @@ class Logistic:
         return self
 
     def expanded(self) -> "Logistic":
-        """The same, in the weights that are learnt."""
+        """The model in the weights that are learnt: the offsets of a twin become part of its bias."""
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.bias + bias, scorer)
 
@@ -158,5 +158,5 @@ def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Flo
 
 
 def without_missing(supports: tuple[Support, ...], remedy: str) -> tuple[Support, ...]:
-    """The same columns, in which NaN is an error."""
+    """Supports of columns in which NaN is an error, with what to type instead."""
     return tuple(own._replace(words=f"{own.words}. {remedy}", missing=False) for own in supports)

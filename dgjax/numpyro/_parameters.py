@@ -18,7 +18,7 @@ real, lower_cholesky = constraints.real, constraints.lower_cholesky
 
 
 def each(constraint: Any, ndim: int = 1) -> Any:
-    """The same of `ndim` more axes."""
+    """A constraint on arrays with `ndim` more event axes."""
     return constraints.independent(constraint, ndim)
 
 

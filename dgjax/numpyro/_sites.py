@@ -57,7 +57,7 @@ class Place(NamedTuple):
 
 
 def draw(part: Any, prior: Any, place: Place) -> Any:
-    """The same noun with parameters drawn at its sites; anything of no kind known here field by field."""
+    """A model with its parameters drawn at NumPyro sites; of an unknown class, field by field."""
     return PROGRAMS.get(type(part), _fields)(part, prior, place)
 
 
