@@ -162,6 +162,7 @@ OPTIONS = {
     "a negative ridge": (lambda: priors.Ridge(-1.0), ("Ridge", "strength", "0 or more", "-1.0")),
     "a ridge of a generative model": (fit(prior=priors.Ridge(1.0)), ("Ridge", "discriminative", "weak_prior")),
     "another method": (fit(method="adam"), ("method", "EM", "LBFGS", "adam")),
+    "a method for labels": (fit(y=dg.EM()), ("y", "labels", "EM(", "Type method=")),
     "a method by name": (fit(method="newton"), ("method", "newton", "Type method=dgjax.Newton()")),
     "EM of a classifier": (fit(kind="logistic", method=dg.EM()), ("EM", "Logistic", "p(y | x)")),
     "restarts of a classifier": (

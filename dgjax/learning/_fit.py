@@ -254,6 +254,8 @@ def _labels(model, y, x):
                 "a generative model: dgjax.gaussian_mixture."
             )
         return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
+    if isinstance(y, Method) or is_optimizer(y):
+        raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
     return _checks.as_labels(y, x, model.num_labels)
 
 
