@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from dgjax._arguments import is_concrete
-from dgjax.structures import Classes
+from dgjax.structures import Structure
 
 Statistics = TypeVar("Statistics")
 LabelIndex = tuple[Array, ...]
@@ -126,7 +126,7 @@ class Model(Protocol):
     @property
     def num_labels(self) -> int: ...
 
-    def potentials(self, x: Array) -> Classes: ...
+    def potentials(self, x: Array) -> Structure: ...
     @property
     def supports(self) -> tuple[Support, ...]: ...
     def as_model(self) -> Any: ...

@@ -1,5 +1,6 @@
-"""Label spaces: what a label is, held as log-potentials over it."""
+"""Label spaces: what a label is, held as log-potentials over it. `Structure` is the contract; two classes keep it."""
 
+import abc
 import functools
 from typing import Any, ClassVar
 
@@ -56,8 +57,63 @@ def num_steps(x: Any) -> int:
     return x.x.shape[1] if isinstance(x, Sequences) else 1
 
 
+class Structure(abc.ABC):
+    """Label space: scores s(x, y) of every label y, for n rows or sequences at once.
+
+    What `potentials` of a model gives, and all that the verbs and `fit` ask of it, so that a new label space (a
+    segment, a tree) is one class and no edit elsewhere. A subclass is a `dgjax.noun` of arrays: the gradient of
+    `log_partition` by them is what learning goes by. Labels `y` are ints (n, *label), one or many for each row, from 0
+    to k - 1, or -1 where unknown. A score of minus infinity is a label of probability 0.
+    `dgjax.testing.check_structure` checks all that is said here.
+    """
+
+    scores: Float[Array, "n *label k"]
+    """The field that row x enters by: what it says of each value of each part of a label."""
+
+    @abc.abstractmethod
+    def clamped(self, y: Int[Array, "n *label"]) -> tuple[Float[Array, " n"], Any]:
+        """Log-partition and expected counts over the labels y' that `y` allows, -1 allowing every value.
+
+        log sum_y' exp s(x, y') (n,), minus infinity where `y` allows none; and the expectation under p(y' | x, y) of
+        whatever the M-step needs of a label, a pytree of arrays that lead with n.
+        """
+
+    @abc.abstractmethod
+    def log_marginals(self) -> Float[Array, "n *label k"]:
+        """log p(y_i = j | x) of every part i of a label; minus infinity where no label is possible."""
+
+    @abc.abstractmethod
+    def mode(self) -> Int[Array, "n *label"]:
+        """The most probable label; -1 where none is possible, and for parts that a row does not have."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key[Array, ""]) -> Int[Array, "n *label"]:
+        """A label drawn from p(y | x) for each row; -1 where none is possible, and for parts a row does not have."""
+
+    @abc.abstractmethod
+    def unknown(self) -> Int[Array, "n *label"]:
+        """Labels of which nothing is known: -1 everywhere."""
+
+    @abc.abstractmethod
+    def has_density(self) -> Bool[Array, ""]:
+        """True unless a score is NaN or plus infinity, as those of a component that has collapsed are."""
+
+    def score(self, y: Int[Array, "n *label"], known: bool = False) -> Float[Array, " n"]:
+        """s(x, y), summed out where y is unknown (-1). `known` promises that nothing is, which may be faster."""
+        del known
+        return self.clamped(y)[0]
+
+    def log_partition(self) -> Float[Array, " n"]:
+        """log sum_y exp s(x, y), the normaliser: log p(x) of a generative model."""
+        return self.clamped(self.unknown())[0]
+
+    def marginals(self) -> Float[Array, "n *label k"]:
+        """p(y_i = j | x) of every part i of a label; 0 where no label is possible."""
+        return jnp.exp(self.log_marginals())
+
+
 @noun
-class Classes:
+class Classes(Structure):
     """y is one of k classes: scores s(x, y) for n rows (n, k).
 
     `empty` (n,) marks the rows of which nothing was observed, if the model is generative: p(x_observed) is 1 there, and
@@ -80,7 +136,7 @@ class Classes:
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""
-        return self.clamped(self._unknown())[0]
+        return self.clamped(self.unknown())[0]
 
     def log_marginals(self) -> Float[Array, "n k"]:
         """log p(y | x); minus infinity for every y where none is possible."""
@@ -89,7 +145,7 @@ class Classes:
 
     def marginals(self) -> Float[Array, "n k"]:
         """p(y | x): the gradient of the log-partition."""
-        return self.clamped(self._unknown())[1]
+        return self.clamped(self.unknown())[1]
 
     def mode(self) -> Int[Array, " n"]:
         """The most probable y; -1, unknown, where none is possible."""
@@ -99,19 +155,20 @@ class Classes:
         """A draw of y for each row; -1, unknown, where none is possible."""
         return jnp.where(self._possible(), kernels.categorical(key, self.scores), -1)
 
-    def sound(self) -> Bool[Array, ""]:
-        """Whether these are scores of a model that has a density."""
-        return _sound(self.scores)
+    def has_density(self) -> Bool[Array, ""]:
+        """True unless a score is NaN or plus infinity."""
+        return _none_is_nan_or_infinite(self.scores)
+
+    def unknown(self) -> Int[Array, " n"]:
+        """-1 for every row."""
+        return jnp.full(len(self.scores), -1)
 
     def _possible(self):
         return jnp.isfinite(self.scores.max(-1))
 
-    def _unknown(self):
-        return jnp.full(len(self.scores), -1)
-
 
 @noun
-class Chain:
+class Chain(Structure):
     """y is a path of t of k states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s, y_{s+1}}.
 
     `initial` (k,); `transition` (k, k), or (t - 1, k, k) where it differs by step; `scores` (n, t, k), of which the
@@ -142,7 +199,7 @@ class Chain:
 
     def log_partition(self) -> Float[Array, " n"]:
         """log sum_y exp s(x, y)."""
-        return self._exact(kernels.chain_partition(*self._potentials()), self._unknown())
+        return self._exact(kernels.chain_partition(*self._potentials()), self.unknown())
 
     def log_marginals(self) -> Float[Array, "n t k"]:
         """log p(y_s | x); minus infinity beyond the length and where no path is possible."""
@@ -150,7 +207,7 @@ class Chain:
 
     def marginals(self) -> Float[Array, "n t k"]:
         """p(y_s | x): the gradient of the log-partition; 0 beyond the length."""
-        return self.clamped(self._unknown())[1][0]
+        return self.clamped(self.unknown())[1][0]
 
     def mode(self) -> Int[Array, "n t"]:
         """The most probable path; -1, unknown, beyond the length and where none is possible."""
@@ -164,9 +221,14 @@ class Chain:
         """Of p(y | x), in nats."""
         return kernels.chain_entropy(*self._potentials())
 
-    def sound(self) -> Bool[Array, ""]:
-        """Whether these are scores of a model that has a density."""
-        return _sound(self.initial) & _sound(self.transition) & _sound(self.scores)
+    def has_density(self) -> Bool[Array, ""]:
+        """True unless a start, a move or a score is NaN or plus infinity."""
+        logs = self.initial, self.transition, self.scores
+        return functools.reduce(jnp.logical_and, map(_none_is_nan_or_infinite, logs))
+
+    def unknown(self) -> Int[Array, "n t"]:
+        """-1 for every step of every sequence."""
+        return jnp.full(self.scores.shape[:2], -1)
 
     def _of_path(self, y, inside):
         """s(x, y) of a path that is known wherever there is a step."""
@@ -187,14 +249,11 @@ class Chain:
     def _exact(self, value, y):
         return value if self.empty is None else jnp.where(self.empty & (y < 0).all(-1), 0, value)
 
-    def _unknown(self):
-        return jnp.full(self.scores.shape[:2], -1)
-
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
 def _inside(lengths, t):
     return jnp.arange(t) < lengths[:, None]
 
 
-def _sound(scores):
+def _none_is_nan_or_infinite(scores):
     return ~(jnp.isnan(scores) | jnp.isposinf(scores)).any()

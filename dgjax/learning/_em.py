@@ -104,7 +104,7 @@ def has_density(model: Any, prior: Any) -> Array:
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
     one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
-    return model.potentials(one).sound() & ~collapsed(model, prior is not None)
+    return model.potentials(one).has_density() & ~collapsed(model, prior is not None)
 
 
 @kernels.compiled
