@@ -1,0 +1,103 @@
+"""Laws of learning: of statistics, of the closed form, of EM, of weights and of labels that are unknown."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dgjax as dg
+from dgjax.testing._compare import close, expect, law, precision, same_tree
+from dgjax.testing._data import Sample
+
+STEPS = 5
+"""Of EM: a fixed number, so that one compilation serves all fits of a model."""
+
+
+def steps_of_em(model: Any, sample: Sample, *, weights: Any = None, prior: Any = None, max_steps: int = STEPS) -> Any:
+    """A fit by a fixed number of steps of EM."""
+    options = {"weights": weights, "prior": prior, "lengths": sample.lengths, "max_steps": max_steps}
+    return dg.fit(model, sample.x, sample.y, method=dg.EM(tol=0.0), **options)
+
+
+@law
+def a_step_never_loses(model: Any, sample: Sample, weights: Any = None, prior: Any = None) -> None:
+    """EM never lowers its objective by more than rounding, with cells and labels missing, weights and a prior."""
+    objective = np.asarray(steps_of_em(model, sample, weights=weights, prior=prior).objective)
+    rounding = 40 * float(jnp.finfo(precision(model)).eps) * np.abs(objective).max()
+    change = np.diff(objective)
+    expect(
+        (change >= -rounding).all(),
+        f"the objective changes by {', '.join(f'{step:.3g}' for step in change)}; rounding is {rounding:.2g}.",
+    )
+
+
+@law
+def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
+    """The statistics of two halves of the rows add to those of the whole, and so do those of each label alone."""
+    density, (x, _, lengths) = model.as_model().density, sample
+    counts = jnp.exp(dg.predict_log_proba(model, x, lengths)).reshape(-1, *density.label_shape)
+    rows = x.reshape(-1, np.shape(x)[-1])
+
+    @jax.jit
+    def statistics(rows: Any, counts: Any) -> Any:
+        return density.statistics(rows, counts)
+
+    whole, half = statistics(rows, counts), len(rows) // 2
+    halves = [statistics(rows, counts.at[part].set(0)) for part in (slice(None, half), slice(half, None))]
+    same_tree("statistics of two halves, added, and of the whole", jax.tree.map(jnp.add, *halves), whole)
+    labels = range(counts.shape[-1])
+    by_label = [statistics(rows, jnp.zeros_like(counts).at[..., k].set(counts[..., k])) for k in labels]
+    added = jax.tree.map(lambda *parts: sum(parts), *by_label)
+    same_tree("statistics of each label alone, added, and of the whole", added, whole)
+
+
+@law
+def a_weight_is_a_number_of_rows(model: Any, sample: Sample, prior: Any = None) -> None:
+    """A row of weight 2 is that row twice, one of weight 0 is none: fits of both have one objective and one model."""
+    x, y, lengths = sample
+    times = np.arange(len(x)) % 3
+    rows = np.repeat(np.arange(len(x)), times)
+    repeated = Sample(x[rows], y[rows], None if lengths is None else lengths[rows])
+    one, other = steps_of_em(model, sample, weights=times, prior=prior), steps_of_em(model, repeated, prior=prior)
+    tolerance = 1e-7 if precision(model) == "float64" else 5e-3
+    close("objectives of weighted and of repeated rows", one.objective, other.objective, tolerance)
+    same_tree("models of weighted and of repeated rows", one.model, other.model, tolerance)
+
+
+@law
+def the_closed_form_is_stationary(one: Any, other: Any, sample: Sample, prior: Any = None) -> None:
+    """With every label given, one step is all, wherever a fit starts; in float64 no parameter has a slope there."""
+    x, y, lengths = sample
+    fits = [dg.fit(start, x, y, prior=prior, lengths=lengths) for start in (one, other)]
+    double = precision(one) == "float64"
+    same_tree("fits from two starts", fits[0].model, fits[1].model, 1e-9 if double else 1e-3)
+    again = dg.fit(fits[0].model, x, y, prior=prior, lengths=lengths)
+    expect(again.converged and again.num_steps == 1, f"a fit from the maximum takes {again.num_steps} steps, not 1.")
+    if double:
+        for path, slope in jax.tree.flatten_with_path(_slopes(fits[0].model, sample, prior))[0]:
+            steepest = float(np.abs(slope).max())
+            expect(
+                steepest < 1e-8 * len(x),
+                f"the objective has a slope of {steepest:.3g} by {jax.tree_util.keystr(path)} at its maximum.",
+            )
+
+
+@jax.jit
+def _slopes(model, sample, prior):
+    """Gradient of the objective: log p(x, y) of every row, and the prior."""
+    x, y, lengths = sample
+    return jax.grad(lambda own: dg.log_joint(own, x, y, lengths).sum() + own.log_prior(prior))(model)
+
+
+@law
+def an_unknown_label_is_every_label_by_its_posterior(model: Any, sample: Sample, prior: Any = None) -> None:
+    """A step of EM on rows without labels is one on each row with every label, weighted by p(y | x): of rows only."""
+    k, (x, _, _) = model.as_model().num_labels, sample
+    posterior = np.exp(np.asarray(dg.predict_log_proba(model, x)))
+    weights = np.where(posterior < 1e-20, 0, posterior).reshape(-1)
+    every = Sample(jnp.repeat(x, k, 0), jnp.tile(jnp.arange(k), len(x)))
+    soft = steps_of_em(model, sample._replace(y=jnp.full(len(x), -1)), prior=prior, max_steps=1).model
+    hard = steps_of_em(model, every, weights=weights, prior=prior, max_steps=1).model
+    tolerance = 1e-7 if precision(model) == "float64" else 5e-3
+    same_tree("a step on unknown labels, and one on all labels by their posterior", soft, hard, tolerance)

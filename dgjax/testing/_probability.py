@@ -1,0 +1,140 @@
+"""Laws of probability: of p(x, y), p(x) and p(y | x), each by every label there is; and of the discriminative twin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import dgjax as dg
+from dgjax.testing._compare import close, expect, law, precision, same_tree
+from dgjax.testing._data import Sample, every_label, every_row, label_indicators, with_missing
+
+
+@law
+def evidence_is_the_sum_over_labels(model: Any, sample: Sample) -> None:
+    """log p(x) = log sum_y p(x, y); an unknown label is summed out; of a row without an observed cell it is 0."""
+    x, y, lengths = sample
+    evidence = np.asarray(dg.log_prob(model, x, lengths))
+    joint = _of_every_label(dg.log_joint, model, sample)
+    close("log_joint summed over labels, and log_prob", np.logaddexp.reduce(joint, axis=1), evidence)
+    unknown = dg.log_joint(model, x, np.full(np.shape(y), -1), lengths)
+    close("log_joint of unknown labels, and log_prob", unknown, evidence)
+    empty = _no_cell(sample)
+    expect((evidence[empty] == 0).all(), f"log_prob of rows of NaN must be exactly 0; got {evidence[empty]}.")
+
+
+@law
+def conditional_is_joint_less_evidence(model: Any, sample: Sample) -> None:
+    """log p(y | x) = log p(x, y) - log p(x), where some labels are unknown too; of none known it is 0."""
+    x, y, lengths = sample
+    conditional = np.asarray(dg.log_conditional(model, x, y, lengths))
+    joint, evidence = np.asarray(dg.log_joint(model, x, y, lengths)), np.asarray(dg.log_prob(model, x, lengths))
+    close("log_conditional, and log_joint less log_prob", conditional, joint - evidence)
+    unknown = (np.asarray(y) < 0).reshape(len(conditional), -1).all(-1)
+    expect((conditional[unknown] == 0).all(), f"of unknown labels it must be exactly 0; got {conditional[unknown]}.")
+
+
+@law
+def posterior_is_the_share_of_each_label(model: Any, sample: Sample) -> None:
+    """p(y | x) adds to 1; predict_log_proba has its marginals, and predict a label where it is highest."""
+    x, _, lengths = sample
+    k, logs = model.as_model().num_labels, _of_every_label(dg.log_conditional, model, sample)
+    total = np.logaddexp.reduce(logs, axis=1)
+    close("the log of p(y | x) summed over labels, and 0", total, np.zeros_like(total))
+    log_proba, labels = np.asarray(dg.predict_log_proba(model, x, lengths)), np.asarray(dg.predict(model, x, lengths))
+    if lengths is None:
+        close("log_conditional of each label, and predict_log_proba", logs, log_proba)
+        expect((labels == log_proba.argmax(-1)).all(), "predict is not the argmax of predict_log_proba.")
+        return
+    shown = np.stack([label_indicators(own, k) > 0 for own, _ in every_label(model, sample)], 1)
+    inside = np.arange(shown.shape[2]) < np.asarray(lengths)[:, None]
+    by_step = np.where(shown & inside[:, None, :, None], logs[..., None, None], -np.inf)
+    marginals = np.logaddexp.reduce(by_step, axis=1).astype(logs.dtype)
+    close("log_conditional summed over the paths through each state, and predict_log_proba", marginals, log_proba)
+    best = dg.log_conditional(model, x, np.where(inside, labels, -1), lengths)
+    close("log_conditional of the predicted path, and its maximum over paths", best, logs.max(1))
+
+
+@law
+def twin_has_the_same_posterior(model: Any, sample: Sample) -> None:
+    """discriminative(model) has the p(y | x) of the model, on complete rows."""
+    x, y, lengths = sample
+    twin, tolerance = dg.discriminative(model), 1e-6 if precision(model) == "float64" else 1e-3
+    for verb in (dg.predict_log_proba, dg.log_conditional):
+        labels = (y,) if verb is dg.log_conditional else ()
+        one, other = (verb(own, x, *labels, lengths=lengths) for own in (twin, model))
+        close(f"{verb.__name__} of the twin, and of the model", one, other, tolerance)
+
+
+@law
+def twin_has_the_same_gradient(model: Any, sample: Sample) -> None:
+    """The gradient of log p(y | x) by the model's parameters is that through its twin, on complete rows."""
+    x, y, lengths = sample
+
+    def total(twin: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda own: dg.log_conditional(twin(own), x, y, lengths).sum()
+
+    tolerance = 1e-8 if precision(model) == "float64" else 1e-2
+    through = jax.grad(total(dg.discriminative))(model)
+    same_tree(
+        "the gradient through the twin, and that of the model", through, jax.grad(total(_itself))(model), tolerance
+    )
+
+
+@law
+def marginal_is_missing_elsewhere(model: Any, sample: Sample) -> None:
+    """marginal(model, columns) has the log p of the model where the other columns are NaN."""
+    x, _, lengths = sample
+    d = np.shape(x)[-1]
+    columns = [d - 1, 0] if d > 1 else [0]
+    elsewhere = ~np.isin(np.arange(d), columns)
+    part = dg.log_prob(dg.marginal(model, columns), np.asarray(x)[..., columns], lengths)
+    whole = dg.log_prob(model, with_missing(x, elsewhere), lengths)
+    close(f"log_prob of the marginal of columns {columns}, and of the model with NaN elsewhere", part, whole)
+
+
+@law
+def probabilities_add_to_one(model: Any) -> None:
+    """sum_x p(x) = 1, where columns are discrete, or 1 row of all that there are; else nothing is checked."""
+    rows = every_row(model.as_model().supports)
+    if rows is None:
+        return
+    total = np.logaddexp.reduce(np.asarray(dg.log_prob(model, rows.astype(precision(model))), float))
+    close("the log of p(x) summed over all rows, and 0", total, np.zeros(()), 2e-4)
+
+
+@law
+def filling_in_keeps_what_was_observed(model: Any, sample: Sample) -> None:
+    """impute and sample_missing leave observed cells to the bit, and fill the others with what the model can score."""
+    x, _, lengths = sample
+    observed, possible = ~np.isnan(x), np.isfinite(dg.log_prob(model, x, lengths))
+    for verb, filled in (
+        ("impute", dg.impute(model, x, lengths)),
+        ("sample_missing", dg.sample_missing(model, jax.random.key(0), x, lengths)),
+    ):
+        expect(filled.dtype == x.dtype, f"{verb} gives {filled.dtype} for rows of {x.dtype}.")
+        changed = (np.asarray(filled) != np.asarray(x)) & observed
+        expect(not changed.any(), f"{verb} changes {int(changed.sum())} observed cells.")
+        scores = np.asarray(dg.log_prob(model, filled, lengths))[possible]
+        expect(np.isfinite(scores).all(), f"log_prob of what {verb} fills in is {scores[~np.isfinite(scores)]}.")
+
+
+def _itself(model: Any) -> Any:
+    return model
+
+
+def _of_every_label(verb: Callable[..., Any], model: Any, sample: Sample) -> np.ndarray:
+    """A verb of (model, x, y) for every label that there is: (n, labels), minus infinity for what is no label."""
+    parts = [
+        np.where(right, np.asarray(verb(model, sample.x, label, sample.lengths)), -np.inf)
+        for label, right in every_label(model, sample)
+    ]
+    return np.stack(parts, 1).astype(sample.x.dtype)
+
+
+def _no_cell(sample: Sample) -> np.ndarray:
+    missing = np.isnan(sample.x).all(-1)
+    if sample.lengths is None:
+        return missing
+    return (missing | (np.arange(missing.shape[1]) >= np.asarray(sample.lengths)[:, None])).all(-1)
