@@ -1,5 +1,6 @@
 """Laws of a label space, each against a sum, a maximum or a mean over every label that there is."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -11,13 +12,45 @@ from dgjax.testing._compare import close, expect, gradient_is_the_slope, in_prec
 from dgjax.testing._data import MOST_LABELS
 
 
+@jax.jit
+def _score(structure, y):
+    """s(x, y) of known labels; compiled once, where a label space that loops would be at every call."""
+    return structure.score(y, known=True)
+
+
+@jax.jit
+def _unsure_score(structure, y):
+    return structure.score(y)
+
+
+@jax.jit
+def _clamped(structure, y):
+    return structure.clamped(y)
+
+
+@jax.jit
+def _answers(structure):
+    """What is asked of a structure alone: log_partition, log_marginals, marginals, mode."""
+    return structure.log_partition(), structure.log_marginals(), structure.marginals(), structure.mode()
+
+
+@jax.jit
+def _marginals(structure):
+    return structure.marginals()
+
+
+@jax.jit
+def _sample(structure, key):
+    return structure.sample(key)
+
+
 def every_label_of(structure: Any) -> np.ndarray:
     """Each label that there is, (labels, n, *label), -1 in the parts that a row does not have, as `mode` shows them.
 
     A label is there once for each row; where a row has fewer labels than others, -2 fills up.
     """
-    shown, k = np.asarray(structure.mode()), structure.log_marginals().shape[-1]
-    rows = []
+    _, logs, _, mode = _answers(structure)
+    shown, k, rows = np.asarray(mode), logs.shape[-1], []
     for here in (shown >= 0).reshape(len(shown), -1):
         if k ** here.sum() > MOST_LABELS:
             raise ValueError(f"laws go through at most {MOST_LABELS} labels one by one; got {k ** here.sum()}.")
@@ -32,7 +65,7 @@ def every_label_of(structure: Any) -> np.ndarray:
 def _scores(structure: Any, every: np.ndarray) -> np.ndarray:
     """s(x, y) of each label, (labels, n); minus infinity for what fills up."""
     there = (every != -2).reshape(*every.shape[:2], -1).all(-1)
-    own = [np.asarray(structure.score(jnp.maximum(y, -1), known=True)) for y in every]
+    own = [np.asarray(_score(structure, jnp.maximum(y, -1))) for y in every]
     return np.where(there, np.stack(own), -np.inf).astype(own[0].dtype)
 
 
@@ -45,47 +78,47 @@ def _shares(structure: Any, every: np.ndarray) -> np.ndarray:
 def partition_is_the_sum_over_labels(structure: Any) -> None:
     """log_partition is the logsumexp of the score of every label; so is the score of one that is unknown."""
     scores = _scores(structure, every_label_of(structure))
-    total, partition = np.logaddexp.reduce(scores, axis=0), structure.log_partition()
+    total, partition = np.logaddexp.reduce(scores, axis=0), _answers(structure)[0]
     close("the logsumexp of scores over labels, and log_partition", total, partition)
-    close("the score of unknown labels, and log_partition", structure.score(structure.unknown()), partition)
+    close("the score of unknown labels, and log_partition", _unsure_score(structure, structure.unknown()), partition)
 
 
 @law
 def marginals_are_sums_over_labels(structure: Any) -> None:
     """marginals and log_marginals of a value are the probability of all labels that have it."""
     every = every_label_of(structure)
-    shares, k = _shares(structure, every), structure.log_marginals().shape[-1]
+    shares, (_, logs, marginals, _) = _shares(structure, every), _answers(structure)
     weights = shares.reshape(*shares.shape, *[1] * (every.ndim - 1))
-    wanted = (weights * (every[..., None] == np.arange(k))).sum(0).astype(shares.dtype)
-    close("probabilities of labels with each value, added, and marginals", wanted, structure.marginals())
-    close("the same, and the exponential of log_marginals", wanted, np.exp(structure.log_marginals()))
+    wanted = (weights * (every[..., None] == np.arange(logs.shape[-1]))).sum(0).astype(shares.dtype)
+    close("probabilities of labels with each value, added, and marginals", wanted, marginals)
+    close("the same, and the exponential of log_marginals", wanted, np.exp(logs))
 
 
 @law
 def mode_has_the_highest_score(structure: Any) -> None:
     """The score of the mode is the maximum over labels."""
     highest = _scores(structure, every_label_of(structure)).max(0)
-    close("the score of the mode, and the highest", structure.score(structure.mode(), known=True), highest)
+    close("the score of the mode, and the highest", _score(structure, _answers(structure)[3]), highest)
 
 
 @law
 def clamped_sums_what_a_label_allows(structure: Any, seed: int = 0) -> None:
     """clamped and score of a label of which parts are unknown sum over the labels that agree with the others."""
     every, rng = every_label_of(structure), np.random.default_rng(seed)
-    scores, given = _scores(structure, every), np.asarray(structure.sample(jax.random.key(seed)))
+    scores, given = _scores(structure, every), np.asarray(_sample(structure, jax.random.key(seed)))
     given = np.where(rng.random(given.shape) < 0.5, -1, given)
     agree = ((given < 0) | (every == given)).reshape(*every.shape[:2], -1).all(-1)
     wanted = np.logaddexp.reduce(np.where(agree, scores, -np.inf), axis=0)
-    close("scores of the labels allowed, summed, and clamped", wanted, structure.clamped(given)[0])
-    close("scores of the labels allowed, summed, and score", wanted, structure.score(given))
+    close("scores of the labels allowed, summed, and clamped", wanted, _clamped(structure, given)[0])
+    close("scores of the labels allowed, summed, and score", wanted, _unsure_score(structure, given))
 
 
 @law
 def score_is_that_of_a_known_label(structure: Any, seed: int = 0) -> None:
     """score(y), score(y, known=True) and clamped(y) are one number where nothing is unknown."""
-    y = structure.sample(jax.random.key(seed))
-    known, clamped = structure.score(y, known=True), structure.clamped(y)[0]
-    close("score(y, known=True), and score(y)", known, structure.score(y))
+    y = _sample(structure, jax.random.key(seed))
+    known, clamped = _score(structure, y), _clamped(structure, y)[0]
+    close("score(y, known=True), and score(y)", known, _unsure_score(structure, y))
     close("score(y, known=True), and clamped(y)", known, clamped)
 
 
@@ -94,21 +127,19 @@ def soft_counts_are_hard_counts_by_their_posterior(structure: Any) -> None:
     """The counts of unknown labels are those of every label, weighted by its probability."""
     every = every_label_of(structure)
     shares = _shares(structure, every)
-    hard = [structure.clamped(jnp.maximum(y, -1))[1] for y in every]
-    soft = structure.clamped(structure.unknown())[1]
+    hard = [_clamped(structure, jnp.maximum(y, -1))[1] for y in every]
+    soft = _clamped(structure, structure.unknown())[1]
+    for leaf in jax.tree.leaves(soft):
+        n = shares.shape[1]
+        expect(np.shape(leaf)[:1] == (n,), f"counts must lead with n = {n}; got an array of shape {np.shape(leaf)}.")
 
     def average(*leaves):
         weights = [own.reshape(-1, *[1] * (leaf.ndim - 1)) for own, leaf in zip(shares, leaves, strict=True)]
         each = [np.where(w > 0, w * np.asarray(leaf), 0) for w, leaf in zip(weights, leaves, strict=True)]
         return np.sum(each, 0).astype(leaves[0].dtype)
 
-    same_tree(
-        "counts of every label by its probability, added, and those of unknown labels", _tree(average, hard), soft
-    )
-
-
-def _tree(combine: Any, trees: list[Any]) -> Any:
-    return jax.tree.map(combine, *trees)
+    added = jax.tree.map(average, *hard)
+    same_tree("counts of every label by its probability, added, and those of unknown labels", added, soft)
 
 
 @law
@@ -117,31 +148,31 @@ def gradient_of_the_partition_is_right(structure: Any) -> None:
     with jax.enable_x64(True):
         double = in_precision(structure, "float64")
 
-        def total(own: Any) -> Any:
+        @jax.jit
+        @functools.partial(jax.value_and_grad, allow_int=True)
+        def value_and_grad(own: Any) -> Any:
             return own.log_partition().sum()
 
-        grad = jax.grad(total, allow_int=True)(double)
+        _, grad = value_and_grad(double)
         for path, leaf in jax.tree.flatten_with_path(grad)[0]:
             finite = leaf.dtype == jax.dtypes.float0 or bool(jnp.isfinite(leaf).all())
             expect(finite, f"the gradient by {jax.tree_util.keystr(path)} has values that are not finite.")
-        gradient_is_the_slope("the gradient", total, double, grad, 1e-5)
-        marginals = double.marginals()
-        close("the gradient by scores, and marginals", grad.scores, marginals)
+        gradient_is_the_slope("the gradient", lambda own: value_and_grad(own)[0], double, grad, 1e-5)
+        close("the gradient by scores, and marginals", grad.scores, _marginals(double))
 
 
 @law
 def samples_have_the_marginals(structure: Any, num_draws: int = 400) -> None:
     """Draws of `sample` have each value as often as `marginals` says, within five standard errors."""
-    keys, k = jax.random.split(jax.random.key(0), num_draws), structure.log_marginals().shape[-1]
-    draws = np.asarray(jax.vmap(structure.sample)(keys))
-    marginals = np.asarray(structure.marginals())
+    keys, marginals = jax.random.split(jax.random.key(0), num_draws), np.asarray(_answers(structure)[2])
+    draws = np.asarray(jax.jit(jax.vmap(_sample, in_axes=(None, 0)))(structure, keys))
     error = np.sqrt(marginals * (1 - marginals) / num_draws) + 1 / num_draws
-    worst = np.abs((draws[..., None] == np.arange(k)).mean(0) - marginals) / error
+    worst = np.abs((draws[..., None] == np.arange(marginals.shape[-1])).mean(0) - marginals) / error
     expect(
         (worst < 5).all(),
         f"how often a value is drawn is {worst.max():.1f} standard errors from its marginal over {num_draws} draws.",
     )
-    possible = [bool(np.isfinite(structure.score(y, known=True)).all()) for y in draws[:8]]
+    possible = [bool(np.isfinite(_score(structure, y)).all()) for y in draws[:8]]
     expect(all(possible), "a label that was drawn has a score of minus infinity.")
 
 
@@ -162,9 +193,8 @@ def has_density_tells_nan_and_infinity(structure: Any) -> None:
 @law
 def jit_changes_nothing(structure: Any) -> None:
     """Every answer under jit is what it is without."""
-
-    def ask(own: Any) -> Any:
-        return own.log_partition(), own.log_marginals(), own.mode(), own.clamped(own.unknown())
-
-    same_tree("answers under jit, and without", jax.jit(ask)(structure), ask(structure))
-    expect(precision(ask(structure)) == precision(structure), "answers have another precision than the fields.")
+    partition, logs, _, mode = _answers(structure)
+    compiled = partition, logs, mode, _clamped(structure, structure.unknown())
+    alone = structure.log_partition(), structure.log_marginals(), structure.mode()
+    same_tree("answers under jit, and without", compiled, (*alone, structure.clamped(structure.unknown())))
+    expect(precision(compiled) == precision(structure), "answers have another precision than the fields.")
