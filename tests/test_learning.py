@@ -12,6 +12,7 @@ from laws import assert_close, assert_same_tree
 from zoo import CLASSIFIERS, QUICK, ZOO, N, every, labels, masks, num_labels, seeds, weights, with_missing
 
 import dgjax as dg
+from dgjax import testing
 from dgjax.learning import _lbfgs
 
 every_model = every(ZOO, (*QUICK, "multinomial", "columns"))
@@ -39,9 +40,7 @@ def test_a_step_never_loses(case, dtype):
         # One whole row of each of two labels: less is refused.
         x, w, y = x.at[:2].set(case.rows(dtype, seed)[0][:2]), w.copy(), y.copy()
         w[:2], y[:2] = 1, range(min(2, num_labels(start))) if num_labels(start) > 1 else 0
-        objective = np.asarray(fit(start, x, y, weights=w, prior=prior).objective)
-        rounding = 40 * np.finfo(dtype).eps * np.abs(objective).max()
-        assert (np.diff(objective) >= -rounding).all()
+        testing.a_step_never_loses(start, testing.Sample(x, y), w, prior)
 
     law()
 
@@ -52,21 +51,7 @@ def test_all_labels_given_is_the_closed_form(case, dtype):
     x, _ = case.rows(dtype)
     y = jnp.arange(N) % num_labels(case.model(dtype))
     prior = priors(case.model(dtype), x)
-    one, other = (fit(case.model(dtype, seed), x, y, prior=prior) for seed in (0, 1))
-    tolerance = 1e-3 if dtype == "float32" else 1e-9
-    assert_same_tree(one.model, other.model, tolerance)
-    again = dg.fit(one.model, x, y, prior=prior)
-    assert again.converged
-    assert again.num_steps == 1
-    if dtype == "float64":
-        for slope in slopes(one.model, x, y, prior):
-            assert np.abs(slope).max() < 1e-8 * N
-
-
-@jax.jit
-def slopes(model, x, y, prior):
-    """Gradient of the objective."""
-    return jax.tree.leaves(jax.grad(lambda m: dg.log_joint(m, x, y).sum() + m.log_prior(prior))(model))
+    testing.the_closed_form_is_stationary(case.model(dtype), case.model(dtype, seed=1), testing.Sample(x, y), prior)
 
 
 @every(CLASSIFIERS)
@@ -91,19 +76,9 @@ def step_by_hand(model, x, counts, prior):
 
 @every_model
 def test_statistics_add_and_are_linear_in_counts(case, dtype):
-    model = case.model(dtype).as_model()
-    x = case.rows(dtype)[0].at[::3, 0].set(jnp.nan).at[1].set(jnp.nan)
-    counts = jnp.exp(dg.predict_log_proba(model, x))
-
-    @jax.jit
-    def statistics(x, counts):
-        return model.joint_statistics(x, counts)
-
-    whole = statistics(x, counts)
-    halves = [statistics(x, counts.at[part].set(0)) for part in (slice(None, N // 2), slice(N // 2, None))]
-    assert_same_tree(jax.tree.map(jnp.add, *halves), whole)
-    by_label = [statistics(x, jnp.zeros_like(counts).at[:, k].set(counts[:, k])) for k in range(counts.shape[1])]
-    assert_same_tree(jax.tree.map(lambda *parts: sum(parts), *by_label), whole)
+    x, y = case.rows(dtype)
+    sample = testing.Sample(x.at[::3, 0].set(jnp.nan).at[1].set(jnp.nan), y)
+    testing.statistics_add_and_are_linear_in_counts(case.model(dtype), sample)
 
 
 @every_model
@@ -112,12 +87,7 @@ def test_weights_are_repeated_rows_and_zero_is_absence(case, dtype):
     x, y = case.rows(dtype)
     x, y = x.at[::3, 0].set(jnp.nan), y.at[::4].set(-1)
     prior = priors(start, x)
-    weighted = fit(start, x, y, weights=jnp.arange(N) % 3, prior=prior)
-    rows = np.repeat(np.arange(N), np.arange(N) % 3)  # 12 rows too: the shapes of the fit above
-    repeated = fit(start, x[rows], y[rows], prior=prior)
-    tolerance = 5e-3 if dtype == "float32" else 1e-7
-    assert_close(weighted.objective, repeated.objective, tolerance)
-    assert_same_tree(weighted.model, repeated.model, tolerance)
+    testing.a_weight_is_a_number_of_rows(start, testing.Sample(x, y), prior)
 
 
 @every_model

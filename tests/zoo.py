@@ -18,11 +18,12 @@ N, D, K, M = 12, 3, 3, 2
 
 @dataclass(frozen=True)
 class Case:
-    """A generative model with random parameters; `closed_form` where labels leave nothing hidden."""
+    """A generative model with random parameters; `closed_form` where labels leave nothing hidden, `fixed` what is never trained."""
 
     name: str
     make: Callable[[np.random.Generator], Any]
     closed_form: bool = True
+    fixed: tuple[str, ...] = ()
 
     def model(self, dtype: Any, seed: int = 0) -> Any:
         model = self.make(np.random.default_rng(seed))
@@ -91,6 +92,63 @@ ZOO = [
     ),
 ]
 CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
+
+
+def _chain(rng, density):
+    return dg.HiddenMarkov(rng.normal(size=K), rng.normal(size=(K, K)), density)
+
+
+SEQUENTIAL = [
+    Case("hidden Markov", lambda rng: _chain(rng, _diagonal(rng, D))),
+]
+"""Generative models of sequences, with labels that are paths."""
+
+
+def _logistic(rng, scorer):
+    return dg.Logistic(rng.normal(size=scorer.label_shape), scorer)
+
+
+def _scorers(rng):
+    return dg.ColumnScorers((dg.Linear(rng.normal(size=(K, 2))), dg.Table(rng.normal(size=(K, 1, 4)))), ((0, 2), (1,)))
+
+
+def _neural(rng):
+    model = dg.neural_classifier(jax.random.key(0), D, K, "gaussian", hidden=(4,))
+    return jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.3, leaf.shape), model)
+
+
+def _linear(rng, labels=K):
+    return dg.Linear(rng.normal(size=(labels, D)))
+
+
+DISCRIMINATIVE = [
+    Case("Linear", lambda rng: _logistic(rng, _linear(rng))),
+    Case("Linear of two classes", lambda rng: _logistic(rng, _linear(rng, 1))),
+    Case(
+        "DiagonalQuadratic",
+        lambda rng: _logistic(rng, dg.DiagonalQuadratic(*rng.normal(size=(2, K, D)))),
+    ),
+    Case("Quadratic", lambda rng: _logistic(rng, dg.Quadratic(rng.normal(size=(K, D)), rng.normal(size=(K, 6))))),
+    Case("LogLinear", lambda rng: _logistic(rng, dg.LogLinear(rng.normal(size=(K, D))))),
+    Case("Table", lambda rng: _logistic(rng, dg.Table(rng.normal(size=(K, D, 4))))),
+    Case("Indicators", lambda rng: _logistic(rng, dg.Indicators(rng.normal(size=(K, 7))))),
+    Case("Shifted", lambda rng: _logistic(rng, dg.Shifted(rng.normal(size=D), _linear(rng))), fixed=("offset",)),
+    Case("ColumnScorers", lambda rng: _logistic(rng, _scorers(rng))),
+    Case(
+        "LatentScorer",
+        lambda rng: _logistic(rng, dg.LatentScorer(rng.normal(size=(K, M)), dg.Linear(rng.normal(size=(K, M, D))))),
+    ),
+    Case("LogDensity", lambda rng: dg.discriminative(_mixture(rng, _full(rng, K)))),
+    Case("Neural", _neural),
+    Case("Marginalized", lambda rng: dg.marginalize(_logistic(rng, _linear(rng)), _mixture(rng, _diagonal(rng, D)), 8)),
+    Case("CRF", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _linear(rng))),
+    Case("CRF of a table", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _table(rng))),
+]
+"""Every scorer in a model of p(y | x), and chains of them."""
+
+
+def _table(rng):
+    return dg.Table(rng.normal(size=(K, 2, 3)))
 
 
 QUICK = ("one Gaussian", "full", "Poisson")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -36,11 +36,11 @@ def check_density(make: Make, *, learn: bool = True, closed_form: bool = True, n
     check_model(model, learn=learn, closed_form=closed_form, num_draws=num_draws)
 
 
-def check_scorer(make: Make) -> None:
+def check_scorer(make: Make, *, fixed: Collection[str] = ()) -> None:
     """Checks the laws of a scorer: of the p(y | x) proportional to exp(bias_y + s(x, y)), and of its gradients.
 
     `make(rng)` gives a scorer of random parameters, with labels (k,), from a `numpy.random.Generator`. Rows are drawn
-    within its supports.
+    within its supports. Fields named in `fixed` are never trained: no gradient is asked of them.
 
     Raises AssertionError, which begins with the law that fails and says by how much.
     """
@@ -50,14 +50,17 @@ def check_scorer(make: Make) -> None:
         scorer = make(rng)
         return dg.Logistic(rng.normal(0, 0.5, scorer.label_shape), scorer)
 
-    check_model(model)
+    check_model(model, fixed=fixed)
 
 
-def check_model(make: Make, *, learn: bool = True, closed_form: bool = True, num_draws: int = 100) -> None:
+def check_model(
+    make: Make, *, learn: bool = True, closed_form: bool = True, num_draws: int = 100, fixed: Collection[str] = ()
+) -> None:
     """Checks the laws of a model, generative or discriminative, of rows or of sequences.
 
     `make(rng)` gives a model of random parameters from a `numpy.random.Generator`. For `learn`, `closed_form` and
-    `num_draws` see `check_density`; a discriminative model has no use for them.
+    `num_draws` see `check_density`; a discriminative model has no use for them. Fields named in `fixed` are never
+    trained: no gradient is asked of them.
 
     Raises AssertionError, which begins with the law that fails and says by how much.
     """
@@ -66,11 +69,11 @@ def check_model(make: Make, *, learn: bool = True, closed_form: bool = True, num
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a fit of 12 rows may do worse than was expected of it
         if is_generative(one):
-            _check_generative(one, other, sample, num_draws)
+            _check_generative(one, other, sample, num_draws, fixed)
             if learn:
                 _check_learning(make, one, other, sample, closed_form)
         else:
-            _check_discriminative(one, other, sample)
+            _check_discriminative(one, other, sample, fixed)
         if NOUNS.get(type(one).__name__) is type(one):
             _computation.saved_and_loaded_to_the_bit(one)
 
@@ -104,7 +107,7 @@ def _on_device(tree: Any) -> Any:
     return jax.tree.map(jnp.asarray, tree)
 
 
-def _check_generative(one: Any, other: Any, sample: Sample, num_draws: int) -> None:
+def _check_generative(one: Any, other: Any, sample: Sample, num_draws: int, fixed: Collection[str]) -> None:
     some = sample.some_missing()
     _probability.evidence_is_the_sum_over_labels(one, some)
     _probability.conditional_is_joint_less_evidence(one, some.some_unknown())
@@ -117,20 +120,25 @@ def _check_generative(one: Any, other: Any, sample: Sample, num_draws: int) -> N
         _probability.twin_has_the_same_gradient(one, sample)
     _computation.a_row_does_not_depend_on_the_rows_beside_it(one, some)
     _computation.jit_and_vmap_change_nothing(one, other, some)
-    _computation.gradient_is_a_model_and_right(one, some)
+    _in_float64(_computation.gradient_is_a_model_and_right, one, some, fixed)
     _computation.counts_are_gradients(one, some)
     _computation.float32_is_float64_to_the_contract(one, some)
     _computation.own_samples_have_the_predicted_labels(one, num_draws)
     _computation.own_samples_have_no_slope(one, num_draws)
 
 
-def _check_discriminative(one: Any, other: Any, sample: Sample) -> None:
+def _check_discriminative(one: Any, other: Any, sample: Sample, fixed: Collection[str]) -> None:
     _probability.posterior_is_the_share_of_each_label(one, sample)
     _computation.a_row_does_not_depend_on_the_rows_beside_it(one, sample)
     _computation.jit_and_vmap_change_nothing(one, other, sample)
-    _computation.gradient_is_a_model_and_right(one, sample)
+    _in_float64(_computation.gradient_is_a_model_and_right, one, sample, fixed)
     _computation.counts_are_gradients(one, sample)
     _computation.float32_is_float64_to_the_contract(one, sample)
+
+
+def _in_float64(check: Callable[..., None], model: Any, sample: Sample, fixed: Collection[str]) -> None:
+    with jax.enable_x64(True):
+        check(*in_precision((model, sample), "float64"), fixed)
 
 
 def _check_learning(make: Make, one: Any, other: Any, sample: Sample, closed_form: bool) -> None:
@@ -168,7 +176,7 @@ def labels_fit_the_density(density: Any) -> None:
         cost = getattr(density, name)
         expect(isinstance(cost, int) and cost > 0, f"{name} must be a whole number from 1; got {cost!r}.")
     fields = dataclasses.is_dataclass(density) and jax.tree.leaves(density)
-    expect(fields, "a density is a dgjax.noun with arrays in its fields.")
+    expect(bool(fields), "a density is a dgjax.noun with arrays in its fields.")
 
 
 @law

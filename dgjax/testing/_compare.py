@@ -1,7 +1,7 @@
 """How a law speaks: what is equal to rounding, and the error that names the law and says by how much it fails."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -10,6 +10,10 @@ import numpy as np
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
 """Of an identity between two ways to compute the same numbers, relative to 1 or to the number."""
+
+
+LAWS: dict[str, Callable[..., None]] = {}
+"""Every law by its name in words."""
 
 
 def law(check: Callable[..., None]) -> Callable[..., None]:
@@ -26,6 +30,7 @@ def law(check: Callable[..., None]) -> Callable[..., None]:
             error.add_note(f"This came while the law was checked that says: {words}.")
             raise
 
+    LAWS[words] = named
     return named
 
 
@@ -83,21 +88,27 @@ def precision(tree: Any) -> np.dtype:
     return np.dtype(jnp.result_type(*floats))
 
 
-def gradient_is_the_slope(what: str, total: Callable[[Any], Any], tree: Any, grad: Any, tolerance: float) -> None:
+def gradient_is_the_slope(
+    what: str, total: Callable[[Any], Any], tree: Any, grad: Any, fixed: Collection[str] = (), tolerance: float = 1e-5
+) -> None:
     """Raises AssertionError unless a gradient, along a random line in the space of finite parameters, is the slope.
 
     The slope is a central difference, which float64 alone has the digits for: call it where `jax.enable_x64` holds.
+    Fields named in `fixed`, which are never trained, stay.
     """
     rng = np.random.default_rng(1)
     floats = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)  # noqa: E731
 
-    def direction(leaf):
-        return jnp.where(jnp.isfinite(leaf), rng.normal(size=leaf.shape), 0) if floats(leaf) else leaf
+    def direction(path, leaf):
+        if not floats(leaf):
+            return leaf
+        stays = any(getattr(key, "name", None) in fixed for key in path)
+        return jnp.where(jnp.isfinite(leaf) & (not stays), rng.normal(size=leaf.shape), 0)
 
     def moved(step):
         return jax.tree.map(lambda a, b: a + step * b if floats(a) else a, tree, line)
 
-    line = jax.tree.map(direction, tree)
+    line = jax.tree.map_with_path(direction, tree)
     pairs = zip(jax.tree.leaves(grad), jax.tree.leaves(line), strict=True)
     by_gradient = sum(float((a * b).sum()) for a, b in pairs if floats(b))
     difference = float(total(moved(1e-5)) - total(moved(-1e-5))) / 2e-5

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -29,9 +30,9 @@ def a_row_does_not_depend_on_the_rows_beside_it(model: Any, sample: Sample, tole
     for verb in verbs:
         among, beside = (verb(model, rows, lengths) for rows in (x, alone))
         close(f"{verb.__name__} of row 4 among the rows, and beside others", among[4], beside[4], few_bits)
-    for verb in (dg.log_conditional, *([dg.log_joint] if generative else [])):
-        among, beside = (verb(model, rows, y, lengths) for rows in (x, alone))
-        close(f"{verb.__name__} of row 4 among the rows, and beside others", among[4], beside[4], few_bits)
+    verb = dg.log_joint if generative else dg.log_conditional
+    among, beside = (verb(model, rows, y, lengths) for rows in (x, alone))
+    close(f"{verb.__name__} of row 4 among the rows, and beside others", among[4], beside[4], few_bits)
     verb, first = verbs[1 if generative else 0], None if lengths is None else lengths[:1]
     among = verb(model, x, lengths)
     close(f"{verb.__name__} of one row, and of it among others", verb(model, x[:1], first), among[:1], few_bits)
@@ -55,11 +56,15 @@ def jit_and_vmap_change_nothing(one: Any, other: Any, sample: Sample) -> None:
 
 
 @law
-def gradient_is_a_model_and_right(model: Any, sample: Sample) -> None:
-    """jax.grad of a model is a model, finite everywhere; in float64, along a random line, as differences say."""
+def gradient_is_a_model_and_right(model: Any, sample: Sample, fixed: Collection[str] = ()) -> None:
+    """jax.grad of a model is a model, finite everywhere; of float64, along a random line, as differences say.
+
+    Fields named in `fixed` are never trained: no gradient is asked of them.
+    """
     x, y, lengths = sample
 
-    def total(own: Any, x: Any = x) -> Any:
+    @jax.jit
+    def total(own: Any) -> Any:
         values = dg.log_prob(own, x, lengths) if is_generative(own) else dg.log_conditional(own, x, y, lengths)
         return values.sum()
 
@@ -69,10 +74,8 @@ def gradient_is_a_model_and_right(model: Any, sample: Sample) -> None:
         expect(
             jnp.isfinite(leaf).all(), f"the gradient by {jax.tree_util.keystr(path)} has values that are not finite."
         )
-    with jax.enable_x64(True):
-        double, rows = in_precision(model, "float64"), x.astype("float64")
-        exact = jax.grad(total)(double, rows)
-        gradient_is_the_slope("the gradient", lambda own: total(own, rows), double, exact, 1e-5)
+    if precision(model) == "float64":
+        gradient_is_the_slope("the gradient", total, model, grad, fixed)
 
 
 FIRST_LABEL = {True: ("log_weights", "log_initial"), False: ("bias", "initial")}
@@ -86,9 +89,10 @@ def counts_are_gradients(model: Any, sample: Sample) -> None:
     Of log p(y | x) it is the count of the labels given, less the expected one. Models without such a field are none of
     this law's.
     """
-    lifted, (x, y, lengths) = model.as_model(), sample
+    lifted: Any = model.as_model()
+    x, y, lengths = sample
     generative = is_generative(lifted)
-    names = {field.name for field in dataclasses.fields(lifted)} if dataclasses.is_dataclass(lifted) else set()
+    names = {field.name for field in getattr(lifted, "__dataclass_fields__", {}).values()}
     name = next((own for own in FIRST_LABEL[generative] if own in names), None)
     if name is None:
         return

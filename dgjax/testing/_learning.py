@@ -34,7 +34,9 @@ def a_step_never_loses(model: Any, sample: Sample, weights: Any = None, prior: A
 
 @law
 def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
-    """The statistics of two halves of the rows add to those of the whole, and so do those of each label alone."""
+    """Statistics of two halves of the rows add to those of the whole, those of each label too; half of the counts is
+    half of them.
+    """
     density, (x, _, lengths) = model.as_model().density, sample
     counts = jnp.exp(dg.predict_log_proba(model, x, lengths)).reshape(-1, *density.label_shape)
     rows = x.reshape(-1, np.shape(x)[-1])
@@ -46,6 +48,8 @@ def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
     whole, half = statistics(rows, counts), len(rows) // 2
     halves = [statistics(rows, counts.at[part].set(0)) for part in (slice(None, half), slice(half, None))]
     same_tree("statistics of two halves, added, and of the whole", jax.tree.map(jnp.add, *halves), whole)
+    doubled = jax.tree.map(lambda own: 2 * own, statistics(rows, counts / 2))
+    same_tree("statistics of half of the counts, doubled, and of the counts", doubled, whole)
     labels = range(counts.shape[-1])
     by_label = [statistics(rows, jnp.zeros_like(counts).at[..., k].set(counts[..., k])) for k in labels]
     added = jax.tree.map(lambda *parts: sum(parts), *by_label)
@@ -69,7 +73,7 @@ def a_weight_is_a_number_of_rows(model: Any, sample: Sample, prior: Any = None) 
 def the_closed_form_is_stationary(one: Any, other: Any, sample: Sample, prior: Any = None) -> None:
     """With every label given, one step is all, wherever a fit starts; in float64 no parameter has a slope there."""
     x, y, lengths = sample
-    fits = [dg.fit(start, x, y, prior=prior, lengths=lengths) for start in (one, other)]
+    fits = [steps_of_em(start, sample, prior=prior) for start in (one, other)]
     double = precision(one) == "float64"
     same_tree("fits from two starts", fits[0].model, fits[1].model, 1e-9 if double else 1e-3)
     again = dg.fit(fits[0].model, x, y, prior=prior, lengths=lengths)

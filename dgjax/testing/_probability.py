@@ -87,7 +87,7 @@ def marginal_is_missing_elsewhere(model: Any, sample: Sample) -> None:
     """marginal(model, columns) has the log p of the model where the other columns are NaN."""
     x, _, lengths = sample
     d = np.shape(x)[-1]
-    columns = [d - 1, 0] if d > 1 else [0]
+    columns = [d - 1, 0] if d > 2 else [d - 1]
     elsewhere = ~np.isin(np.arange(d), columns)
     part = dg.log_prob(dg.marginal(model, columns), np.asarray(x)[..., columns], lengths)
     whole = dg.log_prob(model, with_missing(x, elsewhere), lengths)
