@@ -9,6 +9,7 @@ from markdown_examples import ROOT, examples, run
 import dgjax as dg
 import dgjax.numpyro as dgn
 import dgjax_kernels as kernels
+from dgjax import structures, testing
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
@@ -45,7 +46,7 @@ def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, kernels)}
+    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, kernels, testing, structures)}
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
     for line in (DOCS / "reference" / "api.md").read_text().splitlines():
@@ -56,6 +57,7 @@ def test_every_public_name_is_in_the_reference():
     assert documented[dg] == {name for name in vars(dg) if _is_public(name)}
     assert documented[dgn] == {name for name in vars(dgn) if _is_public(name, dgn)}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
+    assert documented[testing] == {name for name in vars(testing) if _is_public(name, testing)}
     assert documented[kernels] <= vars(kernels).keys()
     assert documented[dg] | documented[dg.learning] | {"restarted", "solved", "solved_by_label"} >= {
         name for name in vars(dg.learning) if _is_public(name, dg.learning)

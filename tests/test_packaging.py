@@ -62,6 +62,7 @@ def test_import_changes_no_setting_and_loads_no_extra():
         "assert before == (dict(jax.config.values), list(logging.getLogger().filters))\n"
         "extras = {'pandas', 'sklearn', 'matplotlib', 'jinja2', 'pyarrow', 'typer', 'numpyro'} & set(sys.modules)\n"
         "assert not extras, extras\n"
+        "assert 'dgjax.testing' not in sys.modules\n"
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     done = subprocess.run(

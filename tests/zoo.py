@@ -18,7 +18,7 @@ N, D, K, M = 12, 3, 3, 2
 
 @dataclass(frozen=True)
 class Case:
-    """A generative model with random parameters; `closed_form` where labels leave nothing hidden, `fixed` what is never trained."""
+    """Makes a model at random; `closed_form` where labels leave nothing hidden, `fixed` what is not trained."""
 
     name: str
     make: Callable[[np.random.Generator], Any]

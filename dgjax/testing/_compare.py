@@ -62,7 +62,7 @@ def close(what: str, one: Any, other: Any, tolerance: float | None = None) -> No
     worst = np.unravel_index(np.argmax(np.where(wrong, np.where(finite, excess, np.inf), -np.inf)), one.shape)
     place = f" at {[int(i) for i in worst]}" if worst else ""
     raise AssertionError(
-        f"{what}: {float(one[worst])!r} and {float(other[worst])!r}{place} differ by "
+        f"{what}: {float(one[worst]):.6g} and {float(other[worst]):.6g}{place} differ by "
         f"{abs(float(one[worst]) - float(other[worst])):.3g}, and {int(wrong.sum())} of {one.size} by more than "
         f"rounding ({tolerance:.2g})."
     )
