@@ -55,7 +55,10 @@ def _has_na(given: Any) -> bool:
 
 
 def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> str:
-    """What makes labels of a model's, of which some lie outside 0 to num_labels - 1."""
+    """Error advice: one sentence that says what to do where labels lie outside 0 to num_labels - 1.
+
+    `given` is the user's array, `labels` the ints read of it, -1 where unknown, and `name` its name in the message.
+    """
     known = np.unique(labels[labels != -1] if labels.min() >= -1 else labels)
     if 1 <= known[0] <= known[-1] == num_labels:
         lower = f"np.subtract({signed(given, name)}, 1)"

@@ -61,9 +61,11 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """The most probable label, argmax_y p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
+    """Most probable label given the observed cells: (n, d) -> (n,) ints; -1 for a row that no label could give.
 
-    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    Of a model of sequences the most probable path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
+
+    Raises ValueError for a wrong shape, a cell out of range, `lengths` of rows, or NaN given to a logistic model.
     """
     labels = None if lengths is not None else _in_place.labels(_checks.as_model(model), x)
     return _predict(*_checks.model_and_rows(model, x, lengths)) if labels is None else labels

@@ -184,7 +184,10 @@ class VariationalAutoencoder(Learned):
         return lambda z: self.likelihood.log_prob(x[:, None], self._networked(self.decoder, z, y))
 
     def _networked(self, network, x, y=None):
-        """A network of inputs x (..., 1 or k, f), told all labels along the last axis but one, or y (n,) alone."""
+        """Neural network of x (..., 1 or k, f) and one-hot labels: all k, on the axis before the last, or y (n,) alone.
+
+        Gives (..., k, out), or (..., n, 1, out) for y. With a single class the network gets x alone.
+        """
         labels = jnp.arange(self.num_classes) if y is None else y[:, None]
         return self._called(network, x, jax.nn.one_hot(labels, self.num_classes, dtype=x.dtype))
 

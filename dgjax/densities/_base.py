@@ -61,7 +61,10 @@ class Density(ABC):
 
     @abstractmethod
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """`x` with its missing cells at their conditional mean, or mode where discrete, averaged over labels."""
+        """Imputation: each NaN of `x` at its conditional mean given the row's observed cells, or mode if discrete.
+
+        Both are of the mixture of labels with weights `posterior`, which sum to 1 in each row; no mode is averaged.
+        """
 
     @abstractmethod
     def marginal(self, columns: tuple[int, ...]) -> Any:

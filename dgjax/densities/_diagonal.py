@@ -170,7 +170,10 @@ class DiagonalGaussian(Density):
         return kernels.in_units(self.mean - centre, self._log_scale())
 
     def _whitened_rate(self, prior: NormalInverseGamma) -> Array:
-        """The rate in units of the squared scale."""
+        """Inverse-gamma rate over this density's variances: rate * (unit / scale)^2, scale = exp(log_scale).
+
+        `unit` is the prior's, 1 where it has none. The result has the shape in which `rate` and `log_scale` broadcast.
+        """
         unit = jnp.ones((), self.mean.dtype) if prior.unit is None else prior.unit
         return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
 

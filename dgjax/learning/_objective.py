@@ -111,9 +111,10 @@ class Problem:
         return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
 
     def penalty_curvature(self, vector: Array, unravel: Any) -> Array:
-        """Minus the diagonal of the penalty's Hessian, of a quadratic one of which there is no more.
+        """Hessian diagonal of minus the penalty: exact where the penalty is quadratic and mixes no parameters.
 
-        Of one that mixes parameters, a random sum over each row, of about the size of the diagonal.
+        Elsewhere s * (g(s) - g(0)), g the gradient of minus the penalty and s fixed random signs: a rough size only. Of
+        `vector` only the size and dtype count, not the values.
         """
         signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], vector.size), vector.dtype)
         slope = jax.grad(lambda v: -self.penalty(unravel(v)))

@@ -10,11 +10,10 @@ MOST_IDLE = 2  # steps in a row without a gain, the second of them with what was
 
 
 class State(NamedTuple):
-    """Parameters as one vector, the optimizer's memory, and the objective after each step so far.
+    """Optimizer state: parameters as one `vector`, loss `value` for each unit of weight, `trace` of the objective.
 
-    The memory begins with the gradient and the parameters before. Before the first evaluation of L-BFGS `step` is -1,
-    and the value infinite. `converged` says that there is no going on, and `gap` how many nats for each unit of weight
-    a further step promises: only within the tolerance is that a maximum. `idle` counts steps that gained nothing.
+    `memory`: a gradient, then the parameters before (or L-BFGS's Memory). L-BFGS starts at `step` -1, value infinite.
+    `converged`: no step follows; a maximum if `gap`, nats promised, is within tol. `idle`: steps in a row of no gain.
     """
 
     vector: Array

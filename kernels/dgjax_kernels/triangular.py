@@ -53,7 +53,11 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def cholesky(S: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
-    """The lower L with L L^T = S; NaN where S is not positive definite."""
+    """Cholesky factor: the lower L with L L^T = S, for each symmetric S (d, d).
+
+    Where S is not positive definite, the diagonal of L has NaN. The rest of L may be NaN too, or, for small S on a CPU,
+    the columns before the first pivot that is not positive stay finite.
+    """
     return _on_each(jnp.linalg.cholesky, _cholesky_lanes, S)
 
 

@@ -87,7 +87,11 @@ _dtype: Any = float  # placeholder for the precision
 
 
 def _handle(address):
-    """The code of every handler: XLA calls it with a call frame, `spread` on each thread with the control block."""
+    """XLA handler, the body of every kernel's, called with an address; returns 0.
+
+    Of XLA's call frame: answers a query for the version, or cuts the call into pieces and runs them by `spread`. Of
+    `spread`'s control block, on each thread: works on pieces until none is left.
+    """
     if ffi.introduced(address):
         return 0
     if ffi.called(address):

@@ -17,7 +17,10 @@ from dgjax_kernels.cpu.simd.lanes import fast, padded
 
 
 class Group(NamedTuple):
-    """Factors of groups in float64, each prepared when the first row of the group comes."""
+    """Covariance factors L in float64, and their inverses, one for each group: its rows share a covariance L L^T.
+
+    A group's entries are filled when its first row comes. Sizes are padded from d columns to p.
+    """
 
     known: np.ndarray  # (g,): whether it is prepared
     benign: np.ndarray  # (g,): whether variance inflation allows the way of few missing cells

@@ -106,7 +106,10 @@ def _which(x, values, F, d):
 
 @fast
 def _unknown(x, values, d, base):
-    """Gives a row no probability if it has a cell that is no value of its column."""
+    """Support check of LANES rows: adds NEVER, the finite log 0, to base[n] for each cell outside the support.
+
+    A cell x[j, n] is inside if it is a whole number from 0 to values - 1, or NaN, which is missing.
+    """
     for j in range(d):
         for n in range(LANES):
             known = (x[j, n] >= 0) & (x[j, n] < values) & (x[j, n] == np.floor(x[j, n])) | (x[j, n] != x[j, n])

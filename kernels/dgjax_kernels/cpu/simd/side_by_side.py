@@ -28,7 +28,10 @@ def put_four(address, at, x0, x1, x2, x3):
 
 @jit
 def put_side_by_side(into, x, starts, first, size):
-    """Puts `size` numbers of x, from each of WIDTH starts on, side by side; beyond the end of x anything."""
+    """Transposition into lanes: puts number i of lane n, x[starts[n] + first + i], at place i * WIDTH + n of `into`.
+
+    For i < size and n < WIDTH; `into` is an address. Beyond the end of x the last number is repeated.
+    """
     last, whole = 0, 0
     for n in range(WIDTH):
         last = max(last, starts[n] + first + size)
@@ -54,7 +57,10 @@ def _four_rows(x, a, b, c, d):
 
 @jit
 def put_one_by_one(side_by_side, x, starts, first, size, lanes):
-    """Writes numbers that lie side by side back to x, from the start of each of the first lanes on."""
+    """Transposition out of lanes: x[starts[n] + first + i] = number i of lane n, for i < size and n < lanes.
+
+    The reverse of `put_side_by_side`; `side_by_side` is an address, at which number i of lane n is i * WIDTH + n.
+    """
     whole = size // WIDTH * WIDTH if lanes == WIDTH else 0
     for i in range(0, whole, WIDTH):
         at = first + i

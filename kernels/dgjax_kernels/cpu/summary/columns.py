@@ -101,7 +101,10 @@ def _add_at(cells, i, into):
 
 @jit
 def _add_rest(cells, whole, into):
-    """Adds the cells that fill no block of four stretches, padded with NaN, which counts for nothing."""
+    """Column sums, last cells: adds cells[whole:], less than four stretches, to the sums `into`, in place.
+
+    Padded with NaN, which counts for nothing. `whole` is how many cells were added before.
+    """
     rest = np.full(4 * into.shape[1], math.nan, cells.dtype)
     for i in range(whole, len(cells)):
         rest[i - whole] = cells[i]
