@@ -11,16 +11,18 @@ handler a kernel's own are globals, put in place of the three below, and its nam
 it is compiled from, where numba by itself would look at one file.
 """
 
+import contextlib
 import functools
 import pathlib
 import threading
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 from numba import cfunc, njit
+from numba.core.codegen import JITCodeLibrary
 from numba.core.types import intp
 
 from dgjax_kernels.cpu import compiling, ffi
@@ -110,16 +112,40 @@ def _named(function: Callable, name: str, **own: Any) -> Callable:
     return copy
 
 
+@contextlib.contextmanager
+def _self_contained(name: str) -> Iterator[None]:
+    """A block in which numba compiles the handler of a name so that it calls its own copies of functions only.
+
+    They are weak symbols, and where numba has just compiled a function by itself too, the linker would take that one,
+    optimised without its caller, in whose sums digits may be rounded otherwise. A handler from disk always has its own
+    copies: only so are the bits of the process that compiled it those of every later one.
+    """
+    finalize = JITCodeLibrary._finalize_final_module
+
+    def finalize_ours(self):
+        for function in self._final_module.functions if self.name == name else ():
+            if function.linkage.name.startswith("linkonce") and not function.is_declaration:
+                function.linkage = "internal"
+        return finalize(self)
+
+    JITCodeLibrary._finalize_final_module = finalize_ours
+    try:
+        yield
+    finally:
+        JITCodeLibrary._finalize_final_module = finalize
+
+
 @functools.cache
 def _target(handler, dtype):
     own = {"_num_pieces": handler.num_pieces, "_work": handler.work, "_dtype": dtype.type}
     function = _named(_handle, f"{handler.name}_{dtype}", **own)
-    try:
-        with compiling.told(handler.name, on_disk=True):
-            compiled = cfunc(HANDLER, cache=True)(function)
-    except RuntimeError:  # no folder to write to
-        with compiling.told(handler.name, on_disk=False):
-            compiled = cfunc(HANDLER)(function)
+    with _self_contained(function.__name__):
+        try:
+            with compiling.told(handler.name, on_disk=True):
+                compiled = cfunc(HANDLER, cache=True)(function)
+        except RuntimeError:  # no folder to write to
+            with compiling.told(handler.name, on_disk=False):
+                compiled = cfunc(HANDLER)(function)
     _alive.append(compiled)
     name = f"dgjax_{handler.name}_{dtype}"
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(compiled.ctypes), platform="cpu")
