@@ -53,7 +53,7 @@ def test_fits_that_warn_are_counted_and_nothing_raw_is_printed(capfd):
 
 def test_every_warning_of_a_fit_has_words_of_its_own():
     """Each message that `dgjax` gives where it fits is known here: reworded, it would be told as a raw warning."""
-    sources = [p.read_text("utf-8") for p in (_cli.Path(dg.__file__).parent).glob("_*.py")]
+    sources = [p.read_text("utf-8") for p in _cli.Path(dg.__file__).parent.rglob("_*.py")]
     joined = "".join(re.sub(r'"\n *f?"', "", source) for source in sources)
     assert all(words in joined for words in _heard.SAID)
 

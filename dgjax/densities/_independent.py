@@ -72,8 +72,8 @@ class Independent(Density):
         """The mean of each cell, or its mode where the column is discrete, averaged over labels."""
 
     @property
-    def _parameter(self) -> Array:
-        return jax.tree.leaves(self)[0]
+    def _parameter(self) -> Any:
+        return jax.tree.leaves(self)[0]  # anything that JAX puts there
 
     def _flat(self) -> Float[Array, "k d *s"]:
         """What the kernels take: the natural parameter, labels flattened."""
