@@ -10,7 +10,7 @@ from jax import Array
 from dgjax_kernels.blocks import pairwise_sum
 
 FEWEST_ROWS, ENOUGH_ROWS, ENOUGH_WORK = 128, 2048, 1 << 22  # of a piece, and floats: rows times parameters
-FEWEST_PIECES, MOST_PIECES, SUMS, AMPLE = 8, 64, 1 << 22, 12  # SUMS: floats of all pieces, 32 MB
+FEWEST_PIECES, MOST_PIECES, SUMS, AMPLE = 8, 64, 1 << 20, 12  # SUMS: floats of all pieces, 8 MB
 
 
 def num_pieces(n: int, row_cost: int) -> int:
@@ -19,7 +19,8 @@ def num_pieces(n: int, row_cost: int) -> int:
     So sums over pieces are to the last bit those of any machine. A power of two, for no core should be left with a
     piece of its own while the others have none; no more than whose sums fit a cache; and beyond eight only where each
     is twelve times as large as it must be, for a piece asks the system for memory of its own: ten steps on (200000, 12)
-    with 6 full covariances take 133 ms by 8 pieces, 138 by 16, 151 by 32 and 163 by 64.
+    with 6 full covariances take 133 ms by 8 pieces, 138 by 16, 151 by 32 and 163 by 64; five on (102400, 32) with 32
+    460, 451 by 16 and 534 by 64.
     """
     enough = min(ENOUGH_ROWS, max(FEWEST_ROWS, ENOUGH_WORK // row_cost))
     most = min(MOST_PIECES, max(FEWEST_PIECES, SUMS // row_cost))
