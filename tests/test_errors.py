@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.sparse
 from hostile import (
@@ -168,6 +169,11 @@ OPTIONS = {
     "restarts of a classifier": (
         fit(kind="logistic", method=lambda: dg.Restarts(3, key())),
         ("Restarts", "Logistic", "one maximum"),
+    ),
+    "restarts by name": (lambda: dg.Restarts(2, key(), "em"), ("method", "em", "Type method=dgjax.EM()")),
+    "restarts that are kept": (
+        lambda: dg.Restarts(2, key(), dg.Optax(optax.sgd(0.1), checkpoint="here")),
+        ("checkpoint", "one fit", "Leave checkpoint"),
     ),
     "restarts without a key": (lambda: dg.Restarts(3, None), ("key", "jax.random.key", "None")),
     "no components": (make("gaussian_mixture", key, X, 0), ("num_components", "1", "0")),

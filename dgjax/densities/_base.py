@@ -45,7 +45,7 @@ class Density(ABC):
     @property
     @abstractmethod
     def supports(self) -> tuple[Support, ...]:
-        """What each column may hold; a single entry is that of all columns."""
+        """What each column may hold, one entry for each."""
 
     @abstractmethod
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:

@@ -4,6 +4,7 @@ Scores, sufficient statistics, the E-step, margins, imputation and the conjugate
 this form: a prior is pseudo-statistics, so its log-density is their score and the M-step adds them.
 """
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
         return [jnp.where(missing, 0, own) for own in cell_statistics(jnp.where(missing, 0, x))]
 
     def scores(x, theta):
-        return jnp.stack([own @ theta[..., i].T for i, own in enumerate(observed(x))]).sum(0)
+        return functools.reduce(jnp.add, (own @ theta[..., i].T for i, own in enumerate(observed(x))))
 
     def statistics(x, counts, theta):
         del theta
@@ -146,7 +147,8 @@ class Tabular(Independent):
 
     @property
     def row_cost(self) -> int:
-        return math.prod(self.natural_parameter().shape[-2:]) + self.score_cost
+        values = 2 if self.event_ndim == 1 else self._parameter.shape[-1]  # from the shape: it is asked at every call
+        return self.num_features * values + self.score_cost
 
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """The most probable value."""

@@ -17,7 +17,7 @@ from dgjax.learning._descent import Diverged
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
-from dgjax.learning._usual import reads_in_place, usual
+from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.priors import MixturePrior, Ridge
 from dgjax.structures import Sequences, in_rows
 
@@ -85,7 +85,7 @@ def fit(
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     data = _checked(model, x, y, weights, lengths, prior, zero_copy=rows, label_weight=label_weight)
     problem = _problem(data, _checked_blend(data.model, blend))
-    method = usual(data.model, len(problem.x), blend) if method is None else _checked_method(method)
+    method = usual(data.model, len(problem.x), blend) if method is None else checked_method(method)
     method.check(data.model, problem)
     checkpointer = method.checkpointer(data.model, problem)
     with kernels.complete_rows(data.complete), kernels.checked_cells(data.complete is not None):
@@ -105,21 +105,6 @@ def fit(
     if _checks.is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if data.bare else fitted, outcome, max_steps)
-
-
-def _checked_method(method):
-    if isinstance(method, Method):
-        return method
-    told = {"em": "EM()", "newton": "Newton()", "lbfgs": "LBFGS()"}.get(str(method).lower().replace("-", ""), "")
-    if is_optimizer(method):
-        told = "Optax(optimizer), and for minibatches dgjax.Optax(optimizer, batch_size=64, key=jax.random.key(0))"
-    elif isinstance(method, type) and issubclass(method, Method):
-        told = f"{method.__name__}(), with brackets"
-    told = f"Type method=dgjax.{told}." if told else "Leave it out for the usual one."
-    raise ValueError(
-        f"method must be dgjax.EM(), Newton(), LBFGS(), Optax(optimizer), Restarts(num, key) or another "
-        f"dgjax.learning.Method; got {_advice.shown(method)}. {told}"
-    )
 
 
 def _checked_blend(model, blend):

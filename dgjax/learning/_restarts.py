@@ -18,7 +18,7 @@ from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
-from dgjax.learning._usual import usual
+from dgjax.learning._usual import checked_method, usual
 from dgjax.structures import in_rows
 
 
@@ -59,6 +59,8 @@ class Restarts(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "num", _checks.as_count(self.num, "num"))
         object.__setattr__(self, "key", _checks.as_key(self.key))
+        if self.method is not None and getattr(checked_method(self.method), "checkpoint", None) is not None:
+            raise ValueError("checkpoint is for one fit, and Restarts makes several. Leave checkpoint or Restarts out.")
 
     @property
     def tolerance(self) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dgjax import _advice
 from dgjax._checks import is_sequential
 from dgjax.learning._ascent import number_of_parameters
 from dgjax.learning._em import EM
@@ -9,6 +10,7 @@ from dgjax.learning._lbfgs import LBFGS
 from dgjax.learning._method import Method
 from dgjax.learning._newton import Newton, sample_size
 from dgjax.learning._objective import Problem
+from dgjax.learning._optax import is_optimizer
 from dgjax.models import Logistic
 from dgjax.scorers import Linear
 
@@ -44,3 +46,19 @@ def reads_in_place(model: Any, x: Any, method: Method | None) -> bool:
         return False
     method = usual(model, len(x)) if method is None else method
     return isinstance(method, Newton) and sample_size(number_of_parameters(model), len(x)) < len(x)
+
+
+def checked_method(method: Any) -> Method:
+    """The method. Raises ValueError that says what to type for a name, an optimizer, a class or anything else."""
+    if isinstance(method, Method):
+        return method
+    told = {"em": "EM()", "newton": "Newton()", "lbfgs": "LBFGS()"}.get(str(method).lower().replace("-", ""), "")
+    if is_optimizer(method):
+        told = "Optax(optimizer), and for minibatches dgjax.Optax(optimizer, batch_size=64, key=jax.random.key(0))"
+    elif isinstance(method, type) and issubclass(method, Method):
+        told = f"{method.__name__}(), with brackets"
+    told = f"Type method=dgjax.{told}." if told else "Leave it out for the usual one."
+    raise ValueError(
+        f"method must be dgjax.EM(), Newton(), LBFGS(), Optax(optimizer), Restarts(num, key) or another "
+        f"dgjax.learning.Method; got {_advice.shown(method)}. {told}"
+    )

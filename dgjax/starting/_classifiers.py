@@ -32,10 +32,10 @@ def naive_bayes(
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
-    table = _training_data.labelled(x, y, num_classes, zero_copy, weights)
-    named = _training_data.named_kinds(kinds, table.rows.shape[1], "kinds")
+    data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
+    named = _training_data.named_kinds(kinds, data.rows.shape[1], "kinds")
     return _training_data.solved(
-        uniform(columns(table.rows, table.summary, named, table.num_classes, "kinds")), table, prior, label_weight
+        uniform(columns(data.rows, data.summary, named, data.num_classes, "kinds")), data, prior, label_weight
     )
 
 
@@ -59,6 +59,6 @@ def discriminant_analysis(
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
     zero_copy = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
-    table = _training_data.labelled(x, y, num_classes, zero_copy, weights)
-    model = uniform(gaussian(table.summary, len(table.rows), (table.num_classes,), covariance))
-    return _training_data.solved(model, table, prior, label_weight)
+    data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
+    model = uniform(gaussian(data.summary, len(data.rows), (data.num_classes,), covariance))
+    return _training_data.solved(model, data, prior, label_weight)

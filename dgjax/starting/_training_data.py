@@ -86,11 +86,11 @@ def check_categories(highest: np.ndarray, n: int) -> None:
         )
 
 
-def solved(model: Any, table: TrainingData, prior: Any, label_weight: float) -> Any:
+def solved(model: Any, data: TrainingData, prior: Any, label_weight: float) -> Any:
     """A model fitted to all of it."""
-    if table.summary_by_label is not None and label_weight == 1:
-        return learning.solved_by_label(model, table.rows, table.summary_by_label, prior)
-    return learning.solved(model, table.rows, table.labels, table.weights, prior, table.summary, label_weight)
+    if data.summary_by_label is not None and label_weight == 1:
+        return learning.solved_by_label(model, data.rows, data.summary_by_label, prior)
+    return learning.solved(model, data.rows, data.labels, data.weights, prior, data.summary, label_weight)
 
 
 def _checked(array, summary, given) -> tuple[Any, Any]:
