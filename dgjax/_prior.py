@@ -9,7 +9,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
-from dgjax.densities._shared import column_moments, weighted_moments
+from dgjax.densities import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
 
 

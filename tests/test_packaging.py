@@ -1,6 +1,7 @@
 """What is installed: two import packages, typed, one version, and nothing that happens on import."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -85,3 +86,11 @@ def test_the_wheel_has_both_packages_and_nothing_else(tmp_path):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"dgjax", "dgjax_kernels"}
     for source in [*ROOT.glob("dgjax/**/*.py"), *ROOT.glob("kernels/dgjax_kernels/**/*.py")]:
         assert str(source.relative_to(ROOT)).removeprefix("kernels/") in names
+
+
+def test_a_folder_is_entered_by_its_init():
+    """No private module of one folder is imported from another, nor from above it."""
+    private = re.compile(r"^from dgjax\.(\w+)(?:\._\w+ import| import .*\b_\w+)", re.MULTILINE)
+    for path in (ROOT / "dgjax").rglob("*.py"):
+        folders = {name for name in private.findall(path.read_text()) if (ROOT / "dgjax" / name).is_dir()}
+        assert folders <= {path.relative_to(ROOT / "dgjax").parts[0]}, path

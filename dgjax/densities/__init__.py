@@ -17,5 +17,13 @@ from dgjax.densities._likelihoods import (
 )
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
-from dgjax.densities._poisson import Poisson as Poisson
+from dgjax.densities._poisson import COUNT as COUNT, Poisson as Poisson
 from dgjax.densities._rank import check_rank as check_rank, collapsed as collapsed
+from dgjax.densities._shared import (
+    column_moments as column_moments,
+    fill as fill,
+    flat as flat,
+    moments as moments,
+    rows_by_labels as rows_by_labels,
+    weighted_moments as weighted_moments,
+)

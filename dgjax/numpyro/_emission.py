@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution, Independent, biject_to, constrai
 
 from dgjax._checks import is_concrete
 from dgjax._types import FINITE, LabelIndex, Support
-from dgjax.densities import Density, _shared
+from dgjax.densities import Density, fill, flat, rows_by_labels
 from dgjax.priors import WrongPriorError
 
 CLOSED_FORM = (
@@ -134,7 +134,7 @@ class Emission(Density):
         return picked.reshape(*shape, self.num_features).astype(self._dtype)
 
     def sample_missing(self, keys: Array, x: Array, at: LabelIndex) -> Array:
-        return _shared.fill(x, jax.vmap(self.sample)(keys, at))
+        return fill(x, jax.vmap(self.sample)(keys, at))
 
     def impute(self, x: Array, posterior: Array) -> Array:
         if self.form.discrete:
@@ -143,7 +143,7 @@ class Emission(Density):
                 "dgjax.sample_missing(model, key, x)."
             )
         mean = jnp.broadcast_to(self.distribution.mean.reshape(*self.label_shape, -1), (*self.label_shape, x.shape[1]))
-        return _shared.fill(x, _shared.rows_by_labels(posterior) @ _shared.flat(mean, self.label_shape))
+        return fill(x, rows_by_labels(posterior) @ flat(mean, self.label_shape))
 
     def marginal(self, columns: tuple[int, ...]) -> "Emission":
         if not self.form.column_axis:

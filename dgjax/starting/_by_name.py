@@ -9,9 +9,18 @@ import numpy as np
 import dgjax_kernels as kernels
 from dgjax import _advice, _checks
 from dgjax._types import FINITE
-from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
-from dgjax.densities._poisson import COUNT
-from dgjax.densities._shared import moments
+from dgjax.densities import (
+    COUNT,
+    Bernoulli,
+    Categorical,
+    Columns,
+    DiagonalGaussian,
+    Gaussian,
+    Mixture,
+    Multinomial,
+    Poisson,
+    moments,
+)
 from dgjax.scorers import Indicators, Linear, Quadratic
 from dgjax.starting import _training_data
 

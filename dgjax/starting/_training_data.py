@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _checks, _digits, learning
 from dgjax._types import FINITE
-from dgjax.densities._shared import weighted_moments
+from dgjax.densities import weighted_moments
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
