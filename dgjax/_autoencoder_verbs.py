@@ -1,4 +1,4 @@
-"""What can be asked of a variational autoencoder alone: its bound, its latent space, and how sure its estimates are."""
+"""Verbs of variational autoencoders: evidence lower bound, latent space, reconstruction, standard error of log p(x)."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ from dgjax._verbs import by_scores, predict, require_generative
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
     """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
 
-    The mean over the model's `num_samples` draws; the divergence is exact. Where `y` (n,) is -1, or not given, labels
-    are summed out: log sum_y p(y) exp(bound of x and y). `dgjax.log_prob` is the tighter bound.
+    The expectation is the mean over the model's `num_samples` draws of z; the divergence is exact. Where `y` (n,) is
+    -1, or not given, labels are summed out: log sum_y p(y) exp(bound of x and y). `dgjax.log_prob` is a tighter bound.
 
     Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
@@ -36,12 +36,13 @@ def _elbo(model, x, y):
 
 
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
-    """The standard error of `log_prob(model, x)`, in nats: (n,); 0 for a model whose log p(x) is exact.
+    """Standard error of `log_prob(model, x)`, in nats: (n, d) -> (n,); 0 for a model whose log p(x) is exact.
 
-    Of the log of a mean of S weights, sqrt((S sum_s v_s^2 - 1) / (S - 1)), v_s the share of each: by the delta method,
-    and too small where few weights are large. Errors of rows are independent.
+    log p(x) is estimated by the log of a mean of S importance weights. With v_s the share of weight s in their sum, the
+    delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few weights are large. Errors of different
+    rows are independent.
 
-    Raises ValueError for a discriminative model, one of sequences, a wrong shape, or a cell out of range.
+    Raises ValueError for a discriminative model, a model of sequences, a wrong shape, or a cell out of range.
     """
     checked, rows = _checks.model_and_rows(require_generative(model), x)
     if not has_draws(checked):
@@ -62,9 +63,9 @@ def _log_prob_error(model, x):
 
 
 def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
-    """Mean and scale, each (n, m), of the normal q(z | x_observed, y).
+    """Mean and scale, each (n, m), of the encoder's normal q(z | x_observed, y), for rows `x` (n, d).
 
-    `y` (n,) is the class of each row, for a model with classes; -1, or none, is the most probable one.
+    `y` (n,) is the class of each row, for a model with classes; where it is -1 or not given, the most probable class.
 
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
     """
@@ -74,9 +75,9 @@ def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple
 
 
 def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array:
-    """The mean of every cell given z, or its probability of 1, or where it is a category the mode: (n, m) -> (n, d).
+    """Mean of every cell given latent vectors z: (n, m) -> (n, d); the most probable category of a categorical column.
 
-    `y` (n,) is the class of each row, for a model with classes.
+    A binary column's mean is its probability of 1. `y` (n,) is the class of each row, for a model with classes.
 
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, or labels missing or out of range.
     """
@@ -99,11 +100,12 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
 
 
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
-    """What is decoded from the mean of q(z | x_observed, y), in every cell: (n, d) -> (n, d), as `decode` gives it.
+    """Reconstruction: rows encoded to the mean of q(z | x_observed, y), and that decoded: (n, d) -> (n, d).
 
-    `y` as for `encode`. For missing cells alone, and averaged over z, `dgjax.impute`.
+    Every cell is reconstructed, observed ones too; `dgjax.impute` fills missing cells alone, averaged over z. `y` (n,)
+    is the class of each row, for a model with classes; where it is -1 or not given, the most probable class.
 
-    Raises ValueError as `encode` does.
+    Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
     """
     density = _autoencoder(model, "reconstruct")
     _, rows = _checks.model_and_rows(model, x)
@@ -114,11 +116,14 @@ def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> 
 def interpolate(
     model: Generative, start: ArrayLike, end: ArrayLike, num_steps: int = 8, y: ArrayLike | None = None
 ) -> Array:
-    """A walk in the latent space between two rows (d,), decoded: (num_steps, d), reconstructions of both at its ends.
+    """Interpolation: decoded points of a straight line in latent space, from row `start` (d,) to row `end`: (num_steps,
+    d).
 
-    Straight between the means of q(z | x, y), and between the classes, of which `y` gives both.
+    The line joins the means of q(z | x, y) of both rows, so the first and last results are their reconstructions. `y`
+    (2,) are their classes, for a model with classes; the class is interpolated too.
 
-    Raises ValueError as `encode` does, or for fewer than 2 steps.
+    Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range, or
+    fewer than 2 steps.
     """
     density = _autoencoder(model, "interpolate")
     ends = [_checks.as_floats(row, name) for row, name in ((start, "start"), (end, "end"))]
@@ -146,7 +151,7 @@ def _decode(density, z, y):
 
 
 def _classes(model, x, y):
-    """Shares of labels (n, k): the one that is given, or else the most probable one."""
+    """One-hot classes (n, k): the given label, or the most probable class where y is -1 or None."""
     density = model.as_model().density
     if density.num_classes == 1:
         return _one_hot(density, jnp.zeros(len(x), int), x)
@@ -171,7 +176,7 @@ def _drawn(model: Any, verb: str) -> Any:
 
 
 def _autoencoder(model: Any, verb: str) -> Any:
-    """The autoencoder of a model, whose labels are its classes."""
+    """The `VariationalAutoencoder` within a model; raises ValueError, naming the verb, for a model without one."""
     density = _drawn(model, verb).density
     if not hasattr(type(density), "decode"):
         raise ValueError(f"{verb} is for a variational autoencoder, or a Mixture of its classes; got others around it.")

@@ -1,4 +1,4 @@
-"""A scorer on what a network makes of a row."""
+"""Neural scorer: a linear, or any other, scorer on the features that a neural network makes of a row."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from dgjax.scorers import Linear
 
 @noun
 class Neural:
-    """s(x, y) = head_y . features(x), what a network's last hidden layer makes of a row.
+    """Neural scorer: s(x, y) = head_y(features(x)), with features (n, h) from the last hidden layer of a network.
 
-    `trunk` is a network, `head` a scorer of its features, and `cells` a likelihood, as whose cells the network sees
-    `num_features` columns. A trunk that expects labels is told of all of them in equal shares. `frozen` leaves the
-    trunk as it is: the head alone learns.
+    `trunk` is the network, and `head` a scorer of h features. `cells` is a likelihood of `dgjax`, such as
+    `GaussianCells`, which encodes `num_features` raw columns as network inputs. A trunk that takes labels as input gets
+    1 / num_classes for each. With `frozen` True the trunk is constant and only the head is learnt.
     """
 
     trunk: Any
@@ -35,7 +35,7 @@ class Neural:
     def start(
         cls, trunk: Any, cells: Any, num_features: int, num_classes: int, dtype: Any = float, frozen: bool = False
     ) -> "Neural":
-        """With a linear head of zeros, as wide as the features are."""
+        """A neural scorer with a linear head of zeros, weights (num_classes, h), for the h features of `trunk`."""
         x = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
         features = jax.eval_shape(lambda x: _features(trunk, cells, x, num_classes), x)
         head = Linear(jnp.zeros((num_classes, features.shape[-1]), dtype))
@@ -69,5 +69,5 @@ class Neural:
 
 
 def _features(trunk, cells, x, num_classes):
-    """What a trunk makes of rows, told of all labels in equal shares."""
+    """Features (n, h) of rows (n, d), from the trunk's last hidden layer, with label inputs of 1 / num_classes each."""
     return trunk.features(cells.seen(x), jnp.full((1, num_classes), 1 / num_classes, x.dtype))

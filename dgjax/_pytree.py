@@ -1,4 +1,4 @@
-"""Nouns: frozen dataclasses that are pytrees."""
+"""Frozen dataclasses that are pytrees ("nouns"): the classes of all models and their parts."""
 
 import dataclasses
 import functools
@@ -20,22 +20,22 @@ NOUNS: dict[str, type] = {}
 
 
 def static(**kwargs: Any) -> Any:
-    """A field that is a plain Python value and part of the pytree's structure, not one of its leaves."""
+    """A dataclass field that holds a plain Python value: part of the pytree's structure, not a leaf."""
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
 def tree(**kwargs: Any) -> Any:
-    """A field that is any pytree of arrays, and stays as it is given."""
+    """A dataclass field that holds any pytree of arrays, stored without conversion."""
     return dataclasses.field(metadata={"tree": True}, **kwargs)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, tree, dataclasses.field))
 def noun(cls: type[T]) -> type[T]:
-    """A frozen dataclass that is a pytree of its fields.
+    """Class decorator: a frozen dataclass that is a pytree of its fields.
 
-    NumPy arrays, lists and numbers given to the constructor become JAX arrays; in fields of floats NaN and plus
-    infinity are refused, unless the class is `unchecked`. JAX itself rebuilds nouns without the constructor, so that a
-    transformation may put anything in place of a leaf.
+    The constructor converts NumPy arrays, lists and numbers to JAX arrays, and in fields of floats refuses NaN and plus
+    infinity, unless the class is `unchecked`. JAX rebuilds such objects without the constructor, so a transformation
+    may put anything in place of a leaf.
     """
     check = cls.__dict__.get("__post_init__")
 
@@ -79,7 +79,7 @@ def noun(cls: type[T]) -> type[T]:
 
 
 def expect_part(owner: Any, name: str, method: str, kind: str) -> None:
-    """Raises unless a field holds a part of a model that has `method`."""
+    """Raises ValueError unless field `name` of `owner` has the method `method`, as a part of that `kind` has."""
     part = getattr(owner, name)
     if not hasattr(type(part), method):
         raise ValueError(f"{type(owner).__name__}({name}=...) must be {kind}; got a {type(part).__name__}.")
@@ -93,7 +93,7 @@ def _field_names(cls: type, static: bool) -> tuple[str, ...]:
 
 @functools.cache
 def _is_float(annotation: Any) -> bool:
-    """Whether a field is annotated as floats, as jaxtyping has it."""
+    """Whether a field's jaxtyping annotation is an array of floats."""
     return all("float" in name for name in getattr(annotation, "dtypes", ("int",)))
 
 
@@ -116,12 +116,12 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
 
 
 def _is_given(value: Any) -> bool:
-    """Whether a user wrote numbers there, which are looked at before they are on a device."""
+    """Whether a value is numbers on the host, which are checked before they move to a device."""
     return isinstance(value, np.ndarray | np.generic | list | tuple | float | int)
 
 
 def _as_plain(value: Any, place: str) -> Any:
-    """A static field: NumPy's numbers as Python's, for JAX keeps what was compiled by it, and `save` writes it."""
+    """A static field with NumPy scalars as Python numbers: JAX hashes it as a compilation key, and `save` writes it."""
     if isinstance(value, tuple | list):
         return type(value)(_as_plain(part, place) for part in value) if type(value) in (tuple, list) else value
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-"""Choosing between fitted models, and flagging rows that do not belong."""
+"""Model selection by BIC and AIC, and thresholds of log-probability for anomaly detection."""
 
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ def bic(
 ) -> Array:
     """Bayesian information criterion, -2 sum_n w_n log p(x_n) + p log sum_n w_n, in nats: lower is better.
 
-    `x` (n, d), or sequences (n, t, d) with `lengths` (n,), each of whose steps adds the sequence's weight to that sum;
-    p is `num_parameters(model)`. `weights` (n,), 1 by default: a row of weight 2 is two rows. Source: Schwarz (1978).
+    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); in the second sum every step of a sequence counts. p is
+    `num_parameters(model)`. `weights` (n,), 1 by default: a row of weight 2 is two rows. Source: Schwarz (1978).
 
     Raises ValueError for bad rows or weights, or none with a positive weight.
     """
@@ -33,7 +33,8 @@ def aic(
 ) -> Array:
     """Akaike's information criterion, -2 sum_n w_n log p(x_n) + 2 p, in nats: lower is better.
 
-    `x`, `lengths` and `weights` as for `bic`; p is `num_parameters(model)`. Source: Akaike (1974).
+    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); p is `num_parameters(model)`. `weights` (n,), 1 by default:
+    a row of weight 2 is two rows. Source: Akaike (1974).
 
     Raises ValueError for bad rows or weights, or none with a positive weight.
     """
@@ -49,11 +50,12 @@ def anomaly_threshold(
     *,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The log-probability under which a row is called unusual: a share `false_alarm` of the normal rows `x` lies below.
+    """Threshold (a scalar, in nats) for anomalies: a share `false_alarm` of the normal rows `x` has log p(x_n) below
+    it.
 
-    `x` (n, d), best not the rows that the model was fitted to. Flag rows with `log_prob(model, new) < threshold`. It is
-    the quantile of log p(x_n), straight between neighbours; minus infinity as long as the lower of the two is, for rows
-    that the model holds impossible. `weights` (n,), 1 by default: a row of weight 2 is two rows.
+    `x` (n, d), or sequences with `lengths`; better rows that the model was not fitted to. Flag new rows with
+    `log_prob(model, new) < threshold`. It is the weighted quantile of log p(x_n), linear between neighbouring values;
+    minus infinity where the lower neighbour is. `weights` (n,), 1 by default: a row of weight 2 is two rows.
 
     Raises ValueError if `false_alarm` is not between 0 and 1, or no row has a positive weight.
     """
@@ -65,7 +67,9 @@ def anomaly_threshold(
 
 
 def _quantile(values, weights, share, xp):
-    """A quantile of weighted values: between the two whose places enclose share (total - 1), straight between them."""
+    """Weighted quantile (a scalar) of values (n,): linear between the two values on either side of rank share (total -
+    1).
+    """
     order = xp.argsort(values)
     values, up_to = values[order], xp.cumsum(weights[order])
     place = xp.maximum(share * (up_to[-1] - 1), 0)
@@ -77,12 +81,14 @@ def _quantile(values, weights, share, xp):
 
 
 def _total(values, weights, xp):
-    """sum_n w_n v_n, an impossible row of weight 0 being none."""
+    """Weighted sum sum_n w_n v_n, in which a row of weight 0 adds 0 even if its value is minus infinity."""
     return xp.where(weights > 0, weights * xp.where(weights > 0, values, 0), 0).sum()
 
 
 class _Scored(NamedTuple):
-    """log p of each row and its weight: where they are known in NumPy and float64, for long sums; and their dtype."""
+    """Log-probabilities and weights of rows, each (n,): as NumPy float64 if concrete, for long sums; and the result's
+    dtype.
+    """
 
     values: Any
     weights: Any

@@ -1,4 +1,4 @@
-"""What only sequences need: padding ragged ones, and looking ahead."""
+"""Sequences of unequal length padded into one array, and forecasts of the next steps."""
 
 import functools
 from collections.abc import Sequence
@@ -18,19 +18,23 @@ from dgjax.models import HiddenMarkov
 
 
 class Forecast(NamedTuple):
-    """log p(state) of each step ahead (n, steps, k), and p(row) there: mixtures, one for each (n, steps)."""
+    """Forecast of each step ahead: `log_proba` log p(state), (n, steps, k), and `rows`, the predictive distribution of
+    a row.
+
+    `rows` is a batch (n, steps) of mixtures of the density's states: use `jax.vmap` twice.
+    """
 
     log_proba: Array
     rows: Mixture
 
 
 def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
-    """Sequences of unequal length as one array: list of (t_i, d) -> x (n, t, d), NaN beyond each, and lengths (n,).
+    """Padding of ragged sequences: a list of (t_i, d) -> x (n, t, d), NaN beyond each end, and lengths (n,).
 
-    Of labels, list of (t_i,) -> y (n, t), -1 beyond each.
+    A list of label sequences (t_i,) becomes y (n, t), -1 beyond each end, and lengths (n,).
 
-    Raises ValueError for no sequence, one without steps, unequal columns, or labels that are no whole numbers: a series
-    of single numbers is (t, 1).
+    Raises ValueError for no sequence, a sequence without steps, different numbers of columns, or labels that are not
+    whole numbers; a series of single numbers is to be given as (t, 1).
     """
     arrays = [_one_of(one, f"sequences[{i}]") for i, one in enumerate(sequences)]
     shapes = {array.shape[1:] for array in arrays}
@@ -49,7 +53,9 @@ def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
 
 
 def _one_of(sequence, name):
-    """Rows (t, d), with NaN where a cell is masked; or labels (t,), whole numbers, with -1."""
+    """One checked sequence in NumPy: rows (t, d) with NaN for masked cells, or whole labels (t,) with -1 for masked
+    ones.
+    """
     if np.ndim(sequence) != 1:
         return np.asarray(_checks.as_array(sequence, name, "numbers"))
     advice = f"Of a series of single numbers type {name}[:, None]."
@@ -60,13 +66,13 @@ def _one_of(sequence, name):
 
 
 def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | None = None) -> Forecast:
-    """What comes after each sequence: p(state) and p(row) at the next `steps` steps, given all rows observed.
+    """Forecast of the next `steps` steps of each sequence: p(state) and p(row), given all observed rows.
 
-    log p(y_{t+h} = j | x) by h moves from p(y_t | x), in logarithms; p(x_{t+h} | x) is the mixture of the density's
-    states by it. `x` (n, t, d) with `lengths` (n,); use `jax.vmap(jax.vmap(dgjax.log_prob))(forecast.rows, new)` for
-    the log-probability of new rows (n, steps, m, d).
+    log p(y_{t+h} = j | x) is log p(y_t | x) moved h times by the transition matrix; p(x_{t+h} | x) is the mixture of
+    the states' densities with those weights. `x` (n, t, d) with `lengths` (n,). The log-probability of new rows (n,
+    steps, m, d) is `jax.vmap(jax.vmap(dgjax.log_prob))(forecast.rows, new)`.
 
-    Raises ValueError for a model that is not of sequences or is discriminative, bad rows or lengths, or no steps.
+    Raises ValueError for a model that is discriminative or not of sequences, bad rows or lengths, or `steps` below 1.
     """
     checked = _checks.as_model(model)
     if not isinstance(checked, HiddenMarkov):

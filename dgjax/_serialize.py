@@ -1,4 +1,4 @@
-"""Models on disk: arrays in safetensors, structure in its JSON header. Loading builds nouns and runs no other code."""
+"""Models on disk: arrays in safetensors, structure in its JSON header. Loading runs no code of the file."""
 
 import dataclasses
 import inspect
@@ -23,13 +23,13 @@ DEEPEST = 64
 
 
 def save(path: str | os.PathLike, model: Any) -> None:
-    """Writes `model` to `path`: safetensors, with a JSON header that names its nouns and the format version.
+    """Writes `model` to the file `path`: safetensors, with a JSON header of its dataclasses and the format version.
 
-    The file is complete or not there: an interrupted write leaves what was there before. One that is replaced keeps its
-    mode; a symbolic link stays, and its target is written. What is saved loads.
+    The write is atomic: an interrupted one leaves the old file. A file that is replaced keeps its mode; of a symbolic
+    link the target is replaced. Every file that `save` writes can be read by `load`.
 
-    Raises ValueError if `model` is no model, or holds something that is neither a noun nor an array, such as a
-    function; OSError if there is no writing to the path.
+    Raises ValueError if `model` is no model, or holds something that is neither a `dgjax` dataclass nor an array, such
+    as a function; OSError if the path cannot be written.
     """
     arrays: dict[str, Any] = {}
     if not isinstance(path, str | bytes | os.PathLike) or not hasattr(type(model), "as_model"):
@@ -46,11 +46,11 @@ def save(path: str | os.PathLike, model: Any) -> None:
 
 
 def load(path: str | os.PathLike) -> Any:
-    """The model that `save` wrote to `path`.
+    """The model that `save` wrote to the file `path`.
 
-    Warns (`dgjax.PrecisionWarning`) where the file has digits that are lost: float64, and JAX is not told to keep it.
-    Raises ValueError, which names the file, if it is damaged, of another kind, of a newer format, or describes no model
-    that could be; OSError if it cannot be read. Nothing is copied before the description is checked.
+    Warns (`dgjax.PrecisionWarning`) where the file has float64 arrays and JAX is set to float32. Raises ValueError,
+    naming the file, if it is damaged, of another kind, of a newer format, or describes no valid model; OSError if it
+    cannot be read. The header is validated before any array is copied.
     """
     name = os.fsdecode(path)
     try:
@@ -66,7 +66,7 @@ def load(path: str | os.PathLike) -> Any:
 
 
 def _needed(header: dict[str, Any]) -> Iterator[str]:
-    """The arrays that a model needs; raises ValueError if there is none."""
+    """Names of the arrays that a file's header refers to; raises ValueError if the header describes no model."""
     root = header.get("model")
     name = root.get("noun") if isinstance(root, dict) else None
     if isinstance(root, dict) and "tuple" in root:
@@ -77,7 +77,7 @@ def _needed(header: dict[str, Any]) -> Iterator[str]:
 
 
 class _Impossible(ValueError):
-    """What is described is no model."""
+    """Error: a file's header describes something that no model can be."""
 
 
 def _built(description: Any, arrays: dict[str, Any]) -> Any:
@@ -106,7 +106,7 @@ X64 = 'jax.config.update("jax_enable_x64", True)'
 
 
 def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
-    """A value as plain lists and dictionaries, its arrays by their places."""
+    """Description of a model, or a part of it, as JSON lists and dictionaries; its arrays go to `arrays` by place."""
     if place.count(".") > DEEPEST:
         raise ValueError(f"save keeps models of up to {DEEPEST} levels; {place[:80]}... is deeper.")
     if NOUNS.get(type(value).__name__) is type(value):
@@ -136,7 +136,7 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any, place: str) -> Any:
-    """A static value as JSON has it, which is that of a NumPy scalar too."""
+    """A static field as a JSON value; NumPy scalars become Python numbers. Raises ValueError for anything else."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, tuple):
         return [_plain(part, place) for part in value]
@@ -153,7 +153,7 @@ def _plain(value: Any, place: str) -> Any:
 
 
 def _arrays_of(node: Any, place: str) -> Iterator[str]:
-    """The arrays that a description asks for; raises ValueError unless it is one."""
+    """Names of the arrays in one node of a header; raises ValueError unless the node is a valid description."""
     if place.count(".") > DEEPEST:
         raise ValueError(f"nests more than {DEEPEST} levels deep.")
     match node:
@@ -192,7 +192,9 @@ def _check_fields(name: str, fields: dict[str, Any]) -> None:
 
 
 def _build(node: Any, arrays: dict[str, Any]) -> Any:
-    """What a checked description is of; raises ValueError if there can be no such noun."""
+    """The model, or part of it, that a checked description and its arrays make; raises ValueError if no class allows
+    it.
+    """
     match node:
         case {"noun": name, "fields": fields}:
             parts = {key: _build(child, arrays) for key, child in fields.items()}
@@ -211,7 +213,7 @@ def _build(node: Any, arrays: dict[str, Any]) -> Any:
 
 
 def _check_parts(name: str, parts: dict[str, Any]) -> None:
-    """Raises unless each part is what the field's annotation says: the shapes of arrays, together, among it."""
+    """Raises ValueError unless each field agrees with its annotation, and the arrays' shapes with each other."""
     expected = {field.name: field.type for field in dataclasses.fields(NOUNS[name])}
     with jaxtyping.jaxtyped("context"):
         for key, part in parts.items():
@@ -221,7 +223,7 @@ def _check_parts(name: str, parts: dict[str, Any]) -> None:
 
 
 def _suits(part: Any, annotation: Any) -> bool:
-    """Whether a value is of an annotation; one of which nothing can be told, such as text, takes all."""
+    """Whether a value agrees with a type annotation; True for annotations that cannot be checked, such as strings."""
     origin, options = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return any(_suits(part, option) for option in options)

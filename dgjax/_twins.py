@@ -1,4 +1,4 @@
-"""Twins of densities that are scored as the densities are."""
+"""Discriminative twins of normal densities that keep the densities' whitened, float32-safe form."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from dgjax.scorers import ColumnScorers, LatentScorer
 
 @noun
 class LogDensity:
-    """s(x, y) = log p(x | y) of a normal density, as exact as that however far a row is from any mean.
+    """Scorer s(x, y) = log p(x | y) of a normal density, (n, d) -> (n, *labels), by its whitened residuals.
 
-    What the twin of a density is made of if each label has covariances, or variances, of its own: expanded to
-    w . x + x^T M x it would lose what float32 cannot hold beside the largest term. `dgjax.fit` learns those weights, so
-    that the model it returns has a `Quadratic` or `DiagonalQuadratic` scorer; the penalty is theirs.
+    The discriminative twin of normal densities whose labels differ in covariance or variance. Expanded to w_y . x +
+    x^T M_y x, the score would lose in float32 what is small beside its largest term. `dgjax.fit` does learn w and M:
+    the model that it returns has a `Quadratic` or `DiagonalQuadratic` scorer, and the ridge penalty is on these.
     """
 
     density: Any
@@ -49,7 +49,7 @@ class LogDensity:
 
 
 def expanded(scorer: Scorer) -> tuple[Any, Scorer]:
-    """A bias (*labels,) and a scorer that add up to this one, linear in what is to be learnt."""
+    """Expansion of a scorer into the sum of a bias (*labels,) and a scorer that is linear in its weights."""
     if isinstance(scorer, LogDensity):
         return scorer.density.expanded()
     if isinstance(scorer, ColumnScorers):

@@ -1,6 +1,6 @@
-"""The protocols: what a density, a scorer and a model are. Everything concrete satisfies one of them.
+"""Protocols: scorers, generative and discriminative models; and the support of a column.
 
-A density or scorer has labels of some shape `*L`, mostly `(k,)`, and answers for all of them at once.
+A density or scorer has labels of some shape `*L`, mostly `(k,)`, and returns values for all labels at once.
 """
 
 import itertools
@@ -21,34 +21,39 @@ LabelIndex = tuple[Array, ...]
 
 
 def possible(logs: Array, label_ndim: int) -> Any:
-    """Which categories have a probability above 0 under some label; what has none under any is padding.
+    """Mask (..., c) of the categories whose log-probability is finite under at least one label; the others are padding.
 
-    A category that one label never showed, at minus infinity there alone, is a parameter like the others.
+    The first `label_ndim` axes of `logs` are labels, and are reduced. A category at minus infinity under one label
+    alone stays a parameter.
     """
     xp = np if is_concrete(logs) else jnp
     return ~xp.isneginf(logs).all(axis=tuple(range(label_ndim)))
 
 
 def num_free(possible: Any) -> int | Array:
-    """Free parameters of distributions over what is `possible` (..., c): one less than there are categories."""
+    """Number of free parameters of categorical distributions over the `possible` (..., c) categories: one less for
+    each.
+    """
     free = (possible.sum(-1) - 1).clip(0).sum()
     return int(free) if is_concrete(free) else free
 
 
 class ColumnMoments(NamedTuple):
-    """Mean and standard deviation of the observed cells of each column (d,); of a column without any, 0."""
+    """Mean and standard deviation of the observed cells of each column (d,); both 0 for a column without any."""
 
     mean: Array
     spread: Array
 
     def of(self, columns: Sequence[int]) -> "ColumnMoments":
-        """Moments of some of the columns."""
+        """Moments of the given columns only, in the order given."""
         at = np.array(columns, int)
         return ColumnMoments(self.mean[at], self.spread[at])
 
 
 class Support(NamedTuple):
-    """What a column expects: finite numbers, in words and within limits; or NaN, unless `missing` is False."""
+    """Support of a column: which finite numbers its cells may be, in words and as limits; NaN too, unless `missing` is
+    False.
+    """
 
     words: str
     low: float = -math.inf
@@ -61,18 +66,18 @@ FINITE = Support("a finite number")
 
 
 def category(num_categories: int) -> Support:
-    """One of so many categories."""
+    """Support of a column of categories 0 to num_categories - 1."""
     top = num_categories - 1
     return Support(f"a category, a whole number from 0 to {top}", low=0, high=top, whole=True)
 
 
 def of_columns(supports: Sequence[Support], num_columns: int) -> tuple[Support, ...]:
-    """One for each column, where a single one is that of all."""
+    """One support for each of d columns; a tuple of a single support is repeated for all."""
     return tuple(supports) * (num_columns if len(supports) == 1 else 1)
 
 
 def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Support]]) -> tuple[Support, ...]:
-    """The supports of blocks, by the columns that they are of."""
+    """Supports of d columns in column order, given those of blocks of columns and the column numbers of each block."""
     each = [of_columns(own, len(of)) for own, of in zip(supports, columns, strict=True)]
     placed = zip(itertools.chain(*columns), itertools.chain(*each), strict=True)
     return tuple(support for _, support in sorted(placed))
@@ -80,26 +85,26 @@ def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Suppo
 
 @runtime_checkable
 class Scorer(Protocol):
-    """s(x, label): any function of a row for every label."""
+    """Scorer: any function s(x, y) of a row, computed for every label at once."""
 
     @property
     def label_shape(self) -> tuple[int, ...]: ...
     @property
     def num_features(self) -> int | None:
-        """Columns of a row; None where there may be any number of them."""
+        """Number of columns d of a row; None for a scorer of rows of any width."""
         ...
 
     @property
     def row_cost(self) -> int:
-        """Floats that one row needs for all labels: sets the size of blocks."""
+        """Memory for one row, in floats, when all labels are scored; it sets how many rows form a block."""
         ...
 
     def scores(self, x: Array) -> Array:
-        """(n, d) -> (n, *L)."""
+        """Scores of rows: (n, d) -> (n, *L)."""
         ...
 
     def penalty(self) -> Array:
-        """Sum of squared weights, what half of a ridge's strength multiplies."""
+        """Sum of squared weights, |w|^2: a ridge prior subtracts strength / 2 times it."""
         ...
 
     @property
@@ -107,13 +112,13 @@ class Scorer(Protocol):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        """What each column expects; a single one is that of all."""
+        """Support of each column; a tuple of one support stands for all columns."""
         ...
 
 
 @runtime_checkable
 class Model(Protocol):
-    """p(y | x) for rows, and whether p(x, y) too."""
+    """Model of labels given rows, p(y | x); `generative` is True if it also knows p(x, y)."""
 
     @property
     def num_features(self) -> int | None: ...
@@ -134,7 +139,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Generative(Protocol):
-    """A model that knows p(x, y), so log p(x), samples and missing cells too."""
+    """Generative model: knows p(x, y), and so log p(x), samples, and what missing cells may hold."""
 
     generative: ClassVar[Literal[True]]
 
@@ -143,7 +148,7 @@ class Generative(Protocol):
 
 @runtime_checkable
 class Discriminative(Protocol):
-    """A model that knows p(y | x) only."""
+    """Discriminative model: knows p(y | x) only."""
 
     generative: ClassVar[Literal[False]]
 

@@ -1,4 +1,4 @@
-"""What can be asked of a model. Each verb is one line over potentials, after one check of its arrays."""
+"""Verbs: what can be asked of a model. Each checks its arrays once, then evaluates the model's potentials."""
 
 import functools
 from typing import Any, TypeVar
@@ -18,9 +18,10 @@ G = TypeVar("G", bound=Generative)
 
 
 def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """log p(x_observed) = log sum_y p(x_observed, y), in nats.
+    """Marginal log-likelihood log p(x_observed) = log sum_y p(x_observed, y), in nats.
 
-    `x` (n, d), NaN where missing; returns (n,). A row of NaN has log-probability 0.
+    `x` (n, d), NaN where missing; returns (n,). A row of NaN has log-probability 0. For a model of sequences `x` is
+    (n, t, d), with `lengths` (n,).
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
     """
@@ -28,9 +29,10 @@ def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) 
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """log p(x_observed, y); where y is -1, unknown, log p(x_observed).
+    """Joint log-likelihood log p(x_observed, y), in nats; where y is -1, unknown, log p(x_observed).
 
-    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,).
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,). For a model of sequences `x` is (n, t, d), `y` (n,
+    t), with `lengths` (n,).
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
@@ -41,10 +43,10 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
 def log_conditional(
     model: Generative | Discriminative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
-    """log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y'); where y is -1, unknown, 0; minus infinity for a row
-    that no label could give.
+    """Log-posterior of given labels, log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y').
 
-    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,).
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1, unknown; returns (n,): 0 where y is -1, minus infinity for a row
+    that no label could give. For a model of sequences `x` is (n, t, d), `y` (n, t), with `lengths` (n,).
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
@@ -53,7 +55,10 @@ def log_conditional(
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """log p(y | x_observed) for every label: (n, d) -> (n, k); minus infinity for each, for a row no label could give.
+    """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k); minus infinity for a row no label could
+    give.
+
+    For a model of sequences log-marginals log p(y_s | x) of every step: (n, t, d), with `lengths` (n,) -> (n, t, k).
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -63,7 +68,7 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Most probable label given the observed cells: (n, d) -> (n,) ints; -1 for a row that no label could give.
 
-    Of a model of sequences the most probable path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
+    For a model of sequences the Viterbi path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
 
     Raises ValueError for a wrong shape, a cell out of range, `lengths` of rows, or NaN given to a logistic model.
     """
@@ -72,7 +77,7 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
-    """Draws (x, y) from p(x, y): x (*shape, d), y (*shape,) ints.
+    """Samples (x, y) of p(x, y): x (*shape, d), y (*shape,) ints. For a model of sequences, the last of `shape` is t.
 
     `key` is a typed key, `jax.random.key(seed)`.
 
@@ -89,7 +94,9 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 def sample_labels(
     model: Generative | Discriminative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
-    """Draws y from p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
+    """Samples y of the posterior p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
+
+    For a model of sequences, whole paths: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -99,10 +106,10 @@ def sample_labels(
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """`x` with its missing cells filled by E[x_missing | x_observed], or the mode where a column is discrete.
+    """Imputation: `x` with missing cells replaced by E[x_missing | x_observed], or by the mode in discrete columns.
 
-    `x` (n, d); returns (n, d), observed cells untouched. With labels or components, the average over p(y | x_observed).
-    A row that no label could give stays as it is.
+    `x` (n, d); returns (n, d), observed cells untouched. Labels are averaged over their posterior p(y | x_observed). A
+    row that no label could give is returned unchanged.
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
@@ -111,7 +118,9 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
 
 
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """`x` with its missing cells drawn from p(x_missing | x_observed): (n, d) -> (n, d), observed cells untouched.
+    """Multiple imputation: `x` with missing cells drawn from p(x_missing | x_observed), (n, d) -> (n, d).
+
+    Observed cells are untouched.
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
@@ -120,9 +129,9 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
-    """The model of some columns, in the order given; its log p(x) is that of the whole with NaN in the others.
+    """Marginal model p(x_columns, y) of some columns, in the order given; the others are integrated out.
 
-    `columns` are distinct column numbers.
+    Its log p(x) is that of the whole model with NaN in the other columns. `columns` are distinct column numbers.
 
     Raises ValueError for a column out of range or given twice.
     """
@@ -134,10 +143,12 @@ def marginal(model: G, columns: ArrayLike) -> G:
 
 @kernels.full_precision
 def discriminative(model: Generative) -> Logistic | LinearChainCRF:
-    """The exact twin: the logistic model, or for sequences the CRF, with the same p(y | x), by Bayes' rule.
+    """Discriminative twin: the logistic model, or for sequences the CRF, with exactly the p(y | x) of a generative
+    model.
 
-    s(x, y) = log w_y + log p(x | y) up to a function of x. Linear in x for LDA, quadratic for QDA and Gaussian naive
-    Bayes, a table or linear for discrete columns, a log-sum-exp for mixtures within classes. On complete rows.
+    By Bayes' rule s(x, y) = log w_y + log p(x | y), up to a function of x. It is linear in x for LDA, quadratic for QDA
+    and Gaussian naive Bayes, a table or linear for discrete columns, a log-sum-exp for mixtures within classes. The
+    posteriors agree on complete rows; the twin takes no missing cells.
 
     Raises ValueError for a model with a single label, whose p(y | x) is 1.
     """
@@ -151,12 +162,14 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
 
 
 def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
-    """A discriminative model that takes NaN: p(y | x_observed) averaged over `density`'s p(x_missing | x_observed).
+    """Classifier of rows with missing cells: p(y | x_observed), the mean of p(y | x) over a density's p(x_missing |
+    x_observed).
 
-    By `num_samples` draws, with a standard error of at most 0.5 / sqrt(num_samples) in each probability. `density` is
-    any generative model of the same columns, for instance the generative twin. Rows without NaN are unchanged.
+    The mean is over `num_samples` Monte Carlo draws, with a standard error of at most 0.5 / sqrt(num_samples) in each
+    probability. `density` is any generative model of the same columns, for instance the generative twin. Rows without
+    NaN get the classifier's own prediction.
 
-    Raises ValueError if the two have different columns.
+    Raises ValueError if classifier and density have different columns.
     """
     model, mixture = _checks.as_model(classifier), require_generative(density)
     if _checks.is_sequential(model) or _checks.is_sequential(mixture):
@@ -170,16 +183,16 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
 
 
 def num_parameters(model: Any) -> int | Array:
-    """Free parameters: what `bic` and `aic` count.
+    """Number of free parameters of a model, as `bic` and `aic` count them.
 
-    What is impossible by structure is none: a category of probability 0 under every label of a column, a move or a
+    Structural zeros do not count: a category of probability 0 under every label of its column, a transition or a
     component at minus infinity.
     """
     return _checks.as_model(model).num_parameters
 
 
 def require_generative(model: Any) -> Any:
-    """The model, made from a bare density if it is one; raises for a discriminative one."""
+    """The generative model, made from a bare density if one is given; raises ValueError for a discriminative model."""
     checked = _checks.as_model(model)
     if not checked.generative:
         raise ValueError(
@@ -191,7 +204,7 @@ def require_generative(model: Any) -> Any:
 
 
 def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:
-    """What lies beyond the lengths of sequences, as it was given."""
+    """Imputed sequences (n, t, d), with the user's cells beyond each length; rows (n, d) are unchanged."""
     if not isinstance(rows.x, Sequences):
         return filled
     return jnp.where(rows.x.inside[..., None], filled, _arrays.as_floats(x, "x").astype(filled.dtype))
@@ -202,7 +215,10 @@ def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Ro
 
 
 def _by_rows(cost):
-    """Compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat."""
+    """Decorator: compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat.
+
+    `cost(model)` is the memory for one row, in floats.
+    """
 
     def decorate(fn):
         @kernels.compiled

@@ -1,4 +1,4 @@
-"""What a call says of a result that it gives all the same."""
+"""Warnings: a result is returned, but is short of a maximum or of its digits."""
 
 import sys
 import warnings
@@ -8,15 +8,15 @@ HERE = str(Path(__file__).parent)
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit ended before its maximum, or where there is none: at `max_steps`, or on classes that are separated."""
+    """Warning: a fit ended before its maximum, at `max_steps`, or there is none, as for separated classes."""
 
 
 class PrecisionWarning(UserWarning):
-    """Digits of the data are lost in the precision that they are used in."""
+    """Warning: digits of the data, or of a saved model, are lost in the precision that JAX uses."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warns at the user's own line: the one that called into this package."""
+    """Issues a warning that points at the user's own line, the one that called into this package."""
     frame, level, outermost = sys._getframe(), 1, 1
     while frame is not None:
         outermost = level if frame.f_code.co_filename.startswith(HERE) else outermost

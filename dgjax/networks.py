@@ -1,8 +1,8 @@
-"""Networks: functions of a row, for every label at once. The encoders and decoders of autoencoders.
+"""Neural networks of rows, for every label at once: the encoders and decoders of autoencoders.
 
 A network is any pytree that can be called as `network(x)`, or with labels as `network(x, y)`: x (..., f) and y
-(..., k), one-hot or shares of labels, of leading axes that broadcast, to (..., outputs). It also has `features(x, y)`,
-what a classifier is built on. `Network` makes one of any pure function.
+(..., k), one-hot or memberships that sum to 1, to (..., outputs); leading axes broadcast. `features(x, y)` is its last
+hidden layer, which a classifier is built on. `Network` makes a network of any pure function.
 """
 
 import itertools
@@ -21,13 +21,12 @@ from dgjax._pytree import noun, static, tree
 
 @noun
 class Network:
-    """Any pure function of parameters, a pytree, and rows (n, f), with labels (n, k) too: `apply(parameters, x)`.
+    """Neural network from any pure function, `apply(parameters, x)`, with `parameters` a pytree and rows x (n, f).
 
-    Of Flax: `Network(variables, module.apply)`; of its nnx: `graph, state = nnx.split(module)`, then
-    `Network(state, lambda state, x: nnx.merge(graph, state)(x))`. Of Equinox: `arrays, rest = eqx.partition(module,
-    eqx.is_array)`, then `Network(arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, rest))(x))`. With classes the
-    function is asked for `apply(parameters, x, y)`. One and the same function, not a new one each time, or everything
-    is compiled again.
+    With classes the function is called as `apply(parameters, x, y)`, y (n, k). Reuse one function object: a new one for
+    each model is compiled again. Flax linen: `Network(variables, module.apply)`. Flax nnx: `graph, state =
+    nnx.split(module)`, `Network(state, lambda state, x: nnx.merge(graph, state)(x))`. Equinox: `arrays, rest =
+    eqx.partition(module, eqx.is_array)`, `Network(arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, rest))(x))`.
     """
 
     parameters: Any = tree()
@@ -45,9 +44,10 @@ class Network:
 
 @noun
 class MLP:
-    """Layers of x -> relu(x W + b), the last without relu: `weights` (f, h), (h, h'), ...; `biases` (h,), (h',), ...
+    """Multilayer perceptron: layers x -> relu(x W + b), the last without relu; (..., f) -> (..., outputs).
 
-    Labels add a row of `offset` (k, h) within the first layer: what it makes of x is worked out once for all of them.
+    `weights` are (f, h), (h, h'), ..., `biases` (h,), (h',), ... Class labels y (..., k) add y `offset`, with `offset`
+    (k, h), to the first layer before its relu; x W is computed once for all classes.
     """
 
     weights: tuple[Array, ...] = tree()
@@ -67,9 +67,10 @@ class MLP:
 
     @classmethod
     def start(cls, key: Key[Array, ""], sizes: Sequence[int], num_classes: int = 1) -> "MLP":
-        """Random weights of variance 2 / inputs, 1 / inputs in the last layer, and biases 0. He et al. (2015), eq. 10.
+        """Random initial network: weights of variance 2 / inputs, in the last layer 1 / inputs; biases 0.
 
-        `sizes` are those of the input, the hidden layers and the output.
+        `sizes` are the numbers of inputs, of units in each hidden layer, and of outputs. Source: He et al. (2015), eq.
+        10.
         """
         *keys, own = jax.random.split(key, len(sizes))
         gains = [2.0] * (len(sizes) - 2) + [1.0]
@@ -82,7 +83,7 @@ class MLP:
         return self._through(x, y, len(self.weights))
 
     def features(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
-        """The last hidden layer."""
+        """Activations (..., h) of the last hidden layer."""
         return self._through(x, y, len(self.weights) - 1)
 
     def _through(self, x, y, layers):
@@ -96,10 +97,10 @@ class MLP:
 
 @noun
 class ConvolutionalEncoder:
-    """Convolutions with stride 2 and relu over images, then an `MLP`: each halves height and width, rounded up.
+    """Convolutional encoder of images: 3 x 3 convolutions of stride 2 with relu, then an `MLP` on all their outputs.
 
-    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels), and
-    the columns of a row are its pixels in that order.
+    Each convolution halves height and width, rounded up. `kernels` are (3, 3, channels, channels'), `biases`
+    (channels',); `image` is (height, width, channels), in which order the columns of a row are its pixels.
     """
 
     kernels: tuple[Array, ...] = tree()
@@ -116,7 +117,11 @@ class ConvolutionalEncoder:
         sizes: Sequence[int],
         num_classes: int = 1,
     ) -> "ConvolutionalEncoder":
-        """Random, with so many `channels` after each convolution and layers of `sizes` after them."""
+        """Random initial encoder: one convolution for each number in `channels`, its output channels, then an MLP of
+        `sizes`.
+
+        `sizes` are the units of the hidden layers and the number of outputs.
+        """
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width, first = image
         kernels = _kernels(keys, (first, *channels))
@@ -129,7 +134,7 @@ class ConvolutionalEncoder:
         return self.head(self._convolved(x), y)
 
     def features(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
-        """The last hidden layer."""
+        """Activations (..., h) of the last hidden layer."""
         return self.head.features(self._convolved(x), y)
 
     def _convolved(self, x):
@@ -141,10 +146,10 @@ class ConvolutionalEncoder:
 
 @noun
 class ConvolutionalDecoder:
-    """An `MLP`, then convolutions: each doubles height and width by repeating pixels, all but the last end in relu.
+    """Convolutional decoder of images: an `MLP`, then 3 x 3 convolutions, each after doubling height and width.
 
-    `kernels` (3, 3, channels, channels'), ..., `biases` (channels',), ...; `image` is (height, width, channels) of what
-    comes out, and channels is the last one's. What is beyond the image is cut off.
+    Doubling repeats pixels; a relu precedes each convolution. `kernels` are (3, 3, channels, channels'), `biases`
+    (channels',); `image` is (height, width, channels) of the output, and pixels beyond its size are cut off.
     """
 
     body: MLP = tree()
@@ -161,7 +166,11 @@ class ConvolutionalDecoder:
         sizes: Sequence[int],
         num_classes: int = 1,
     ) -> "ConvolutionalDecoder":
-        """Random, with layers of `sizes`, and so many `channels` before each convolution."""
+        """Random initial decoder: an MLP of `sizes`, then one convolution for each number in `channels`, its input
+        channels.
+
+        `sizes` are the number of inputs and the units of the hidden layers.
+        """
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width = (-(-side // 2 ** len(channels)) for side in image[:2])
         body = MLP.start(own, (*sizes, height * width * channels[0]), num_classes)
@@ -182,12 +191,15 @@ class ConvolutionalDecoder:
 
 
 def _times(x, weight):
-    """x @ weight as one product of matrices: with more axes XLA takes a fifth more time for the gradient."""
+    """Matrix product x @ weight, (..., f) -> (..., h), on x flattened to two axes.
+
+    With more axes XLA takes a fifth more time for the gradient.
+    """
     return kernels.product(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
 def _kernels(keys, channels):
-    """Random kernels of variance 2 / inputs from each number of channels to the next."""
+    """Random kernels (3, 3, a, b) of variance 2 / (9 a), from each number of `channels`, a, to the next, b."""
     pairs = zip(keys, channels[:-1], channels[1:], strict=True)
     return tuple(jax.random.normal(key, (3, 3, a, b)) * jnp.sqrt(2 / (9 * a)) for key, a, b in pairs)
 

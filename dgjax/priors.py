@@ -1,8 +1,7 @@
-"""Conjugate priors: what `fit(prior=...)` adds to the log-likelihood, for maximum a posteriori estimates.
+"""Conjugate priors, and ridge: what `fit(prior=...)` adds to the log-likelihood, for maximum a posteriori estimates.
 
-Each broadcasts over the labels of a density: every label has the same prior, independently. Densities are in the
-parameters named here, up to a constant, and may be improper; their modes with the data are the formulas below.
-`dgjax.weak_prior` builds the one that fits a model and its data.
+Every label has the same prior, independently. Prior densities are in the parameters named in each docstring, up to a
+constant, and may be improper. `dgjax.weak_prior` builds the prior that fits a model and its data.
 """
 
 import dataclasses
@@ -19,12 +18,12 @@ from dgjax._pytree import noun
 
 @noun
 class NormalInverseWishart:
-    """Prior of a mean and a covariance (d, d): N(mean; m, S / c) IW(S; scale, degrees).
+    """Conjugate prior of a normal's mean u and covariance S (d, d): N(u; m, S / c) IW(S; scale, degrees).
 
-    Mode for one label with n rows, row mean x and scatter A about the new mean u:
-    u = (c m + n x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n).
-    `unit` (d,), where given, is what each column of `scale` is in, for variances that the precision cannot hold.
-    Murphy (2012), Machine Learning, section 4.6.3.
+    `mean` m (d,), `mean_count` c. With n rows, row mean x and scatter A about u, the mode of one label is u = (c m + n
+    x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n). With `unit` (d,) the scale matrix is
+    diag(unit) `scale` diag(unit), for variances too small or large for the precision; None is 1. Source: Murphy (2012),
+    Machine Learning, section 4.6.3.
     """
 
     mean: Float[Array, "*#labels d"]
@@ -42,11 +41,11 @@ class NormalInverseWishart:
 
 @noun
 class NormalInverseGamma:
-    """Prior of a mean and a variance in each column: N(mean; m, v / c) IG(v; shape, rate).
+    """Conjugate prior of a normal column's mean u and variance v: N(u; m, v / c) IG(v; shape, rate).
 
-    Mode for one column with n cells, cell mean x and scatter A about the new mean u:
+    `mean` m (d,), `mean_count` c. With n cells of mean x and scatter A about u, the mode of one column is
     u = (c m + n x) / (c + n),  v = (2 rate + A + c (u - m)^2) / (2 shape + 3 + n).
-    `unit` (d,) or (1,), where given, is what the rate is in, squared, for variances that the precision cannot hold.
+    With `unit` (d,) or (1,) the rate is unit^2 `rate`, for variances too small or large for the precision; None is 1.
     """
 
     mean: Float[Array, "*#labels d"]
@@ -63,7 +62,9 @@ class NormalInverseGamma:
 
 @noun
 class Beta:
-    """Prior p^(a - 1) (1 - p)^(b - 1) of a probability. Mode: p = (a - 1 + ones) / (a + b - 2 + n)."""
+    """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability. Mode: p = (a - 1 + ones) / (a + b - 2
+    + n).
+    """
 
     a: Float[Array, "*#d"]
     b: Float[Array, "*#d"]
@@ -72,13 +73,14 @@ class Beta:
         at_least_one(self, a=self.a, b=self.b)
 
     def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
-        """Pseudo-counts of zeros and of ones."""
+        """Pseudo-counts (..., d, 2) of zeros, b - 1, and of ones, a - 1."""
         return jnp.stack(jnp.broadcast_arrays(self.b - 1, self.a - 1), -1)
 
 
 @noun
 class Dirichlet:
-    """Prior prod_j p_j^(concentration_j - 1) of probabilities. Mode: p_j proportional to concentration_j - 1 + n_j.
+    """Conjugate prior prod_j p_j^(concentration_j - 1) of category probabilities. Mode: p_j ~ concentration_j - 1 +
+    n_j.
 
     Impossible categories (p = 0) stay impossible.
     """
@@ -89,23 +91,25 @@ class Dirichlet:
         at_least_one(self, concentration=self.concentration)
 
     def pseudo_statistics(self) -> Float[Array, "*#c"]:
-        """Pseudo-counts of each category."""
+        """Pseudo-counts (..., c) of each category: concentration - 1."""
         return self.concentration - 1
 
     @classmethod
     def shared(cls, strength: float | Array, possible: Any, dtype: Any) -> "Dirichlet":
-        """`strength` pseudo-counts for each distribution (..., c), shared by the categories that it can have."""
+        """Dirichlet prior of `strength` pseudo-counts in all, shared equally by the `possible` (..., c)."""
         count = jnp.maximum(possible.sum(-1, keepdims=True), 1)
         return cls(jnp.where(possible, 1 + strength / count, 1).astype(dtype))
 
     def log_density(self, log_p: Float[Array, "*c"]) -> Float[Array, ""]:
-        """Summed over everything but the constant."""
+        """Log prior density sum_j (concentration_j - 1) log p_j, summed over distributions, up to a constant."""
         return jnp.sum(jnp.where(jnp.isneginf(log_p), 0, (self.concentration - 1) * log_p))
 
 
 @noun
 class Gamma:
-    """Prior r^(shape - 1) exp(-rate r) of a Poisson rate r. Mode: r = (shape - 1 + counts) / (rate + n)."""
+    """Conjugate prior r^(shape - 1) exp(-rate r) of a Poisson rate r. Mode: r = (shape - 1 + sum of counts) / (rate +
+    n).
+    """
 
     shape: Float[Array, "*#d"]
     rate: Float[Array, "*#d"]
@@ -115,14 +119,17 @@ class Gamma:
         not_negative(self, rate=self.rate)
 
     def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
-        """Coefficients of -r and of log r: for Poisson columns pseudo-cells, and the sum of their counts."""
+        """Pseudo-statistics (..., d, 2) of a Poisson column: `rate` pseudo-cells, and shape - 1, the sum of their
+        counts.
+        """
         return jnp.stack(jnp.broadcast_arrays(self.rate, self.shape - 1), -1)
 
 
 @noun
 class Ridge:
-    """Normal prior of a discriminative model's weights: log p(w) = -strength / 2 |w|^2, of mean 0 and variance
-    1 / strength, the penalty known as L2. The bias has none; `strength` is 0 or more.
+    """Ridge (L2) prior of a discriminative model's weights: log p(w) = -strength / 2 |w|^2; the bias has none.
+
+    That is a normal prior of mean 0 and variance 1 / strength; `strength` is 0 or more.
     """
 
     strength: Float[Array, ""]
@@ -133,7 +140,10 @@ class Ridge:
 
 @noun
 class MixturePrior:
-    """Prior of a mixture: of its weights, and of its density. `None` is a flat prior."""
+    """Prior of a mixture: `weights`, a Dirichlet prior of its component weights, and `density`, one of its density.
+
+    `None` for either is a flat prior.
+    """
 
     weights: Dirichlet | None = None
     density: Any = None
@@ -144,9 +154,10 @@ class MixturePrior:
 
 @noun
 class HiddenMarkovPrior:
-    """Prior of a hidden Markov model: of its start, of its moves, and of its density. `None` is a flat prior.
+    """Prior of a hidden Markov model: Dirichlet priors of initial and transition probabilities, and one of its density.
 
-    `Dirichlet(1 + a + b * eye(k))` for the moves makes states last: b pseudo-moves of each to itself.
+    `None` for any of them is a flat prior. `Dirichlet(1 + a + b * eye(k))` for the transitions favours long stays: b
+    pseudo-transitions from each state to itself.
     """
 
     initial: Dirichlet | None = None
@@ -159,13 +170,13 @@ class HiddenMarkovPrior:
 
 @noun
 class ColumnsPrior:
-    """Prior of a density of columns: one for each block, `None` where flat."""
+    """Prior of a `Columns` density: a tuple of one prior for each block; `None` is flat."""
 
     blocks: tuple[Any, ...]
 
 
 def _expect_parts(prior: Any, *names: str) -> None:
-    """Raises unless probabilities have a Dirichlet prior, and the density has one of its own, or None."""
+    """Raises ValueError unless the named fields are Dirichlet priors or None, and `density` a prior or None."""
     for name in names:
         if not isinstance(getattr(prior, name), Dirichlet | None):
             raise ValueError(
@@ -180,7 +191,7 @@ def _expect_parts(prior: Any, *names: str) -> None:
 
 
 def at_least_one(prior: Any, **fields: Array) -> None:
-    """Raises if a parameter is under 1: the prior's mode would lie at a probability of 0."""
+    """Raises ValueError if a concentration is under 1: the mode would lie at a probability of 0."""
     for name, value in fields.items():
         if is_concrete(value) and not (np.asarray(value) >= 1).all():
             raise ValueError(
@@ -190,18 +201,18 @@ def at_least_one(prior: Any, **fields: Array) -> None:
 
 
 def not_negative(prior: Any, **fields: Array) -> None:
-    """Raises if a parameter is under 0 or not a number."""
+    """Raises ValueError if a parameter of a prior is negative or NaN."""
     for name, value in fields.items():
         if is_concrete(value) and not (np.asarray(value) >= 0).all():
             raise ValueError(f"{type(prior).__name__}({name}=...) must be 0 or more; got {float(value.min())}.")
 
 
 class WrongPriorError(ValueError):
-    """A prior of another kind than the density's own."""
+    """Error: the prior is not the one conjugate to the density."""
 
 
 def expect_prior(prior: Any, kind: type, density: Any) -> None:
-    """Raises if `prior` is not of the kind that is conjugate to `density`."""
+    """Raises WrongPriorError if `prior` is not of the class `kind`, conjugate to `density`."""
     if prior is not None and type(prior) is not kind:
         raise WrongPriorError(
             f"prior of {type(density).__name__} must be a dgjax.priors.{kind.__name__}; got {type(prior).__name__}. "
