@@ -1,4 +1,4 @@
-"""Scorers: a function of a row for every label, linear in its parameters. What a logistic model is made of."""
+"""Scorers: functions s(x, y) of a row for every label, the building block of logistic models and CRFs."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def _linear_scores(self: Any, x: Array) -> Array:
 
 @noun
 class Linear:
-    """s(x, y) = w_y . x; `weight` (*labels, d)."""
+    """Linear scorer: s(x, y) = w_y . x; `weight` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
 
@@ -68,7 +68,7 @@ class Linear:
 
 @noun
 class DiagonalQuadratic:
-    """s(x, y) = w_y . x + q_y . x^2; `weight` and `square` (*labels, d)."""
+    """Quadratic scorer, one column at a time: s(x, y) = w_y . x + q_y . x^2; `weight` and `square` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
     square: Float[Array, "*labels d"]
@@ -111,9 +111,9 @@ class DiagonalQuadratic:
 
 @noun
 class Quadratic:
-    """s(x, y) = w_y . x + sum_{i <= j} q_yij x_i x_j; `weight` (*labels, d), `products` (*labels, d (d + 1) / 2).
+    """Quadratic scorer: s(x, y) = w_y . x + sum_{i <= j} q_yij x_i x_j.
 
-    Products are ordered by rows of the upper triangle.
+    `weight` (*labels, d), `products` (*labels, d (d + 1) / 2), ordered by rows of the upper triangle.
     """
 
     weight: Float[Array, "*labels d"]
@@ -129,7 +129,7 @@ class Quadratic:
 
     @classmethod
     def from_matrix(cls, weight: Float[Array, "*labels d"], matrix: Float[Array, "*labels d d"]) -> "Quadratic":
-        """w . x + x^T M x for symmetric M."""
+        """Quadratic scorer w . x + x^T M x, from symmetric matrices M (*labels, d, d)."""
         i, j = np.triu_indices(weight.shape[-1])
         return cls(weight, matrix[..., i, j] * jnp.where(i == j, 1, 2).astype(matrix.dtype))
 
@@ -169,7 +169,9 @@ class Quadratic:
 
 @noun
 class LogLinear:
-    """s(x, y) = sum_j x_j w_yj for counts x >= 0, with 0 times minus infinity = 0; `weight` (*labels, d)."""
+    """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj for x >= 0; 0 times minus infinity is 0. `weight` (*labels,
+    d).
+    """
 
     weight: Float[Array, "*labels d"]
 
@@ -202,7 +204,9 @@ class LogLinear:
 
 @noun
 class Table:
-    """s(x, y) = sum_j w_y[j, x_j] for columns of categories 0 to c - 1; `weight` (*labels, d, c), may be -inf."""
+    """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j], columns being 0 to c - 1; `weight` (*labels, d, c), may
+    be -inf.
+    """
 
     weight: Float[Array, "*labels d c"]
 
@@ -220,7 +224,9 @@ class Table:
 
     @property
     def num_parameters(self) -> int | Array:
-        """A constant added to a column's weights is the bias's, and what is impossible for all labels is padding."""
+        """Number of free parameters: a constant for each column is the bias's, and padding at -inf for all labels is
+        none.
+        """
         return math.prod(self.label_shape) * num_free(possible(self.weight, len(self.label_shape)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
@@ -237,12 +243,13 @@ class Table:
 
 @noun
 class Indicators:
-    """s(x, y) = sum_j w_y[x_j]: a row x (m,) numbers the features that are on, 0 to v - 1, and is filled up with -1.
+    """Scorer of sparse binary features: s(x, y) = sum_j w_y[x_j]; a row lists its active feature indices, padded with
+    -1.
 
-    `weight` (*labels, v), may be -inf. Rows may be of any width m, and a number twice counts twice: the same as Linear
-    in how often each feature is on, (n, v), which is never made.
+    `weight` (*labels, v), may be -inf; indices go from 0 to v - 1. Rows (n, m) may have any width m, and an index that
+    occurs twice counts twice. It equals `Linear` on the counts of each feature (n, v), which are never formed.
 
-    Raises ValueError for more features than float32 can number, 2^24, unless the weights are float64.
+    Raises ValueError for more features than floats can index exactly, 2^24 in float32.
     """
 
     weight: Float[Array, "*labels v"]
@@ -286,7 +293,10 @@ class Indicators:
 
 @noun
 class Shifted:
-    """s(x, y) = scorer(x - offset, y); the offset (d,), where the scorer's numbers are small, is never trained."""
+    """Scorer about an offset: s(x, y) = scorer(x - offset, y); the offset (d,) is constant, never trained.
+
+    It lies where the scorer's numbers are small, which keeps their digits.
+    """
 
     offset: Float[Array, " d"]
     scorer: Scorer
@@ -336,7 +346,7 @@ class Shifted:
 
 @noun
 class ColumnScorers:
-    """s(x, y) = sum of scorers, each on its own `columns` of x."""
+    """Sum of scorers on blocks of columns: s(x, y) = sum_i scorers_i(x[columns_i], y)."""
 
     scorers: tuple[Scorer, ...]
     columns: tuple[tuple[int, ...], ...] = static()
@@ -381,7 +391,11 @@ class ColumnScorers:
 
 @noun
 class LatentScorer:
-    """s(x, y) = log sum_z exp(bias_yz + s(x, y, z)): the twin of a mixture within each label; `bias` (*labels, m)."""
+    """Scorer with hidden components: s(x, y) = log sum_z exp(bias_yz + s(x, y, z)); `bias` (*labels, m), scorer
+    (*labels, m).
+
+    The discriminative twin of a mixture within each label.
+    """
 
     bias: Float[Array, "*labels m"]
     scorer: Scorer

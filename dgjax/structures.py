@@ -1,4 +1,6 @@
-"""Label spaces: what a label is, held as log-potentials over it. `Structure` is the contract; two classes keep it."""
+"""Label spaces: log-potentials over all labels of a row. `Structure` is the contract; `Classes` and `Chain` implement
+it.
+"""
 
 import abc
 import functools
@@ -14,7 +16,7 @@ from dgjax._pytree import noun
 
 @noun
 class Sequences:
-    """Rows in order: x (n, t, d), of which the first `lengths` (n,) steps of each sequence are there."""
+    """Sequences of rows: x (n, t, d), of which the first `lengths` (n,) steps exist."""
 
     x: Float[Array, "n t d"]
     lengths: Int[Array, " n"]
@@ -30,20 +32,20 @@ class Sequences:
 
     @property
     def inside(self) -> Bool[Array, "n t"]:
-        """Which steps are there."""
+        """Mask (n, t) of the steps that exist."""
         return _inside(self.lengths, self.x.shape[1])
 
     def in_rows(self) -> Float[Array, "m d"]:
-        """Every step as a row, sequence after sequence."""
+        """Rows (n t, d): every step of every sequence, in order."""
         return self.x.reshape(-1, self.x.shape[-1])
 
     def in_steps(self, rows: Array) -> Array:
-        """What each row has, (m, ...), back in sequences (n, t, ...)."""
+        """Results of rows (n t, ...) reshaped to sequences (n, t, ...): the inverse of `in_rows`."""
         return rows.reshape(*self.x.shape[:2], *rows.shape[1:])
 
 
 def in_rows(x: Any, y: Array, weights: Float[Array, " n"]) -> tuple[Any, Array, Array]:
-    """Rows, labels and weights; of sequences those of each step, of weight 0 beyond the lengths."""
+    """Rows, labels and weights; sequences become rows, one for each step, with weight 0 beyond each length."""
     return _steps(x, y, weights) if isinstance(x, Sequences) else (x, y, weights)
 
 
@@ -53,18 +55,17 @@ def _steps(x, y, weights):
 
 
 def num_steps(x: Any) -> int:
-    """Rows that each of `x` is made of: 1, or the steps of sequences."""
+    """Number of rows in each element of x: 1 for rows, t for sequences (n, t, d)."""
     return x.x.shape[1] if isinstance(x, Sequences) else 1
 
 
 class Structure(abc.ABC):
-    """Label space: scores s(x, y) of every label y, for n rows or sequences at once.
+    """Label space: log-potentials s(x, y) over every label y, for n rows or sequences at once.
 
-    What `potentials` of a model gives, and all that the verbs and `fit` ask of it, so that a new label space (a
-    segment, a tree) is one class and no edit elsewhere. A subclass is a `dgjax.noun` of arrays: the gradient of
-    `log_partition` by them is what learning goes by. Labels `y` are ints (n, *label), one or many for each row, from 0
-    to k - 1, or -1 where unknown. A score of minus infinity is a label of probability 0.
-    `dgjax.testing.check_structure` checks all that is said here.
+    A model's `potentials` returns one, and verbs and `fit` use nothing else, so that a new label space (a segment, a
+    tree) is one new class. A subclass is a `dgjax.noun` of arrays; learning follows the gradient of `log_partition` by
+    them. Labels `y` are ints (n, *label), one or many for each row, from 0 to k - 1, or -1 where unknown. A score of
+    minus infinity is a label of probability 0. `dgjax.testing.check_structure` checks this contract.
     """
 
     scores: Float[Array, "n *label k"]
@@ -72,52 +73,53 @@ class Structure(abc.ABC):
 
     @abc.abstractmethod
     def clamped(self, y: Int[Array, "n *label"]) -> tuple[Float[Array, " n"], Any]:
-        """Log-partition and expected counts over the labels y' that `y` allows, -1 allowing every value.
+        """Clamped log-partition, log sum_y' exp s(x, y') (n,) over the labels y' that agree with y, and expected
+        counts.
 
-        log sum_y' exp s(x, y') (n,), minus infinity where `y` allows none; and the expectation under p(y' | x, y) of
-        whatever the M-step needs of a label, a pytree of arrays that lead with n.
+        An entry of -1 in y agrees with every value; the result is minus infinity where no label agrees. Expected counts
+        are the M-step's sufficient statistics of labels under p(y' | x, y), a pytree of arrays with first axis n.
         """
 
     @abc.abstractmethod
     def log_marginals(self) -> Float[Array, "n *label k"]:
-        """log p(y_i = j | x) of every part i of a label; minus infinity where no label is possible."""
+        """Log-marginals log p(y_i = j | x) of every part i of a label; minus infinity where no label is possible."""
 
     @abc.abstractmethod
     def mode(self) -> Int[Array, "n *label"]:
-        """The most probable label; -1 where none is possible, and for parts that a row does not have."""
+        """Most probable label; -1 where none is possible, and for parts that a row does not have."""
 
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""]) -> Int[Array, "n *label"]:
-        """A label drawn from p(y | x) for each row; -1 where none is possible, and for parts a row does not have."""
+        """Samples of p(y | x), one for each row; -1 where no label is possible, and for parts a row does not have."""
 
     @abc.abstractmethod
     def unknown(self) -> Int[Array, "n *label"]:
-        """Labels of which nothing is known: -1 everywhere."""
+        """Unknown labels: -1 everywhere."""
 
     @abc.abstractmethod
     def has_density(self) -> Bool[Array, ""]:
-        """True unless a score is NaN or plus infinity, as those of a component that has collapsed are."""
+        """True unless a score is NaN or plus infinity, as after the collapse of a component."""
 
     def score(self, y: Int[Array, "n *label"], known: bool = False) -> Float[Array, " n"]:
-        """s(x, y), summed out where y is unknown (-1). `known` promises that nothing is, which may be faster."""
+        """Score s(x, y) of labels, summed out where y is -1; `known` promises no -1, which may be faster."""
         del known
         return self.clamped(y)[0]
 
     def log_partition(self) -> Float[Array, " n"]:
-        """log sum_y exp s(x, y), the normaliser: log p(x) of a generative model."""
+        """Log-partition log sum_y exp s(x, y), the normaliser; for a generative model it is log p(x)."""
         return self.clamped(self.unknown())[0]
 
     def marginals(self) -> Float[Array, "n *label k"]:
-        """p(y_i = j | x) of every part i of a label; 0 where no label is possible."""
+        """Marginals p(y_i = j | x) of every part i of a label; 0 where no label is possible."""
         return jnp.exp(self.log_marginals())
 
 
 @noun
 class Classes(Structure):
-    """y is one of k classes: scores s(x, y) for n rows (n, k).
+    """Label space of k classes: scores s(x, y) (n, k) for n rows.
 
-    `empty` (n,) marks the rows of which nothing was observed, if the model is generative: p(x_observed) is 1 there, and
-    the sum over y gives that only to rounding.
+    For generative models `empty` (n,) marks rows without observed cells, whose log-partition is exactly 0 rather than 0
+    up to rounding.
     """
 
     scores: Float[Array, "n k"]
@@ -126,33 +128,33 @@ class Classes(Structure):
     unchecked: ClassVar[bool] = True
 
     def clamped(self, y: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
-        """log sum exp s(x, y') over the y' that y allows, -1 allowing all, and their share in the sum."""
+        """Clamped log-partition (n,) over the classes that y allows, -1 allowing all, and responsibilities (n, k)."""
         value, counts = kernels.partition(self.scores, y)
         return value if self.empty is None else jnp.where(self.empty & (y < 0), 0, value), counts
 
     def score(self, y: Int[Array, " n"], known: bool = False) -> Float[Array, " n"]:
-        """s(x, y); where y is unknown (-1), the log-partition, as a label summed out. None is unknown if `known`."""
+        """Score s(x, y) of each row; the log-partition where y is -1, unless `known` promises that there is no -1."""
         return self.clamped(y)[0]
 
     def log_partition(self) -> Float[Array, " n"]:
-        """log sum_y exp s(x, y)."""
+        """Log-partition log sum_y exp s(x, y) of each row."""
         return self.clamped(self.unknown())[0]
 
     def log_marginals(self) -> Float[Array, "n k"]:
-        """log p(y | x); minus infinity for every y where none is possible."""
+        """Log-posterior log p(y | x); minus infinity for every class where none is possible."""
         impossible = jnp.isneginf(self.scores.max(-1, keepdims=True))
         return jnp.where(impossible, -jnp.inf, jax.nn.log_softmax(jnp.where(impossible, 0, self.scores), axis=-1))
 
     def marginals(self) -> Float[Array, "n k"]:
-        """p(y | x): the gradient of the log-partition."""
+        """Posterior p(y | x), the gradient of the log-partition by the scores."""
         return self.clamped(self.unknown())[1]
 
     def mode(self) -> Int[Array, " n"]:
-        """The most probable y; -1, unknown, where none is possible."""
+        """Most probable class of each row; -1 where none is possible."""
         return jnp.where(self._possible(), self.scores.argmax(-1), -1)
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, " n"]:
-        """A draw of y for each row; -1, unknown, where none is possible."""
+        """Samples of the class of each row; -1 where none is possible."""
         return jnp.where(self._possible(), kernels.categorical(key, self.scores), -1)
 
     def has_density(self) -> Bool[Array, ""]:
@@ -160,7 +162,7 @@ class Classes(Structure):
         return _none_is_nan_or_infinite(self.scores)
 
     def unknown(self) -> Int[Array, " n"]:
-        """-1 for every row."""
+        """Unknown labels: -1 for every row."""
         return jnp.full(len(self.scores), -1)
 
     def _possible(self):
@@ -169,10 +171,12 @@ class Classes(Structure):
 
 @noun
 class Chain(Structure):
-    """y is a path of t of k states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s, y_{s+1}}.
+    """Label space of paths of t states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s,
+    y_{s+1}}.
 
-    `initial` (k,); `transition` (k, k), or (t - 1, k, k) where it differs by step; `scores` (n, t, k), of which the
-    first `lengths` (n,) steps of each sequence count. Minus infinity is a structural zero. Of a label, -1 is unknown.
+    `initial` (k,); `transition` (k, k), or (t - 1, k, k) if it differs by step; `scores` (n, t, k), of which the first
+    `lengths` (n,) steps count. Minus infinity is a structural zero. In a label, -1 is an unknown state. For generative
+    models `empty` (n,) marks sequences without observed cells, whose log-partition is exactly 0.
     """
 
     initial: Float[Array, " k"]
@@ -184,12 +188,14 @@ class Chain(Structure):
     unchecked: ClassVar[bool] = True
 
     def clamped(self, y: Int[Array, "n t"]) -> tuple[Float[Array, " n"], tuple[Array, Array]]:
-        """log sum exp s(x, y') over the paths that y allows; marginals (n, t, k) and transitions (n, k, k) under it."""
+        """Clamped log-partition (n,) over the paths that y allows, marginals (n, t, k), and expected transitions (n, k,
+        k).
+        """
         value, marginals, transitions = kernels.chain_expectation(*self._potentials(y))
         return self._exact(value, y), (marginals, transitions)
 
     def score(self, y: Int[Array, "n t"], known: bool = False) -> Float[Array, " n"]:
-        """s(x, y); steps where y is unknown (-1) are summed out. None is unknown if `known`."""
+        """Score s(x, y) of each path; states are summed out where y is -1, unless `known` promises no -1."""
         inside = _inside(self.lengths, y.shape[1])
         if known:
             return self._exact(self._of_path(y, inside), y)
@@ -198,40 +204,40 @@ class Chain(Structure):
         return self._exact(jax.lax.cond(every, lambda: self._of_path(y, inside), summed_out), y)
 
     def log_partition(self) -> Float[Array, " n"]:
-        """log sum_y exp s(x, y)."""
+        """Log-partition log sum_y exp s(x, y) over all paths of each sequence."""
         return self._exact(kernels.chain_partition(*self._potentials()), self.unknown())
 
     def log_marginals(self) -> Float[Array, "n t k"]:
-        """log p(y_s | x); minus infinity beyond the length and where no path is possible."""
+        """Log-marginals log p(y_s | x); minus infinity beyond a length and where no path is possible."""
         return kernels.chain_log_marginals(*self._potentials())
 
     def marginals(self) -> Float[Array, "n t k"]:
-        """p(y_s | x): the gradient of the log-partition; 0 beyond the length."""
+        """Marginals p(y_s | x), the gradient of the log-partition by the scores; 0 beyond a length."""
         return self.clamped(self.unknown())[1][0]
 
     def mode(self) -> Int[Array, "n t"]:
-        """The most probable path; -1, unknown, beyond the length and where none is possible."""
+        """Viterbi path, the most probable one; -1 beyond a length and where no path is possible."""
         return kernels.chain_mode(*self._potentials())
 
     def sample(self, key: Key[Array, ""], y: Int[Array, "n t"] | None = None) -> Int[Array, "n t"]:
-        """A path drawn for each sequence, of those that y allows; -1 beyond the length and where none is possible."""
+        """Samples of paths that agree with y; -1 beyond a length and where no path is possible."""
         return kernels.chain_sample(key, *self._potentials(y))
 
     def entropy(self) -> Float[Array, " n"]:
-        """Of p(y | x), in nats."""
+        """Entropy of p(y | x) in nats, for each sequence."""
         return kernels.chain_entropy(*self._potentials())
 
     def has_density(self) -> Bool[Array, ""]:
-        """True unless a start, a move or a score is NaN or plus infinity."""
+        """True unless an initial score, a transition or a score is NaN or plus infinity."""
         logs = self.initial, self.transition, self.scores
         return functools.reduce(jnp.logical_and, map(_none_is_nan_or_infinite, logs))
 
     def unknown(self) -> Int[Array, "n t"]:
-        """-1 for every step of every sequence."""
+        """Unknown labels: -1 for every step of every sequence."""
         return jnp.full(self.scores.shape[:2], -1)
 
     def _of_path(self, y, inside):
-        """s(x, y) of a path that is known wherever there is a step."""
+        """Score s(x, y) of each path y (n, t), all of whose states are known."""
         y = jnp.where(inside, y, 0)
         here, later = y[:, :-1], y[:, 1:]
         per_step = (jnp.arange(here.shape[1]),) * (self.transition.ndim - 2)

@@ -1,4 +1,4 @@
-"""log p(x | label), one family in each file."""
+"""Densities log p(x | label): one exponential family, mixture or learned density in each file."""
 
 from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAutoencoder
 from dgjax.densities._base import Density as Density

@@ -1,4 +1,4 @@
-"""Variational autoencoders: rows decoded from a latent normal vector, scored by a bound."""
+"""Variational autoencoders: densities of rows decoded from a latent normal vector, scored by a variational bound."""
 
 from typing import Any
 
@@ -18,18 +18,19 @@ from dgjax.densities._marginal import Marginal
 
 @noun
 class VariationalAutoencoder(Learned):
-    """p(x | y) = E[p(x | z, y)] over z ~ N(0, I) of `latent_dim` dimensions, bounded by draws from q(z | x, y), normal.
+    """Variational autoencoder: p(x | y) = E[p(x | z, y)] over z ~ N(0, I) of `latent_dim` m dimensions.
 
-    `encoder` takes what is seen of a row, and the label, to the mean of q and the log of its scale, (..., 2 m);
-    `decoder` takes z, and the label, to what `likelihood` expects, (..., d times its size): any networks
-    (`dgjax.networks`). `num_classes` 1 is a density without labels, and the networks are not told of any.
+    `encoder` maps the encoded row, and the label, to the mean and log scale of the normal q(z | x, y), (..., 2 m);
+    `decoder` maps z, and the label, to the parameters of `likelihood`, (..., d times its size). Both are networks
+    (`dgjax.networks`). With `num_classes` 1 the density has no labels and the networks get none.
 
-    A score is the importance-weighted bound of `num_samples` draws: log p(x | y) from below in expectation, and all the
-    closer for more of them. `fit` learns by the bound of `num_training_samples` fresh ones at every step, for 1 with
-    the divergence in closed form. A missing cell has no part in p(x | z), and an encoder sees 0 for it. The draws of
-    verbs depend on `seed` and the row's own cells, so that a row's result does not depend on the rows beside it.
+    A score is the importance-weighted bound by `num_samples` draws of z: in expectation below log p(x | y), and closer
+    with more draws. `fit` maximises the bound by `num_training_samples` fresh draws at each step; with 1 it is the
+    evidence lower bound, its divergence in closed form. Missing cells are left out of p(x | z), and are 0 to the
+    encoder. The draws of verbs depend on `seed` and the row's own cells only, so that a row's result does not depend on
+    the rows beside it.
 
-    Raises ValueError if what the networks give has another shape.
+    Raises ValueError if the networks' outputs have other shapes.
     Source: Kingma and Welling (2014); Burda et al. (2016); for missing cells Mattei and Frellsen (2019).
     """
 
@@ -67,13 +68,15 @@ class VariationalAutoencoder(Learned):
 
     @property
     def row_cost(self) -> int:
-        """What one draw needs: the widest layer, for every label."""
+        """Memory for one row and one draw, in floats: the widest layer, for every label."""
         widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves((self.encoder, self.decoder)))
         return self.num_classes * max(widest, self.num_features * self.likelihood.size)
 
     @property
     def num_parameters(self) -> int:
-        """Parameters of the decoder and the likelihood: the encoder is no part of the model, only of the bound."""
+        """Number of parameters of p(x | y): those of decoder and likelihood; the encoder only approximates the
+        posterior.
+        """
         return sum(leaf.size for leaf in jax.tree.leaves((self.decoder, self.likelihood)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -82,7 +85,10 @@ class VariationalAutoencoder(Learned):
     def bound(
         self, x: Float[Array, "n d"], noise: Any, num_samples: int, y: Int[Array, " n"] | None = None
     ) -> Float[Array, "n _"]:
-        """The importance-weighted bound of log p(x_observed | label), all or that of y; 0 where nothing is observed."""
+        """Importance-weighted bound of log p(x_observed | label) by `num_samples` draws: (n, k), or with y (n, 1).
+
+        A row without observed cells has exactly 0.
+        """
         log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
         mean, log_scale = self._posterior(x, y)
         value = kernels.importance_bound(mean, log_scale, noise, log_likelihood, num_samples, cost)
@@ -91,14 +97,18 @@ class VariationalAutoencoder(Learned):
     def evidence(
         self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any, y: Int[Array, " n"] | None = None
     ) -> Float[Array, "n _"]:
-        """The evidence lower bound of log p(x_observed | label), E_q log p(x | z) - KL(q || p); likewise."""
+        """Evidence lower bound E_q log p(x_observed | z) - kl_weight KL(q || p) by `num_samples` draws: (n, k), or with
+        y (n, 1).
+
+        A row without observed cells has exactly 0.
+        """
         log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
         mean, log_scale = self._posterior(x, y)
         value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
         return jnp.where(_empty(x), 0, value)
 
     def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
-        """The logs of the importance weights whose mean `scores` is the log of."""
+        """Log importance weights of all draws, (s, n, k); `scores` is the log of their mean over s."""
         mean, log_scale = self._posterior(x)
         weights = kernels.importance_log_weights(
             mean, log_scale, self.noise(x), self._log_likelihood(x), self.num_samples, self._cost(x)
@@ -106,16 +116,20 @@ class VariationalAutoencoder(Learned):
         return jnp.where(_empty(x), 0, weights)
 
     def drawn(self, draws: Draws) -> "Bound":
-        """What is learnt of it with the draws of one step; with its own draws, its evidence lower bound."""
+        """The density scored for learning: by the draws of one step or, for a key of None, its own evidence lower
+        bound.
+        """
         return Bound(self, draws.key, draws.kl_weight)
 
     def encode(self, x: Float[Array, "n d"], y: Float[Array, "n k"]) -> tuple[Array, Array]:
-        """Mean and scale (n, m) of q(z | x_observed, y), y in shares of labels."""
+        """Mean and scale, each (n, m), of q(z | x_observed, y); y (n, k) is one-hot, or memberships that sum to 1."""
         mean, log_scale = jnp.split(self._called(self.encoder, self.likelihood.seen(x), y), 2, axis=-1)
         return mean, jnp.exp(log_scale)
 
     def decode(self, z: Float[Array, "*n m"], y: Float[Array, "... k"]) -> Float[Array, "*n f"]:
-        """What the likelihood expects of a row, y in shares of labels."""
+        """Parameters of the likelihood (..., f) for latent vectors z; y (..., k) is one-hot, or memberships that sum to
+        1.
+        """
         return self._called(self.decoder, z, y)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
@@ -126,7 +140,11 @@ class VariationalAutoencoder(Learned):
         return self.likelihood.sample(key_x, self.decode(z, y))
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """One of `num_samples` draws of z, in proportion to its weight, decoded; of an empty row a draw of p(z)."""
+        """Imputation by sampling-importance-resampling: one of `num_samples` draws of z, by its importance weight, is
+        decoded.
+
+        `x` (n, d) with a key and a label for each row. For a row without observed cells z is a draw from p(z).
+        """
         keys_noise, keys_z, keys_x = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
         noise = noise_of_rows(keys_noise, self.latent_dim, x.dtype)
         y = jax.nn.one_hot(at[0], self.num_classes, dtype=x.dtype)[:, None]
@@ -144,7 +162,7 @@ class VariationalAutoencoder(Learned):
         return _shared.fill(x, jax.vmap(self.likelihood.sample)(keys_x, outputs))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """By self-normalised importance sampling."""
+        """Imputation by self-normalised importance sampling: E[x_missing | x_observed], or the mode if discrete."""
 
         def look(z):
             outputs = self._networked(self.decoder, z)
@@ -159,9 +177,10 @@ class VariationalAutoencoder(Learned):
         return Marginal(self, columns)
 
     def discriminative(self) -> tuple[Float[Array, " k"], Neural]:
-        """A classifier on the encoder's last hidden layer, which stays as it is; the head, at 0, is left to learn.
+        """Classifier on the encoder's last hidden layer: bias (k,) of 0 and a neural scorer with a frozen trunk, a head
+        of 0.
 
-        Not the posterior of the bounds: that takes the decoder too.
+        The head is left to `fit`. It is not the posterior of the bounds, which depends on the decoder too.
         """
         dtype = jnp.result_type(*jax.tree.leaves(self))
         scorer = Neural.start(self.encoder, self.likelihood, self.num_features, self.num_classes, dtype, frozen=True)
@@ -172,7 +191,9 @@ class VariationalAutoencoder(Learned):
         return (self.likelihood.support,) * self.num_features
 
     def noise(self, x: Float[Array, "n d"]) -> Any:
-        """Draws that depend on the seed and the row's own cells alone."""
+        """Standard normal draws for the rows of x, as a function of draw numbers; keys are the seed and each row's own
+        cells.
+        """
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), _digest(x))
         return noise_of_rows(keys, self.latent_dim, x.dtype)
 
@@ -200,9 +221,10 @@ class VariationalAutoencoder(Learned):
 
 @noun
 class Bound:
-    """An autoencoder scored by its evidence lower bound: by its own draws, or in learning by those of a step's key.
+    """Evidence lower bound of an autoencoder as a score, what `fit` maximises.
 
-    There more than one of them give the importance-weighted bound.
+    With `key` None draws are the autoencoder's own; with a key, fresh ones of one training step, and for more than one
+    training sample the importance-weighted bound. `kl_weight` below 1 is KL warm-up.
     """
 
     density: VariationalAutoencoder
@@ -225,7 +247,7 @@ class Bound:
         return self._scores(x, None)
 
     def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Bounds (n,) of one given label for each row: a k-th of the work of all labels."""
+        """Bounds (n,) of one given label for each row, at 1 / k of the work of all labels."""
         return self._scores(x, y)[:, 0]
 
     def _scores(self, x, y):
@@ -239,7 +261,9 @@ class Bound:
 
 
 def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
-    """Standard normal numbers of a shape for draws by their numbers: the same whatever draws are taken with them."""
+    """Function of draw numbers (s,) to standard normal draws (s, *shape); a draw's numbers depend on key and number
+    only.
+    """
 
     def one(draw: Int[Array, ""]) -> Array:
         return jax.random.normal(jax.random.fold_in(key, draw), shape, dtype)
@@ -248,7 +272,9 @@ def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def noise_of_rows(keys: Key[Array, " n"], latent_dim: int, dtype: Any) -> Any:
-    """Standard normal draws (s, n, 1, m) for rows that have a key each, shared by their labels."""
+    """Function of draw numbers (s,) to standard normal draws (s, n, 1, m): each row has a key, its labels share the
+    draws.
+    """
     return lambda draws: jax.vmap(lambda key: noise_of(key, (1, latent_dim), dtype)(draws), out_axes=1)(keys)
 
 

@@ -1,4 +1,4 @@
-"""What a density is: the members that a family writes, and those that follow from them."""
+"""Density: the abstract base class of all families, with members to write and members that follow from them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ SMOOTHING = 0.1
 
 
 class Density(ABC):
-    """log p(x | label) for rows x and labels of shape `label_shape`, mostly (k,), all of them at once.
+    """Density log p(x | label) of rows x (n, d), for labels of shape `label_shape`, mostly (k,), all at once.
 
-    A missing cell is NaN and is marginalised exactly, everywhere. A family is a frozen dataclass that holds parameters,
-    their label axes first, and writes the abstract members; the others follow. Families of independent columns derive
-    from `Independent`, which needs fewer.
+    A missing cell is NaN and is marginalised exactly. A family is a frozen dataclass of parameters whose first axes are
+    the labels. It writes the abstract members, and the others follow. Families of independent columns derive from
+    `Independent`, which needs fewer members.
     """
 
     generative: ClassVar[Literal[True]] = True
@@ -30,7 +30,7 @@ class Density(ABC):
     @property
     @abstractmethod
     def label_shape(self) -> tuple[int, ...]:
-        """Shape L of the labels; () for a density with a single one that has no axis."""
+        """Shape L of the labels, mostly (k,); () for a density of one label without an axis."""
 
     @property
     @abstractmethod
@@ -40,43 +40,47 @@ class Density(ABC):
     @property
     @abstractmethod
     def num_parameters(self) -> int | Array:
-        """Free parameters, those of all labels together."""
+        """Number of free parameters of all labels together."""
 
     @property
     @abstractmethod
     def supports(self) -> tuple[Support, ...]:
-        """What each column may hold, one entry for each."""
+        """Support of each column, d entries."""
 
     @abstractmethod
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        """log p(x_observed | label), 0 for a row of which nothing is observed."""
+        """Log-densities log p(x_observed | label), (n, d) -> (n, *labels); 0 for a row without observed cells."""
 
     @abstractmethod
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
-        """A draw of a row for each label in `at`."""
+        """Samples of rows, one for each label in the index `at`: (..., d)."""
 
     @abstractmethod
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """`x` with its missing cells drawn from p(x_missing | x_observed, label), each row by its own key."""
+        """`x` (n, d) with missing cells drawn from p(x_missing | x_observed, label), by a key for each row."""
 
     @abstractmethod
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """Imputation: each NaN of `x` at its conditional mean given the row's observed cells, or mode if discrete.
+        """Imputation: each NaN of `x` replaced by its conditional mean given the row's observed cells, or mode if
+        discrete.
 
-        Both are of the mixture of labels with weights `posterior`, which sum to 1 in each row; no mode is averaged.
+        Mean and mode are those of the mixture of labels with weights `posterior` (n, *labels), which sum to 1 in each
+        row.
         """
 
     @abstractmethod
     def marginal(self, columns: tuple[int, ...]) -> Any:
-        """The density of some columns, the others integrated out."""
+        """Marginal density of the given columns, in that order; the others are integrated out."""
 
     @abstractmethod
     def discriminative(self) -> tuple[Float[Array, "*labels"], Scorer]:
-        """The twin: a bias and a scorer that differ from the scores by one amount for every label."""
+        """Discriminative twin: a bias (*labels,) and a scorer; their sum is `scores` up to a function of x."""
 
     @abstractmethod
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Any:
-        """Expected sufficient statistics under responsibilities `counts`, 0 or more: a pytree that adds over rows."""
+        """Expected sufficient statistics of rows x under responsibilities `counts`, 0 or more: a pytree that adds over
+        rows.
+        """
 
     @abstractmethod
     def maximum(self, statistics: Any, prior: Any = None) -> Any:
@@ -84,27 +88,29 @@ class Density(ABC):
 
     @abstractmethod
     def log_prior(self, prior: Any) -> Float[Array, ""]:
-        """Log prior density at these parameters, up to a constant; 0 for None, a flat prior."""
+        """Log prior density of these parameters, up to a constant; 0 for None, a flat prior."""
 
     @abstractmethod
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Any:
-        """The conjugate prior worth `strength` rows that look like the columns."""
+        """Conjugate prior worth `strength` rows with the means and standard deviations of `columns`."""
 
     @property
     def row_cost(self) -> int:
-        """Floats that one row needs at most, whatever is asked: it sets the size of blocks of rows."""
+        """Memory for one row, in floats, of the most costly operation; it sets how many rows form a block."""
         return math.prod(self.label_shape) * self.num_features
 
     @property
     def score_cost(self) -> int:
-        """Floats that one row needs where nothing but scores is asked."""
+        """Memory for one row, in floats, when only scores are computed; it sets how many rows form a block."""
         return self.row_cost
 
     def expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Any]:
-        """The E-step, of one label axis with log p(label) given: sum_n w_n log p(x_n, y_n), y summed out where it is
-        -1; the responsibilities summed for each label; and the expected sufficient statistics.
+        """E-step: log-likelihood sum_n w_n log p(x_n, y_n), summed responsibilities (k,), and expected sufficient
+        statistics.
+
+        `log_weights` (k,) is log p(label); y (n,) is summed out where it is -1.
         """
 
         def block(x, y, weights):
@@ -114,17 +120,18 @@ class Density(ABC):
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
     def labelled(self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]) -> tuple[Float[Array, " k"], Any]:
-        """The weight of each label and the statistics, where every label is known.
+        """M-step sums when every label is known: the total weight of each label (k,), and sufficient statistics.
 
-        Where moments say all, `x` may be the summary of each label's rows, `kernels.LabelledSummary`.
+        Where per-label moments suffice, `x` may be a `kernels.LabelledSummary` instead of rows.
         """
         counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
         return counts.sum(0), self.statistics(x, counts)
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """True if another M-step would change nothing: the statistics, taken at `before`, lost no digits.
+        """True if another M-step would change nothing: the statistics, centred at the parameters `before`, lost no
+        digits.
 
-        Plain counts and sums never do.
+        Always True for statistics that are plain counts and sums.
         """
         del before
         return jnp.ones((), bool)
@@ -132,9 +139,10 @@ class Density(ABC):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> Any:
-        """Where EM starts, from `counts`: clusters of its own or, `random`, rows drawn for each label.
+        """Initial parameters for EM from `counts`, the weight of each row in each label.
 
-        A density of discrete columns starts from smoothed counts and a pseudo-row, for what is at 0 stays there.
+        Within a label, hidden components start at k-means++ clusters or, with `random`, at random rows. Discrete
+        columns start from smoothed counts and a pseudo-row, because EM never leaves a probability of 0.
         """
         del key, random
         mean = _kmeans.means(x, _shared.rows_by_labels(counts).sum(1, keepdims=True))[0]
@@ -142,7 +150,7 @@ class Density(ABC):
         return self.maximum(self.statistics(x, smoothed), self.weak_prior(ColumnMoments(mean, mean), 1.0))
 
     def as_model(self) -> Any:
-        """The model of which this is the density: of one label, a mixture of one component."""
+        """The density as a generative model: a density of one label becomes a mixture of one component."""
         from dgjax.densities._mixture import Mixture
 
         if self.label_shape != (1,):

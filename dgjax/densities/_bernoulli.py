@@ -16,9 +16,9 @@ from dgjax.priors import Beta
 
 @noun
 class Bernoulli(Tabular):
-    """Binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
+    """Bernoulli density of binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
 
-    `logits` (*labels, d), infinite where p is 0 or 1. Cells are 0, 1 or NaN, which counts for nothing.
+    `logits` (*labels, d), infinite where p is 0 or 1. Cells are 0, 1 or NaN; a missing cell adds 0.
     """
 
     logits: Float[Array, "*labels d"]
@@ -31,7 +31,7 @@ class Bernoulli(Tabular):
         _parameters.check_given(self, "logits")
 
     def natural_parameter(self) -> Float[Array, "*labels d 2"]:
-        """log p of 0 and of 1: both kept, for their difference would cancel near 0 and 1."""
+        """Log-probabilities of 0 and 1, (*labels, d, 2); their difference alone would cancel near p of 0 or 1."""
         return jnp.stack([jax.nn.log_sigmoid(-self.logits), jax.nn.log_sigmoid(self.logits)], -1)
 
     def maximizer(self, statistics: Float[Array, "*labels d 2"]) -> "Bernoulli":

@@ -16,12 +16,11 @@ from dgjax.priors import Dirichlet
 
 @noun
 class Categorical(Tabular):
-    """Rows of categories: log p(x) = sum_j log softmax(logits_j)[x_j].
+    """Categorical density of rows: log p(x) = sum_j log softmax(logits_j)[x_j].
 
-    `logits` (*labels, d, c): d columns of categories 0 to c - 1; a column with fewer has minus infinity at the rest.
-    What is so for every label is padding: no parameter, of no weight in a prior, never learnt. A category that some
-    label alone never showed is a parameter of every label. Cells are whole numbers, held as floats, or NaN, which
-    counts for nothing.
+    `logits` (*labels, d, c) for d columns of categories 0 to c - 1; a column with fewer categories has minus infinity
+    at the others. A category at minus infinity for every label is padding: no parameter, without prior weight, never
+    learnt. Cells are whole numbers, held as floats, or NaN; a missing cell adds 0.
     """
 
     logits: Float[Array, "*labels d c"]
@@ -52,7 +51,7 @@ class Categorical(Tabular):
         return possible(self.logits, len(self.label_shape))
 
     def natural_parameter(self) -> Float[Array, "*labels d c"]:
-        """log p of each category."""
+        """Log-probabilities of all categories, (*labels, d, c)."""
         return jax.nn.log_softmax(self.logits, axis=-1)
 
     def maximizer(self, statistics: Float[Array, "*labels d c"]) -> "Categorical":

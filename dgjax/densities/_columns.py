@@ -20,11 +20,12 @@ from dgjax.scorers import ColumnScorers
 
 @noun
 class Columns(Density):
-    """Blocks of columns, independent given the label: log p(x) = sum of the blocks' log p.
+    """Density of rows with columns of different kinds: blocks independent given the label, log p(x) = sum over blocks.
 
-    `blocks`: densities with the same labels. `columns`: the column numbers of each block, by default side by side.
+    `blocks` are densities with the same labels; `columns` are the column numbers of each block, by default side by
+    side.
 
-    Raises ValueError if the labels differ, or the columns are not each number once.
+    Raises ValueError if the labels differ, or if `columns` does not hold each column number once.
     """
 
     blocks: tuple[Density, ...]
@@ -104,7 +105,7 @@ class Columns(Density):
         return type(self)(tuple(blocks), tuple(places))
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], ColumnScorers]:
-        """The sum of the blocks' twins."""
+        """Discriminative twin: the sum of the blocks' biases (*labels,), and their scorers each on its columns."""
         twins = [block.discriminative() for block in self.blocks]
         bias = functools.reduce(jnp.add, (bias for bias, _ in twins))
         return bias, ColumnScorers(tuple(scorer for _, scorer in twins), self.columns or ())
@@ -125,7 +126,7 @@ class Columns(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Columns":
-        """Each block as it starts by itself."""
+        """Initial parameters for EM from the weights `counts` of rows in labels: each block starts by itself."""
         return type(self)(
             tuple(block.started(key, part, counts, random) for block, part in self._parts(x)), self.columns
         )

@@ -1,4 +1,4 @@
-"""Modes of mixtures of counts: what `impute` fills a missing count with."""
+"""Modes of mixtures of count distributions, by which `impute` fills a missing count."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,12 @@ def mixture_mode(
     mass: Callable[[Array], Array],
     mode_at: Callable[[Array], Array],
 ) -> Float[Array, "n d"]:
-    """The count c that maximises sum_k w_k mass(c)_k: the best of those where a climb from each component's mode ends.
+    """Mode of a mixture of counts: the count c that maximises sum_k w_k mass(c)_k, for each cell (n, d).
 
-    `mass` (n, d) -> (n, k, d) are the components' probabilities, and `mode_at` (n, d) -> (n, d) is the mode at a
-    parameter in which p(c + 1) / p(c) is linear. In the mixture that ratio is the one at E[parameter | c], which rises
-    with c. So if the mode at E[parameter | c] lies above c, every step up to it climbs; likewise below, with c - 1.
+    `weight` (n, k); `mass` (n, d) -> (n, k, d) gives the components' probabilities of counts, `mode_at` (n, d) -> (n,
+    d) the mode at a parameter. A climb starts at each component's mode, and the best end is taken. In families where
+    p(c + 1) / p(c) is linear in the parameter, that ratio in the mixture is the one at E[parameter | c], which rises
+    with c. So if the mode at E[parameter | c] is above c, every step up to it climbs; below c, every step down climbs.
     """
 
     def mixed(count):

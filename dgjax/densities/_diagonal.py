@@ -19,8 +19,10 @@ from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
 
 class DiagonalStatistics(NamedTuple):
-    """Sums over observed cells, z = (x - mean) / scale at the current ones: counts, counts times z, times z^2; of the
-    last over all columns too, if they share a scale and no label is known.
+    """Sufficient statistics of observed cells: sums of c, c z and c z^2, with z = (x - mean) / scale, c
+    responsibilities.
+
+    Each is (*labels, d). Sums of c z^2 are over all columns too where these share a scale and no label is known.
     """
 
     total: Float[Array, "*labels d"]
@@ -30,10 +32,10 @@ class DiagonalStatistics(NamedTuple):
 
 @noun
 class DiagonalGaussian(Density):
-    r"""Normal rows with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
+    """Normal density with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
 
-    `mean` (*labels, d); `log_scale` (*labels, d), the log standard deviation, or (*labels, 1) for one that all columns
-    share (spherical). Label axes left out of `log_scale` share it. NaN cells count for nothing.
+    `mean` (*labels, d); `log_scale` (*labels, d), the log standard deviation, or (*labels, 1) if all columns share it
+    (spherical). Labels whose axes `log_scale` lacks share it. A missing cell (NaN) adds 0.
 
     Raises ValueError if the shapes do not fit together.
     """
@@ -111,13 +113,15 @@ class DiagonalGaussian(Density):
         return type(self)(self.mean[..., picked], log_scale)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
-        """Quadratic in each column, and linear where scales are shared by all labels, for then x^2 cancels."""
+        """Discriminative twin: quadratic in each column, or linear where all labels share the scales, for then x^2
+        cancels.
+        """
         if self.log_scale.ndim == 1:
             return self.expanded()
         return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
 
     def expanded(self) -> tuple[Float[Array, "*labels"], Shifted]:
-        """The twin in its weights."""
+        """Discriminative twin as a bias (*labels,) and a scorer linear in its weights, about the mean of the means."""
         log_scale = self._log_scale()
         offset = jax.lax.stop_gradient(self.mean.reshape(-1, self.num_features).mean(0))
         z = self._whitened(offset)
@@ -178,9 +182,9 @@ class DiagonalGaussian(Density):
         return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """Whether no mean has moved, and no scale narrowed, so much that the new variance lost digits at the old one.
+        """True if another M-step would change nothing: statistics whitened by `before` lost no digits.
 
-        By a factor of 10 in a variance, for its rounding error was judged by the old one.
+        That is, no mean moved far in units of the new scale, and no variance shrank by more than a factor of 10.
         """
         z = self._whitened(before.mean)
         narrowed = before._log_scale() - self._log_scale()
@@ -207,7 +211,11 @@ class DiagonalGaussian(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "DiagonalGaussian":
-        """Variances of each label's rows and one more, as the columns are spread within labels."""
+        """Initial parameters for EM: means of each label's rows, and their variances with one pseudo-row for each
+        label.
+
+        The pseudo-rows have the columns' standard deviations within labels.
+        """
         del key, random
         means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
         spread = _shared.root_mean_square(spread)[None] if self.log_scale.shape[-1] == 1 else spread

@@ -19,7 +19,7 @@ from dgjax.scorers import Linear, Quadratic, Shifted
 
 
 class GaussianStatistics(NamedTuple):
-    """Sums in whitened coordinates u, where x = mean + L u: counts, counts times u, counts times u u^T."""
+    """Sufficient statistics in whitened u, x = mean + L u: sums of c, c u and c u u^T, c responsibilities."""
 
     total: Float[Array, "g m"]
     first: Float[Array, "g m d"]
@@ -28,13 +28,13 @@ class GaussianStatistics(NamedTuple):
 
 @noun
 class Gaussian(Density):
-    r"""Normal rows: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
+    """Multivariate normal density: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
 
-    `mean` (*labels, d), `scale_tril` (*labels, d, d), the lower Cholesky factor L of each covariance, or (d, d) for one
-    covariance that all labels share; with nested labels (k, m), (k, d, d) is shared within each of the k. Missing
-    cells (NaN) are marginalised exactly, whatever the pattern.
+    `mean` (*labels, d); `scale_tril` (*labels, d, d) is the lower Cholesky factor L of each covariance, or (d, d) for
+    one that all labels share. With nested labels (k, m), (k, d, d) is shared by the m labels within each of the k.
+    Missing cells (NaN) are marginalised exactly, whatever the pattern.
 
-    Raises ValueError if the shapes do not fit together, or for numbers above the diagonal, as a covariance has.
+    Raises ValueError if the shapes do not fit together, or if numbers stand above the diagonal, as in a covariance.
     """
 
     mean: Float[Array, "*labels d"]
@@ -92,7 +92,9 @@ class Gaussian(Density):
         return L[own] if own else L
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """A whole row is drawn, and moved by what the observed cells ask for."""
+        """Conditional samples of missing cells: a whole row is drawn, then shifted by the conditional mean of its
+        residual.
+        """
         _, L = self._grouped()
         shape = self.scale_tril.shape[:-2]
         groups = jnp.arange(len(L)).reshape(shape)[at[: len(shape)]]
@@ -102,7 +104,9 @@ class Gaussian(Density):
         return _shared.fill(x, drawn + moved)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """E[x | x_observed] is linear in the mean: labels that share a factor need but their average."""
+        """Imputation (n, d) by E[x | x_observed]; linear in the mean, so labels that share a factor enter by their
+        average.
+        """
         (mean, L), n = self._grouped(), len(x)
         share = posterior.reshape(n, *mean.shape[:2])
         total = share.sum(-1)[..., None]
@@ -117,13 +121,13 @@ class Gaussian(Density):
         return type(self)(self.mean[..., picked], factor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
-        """Quadratic in x, and linear where one covariance is shared by all labels, for then x P x cancels."""
+        """Discriminative twin: quadratic in x, or linear where all labels share a covariance (x^T P x cancels)."""
         if self.scale_tril.ndim == 2:
             return self.expanded()
         return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
 
     def expanded(self) -> tuple[Float[Array, "*labels"], Shifted]:
-        """The twin in its weights."""
+        """Discriminative twin as a bias (*labels,) and a scorer linear in its weights, about the mean of the means."""
         d = self.num_features
         mean, L = self._grouped()
         W = kernels.inverse(L)
@@ -151,7 +155,10 @@ class Gaussian(Density):
         return value, statistics[0].reshape(log_weights.shape), GaussianStatistics(*statistics)
 
     def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
-        """mean + L shift, and L times the factor of the whitened scatter, which is the identity at a fixed point."""
+        """M-step in whitened coordinates: mean + L shift, and L times the Cholesky factor of the whitened scatter.
+
+        At a fixed point of EM the shift is 0 and the factor the identity.
+        """
         expect_prior(prior, NormalInverseWishart, self)
         mean, L = self._grouped()
         total, first, second = statistics
@@ -172,7 +179,9 @@ class Gaussian(Density):
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """Whether neither means nor scales have moved so far that in the old coordinates the new ones are swamped."""
+        """True if another M-step would change nothing: means and scales moved so little that no digits were lost at
+        `before`.
+        """
         (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
         z = kernels.solve(L, (mean - old_mean).swapaxes(1, 2))
         narrowed = kernels.solve(L, jnp.tril(old_L))
@@ -217,7 +226,11 @@ class Gaussian(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Gaussian":
-        """Covariances of each label's rows and one more, spread as the columns are within labels: the identity here."""
+        """Initial parameters for EM: means of each label's rows, and their covariances with one pseudo-row for each
+        label.
+
+        The pseudo-rows have the columns' standard deviations within labels, uncorrelated.
+        """
         del key, random
         means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
         factor = jnp.broadcast_to(jnp.diag(spread), self.scale_tril.shape)

@@ -1,7 +1,7 @@
-"""Exponential families of independent columns: log p(x | y) = <T(x), theta_y> + h(x), NaN cells adding nothing to T.
+"""Exponential families of independent columns: log p(x | y) = <T(x), theta_y> + h(x); a missing cell adds 0 to T.
 
-Scores, sufficient statistics, the E-step, margins, imputation and the conjugate prior are the same for every family of
-this form: a prior is pseudo-statistics, so its log-density is their score and the M-step adds them.
+For every such family scores, sufficient statistics, the E-step, marginals, imputation and the conjugate prior follow
+from theta. A prior is pseudo-statistics: its log density is their score, and the M-step adds them.
 """
 
 import functools
@@ -23,8 +23,10 @@ from dgjax.scorers import Table
 
 
 class Family(NamedTuple):
-    """Kernels of rows (n, d) and parameters (k, d, s): scores (n, k), statistics (k, d, s) under responsibilities (n,
-    k), and the E-step, None where it is made of both.
+    """Kernels of a family, for rows (n, d) and natural parameters (k, d, s): scores (n, k), statistics (k, d, s),
+    E-step.
+
+    Statistics are summed under responsibilities (n, k). An E-step of None is composed of scores and statistics.
     """
 
     scores: Callable[..., Array]
@@ -33,7 +35,10 @@ class Family(NamedTuple):
 
 
 def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
-    """Plain matrix products for the sufficient statistics T(x) of a cell, s arrays of x's shape."""
+    """Kernels of a family from its sufficient statistics of a cell, `cell_statistics(x)`: s arrays in x's shape.
+
+    Scores and statistics are plain matrix products of these with the natural parameters.
+    """
 
     def observed(x):
         missing = jnp.isnan(x)
@@ -50,7 +55,8 @@ def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
 
 
 class Independent(Density):
-    """A density of independent columns of one kind; a family writes its natural parameter and what is abstract here.
+    """Density of independent columns of one exponential family: a family writes the natural parameter and a few
+    members.
 
     The dataclass has one field of parameters, (*labels, d) or, with `event_ndim` 2, (*labels, d, c).
     """
@@ -62,15 +68,15 @@ class Independent(Density):
 
     @abstractmethod
     def natural_parameter(self) -> Float[Array, "*labels d s"]:
-        """theta: the coefficients of the s sufficient statistics of a cell."""
+        """Natural parameter theta (*labels, d, s): the coefficients of a cell's s sufficient statistics."""
 
     @abstractmethod
     def maximizer(self, statistics: Float[Array, "*labels d s"]) -> Any:
-        """argmax of <statistics, theta>; the parameters as they are where there is nothing to learn from."""
+        """M-step without prior: argmax over parameters of <statistics, theta>; unchanged where the statistics are 0."""
 
     @abstractmethod
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """The mean of each cell, or its mode where the column is discrete, averaged over labels."""
+        """Mean of each cell (n, d), or mode if discrete, in the mixture of labels with weights `posterior` (n, k)."""
 
     @property
     def _parameter(self) -> Any:
@@ -141,7 +147,9 @@ class Independent(Density):
 
 
 class Tabular(Independent):
-    """Columns of few values: theta is a table of the log-probability of each value, the statistics are its counts."""
+    """Density of columns with few values: theta is a table of log-probabilities, the statistics are counts of each
+    value.
+    """
 
     family = Family(kernels.table, kernels.table_statistics, kernels.table_expectation)
 
@@ -151,10 +159,13 @@ class Tabular(Independent):
         return self.num_features * values + self.score_cost
 
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """The most probable value."""
+        """Most probable value of each cell (n, d), in the mixture of labels with weights `posterior` (n, k)."""
         p = jnp.exp(self._flat())
         return (posterior @ p.reshape(len(p), -1)).reshape(-1, *p.shape[1:]).argmax(-1).astype(posterior.dtype)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
-        """A table of log-probabilities, both of a binary column: their difference alone fails where p is 0 or 1."""
+        """Discriminative twin: a table of the log-probability of each value, a bias of 0.
+
+        Both log-probabilities of a binary column are kept: their difference alone fails where p is 0 or 1.
+        """
         return jnp.zeros(self.label_shape, self._parameter.dtype), Table(self.natural_parameter())

@@ -1,4 +1,4 @@
-"""Densities whose parameters are learnt by gradient: networks, and what has no M-step in closed form."""
+"""Densities without an M-step in closed form, whose parameters are learnt by gradient, such as networks."""
 
 from typing import Any, NoReturn
 
@@ -11,40 +11,40 @@ from dgjax.densities._base import Density
 
 
 class Learned(Density):
-    """A density with neither sufficient statistics nor a conjugate prior, so that `fit` takes a method by gradient."""
+    """Density without sufficient statistics or conjugate prior: `fit` needs a gradient method."""
 
     def statistics(self, *_: Any, **__: Any) -> NoReturn:
-        """None: raises ValueError that names the methods by gradient."""
+        """Raises ValueError: there are no sufficient statistics; the message names the gradient methods."""
         raise ValueError(f"{LEARNING} in dgjax.fit.")
 
     def labelled(self, *_: Any, **__: Any) -> NoReturn:
-        """None, as there are no sufficient statistics."""
+        """Raises ValueError: there are no sufficient statistics for an M-step."""
         return self.statistics()
 
     def expectation(self, *_: Any, **__: Any) -> NoReturn:
-        """None, as there are no sufficient statistics."""
+        """Raises ValueError: there is no E-step, as there are no sufficient statistics."""
         return self.statistics()
 
     def maximum(self, *_: Any, **__: Any) -> NoReturn:
-        """None: there is no M-step in closed form."""
+        """Raises ValueError: there is no M-step in closed form."""
         return self.statistics()
 
     def started(self, *_: Any, **__: Any) -> NoReturn:
-        """None: it starts from a key, not from clusters."""
+        """Raises ValueError: the density is initialised from a random key, not from clusters."""
         return self.statistics()
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """Never, as there is no M-step."""
+        """Always False, as there is no M-step."""
         del before
         return jnp.zeros((), bool)
 
     def log_prior(self, prior: Any) -> Float[Array, ""]:
-        """0, of no prior at all. Raises ValueError for any other."""
+        """Log prior density 0 for None, a flat prior. Raises ValueError for any other prior."""
         if prior is not None:
             raise ValueError(f"prior must be None for a {type(self).__name__}; got {_advice.shown(prior)}.")
         return jnp.zeros(())
 
     def weak_prior(self, columns: Any, strength: Any) -> NoReturn:
-        """None. Raises ValueError."""
+        """Raises ValueError: there is no conjugate prior."""
         del columns, strength
         raise ValueError(f"weak_prior is for densities with a conjugate prior; a {type(self).__name__} has none.")

@@ -1,7 +1,7 @@
-"""What a cell is, given what a decoder says of it: the likelihoods of a variational autoencoder.
+"""Likelihoods of variational autoencoders: the distribution of a cell given the decoder's outputs.
 
-A decoder gives `size` numbers for each column, column after column. An encoder sees `inputs` numbers for each column,
-0 where a cell is missing.
+A decoder has `size` outputs for each column, column after column. An encoder gets `inputs` numbers for each column, 0
+where a cell is missing.
 """
 
 from typing import ClassVar
@@ -18,7 +18,7 @@ from dgjax.densities._poisson import COUNT
 
 @noun
 class BernoulliCells:
-    """Cells of 0 and 1: p(x_j = 1 | z) = sigmoid of the decoder's output. An encoder sees -1 and 1."""
+    """Bernoulli likelihood of cells 0 and 1: p(x_j = 1 | z) = sigmoid(decoder output_j). The encoder gets -1 and 1."""
 
     size: ClassVar[int] = 1
     inputs: ClassVar[int] = 1
@@ -34,7 +34,7 @@ class BernoulliCells:
         return jax.nn.sigmoid(outputs)
 
     def value(self, mean: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """The mode."""
+        """Mode of each cell, 0 or 1, from the probabilities of 1."""
         return (mean > 0.5).astype(mean.dtype)
 
     def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -43,11 +43,11 @@ class BernoulliCells:
 
 @noun
 class GaussianCells:
-    """Numbers: p(x_j | z) = N(the decoder's output, exp(log_scale_j)^2); `log_scale` (d,) is learnt.
+    """Normal likelihood: p(x_j | z) = N(decoder output_j, exp(log_scale_j)^2), with `log_scale` (d,) learnt.
 
-    One scale for each column, whatever z is: were it the decoder's, the likelihood would have no maximum (Mattei and
-    Frellsen, 2018). Nor has it one where a column is constant: remove that, or add noise. Centre the columns, and scale
-    them, before: an encoder sees them as they are.
+    A column's scale does not depend on z: if the decoder gave it, the likelihood would be unbounded (Mattei and
+    Frellsen, 2018). It is unbounded too for a constant column: remove that column, or add noise. Centre and scale the
+    columns beforehand: the encoder gets them as they are.
     """
 
     log_scale: Float[Array, " d"]
@@ -73,7 +73,7 @@ class GaussianCells:
 
 @noun
 class PoissonCells:
-    """Counts: p(x_j | z) = Poisson(exp of the decoder's output). An encoder sees log(1 + x)."""
+    """Poisson likelihood of counts: p(x_j | z) = Poisson(exp(decoder output_j)). The encoder gets log(1 + x_j)."""
 
     size: ClassVar[int] = 1
     inputs: ClassVar[int] = 1
@@ -89,7 +89,7 @@ class PoissonCells:
         return jnp.exp(outputs)
 
     def value(self, mean: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """The mode of the Poisson distribution of that mean."""
+        """Mode of the Poisson distribution with the given mean, for each cell."""
         return jnp.floor(mean)
 
     def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -98,7 +98,9 @@ class PoissonCells:
 
 @noun
 class CategoricalCells:
-    """Categories 0 to c - 1: p(x_j | z) = softmax of the decoder's c outputs. An encoder sees c indicators."""
+    """Categorical likelihood of categories 0 to c - 1: p(x_j | z) = softmax(c decoder outputs). The encoder gets
+    one-hot.
+    """
 
     num_categories: int = static()
 
@@ -119,11 +121,11 @@ class CategoricalCells:
         return kernels.categorical_cells(x, self._by_category(outputs))
 
     def mean(self, outputs: Float[Array, "*b f"]) -> Float[Array, "*b f"]:
-        """The probabilities."""
+        """Category probabilities (..., d c), from the decoder's outputs (..., d c)."""
         return jax.nn.softmax(self._by_category(outputs), axis=-1).reshape(outputs.shape)
 
     def value(self, mean: Float[Array, "*b f"]) -> Float[Array, "*b d"]:
-        """The mode."""
+        """Most probable category of each cell, (..., d), from the probabilities (..., d c)."""
         return self._by_category(mean).argmax(-1).astype(mean.dtype)
 
     def sample(self, key: Key[Array, ""], outputs: Float[Array, "*b f"]) -> Float[Array, "*b d"]:

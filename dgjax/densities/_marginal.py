@@ -1,4 +1,4 @@
-"""Some columns of a density whose parameters have no columns to take."""
+"""Marginal densities of some columns, for densities whose parameters cannot be sliced by column."""
 
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from dgjax.densities._learned import Learned
 
 @noun
 class Marginal(Learned):
-    """log p(x) of some columns: those of the density with NaN in all others."""
+    """Marginal log p(x_columns) of some columns: the whole density, given NaN in all other columns."""
 
     density: Any
     columns: tuple[int, ...] = static()

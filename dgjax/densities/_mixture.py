@@ -1,4 +1,4 @@
-"""Mixtures: of any density, mixtures included. With labels given, the same thing is a generative classifier."""
+"""Mixtures of any density, mixtures included; with labels given, a mixture is a generative classifier."""
 
 import math
 from typing import Any, NamedTuple, cast
@@ -21,7 +21,7 @@ from dgjax.structures import Classes
 
 
 class MixtureStatistics(NamedTuple):
-    """Expected number of rows of each component, and the statistics of its density."""
+    """Sufficient statistics of a mixture: the expected weight of each component, and the statistics of its density."""
 
     counts: Float[Array, "*labels k"]
     density: Any
@@ -29,11 +29,13 @@ class MixtureStatistics(NamedTuple):
 
 @noun
 class Mixture(Density):
-    """p(x, y) = w_y p(x | y): log p(x, y) = log softmax(log_weights)_y + density's score.
+    """Mixture p(x) = sum_y w_y p(x | y), w = softmax(log_weights); with labels y, the joint density p(x, y) = w_y p(x |
+    y).
 
-    `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y seen it is a
-    classifier (naive Bayes, discriminant analysis), with y unseen a mixture, with some seen semi-supervised. As a
-    density itself, `log_weights` is (*labels, k) over a density with labels (*labels, k).
+    `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y observed it is
+    a generative classifier (naive Bayes, discriminant analysis), with y hidden a mixture, with some labels
+    semi-supervised. As a density within a model, `log_weights` is (*labels, k) and the density's labels are (*labels,
+    k).
 
     Raises ValueError if the labels of weights and density differ.
     """
@@ -52,12 +54,12 @@ class Mixture(Density):
 
     @classmethod
     def of_one(cls, density: Density) -> "Mixture":
-        """A density with one label, as a model."""
+        """Mixture of one component: a density of one label as a generative model."""
         dtype = jnp.result_type(*jax.tree.leaves(density))
         return cls(cast(Array, np.zeros(1, dtype)), density)
 
     def as_model(self) -> "Mixture":
-        """Itself; with one label to condition on, the mixture of that one."""
+        """The mixture as a model: unchanged, or if it has one label to condition on, that label's mixture."""
         return self if not self.label_shape else super().as_model()
 
     @property
@@ -82,7 +84,7 @@ class Mixture(Density):
 
     @property
     def num_parameters(self) -> int | Array:
-        """The weight of a component that is off is none."""
+        """Number of free parameters; the weight of a component that is off is none."""
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
     def _joint(self, x: Array) -> Array:
@@ -93,7 +95,9 @@ class Mixture(Density):
         return Classes(self._joint(x), _shared.no_cells(x))
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """log p(x_observed, y) of known labels, the other ones left alone where the density can."""
+        """Joint log-likelihood log p(x_observed, y), (n,), of known labels y (n,); other labels are not computed if
+        possible.
+        """
         scores_at = getattr(self.density, "scores_at", None)
         if scores_at is None:
             return self.potentials(x).score(y)
@@ -104,7 +108,7 @@ class Mixture(Density):
         return jnp.where(_shared.no_cells(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
-        """Components drawn by their weights."""
+        """Samples of components, ints of the given shape, by their weights."""
         return kernels.categorical(key, jnp.broadcast_to(self.log_weights, (*shape, self.num_labels)))
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
@@ -134,7 +138,7 @@ class Mixture(Density):
         return type(self)(self.log_weights, self.density.marginal(columns))
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LatentScorer]:
-        """The twin of a mixture as a density: a scorer that sums the components out."""
+        """Discriminative twin of a mixture as a density: a bias (*labels,) and a scorer that sums components out."""
         bias, scorer = self.density.discriminative()
         log_weights = log_softmax(self.log_weights, axis=-1)
         return jnp.zeros(self.label_shape, log_weights.dtype), LatentScorer(log_weights + bias, scorer)
@@ -143,19 +147,23 @@ class Mixture(Density):
         return self.joint_statistics(x, self._expected_counts(x, counts))
 
     def joint_statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
-        """Statistics given counts of the components themselves."""
+        """Sufficient statistics of rows x (n, d) under responsibilities (n, *labels, k) of the components."""
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
 
     def labelled_statistics(
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> MixtureStatistics:
-        """The weight of each component and the statistics of the density, where the component of each row is known."""
+        """Sufficient statistics where the component of each row, y (n,), is known: component weights, and the
+        density's.
+        """
         return MixtureStatistics(*self.density.labelled(x, y, weights))
 
     def joint_expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], MixtureStatistics]:
-        """sum_n w_n log p(x_n, y_n), a component summed out where y is -1, and the statistics expected there."""
+        """E-step: log-likelihood sum_n w_n log p(x_n, y_n), y summed out where it is -1, and expected sufficient
+        statistics.
+        """
         value, counts, statistics = self.density.expectation(x, y, weights, log_softmax(self.log_weights))
         return value, MixtureStatistics(counts, statistics)
 
@@ -172,7 +180,7 @@ class Mixture(Density):
         return jnp.where(total == 0, self.log_weights, jnp.log(counts) - jnp.log(total))
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """Never as a density, for its own labels are not known."""
+        """Always False for a mixture within a model: its components are hidden, so no M-step is the last."""
         del before
         return jnp.zeros((), bool)
 
@@ -190,7 +198,9 @@ class Mixture(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Mixture":
-        """Components at k-means++ clusters of each label's rows, or at a few of them at random."""
+        """Initial parameters for EM: components at k-means++ clusters of each label's rows or, with `random`, at a few
+        rows.
+        """
         key_here, key_below = jax.random.split(key)
         if random:
             return self.started_at(key_below, x, _kmeans.few_rows(key_here, counts, self.num_labels), random)
@@ -200,7 +210,9 @@ class Mixture(Density):
     def started_at(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False
     ) -> "Mixture":
-        """A mixture that EM starts from, given responsibilities of its components; one of weight 0 keeps it."""
+        """Initial parameters for EM from responsibilities `counts` of the components; one with weight 0 (off) stays
+        off.
+        """
         off = jnp.isneginf(self.log_weights)
         weights = self._weights_maximum(counts.sum(0), Dirichlet.shared(1.0, ~off, x.dtype))
         weights = jnp.where(off, -jnp.inf, weights)

@@ -1,4 +1,4 @@
-"""Rows of counts with a given total."""
+"""Multinomial density: rows of counts given their total."""
 
 from typing import Any
 
@@ -21,12 +21,13 @@ from dgjax.scorers import LogLinear
 
 @noun
 class Multinomial(Density):
-    """Rows of counts given their total: log p(x | N) = log N! + sum_j x_j log p_j - log x_j!, p = softmax(logits).
+    """Multinomial density of a row of counts given its total N: log N! + sum_j x_j log p_j - log x_j!, p =
+    softmax(logits).
 
-    `logits` (*labels, d); `total_count` is the total of the rows that `sample` draws (a row that is scored brings its
-    own). With missing cells N is unknown: the observed counts are scored given their own total, as Multinomial(p
-    observed / sum p observed). Equivalently counts are Poisson with rate lambda p_j and lambda, the row's unknown
-    exposure, has density 1 / lambda; that also gives the missing cells' distribution.
+    `logits` (*labels, d); `total_count` is the total of sampled rows only (a scored row has its own total). With
+    missing cells N is unknown: observed counts are scored given their own total, as Multinomial(p observed / sum p
+    observed). That is the marginal where counts are Poisson of rate lambda p_j, and the unknown exposure lambda has
+    density 1 / lambda, which gives the distribution of missing cells too.
     """
 
     logits: Float[Array, "*labels d"]
@@ -73,12 +74,18 @@ class Multinomial(Density):
         return kernels.multinomial_draws(key, self.total_count, p)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """The exposure from its gamma posterior given the observed total, then Poisson counts; 0 if none was seen."""
+        """Samples of missing counts: the exposure from its gamma posterior given the observed total, then Poisson
+        counts.
+
+        All are 0 in a row without observed cells.
+        """
         p = jnp.broadcast_to(jnp.exp(self._log_p()[at]), x.shape)
         return _shared.fill(x, jax.vmap(_draw_counts)(keys, x, p))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """The mode: given the observed total N, a missing count is negative binomial, of odds p_j / p_observed."""
+        """Imputation by the mode: given the observed total N, a missing count is negative binomial, of odds p_j /
+        p_observed.
+        """
         log_p = _shared.flat(self._log_p(), self.label_shape)
         share, total = kernels.observed_share(x, log_p)
         chance = share / (1 + share)
@@ -96,16 +103,17 @@ class Multinomial(Density):
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
-        """Linear in the counts; what is the same for every label is left out, the coefficient and their median's score.
+        """Discriminative twin, linear in the counts: a bias of 0, and weights log p_yj up to a term common to all
+        labels.
 
-        Its probabilities add up to 1 to the rounding of what sets a label apart, not to that of log p.
+        The common part is left out, so that rounding is relative to the differences between labels, not to log p.
         """
         weight, p, excess = _shared.about_the_median(_shared.flat(self._log_p(), self.label_shape))
         weight = weight - jnp.log1p(_shared.ratio(excess.sum(-1, keepdims=True), p.sum(), 0))
         return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(weight.reshape(self.logits.shape))
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
-        """Expected counts of each category."""
+        """Sufficient statistics (*labels, d): expected counts of each category under responsibilities `counts`."""
         log_p = _shared.flat(self._log_p(), self.label_shape)
         return kernels.multinomial_statistics(x, _shared.rows_by_labels(counts), log_p).reshape(self.logits.shape)
 

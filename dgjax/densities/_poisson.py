@@ -19,9 +19,9 @@ COUNT = Support("a count, a whole number from 0", low=0, whole=True)
 
 @noun
 class Poisson(Independent):
-    """Rows of counts: log p(x) = sum_j x_j log r_j - r_j - log x_j!, r = exp(log_rate).
+    """Poisson density of rows of counts: log p(x) = sum_j x_j log r_j - r_j - log x_j!, r = exp(log_rate).
 
-    `log_rate` (*labels, d). Cells are whole numbers from 0, held as floats, or NaN, which counts for nothing.
+    `log_rate` (*labels, d). Cells are whole numbers from 0, held as floats, or NaN; a missing cell adds 0.
     """
 
     log_rate: Float[Array, "*labels d"]
@@ -33,7 +33,7 @@ class Poisson(Independent):
         _shared.check_features(self, "log_rate", self.log_rate)
 
     def natural_parameter(self) -> Float[Array, "*labels d 2"]:
-        """Coefficients of 1 and of x."""
+        """Natural parameter (*labels, d, 2): -r and log r, the coefficients of 1 and of x."""
         return jnp.stack([-jnp.exp(self.log_rate), self.log_rate], -1)
 
     def _flat(self) -> Float[Array, "k d"]:
@@ -48,7 +48,7 @@ class Poisson(Independent):
         return kernels.poisson_draws(key, jnp.exp(self.log_rate[at]))
 
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """The mode of the mixture of Poissons."""
+        """Mode of the mixture of Poisson distributions with weights `posterior` (n, k), for each cell (n, d)."""
         rate = jnp.exp(self._flat())
 
         def mass(count):
@@ -57,7 +57,10 @@ class Poisson(Independent):
         return mixture_mode(posterior, rate[None], mass, jnp.floor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
-        """Linear in the counts; log x! is the same for every label, and so is their median's score."""
+        """Discriminative twin, linear in the counts: bias (*labels,) and log r_yj less its median over labels.
+
+        log x! is common to all labels and left out.
+        """
         weight, _, excess = _shared.about_the_median(self._flat())
         return -excess.sum(-1).reshape(self.label_shape), LogLinear(weight.reshape(self.log_rate.shape))
 

@@ -1,7 +1,7 @@
-"""How models learn: `fit`, and one file for each method.
+"""Learning: `fit`, and one file for each method (EM, Newton, L-BFGS, optax, restarts).
 
-A method is a frozen object with four parts, `check`, `init`, `advance` and `result` (`Method`); `fit` checks the data
-once, makes a `Problem` of it, and runs the method on it. A new method is a class of its own: nothing else changes.
+A method is a frozen object with four parts, `check`, `init`, `advance` and `result` (see `Method`). `fit` checks the
+data once, makes a `Problem` of it, and runs the method on it. A new method is one new class: no other file changes.
 """
 
 from dgjax.learning._descent import Diverged as Diverged

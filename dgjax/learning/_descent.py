@@ -28,9 +28,10 @@ LAST = 0xFFFFFFFF  # of the draws by which objectives are compared: no step's ow
 
 
 class Diverged(ValueError):
-    """`fit` led to numbers that are not finite: at step `num_steps` + 1, and `objective` (num_steps,) was fine before.
+    """Error: `fit` diverged, to an objective or parameters that are not finite, at step `num_steps` + 1.
 
-    `model` is the last one known to be good: the best by the rows held out, or else that of the epoch before.
+    `objective` (num_steps,) is that of the finite steps before. `model` is the last good one: the best by the
+    validation set, or without one that of the epoch before.
     """
 
     def __init__(self, message: str, model: Any, objective: Array, num_steps: int) -> None:

@@ -29,11 +29,12 @@ MOST_PASSES = 8
 
 @dataclasses.dataclass(frozen=True)
 class EM(Method):
-    """Expectation-maximisation, the method of generative models: no step lowers sum_n w_n log p(x_n, y_n) + log prior.
+    """Expectation-maximisation, the usual method of generative models: no step lowers sum_n w_n log p(x_n, y_n) + log
+    prior.
 
-    Missing cells and labels are summed out exactly. It ends where a step gains no more than `tol` nats for each row; 0
-    goes on for `max_steps`. Where every label and cell is known it ends after one step, unless the start was so far
-    from the data that digits were lost.
+    Missing cells and labels are summed out exactly. A step that gains no more than `tol` nats for each row ends the
+    fit; with 0 only `max_steps` does. Where every label and cell is known one step is the closed form, and the last,
+    unless the start was so far from the data that digits were lost.
 
     Source: Dempster, Laird and Rubin (1977).
     """

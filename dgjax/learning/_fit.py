@@ -1,4 +1,4 @@
-"""How a model learns: one verb, and the closed form where it is all that there is to learn."""
+"""`fit`: checks of model, data, prior and method, the run of the method, and the closed form."""
 
 import dataclasses
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -28,11 +28,11 @@ MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Fit(Generic[M]):
-    """What `fit` returns. `objective`, in nats over all rows, has one entry for each step, the last that of `model`.
-    Inside `jit` and `vmap`, where shapes are known beforehand, it has `max_steps`, and stays at the last from there on.
+    """Result of `fit`: the fitted `model`, `objective` (num_steps,) in nats after each step, `converged`, `num_steps`.
 
-    With minibatches all but the last are estimates, each from the batch of the step that follows. `validation` is the
-    objective of the rows held out, in nats over all of them, at the end of each epoch; None where none were.
+    Inside `jit` and `vmap`, where shapes are fixed, `objective` is (max_steps,), constant after the last step. With
+    minibatches all but its last entry are estimates, each from the batch of the next step. `validation` is the
+    objective of the held-out rows, in nats over all of them, at the end of each epoch; None without held-out rows.
     """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields

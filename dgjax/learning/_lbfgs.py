@@ -40,11 +40,11 @@ NOISE = 4  # units in the last place of a value, within which it is the slopes t
 
 @dataclasses.dataclass(frozen=True)
 class LBFGS(ByGradient):
-    """L-BFGS, for any number of parameters: each step is along the gradient, bent by what the last steps say of the
-    curvature.
+    """L-BFGS, for any number of parameters: gradient steps, preconditioned by the curvature along the last steps.
 
     The usual method of conditional random fields, of large logistic regressions, and of generative models with a
-    `blend`. It ends where a step promises to gain no more than `tol` nats for each row; 0 goes on for `max_steps`.
+    `blend`. The fit ends where a step promises to gain no more than `tol` nats for each row; with 0 only `max_steps`
+    ends it.
 
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 7.5.
     """
@@ -52,7 +52,7 @@ class LBFGS(ByGradient):
     tol: float = 1e-6
 
     def check(self, model: Any, problem: Problem) -> None:
-        """Any model will do: of one that is scored by draws, by those that it holds."""
+        """Accepts every model; one that is scored by random draws is fitted with its own fixed draws."""
 
     def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
         frame, moved, _ = placed(model, problem)

@@ -1,12 +1,12 @@
-"""What every method of learning is: four parts, which `fit` calls in this order, and how a fit ended.
+"""Contract of a learning method: four parts, which `fit` calls in this order.
 
     method.check(model, problem)                       raises where the method is not for such a model or such rows
     state = method.init(model, problem, trace)         before the first step
     state = method.advance(problem, state, until)      steps, as far as step `until` or the end; called again and again
-    outcome, fitted = method.result(problem, state)    the model, and what there is to say of the way to it
+    outcome, fitted = method.result(problem, state)    how the fit ended, and the fitted model
 
-A state has `step`, how many steps there were, `converged`, whether there is no going on, and `trace`, the objective
-after each step so far.
+A state has `step`, the number of steps taken, `converged`, True if no step follows, and `trace`, the objective after
+each step so far.
 """
 
 import abc
@@ -16,8 +16,10 @@ from jax import Array
 
 
 class Outcome(NamedTuple):
-    """How a fit ended: the objective in nats, that after each step, how many steps there were, whether they led to a
-    maximum, the objective of held-out rows after each epoch, and a warning where the fit is short of a maximum.
+    """How a fit ended: `value` is the objective in nats, `trace` that after each step, `step` the number of steps.
+
+    `converged` is True at a maximum. `validation` is the objective of held-out rows after each epoch, `warning` a
+    message where the fit ended short of a maximum.
     """
 
     value: Array
@@ -29,37 +31,37 @@ class Outcome(NamedTuple):
 
 
 class Method(abc.ABC):
-    """How `fit` climbs an objective, from a start to a maximum: `init`, `advance` and `result`, after a `check`.
+    """Learning method: an abstract base class of what `fit` calls, `check`, `init`, `advance` and `result`.
 
-    A method is a frozen dataclass of its options. `problem` is the objective: rows, labels, weights and prior, with
-    `problem.objective(model)` and `problem.value_and_grad(model)` in nats.
+    A method is a frozen dataclass of its options. `problem` is the objective, made of rows, labels, weights and prior,
+    with `problem.objective(model)` and `problem.value_and_grad(model)` in nats.
     """
 
     @property
     def tolerance(self) -> Any:
-        """Nats for each row that a step must promise to gain to be taken; 0 where only `max_steps` ends a fit."""
+        """Stopping tolerance: nats for each row below which a step's gain ends the fit; 0 if only `max_steps` does."""
         return getattr(self, "tol", 0.0)
 
     def check(self, model: Any, problem: Any) -> None:
-        """Raises ValueError where this method is not for such a model, or such rows."""
+        """Raises ValueError if this method is not for such a model, or for such rows."""
         del model, problem
 
     @abc.abstractmethod
     def init(self, model: Any, problem: Any, trace: Array) -> Any:
-        """The state before the first step; `trace` has room for the objectives of all steps."""
+        """State before the first step; `trace` is an array with a place for the objective of each step."""
 
     @abc.abstractmethod
     def advance(self, problem: Any, state: Any, until: Array) -> Any:
-        """The state after step `until`, or where the fit ended before."""
+        """State after step `until`, or after the last step if the fit ended before."""
 
     @abc.abstractmethod
     def result(self, problem: Any, state: Any) -> tuple[Outcome, Any]:
-        """How the fit ended, and the model that it led to."""
+        """Outcome of the fit, and the fitted model."""
 
     def advance_each(self, problem: Any, states: list[Any], until: Array) -> list[Any]:
-        """The states of several starts, each advanced as `advance` does it."""
+        """States of fits from several starts, each advanced to step `until` or to its end."""
         return [self.advance(problem, state, until) for state in states]
 
     def checkpointer(self, model: Any, problem: Any) -> Any:
-        """What keeps the state on disk while the fit runs; None where nothing does."""
+        """Object that saves the state to disk while the fit runs; None if nothing is saved."""
         del model, problem

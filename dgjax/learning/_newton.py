@@ -38,11 +38,11 @@ RENEWALS, PASSES_FOR_RENEWALS = 2, 20
 
 @dataclasses.dataclass(frozen=True)
 class Newton(ByGradient):
-    """Newton's method, for few parameters: a few steps, each of which factors the curvature of the objective.
+    """Newton's method, for few parameters: a few steps, each of which factors the objective's Hessian.
 
-    The usual method of logistic regression. On many rows it starts on a sample of them, and L-BFGS goes on in the
-    coordinates that the sample's curvature gives. It ends where a step promises to gain no more than `tol` nats for
-    each row; 0 goes on for `max_steps`.
+    The usual method of logistic regression. On many rows it starts on a sample of them, and L-BFGS continues on all
+    rows, preconditioned by the sample's Hessian. The fit ends where a step promises to gain no more than `tol` nats for
+    each row; with 0 only `max_steps` ends it.
 
     Source: Boyd and Vandenberghe (2004), Convex Optimization, algorithm 9.5.
     """

@@ -1,4 +1,4 @@
-"""Learning by any optimizer of optax, on all rows at once or on minibatches of them."""
+"""Stochastic gradient methods: any optimizer of optax, on all rows or on minibatches, with early stopping."""
 
 import dataclasses
 import os
@@ -55,14 +55,15 @@ class Descent(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Optax(Method):
-    """Steps by an optimizer of optax, `Optax(optax.adam(1e-2), batch_size=64, key=jax.random.key(0))`: for data too
-    large for passes over all rows, for networks, and the only method of variational autoencoders but `LBFGS`.
+    """Gradient method with an optimizer of optax, `Optax(optax.adam(1e-2), batch_size=64, key=jax.random.key(0))`.
 
-    The optimizer sees minus the objective for each unit of weight. `batch_size` rows or sequences for each step,
-    shuffled by `key` in each epoch, all by default; `validation` is the share of rows to hold out by `key`, which ends
-    the fit `patience` epochs after their best, whose model is kept; `warm_up` steps in which the divergence of an
-    autoencoder's bound comes to count in full; `checkpoint` a folder that the state is kept in, from where the same
-    call goes on. Only `max_steps` ends a fit without a validation set.
+    For data too large for passes over all rows, for networks, and beside `LBFGS` the only method of variational
+    autoencoders. The optimizer minimises minus the objective divided by the sum of weights. `batch_size`: rows or
+    sequences in each minibatch, shuffled by `key` in each epoch; None is all rows. `validation`: the share of rows held
+    out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping);
+    the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over which the
+    weight of an autoencoder's KL divergence rises to 1. `checkpoint`: a folder where the state is saved; an identical
+    call continues from it.
     """
 
     optimizer: Any
@@ -153,7 +154,7 @@ class Optax(Method):
 
 
 def is_optimizer(given: Any) -> bool:
-    """Whether it is a gradient transformation of optax."""
+    """Whether an object is an optimizer of optax (a gradient transformation): it has `init` and `update`."""
     return callable(getattr(given, "init", None)) and callable(getattr(given, "update", None))
 
 

@@ -1,4 +1,4 @@
-"""Several starts, the best of which is kept: the likelihood of a mixture or a chain has many maxima."""
+"""Restarts: a fit from each of several starts, and the best of them, as mixtures and chains have many local maxima."""
 
 import dataclasses
 import functools
@@ -46,10 +46,10 @@ class Tried(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Restarts(Method):
-    """The best of `num` fits by `method`: one from the model that is given, the others from starts drawn by `key`, at
-    k-means++ clusters and at random rows by turns.
+    """Best of `num` fits by `method`: one from the model given to `fit`, the others from starts drawn by `key`.
 
-    `method` is the usual one by default. Of generative models: a discriminative one has a single maximum.
+    Those starts alternate between k-means++ clusters and random rows. `method` None is the usual method of the model.
+    For generative models only: the objective of a discriminative model has a single maximum.
     """
 
     num: int
@@ -64,7 +64,7 @@ class Restarts(Method):
 
     @property
     def tolerance(self) -> Any:
-        """Nats for each row that a step of each fit must promise to gain."""
+        """Stopping tolerance of each fit: nats for each row below which a step's gain ends it."""
         return EM.tol if self.method is None else self.method.tolerance
 
     def _own(self, model, problem):

@@ -1,4 +1,4 @@
-"""Models that are not densities of rows: logistic ones, and chains."""
+"""Models that are not densities of rows: logistic regression, hidden Markov models, linear-chain CRFs."""
 
 from dgjax.models._hidden_markov import HiddenMarkov as HiddenMarkov
 from dgjax.models._linear_chain import LinearChainCRF as LinearChainCRF

@@ -1,4 +1,4 @@
-"""Hidden Markov models: a chain of states, and any density of a row given its state."""
+"""Hidden Markov models: a Markov chain of hidden states, and any density of a row given its state."""
 
 import math
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -19,7 +19,7 @@ from dgjax.structures import Chain, Sequences
 
 
 class HiddenMarkovStatistics(NamedTuple):
-    """Expected number of sequences that start in each state, of moves between states, and those of the density."""
+    """Sufficient statistics: expected counts of initial states (k,) and transitions (k, k), and the density's."""
 
     initial: Float[Array, " k"]
     transitions: Float[Array, "k k"]
@@ -28,13 +28,13 @@ class HiddenMarkovStatistics(NamedTuple):
 
 @noun
 class HiddenMarkov:
-    """log p(x, y) = log p(y_0) + sum_s log p(y_{s+1} | y_s) + sum_s log p(x_s | y_s).
+    """Hidden Markov model: log p(x, y) = log p(y_0) + sum_s log p(y_{s+1} | y_s) + sum_s log p(x_s | y_s).
 
-    `log_initial` (k,) and `log_transition` (k, k), from row to column, both up to a constant for each distribution;
-    minus infinity is a structural zero, which learning keeps. `density` is any density with labels (k,). Sequences are
-    x (n, t, d) with `lengths` (n,); a missing cell, or step, is NaN.
+    `log_initial` (k,) and `log_transition` (k, k), from row to column, are both up to a constant for each distribution;
+    minus infinity is a structural zero, which learning keeps. `density`, the emissions, is any density with labels
+    (k,). Sequences are x (n, t, d) with `lengths` (n,); a missing cell, or a missing step, is NaN.
 
-    Raises ValueError if the shapes do not fit, or a state cannot be left.
+    Raises ValueError if the shapes do not fit, or if a state has no transition out of it.
     Source: Rabiner (1989), A tutorial on hidden Markov models.
     """
 
@@ -78,7 +78,7 @@ class HiddenMarkov:
 
     @property
     def num_parameters(self) -> int | Array:
-        """Structural zeros are none."""
+        """Number of free parameters of chain and emissions; structural zeros are none."""
         chain = (num_free(possible(own, 0)) for own in (self.log_initial, self.log_transition))
         return sum(chain) + self.density.num_parameters
 
@@ -95,14 +95,16 @@ class HiddenMarkov:
         return log_softmax(self.log_initial), log_softmax(self.log_transition, axis=-1)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "*n t"]:
-        """Paths; the last entry of `shape` is the number of steps."""
+        """Samples of state paths, ints of the given shape, whose last entry is the number of steps."""
         *batch, t = shape
         zeros = jnp.zeros((math.prod(batch), t, self.num_labels), self.log_initial.dtype)
         chain = Chain(*self._logs(), zeros, jnp.full(len(zeros), t))
         return chain.sample(key).reshape(shape)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Sequences, at: tuple) -> Float[Array, "n t d"]:
-        """A path drawn for each sequence, and the missing cells given its states."""
+        """Conditional samples of missing cells: a path from p(y | x_observed) for each sequence, then cells given its
+        states.
+        """
         chain = self.potentials(x)
 
         def path(key, scores, lengths):
@@ -124,7 +126,10 @@ class HiddenMarkov:
         return type(self)(self.log_initial, self.log_transition, self.density.marginal(columns))
 
     def discriminative(self) -> LinearChainCRF:
-        """What the density says of a state alone goes where the state is entered."""
+        """Discriminative twin: the linear-chain CRF with the same p(y | x).
+
+        The bias of the emissions' twin is added to the initial and transition scores of the state that is entered.
+        """
         bias, scorer = self.density.discriminative()
         initial, transition = self._logs()
         return LinearChainCRF(initial + bias, transition + bias, scorer)
@@ -132,7 +137,9 @@ class HiddenMarkov:
     def joint_expectation(
         self, x: Sequences, y: Int[Array, "n t"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], HiddenMarkovStatistics]:
-        """sum_n w_n log p(x_n, y_n), states summed out where y is -1, and the statistics expected there."""
+        """E-step (forward-backward): sum_n w_n log p(x_n, y_n), states summed out where y is -1, and expected
+        statistics.
+        """
 
         def block(x, y, weights):
             value, (marginals, transitions) = self.potentials(x).clamped(y)
@@ -172,7 +179,10 @@ class HiddenMarkov:
     def started_at(
         self, key: Key[Array, ""], x: Float[Array, "m d"], counts: Float[Array, "m k"], random: bool = False
     ) -> "HiddenMarkov":
-        """The density started from the counts of the states; the same chain, or random moves where it has some."""
+        """Initial parameters for EM: emissions started from the weights `counts` (m, k) of steps in states.
+
+        The chain is kept or, with `random`, gets random transitions outside its structural zeros.
+        """
         key_here, key_below = jax.random.split(key)
         moves = self.log_transition
         if random:
@@ -186,7 +196,10 @@ class HiddenMarkov:
 
 
 def _maximum(logs: Array, counts: Array, prior: Dirichlet | None) -> Array:
-    """Log-probabilities in proportion to the counts; as they were where there are none, and zeros stay."""
+    """M-step of the chain: log of counts plus pseudo-counts, normalised on the last axis; structural zeros stay.
+
+    A distribution without any counts is left as it was, `logs`.
+    """
     if prior is not None:
         counts = counts + jnp.where(jnp.isneginf(logs), 0, prior.concentration - 1)
     total = counts.sum(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Linear-chain conditional random fields: any scorer of a row, in a chain."""
+"""Linear-chain conditional random fields: any scorer of a row, and transition scores between neighbouring states."""
 
 from typing import ClassVar, Literal
 
@@ -17,10 +17,11 @@ NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by 
 
 @noun
 class LinearChainCRF:
-    """p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s, y_s)).
+    """Linear-chain CRF: p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s,
+    y_s)).
 
-    `initial` (k,), `transition` (k, k), from row to column, minus infinity where a move is impossible, and a scorer
-    with labels (k,). Sequences are x (n, t, d) with `lengths` (n,). A missing cell is an error: the model has no
+    `initial` (k,); `transition` (k, k), from row to column, minus infinity where a transition is impossible; and a
+    scorer with labels (k,). Sequences are x (n, t, d) with `lengths` (n,). A missing cell is an error: the model has no
     distribution of x to marginalise over.
 
     Raises ValueError if the shapes do not fit together.
@@ -49,7 +50,9 @@ class LinearChainCRF:
         return self
 
     def expanded(self) -> "LinearChainCRF":
-        """The model in the weights that are learnt: the offsets of a twin become part of its bias."""
+        """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
+        chain.
+        """
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.initial + bias, self.transition + bias, scorer)
 
@@ -69,7 +72,9 @@ class LinearChainCRF:
 
     @property
     def num_parameters(self) -> int | Array:
-        """Free ones: a function of x added to all states changes nothing, nor a constant to all starts or moves."""
+        """Number of free parameters: constants added to all states, initial scores or transitions do not change p(y |
+        x).
+        """
         moves = sum(num_free(possible(own.reshape(-1), 0)) for own in (self.initial, self.transition))
         return moves + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)
 
@@ -79,7 +84,7 @@ class LinearChainCRF:
         return Chain(self.initial, self.transition, x.in_steps(scores), x.lengths)
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of squared weights of columns and of moves: what half of a ridge's strength multiplies."""
+        """Sum of squared weights of scorer and transitions: a ridge prior subtracts strength / 2 times it."""
         return self.scorer.penalty() + jnp.sum(jnp.where(jnp.isfinite(self.transition), self.transition, 0) ** 2)
 
     @property
@@ -88,5 +93,5 @@ class LinearChainCRF:
 
 
 def steps_cost(num_labels: int) -> int:
-    """Floats that one step of a chain holds: scores, what each pass over them makes of them, marginals, counts."""
+    """Memory for one step of a chain, in floats: scores, forward and backward passes, marginals and counts."""
     return 6 * num_labels

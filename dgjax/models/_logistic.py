@@ -1,4 +1,4 @@
-"""Logistic regression, and any other softmax of scores."""
+"""Logistic (softmax) regression on the scores of any scorer."""
 
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ NO_NAN = (
 
 @noun
 class Logistic:
-    """p(y | x) proportional to exp(bias_y + s(x, y)).
+    """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 
     `bias` (k,) and a scorer with labels (k,): k classes. With k = 1 there are two classes, and the one score is the
     log-odds of the second. A missing cell is an error: the model has no distribution of x to marginalise over.
@@ -50,7 +50,9 @@ class Logistic:
         return self
 
     def expanded(self) -> "Logistic":
-        """The model in the weights that are learnt: the offsets of a twin become part of its bias."""
+        """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
+        bias.
+        """
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.bias + bias, scorer)
 
@@ -70,7 +72,7 @@ class Logistic:
 
     @property
     def num_parameters(self) -> int | Array:
-        """Free ones: adding the same function of x to every score changes nothing."""
+        """Number of free parameters: one function of x added to every score does not change p(y | x)."""
         rows = len(self.bias)
         return (rows + self.scorer.num_parameters) // rows * (self.num_labels - 1)
 
@@ -82,13 +84,13 @@ class Logistic:
 
     @property
     def linear(self) -> bool:
-        """Whether the scores are linear in finite parameters, as `gradient` and `curvature` need them."""
+        """Whether the scores are linear in finite parameters, as `gradient` and `curvature` require."""
         return hasattr(self.scorer, "features")
 
     def gradient(
         self, x: Float[Array, "n d"] | kernels.ZeroCopyRows, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], "Logistic"]:
-        """sum_n w_n log p(y_n | x_n), rows without a label left out, and its gradient."""
+        """Log-likelihood sum_n w_n log p(y_n | x_n) and its gradient, a model; rows with label -1 are left out."""
         (bias, weight), pull = self._coefficients()
         if isinstance(x, kernels.ZeroCopyRows):
             value, *sums = kernels.logistic_gradient_zero_copy(x.first, x.cells, y, weights, bias, weight)
@@ -99,7 +101,7 @@ class Logistic:
     def curvature(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> Float[Array, "p p"]:
-        """Minus the Hessian of the same, in the order of `ravel_pytree`."""
+        """Negative Hessian (p, p) of sum_n w_n log p(y_n | x_n) by the p parameters, in the order of `ravel_pytree`."""
         (bias, weight), pull = self._coefficients()
         shape = bias.size + weight.size, len(bias), 1 + weight.shape[1]
 
@@ -136,7 +138,7 @@ class Logistic:
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of squared weights, the bias excepted: what half of a ridge's strength multiplies."""
+        """Sum of squared weights of the scorer, without the bias: a ridge prior subtracts strength / 2 times it."""
         return self.scorer.penalty()
 
     @property
@@ -145,7 +147,10 @@ class Logistic:
 
 
 def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Minus infinity for all labels of a row with an infinite cell, as its density has; sought where a score is odd."""
+    """Scores (n, k) with minus infinity for every label of a row with an infinite cell, which has probability 0.
+
+    The cells are searched only if some score is not finite.
+    """
     if kernels.checked_cells.value:
         return scores
     return jax.lax.cond(
@@ -158,5 +163,5 @@ def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Flo
 
 
 def without_missing(supports: tuple[Support, ...], remedy: str) -> tuple[Support, ...]:
-    """Supports of columns in which NaN is an error, with what to type instead."""
+    """Supports of columns in which NaN is an error; the message adds `remedy`, what to type instead."""
     return tuple(own._replace(words=f"{own.words}. {remedy}", missing=False) for own in supports)

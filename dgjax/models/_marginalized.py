@@ -1,4 +1,4 @@
-"""A discriminative model that takes missing cells, by averaging over a generative one."""
+"""Classifiers of rows with missing cells, by averaging a classifier over a generative model."""
 
 import math
 from typing import Any, ClassVar, Literal
@@ -16,11 +16,12 @@ from dgjax.structures import Classes
 
 @noun
 class Marginalized:
-    """p(y | x_observed) = E[p(y | x_observed, x_missing)] over the density's p(x_missing | x_observed).
+    """Classifier of rows with missing cells: p(y | x_observed) = E[p(y | x)] over a density's p(x_missing |
+    x_observed).
 
-    By Monte Carlo: the mean over `num_samples` draws, with a standard error of at most 0.5 / sqrt(num_samples) in each
-    probability. Draws depend on `seed` alone, so that a row's prediction does not depend on the rows beside it; a row
-    without missing cells gets the classifier's own prediction.
+    The expectation is the mean over `num_samples` Monte Carlo draws, with a standard error of at most 0.5 /
+    sqrt(num_samples) in each probability. Draws depend on `seed` alone, so that a row's prediction does not depend on
+    the rows beside it; a row without missing cells gets the classifier's own prediction.
     """
 
     classifier: Model
@@ -55,7 +56,7 @@ class Marginalized:
         return self.classifier.num_parameters + self.density.num_parameters
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
-        """log of the mean probability. The draws are one batch, so that what they share is computed once."""
+        """Log of the mean probability of each class. All draws form one batch, so that shared work is done once."""
         if kernels.complete_rows.value:
             return Classes(self.classifier.potentials(x).log_marginals())
 

@@ -1,4 +1,4 @@
-"""First models from data: classifiers, fitted in closed form; mixtures, sequences and networks, started for `fit`."""
+"""First models from data: classifiers fitted in closed form; mixtures, chains and networks initialised for `fit`."""
 
 from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
 from dgjax.starting._mixtures import (

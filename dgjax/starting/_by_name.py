@@ -1,4 +1,4 @@
-"""From the words of a starter to densities: "gaussian", "poisson", "tied", "linear" ..., one table for each."""
+"""Densities and scorers by the names that starters take: "gaussian", "poisson", "tied", "linear" and others."""
 
 import functools
 
@@ -28,7 +28,7 @@ COUNTED, WHOLE = ("categorical", "poisson", "multinomial"), "a whole number from
 
 
 def uniform(density):
-    """A mixture of equal weights over the last label axis of a density."""
+    """Mixture of equal weights over the last label axis of a density."""
     k = density.label_shape[-1]
     dtype = jax.tree.leaves(density)[0].dtype
     return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
@@ -36,7 +36,7 @@ def uniform(density):
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))
 def gaussian(summary, n, label_shape, covariance):
-    """Every label at the columns' means and variances."""
+    """Gaussian density of labels of a given shape, each with the columns' means and variances."""
     mean, spread = moments(summary, n)
     means = jnp.broadcast_to(mean, (*label_shape, len(mean)))
     log_scale = jnp.log(spread)
@@ -53,7 +53,7 @@ def gaussian(summary, n, label_shape, covariance):
 
 
 def columns(x, summary, kinds, k, option):
-    """A density for the columns of each kind, all in one if there is one kind."""
+    """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind."""
     if not set(kinds) <= {"gaussian", "bernoulli"}:
         supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
         _checks.check_cells(x, supports, summary, option=lambda: (option, ""))
@@ -87,7 +87,7 @@ def _block(x, summary, kind, k):
 
 
 def scorer(features, num_features, k, told):
-    """Weights 0 of each feature for each of k labels."""
+    """Scorer with weights 0 for k labels, of the kind named by `features`."""
     d = _checks.as_count(num_features, "num_features", of_data=told)
     match features:
         case "linear":

@@ -22,12 +22,12 @@ def naive_bayes(
     label_weight: float = 1.0,
     prior: Any = None,
 ) -> Mixture:
-    """Naive Bayes fitted to `x` (n, d) and `y` (n,): p(y) prod_j p(x_j | y).
+    """Naive Bayes classifier p(y) prod_j p(x_j | y), fitted in closed form to rows `x` (n, d) and labels `y` (n,).
 
     `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
-    all columns together. Cells may be NaN and labels -1; where they are, `label_weight` is how many
-    times a row that has a label counts. `prior="weak"` adds one pseudo-row for each class, and so keeps a column that
-    is constant in a class from having no spread.
+    all columns together. Cells may be NaN, and labels -1; EM then fits the model, and `label_weight` is how many times
+    a row with a label counts. `prior="weak"` adds one pseudo-row for each class, which gives a column that is constant
+    in a class some spread.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
@@ -49,11 +49,11 @@ def discriminant_analysis(
     label_weight: float = 1.0,
     prior: Any = None,
 ) -> Mixture:
-    """Discriminant analysis fitted to `x` (n, d) and `y` (n,): one Gaussian for each class.
+    """Discriminant analysis, one Gaussian for each class, fitted in closed form to rows `x` (n, d) and labels `y` (n,).
 
-    `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be NaN
-    and labels -1; where they are, `label_weight` is how many times a row that has a label counts. `prior="weak"` adds
-    one pseudo-row for each class.
+    `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be
+    NaN, and labels -1; EM then fits the model, and `label_weight` is how many times a row with a label counts.
+    `prior="weak"` adds one pseudo-row for each class.
 
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.

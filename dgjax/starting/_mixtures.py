@@ -1,4 +1,4 @@
-"""Mixtures started at k-means++ clusters, which `fit` goes on with."""
+"""Gaussian mixtures initialised at k-means++ clusters, to be fitted by `fit`."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +14,9 @@ from dgjax.starting._by_name import gaussian, uniform
 
 
 def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
-    """A Gaussian mixture started at k-means++ clusters of `x` (n, d); cells may be missing. `dgjax.fit` does the rest.
+    """Gaussian mixture initialised at k-means++ clusters of `x` (n, d), to be fitted by `dgjax.fit(model, x)`.
 
-    `covariance` is "full", "tied" (one for all components), "diagonal" or "spherical".
+    `covariance` is "full", "tied" (one for all components), "diagonal" or "spherical". Cells may be missing.
 
     Raises ValueError for bad rows, more components than rows, or another covariance.
     Source: Arthur and Vassilvitskii (2007), k-means++.
@@ -38,9 +38,11 @@ def mixture_discriminant_analysis(
     covariance: str = "full",
     num_classes: int | None = None,
 ) -> Mixture:
-    """A Gaussian mixture for each class, started at k-means++ clusters of its rows; `dgjax.fit(model, x, y)` goes on.
+    """Gaussian mixture for each class, initialised at k-means++ clusters of its rows; fit it by `dgjax.fit(model, x,
+    y)`.
 
-    `x` (n, d) may have NaN, `y` (n,) -1. `covariance` as for `gaussian_mixture`; "tied" is one for all classes.
+    `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal", "spherical", or "tied", one for all
+    classes.
 
     Raises ValueError for bad cells or labels, or a single class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.

@@ -1,4 +1,4 @@
-"""Models with weights or networks, started: logistic regression, neural classifiers, variational autoencoders."""
+"""Models with weights or networks, initialised: logistic regression, neural classifiers, variational autoencoders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,11 @@ from dgjax.starting._by_name import scorer
 
 
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
-    """Logistic regression with weights 0; `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))` does the rest.
+    """Logistic regression with weights 0, to be fitted by `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))`.
 
-    `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
-    of those that are on, 0 to num_features - 1, filled up with -1. Two classes take one row of weights, the log-odds of
-    class 1; k classes take k rows.
+    `features` "linear" is w . x, and "quadratic" adds every product x_i x_j. With "indicator" a row lists its active
+    feature indices, 0 to num_features - 1, padded with -1. Two classes take one row of weights, the log-odds of class
+    1; k classes take k rows.
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
@@ -40,14 +40,14 @@ def variational_autoencoder(
     image: tuple[int, ...] | None = None,
     channels: Sequence[int] = (32, 64),
 ) -> VariationalAutoencoder | Mixture:
-    """A variational autoencoder of random networks; `dgjax.fit(model, x, method=dgjax.Optax(...))` does the rest.
+    """Variational autoencoder with random networks, to be fitted by `dgjax.fit(model, x, method=dgjax.Optax(...))`.
 
     `likelihood` is "bernoulli", "gaussian" or "poisson", for all columns, or one of `dgjax.BernoulliCells`,
-    `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, the mixture
-    of one for each class that share all but an offset within the first layers: fitted to labels, some of them or none,
-    it is the model M2 of Kingma et al. (2014). `hidden` are the sizes of the encoder's hidden layers, in reverse those
-    of the decoder's; for an `image` (height, width) or (height, width, channels), so many `channels` are convolved
-    before.
+    `GaussianCells`, `PoissonCells`, `CategoricalCells`. With `num_classes` it is a generative classifier, a mixture of
+    one autoencoder for each class, which share all weights but an offset in the first layers; fitted to labels, some
+    labels or none, it is the model M2 of Kingma et al. (2014). `hidden` are the sizes of the encoder's hidden layers;
+    the decoder's are these in reverse. For an `image` (height, width) or (height, width, channels), convolutions with
+    `channels` output channels come before the encoder's hidden layers and after the decoder's.
 
     Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
     """
@@ -78,10 +78,10 @@ def variational_autoencoder(
 def neural_classifier(
     key: Array, num_features: int, num_classes: int, likelihood: Any = "bernoulli", hidden: Sequence[int] = (400,)
 ) -> Logistic:
-    """A softmax on the last of `hidden` layers: the encoder of `variational_autoencoder`, with a head.
+    """Neural classifier: a softmax on the last of the `hidden` layers of a network with random weights.
 
-    `likelihood`, as there, says what the columns are; `dgjax.fit(model, x, y, dgjax.Optax(...))` does the rest,
-    encoder and head.
+    Fit it by `dgjax.fit(model, x, y, dgjax.Optax(...))`. The network is the encoder of `variational_autoencoder`, and
+    `likelihood` says what the columns are: "bernoulli", "gaussian", "poisson", or one such as `dgjax.CategoricalCells`.
 
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """

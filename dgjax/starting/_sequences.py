@@ -1,4 +1,4 @@
-"""Models of sequences, started: hidden Markov models at clusters of steps, conditional random fields at 0."""
+"""Models of sequences, initialised: hidden Markov models at clusters of steps, linear-chain CRFs with weights 0."""
 
 from collections.abc import Sequence
 
@@ -22,11 +22,12 @@ def hidden_markov(
     covariance: str = "full",
     lengths: ArrayLike | None = None,
 ) -> HiddenMarkov:
-    """A hidden Markov model started at k-means++ clusters of the steps of `x` (n, t, d); `dgjax.fit` does the rest.
+    """Hidden Markov model initialised at k-means++ clusters of the steps of `x` (n, t, d), to be fitted by `dgjax.fit`.
 
-    `emissions` is one kind, or one for each column, as for `naive_bayes`; `covariance`, as for `gaussian_mixture`, goes
-    with "gaussian" for all. All states are as likely at the start, and half of the moves stay. `lengths` (n,) where
-    sequences are ragged (`dgjax.pad`); cells and steps may be missing.
+    `emissions` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial"
+    for all columns. `covariance`, for "gaussian" columns only, is "full", "tied", "diagonal" or "spherical". Initial
+    states are equally likely, and each state stays with probability 1/2. `lengths` (n,) for ragged sequences
+    (`dgjax.pad`); cells and steps may be missing.
 
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
     """
@@ -49,10 +50,10 @@ def hidden_markov(
 
 
 def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
-    """A linear-chain CRF with weights 0; `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))` does the rest.
+    """Linear-chain CRF with weights 0, to be fitted by `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))`.
 
-    `features` "linear" is w . x, "quadratic" adds every product x_i x_j, and with "indicator" a row holds the numbers
-    of those that are on, 0 to num_features - 1, filled up with -1.
+    `features` "linear" is w . x, and "quadratic" adds every product x_i x_j. With "indicator" a row lists its active
+    feature indices, 0 to num_features - 1, padded with -1.
 
     Raises ValueError for fewer than one feature or two states, or other features.
     """

@@ -1,4 +1,4 @@
-"""The conjugate prior that is worth a few rows."""
+"""Weak conjugate priors, worth a few rows."""
 
 from typing import Any
 
@@ -16,12 +16,13 @@ def weak_prior(
     *,
     weights: ArrayLike | None = None,
 ) -> Any:
-    """The conjugate prior that acts as `strength` more rows for each label, spread as the columns of `x` are.
+    """Conjugate prior of a generative model, worth `strength` more rows for each label that are spread as the columns
+    of `x`.
 
-    For a Gaussian those rows have the columns' means and variances, uncorrelated; for discrete columns they are
-    `strength` pseudo-counts shared by the values that a column can have. Works for any generative model; pass it as
-    `prior=` to `dgjax.fit`. `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose start and moves get
-    `strength` pseudo-counts too; `weights` (n,), a row of weight 2 being two rows.
+    For a Gaussian the pseudo-rows have the columns' means and variances, uncorrelated; for discrete columns they are
+    `strength` pseudo-counts shared by the values that a column can have. Pass it as `prior=` to `dgjax.fit`. `x` (n,
+    d), or (n, t, d) with `lengths` (n,) for sequences, whose initial states and transitions get `strength`
+    pseudo-counts too. `weights` (n,), 1 by default: a row of weight 2 is two rows.
 
     Raises ValueError for bad rows or weights, or a strength that is not positive.
     """

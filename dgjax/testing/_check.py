@@ -1,4 +1,4 @@
-"""Every law at once: of a density, a scorer, a model, a label space."""
+"""Checks of every law that a density, a scorer, a model or a label space must obey."""
 
 import dataclasses
 import warnings
@@ -158,7 +158,7 @@ def _check_learning(make: Make, one: Any, other: Any, sample: Sample, closed_for
 
 
 def learnable(model: Any, sample: Sample) -> Sample:
-    """Cells and labels missing at random, but none in two rows, of two labels: a fit refuses less."""
+    """Sample with random missing cells and labels, except in two rows with two labels, which a fit needs at least."""
     some = sample.some_missing().some_unknown()
     y = sample.y
     if not is_sequential(model):
@@ -168,7 +168,7 @@ def learnable(model: Any, sample: Sample) -> Sample:
 
 @law
 def labels_fit_the_density(density: Any) -> None:
-    """Labels (k,), one score for each, and costs that are whole numbers from 1."""
+    """Law: a density has labels (k,), scores (n, k), and costs that are whole numbers from 1."""
     expect(len(density.label_shape) == 1, f"check_density takes labels of one axis; got {density.label_shape}.")
     supports = density.supports
     expect(len(supports) in (1, density.num_features), f"{len(supports)} supports for {density.num_features} columns.")
@@ -181,6 +181,6 @@ def labels_fit_the_density(density: Any) -> None:
 
 @law
 def penalty_is_a_finite_number(scorer: Any) -> None:
-    """penalty() is one number, 0 or more, and finite."""
+    """Law: penalty() is one finite number, 0 or more."""
     value = jnp.asarray(scorer.penalty())
     expect(value.shape == () and 0 <= float(value) < np.inf, f"penalty() is {value!r}.")
