@@ -1,4 +1,4 @@
-"""What to type instead: the words that errors end with. Looked for on the way to raising, and at no other time."""
+"""Error advice: the sentence at the end of an error that says what to type instead. Computed only when raising."""
 
 import math
 import reprlib
@@ -13,7 +13,7 @@ _BRIEF.maxstring = _BRIEF.maxother = 60
 
 
 def shown(value: Any) -> str:
-    """A value for a message, however long or deep it is."""
+    """Short text of a value for a message, however long or deep it is; large arrays by their shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and math.prod(shape) > FEW:
         return f"{'DataFrame' if hasattr(value, 'iloc') else 'an array'} of shape {shape}"
@@ -21,9 +21,9 @@ def shown(value: Any) -> str:
 
 
 def numbered(given: Any, labels: np.ndarray, name: str) -> str:
-    """What numbers labels from 0 in the order of their values, with -1 where they are unknown.
+    """Code that renumbers labels from 0 in the order of their values, -1 where unknown.
 
-    `labels` are what was read of `given`: -1 where that is masked or NA, which np.unique would take for a value.
+    `labels` are ints read of `given`, with -1 where that is masked or NA, which np.unique would take for a value.
     """
     low = float(labels.min(initial=0))
     source = signed(given, name, -1 if low >= -1 else math.floor(low) - 1)
@@ -31,7 +31,7 @@ def numbered(given: Any, labels: np.ndarray, name: str) -> str:
 
 
 def signed(given: Any, name: str, fill: int = -1) -> str:
-    """What makes labels plain, `fill` where they are masked or NA; their name where they are plain."""
+    """Code for plain integer labels: fills masked or NA entries with `fill`; just the name if there are none."""
     holds = getattr(getattr(given, "dtype", None), "kind", "O") in "if"
     if np.ma.is_masked(given):
         return f"np.ma.filled({name}{'' if holds else '.astype(int)'}, {fill})"
@@ -40,14 +40,14 @@ def signed(given: Any, name: str, fill: int = -1) -> str:
 
 
 def plain(given: Any, name: str) -> str:
-    """What makes cells plain, NaN where they are masked or NA; their name where they are plain."""
+    """Code for plain float cells: fills masked or NA entries with NaN; just the name if there are none."""
     if np.ma.is_masked(given):
         return f"np.ma.filled({name}.astype(float), np.nan)"
     return f"{name}.to_numpy(float, na_value=np.nan)" if _has_na(given) else name
 
 
 def _has_na(given: Any) -> bool:
-    """Whether pandas keeps numbers there of which some are NA."""
+    """Whether a pandas object has nullable columns with some NA."""
     types = getattr(given, "dtypes", None)
     types = list(types) if getattr(given, "ndim", 1) == 2 and types is not None else [getattr(given, "dtype", None)]
     own = hasattr(given, "isna") and not all(isinstance(one, np.dtype) for one in types)
@@ -74,7 +74,7 @@ def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> st
 
 
 def of_fractions(given: Any, labels: np.ndarray, name: str) -> str:
-    """What makes whole numbers of labels that are not: NaN stays unknown."""
+    """Error advice for labels that are not whole numbers: code that renumbers them, NaN becoming -1."""
     missing = np.isnan(labels)
     known = labels[~missing]
     if missing.any() and labels.ndim == 1 and ((known < 0) | (known != np.floor(known))).any():
@@ -85,7 +85,10 @@ def of_fractions(given: Any, labels: np.ndarray, name: str) -> str:
 
 
 def of_text(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
-    """What makes numbers of text: those that it spells, and else a number for each of its values."""
+    """Error advice for text: code that reads it as numbers, or else codes each distinct value by a number.
+
+    `labels` says that these are labels rather than cells; an empty string if there is no advice.
+    """
     told, loose = _as_numbers(given, name), np.ma.isMaskedArray(given)
     if labels:
         some = loose or any(not isinstance(cell, str) for cell in array.flat)
@@ -112,7 +115,7 @@ def of_text(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
 
 
 def _as_numbers(given: Any, name: str) -> str:
-    """What reads all of it as numbers, if there is such a thing."""
+    """Code that converts an array of text or objects to floats; an empty string if that fails."""
     try:
         given.astype(float) if np.ma.isMaskedArray(given) else np.asarray(given, float)
     except (TypeError, ValueError):
@@ -121,7 +124,7 @@ def _as_numbers(given: Any, name: str) -> str:
 
 
 def _kind_of(column: Any) -> str:
-    """Whether a column is of numbers, is of text, or of numbers "marked" by some other text where they are missing."""
+    """Kind of a column of objects: "numbers", "text", or "marked": numbers, and other text where missing."""
     read = [_is_number(cell) for cell in column if isinstance(cell, str)]
     numbers = sum(read) + sum(isinstance(cell, int | float | np.number) and cell == cell for cell in column)
     if all(read):
@@ -138,7 +141,7 @@ def _is_number(text: str) -> bool:
 
 
 def of_objects(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
-    """What makes numbers of objects, some of which are None or NA."""
+    """Error advice for arrays of Python objects with None or NA: code that converts them to numbers."""
     known = [cell for cell in array.flat if cell is not None and type(cell).__name__ != "NAType"]
     strange = next((cell for cell in known if not hasattr(cell, "__float__")), None)
     if strange is not None:
@@ -152,7 +155,10 @@ def of_objects(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
 
 
 def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np.ndarray, option: Any) -> str:
-    """For the first wrong cell of a column; where a model is learnt, an `option` of a starter, and when."""
+    """Error advice for the first cell of a column outside its support: rounding, masking, or another kind of column.
+
+    `wrong` (n, d) masks such cells; `option` is (name, when) of a starter's argument for the column's kind, or None.
+    """
     support, value, source = supports[column], cells[wrong[:, column].argmax(), column], plain(given, "x")
     read = "np.asarray(x)" if source == "x" else source
     here = f"np.arange({'x.shape' if hasattr(given, 'shape') else 'np.shape(x)'}[-1]) == {column}"
@@ -179,7 +185,7 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
 
 
 def _of_kind(cells, supports, wrong, option, where):
-    """Which kinds of columns such cells are of."""
+    """Error advice on which kind of column to choose, when a model is started, so that its cells are in the support."""
     counts = ((cells >= 0) & (cells == np.floor(cells)) | np.isnan(cells)).all(0)
     if option == "likelihood":
         kind = "poisson" if counts.all() else "gaussian"
@@ -195,21 +201,21 @@ def _of_kind(cells, supports, wrong, option, where):
 
 
 def _kind_named(support: Any) -> str:
-    """The kind of column that has such a support."""
+    """Name of the kind of column with a given support, such as "bernoulli" or "poisson"."""
     kinds = ("multinomial", "categorical", "poisson")
     usual = "gaussian" if not support.whole else "poisson" if support.high == np.inf else "categorical"
     return "bernoulli" if support.high == 1 else next((kind for kind in kinds if kind in support.words), usual)
 
 
 def transposed(given: Any, ndim: int, name: str) -> str:
-    """What makes rows of columns."""
+    """Code that swaps rows and columns, or in sequences steps and columns."""
     if ndim == 3:
         return f"np.swapaxes({name}, 1, 2)"
     return f"{name}.T" if hasattr(given, "T") else f"np.transpose({name})"
 
 
 def of_width(given: Any, shape: tuple[int, ...], num_features: int, name: str) -> str:
-    """What to type where rows have another number of columns than the model."""
+    """Error advice for rows with another number of columns than the model: transpose, select, or pad with NaN."""
     d = shape[-1]
     if shape[-2] == num_features:
         return f" Type {transposed(given, len(shape), name)}."
@@ -228,7 +234,7 @@ def of_width(given: Any, shape: tuple[int, ...], num_features: int, name: str) -
 
 
 def padded(shapes: set[tuple[int, ...]], name: str, labels: bool = False) -> str:
-    """What makes one array of sequences of unequal length."""
+    """Error advice for sequences of unequal length: code that pads them into one array."""
     if labels:
         return f"Type {name} = dgjax.pad({name})[0]."
     if len({shape[1:] for shape in shapes}) > 1 or not {len(shape) for shape in shapes} <= {1, 2}:
@@ -239,7 +245,7 @@ def padded(shapes: set[tuple[int, ...]], name: str, labels: bool = False) -> str
 
 
 def of_no_model(model: Any, path: Any) -> str:
-    """What to type where something else is saved."""
+    """Error advice for `save` of something that is no model, such as a `Fit`, or of arguments in the wrong order."""
     if hasattr(type(getattr(model, "model", None)), "as_model"):
         return "Type dgjax.save(path, fit.model)."
     if hasattr(type(path), "as_model"):
@@ -280,7 +286,7 @@ VERBS = {
 
 
 def of_name(name: str) -> str:
-    """Why the library has no such thing, and what it has in its place."""
+    """Error message for a name that dgjax does not have, with its counterpart here if there is one."""
     told = f"Type {VERBS[name]}." if name in VERBS else ""
     told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
     return f"dgjax has no {name!r}. {told}".rstrip()
@@ -307,7 +313,7 @@ METHODS = (
 
 
 def of_attribute(self: Any, name: str) -> Any:
-    """For `__getattr__`: what it would have said, unless another library's models have such a method."""
+    """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
     if name not in METHODS:
         return object.__getattribute__(self, name)
     model = "fit.model" if type(self).__name__ == "Fit" else "model"

@@ -1,4 +1,4 @@
-"""Arrays and a JSON header in one file of safetensors: written whole or not at all, checked before it is copied."""
+"""Archive: arrays and a JSON header in one safetensors file, written atomically, validated before arrays are copied."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ FORMAT_VERSION = 2
 
 
 class Kind(NamedTuple):
-    """What a file holds: the name of its header, and what wrote it."""
+    """Kind of a file: the key of its header, and the name of the function that writes such files."""
 
     key: str
     writer: str
@@ -28,9 +28,9 @@ class Kind(NamedTuple):
 def write(
     path: str | os.PathLike, kind: Kind, header: dict[str, Any], arrays: dict[str, np.ndarray], durable: bool = False
 ) -> None:
-    """Writes a file in one step, through a link to its target; `durable` waits until the disk has it.
+    """Writes a file atomically, through a symbolic link to its target; `durable` waits until it is on disk.
 
-    The checksum is a CRC-32 of all that is said and stored: 3.2 GB/s, where SHA-256 is 1.3 and BLAKE2b 0.7.
+    The checksum is a CRC-32 of header and arrays: 3.2 GB/s, where SHA-256 is 1.3 and BLAKE2b 0.7.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -57,7 +57,7 @@ def write(
 
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A file to write to, which then takes the place of that at the path, and its mode."""
+    """Context of a temporary file that, if nothing is raised, replaces the file at `path` and takes over its mode."""
     target = Path(os.path.realpath(os.fsdecode(path)))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path is {os.fspath(path)}, and there is no folder {target.parent}. Make it first.")
@@ -91,10 +91,10 @@ def _wait_for_disk(path: Path) -> None:
 def read(
     path: str | os.PathLike, kind: Kind, needed: Callable[[dict[str, Any]], Iterable[str]]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header of a file, and its arrays. `needed` checks the header and names the arrays, before any is copied.
+    """Header and arrays of a file; `needed(header)` validates the header and names the arrays, before any is copied.
 
-    Raises OSError where there is no file to be read, and ValueError, which names it, for one that is not whole, or of
-    another kind, or of a newer format, or that `needed` refuses.
+    Raises OSError if the file cannot be read, and ValueError, naming it, if it is truncated, damaged, of another kind
+    or a newer format, or refused by `needed`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -122,7 +122,7 @@ def read(
 
 
 def kind_of(status: os.stat_result) -> str:
-    """What is at a path, for a message."""
+    """What a path is, in words for a message: "a file", "a folder", "a pipe", "a socket" or "a device"."""
     for test, words in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")):
         if test(status.st_mode):
             return words
@@ -130,7 +130,7 @@ def kind_of(status: os.stat_result) -> str:
 
 
 def _check_is_file(name: str, kind: Kind) -> None:
-    """Raises unless it is a file that can be opened: a pipe would be waited for."""
+    """Raises unless the path is a readable regular file; opening a pipe would wait for ever."""
     if "\0" in name:
         raise ValueError(f"path must be that of a file; got {name!r}.")
     status = os.stat(name)  # noqa: PTH116
@@ -159,7 +159,9 @@ def _header(metadata: dict[str, str], kind: Kind) -> dict[str, Any]:
 
 
 def _check_names(needed: list[str], found: list[str]) -> None:
-    """Raises unless each array is asked for once: one that was given many times would be copied as often."""
+    """Raises ValueError unless the header names exactly the file's arrays, each once: copies of one could fill the
+    memory.
+    """
     name, times = Counter(needed).most_common(1)[0] if needed else ("", 1)
     if times > 1:
         raise ValueError(f"asks for its array {short(name)} {times} times.")
@@ -180,7 +182,7 @@ def _check_types(file: Any) -> None:
 
 
 def short(value: Any) -> str:
-    """A value for a message, however long or deep it is."""
+    """Short text of a value for a message, however long or deep the value is."""
     return reprlib.repr(value)
 
 

@@ -1,4 +1,4 @@
-"""What is lost where float64 columns are made float32."""
+"""Precision: a warning where float64 columns lose their differences in float32."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ STEPS = 128
 
 
 def warn_if_lost(x: Any) -> None:
-    """Says of which columns float32 rounds the differences away: time stamps, pressures with all their digits.
+    """Warns (PrecisionWarning) of columns whose differences float32 rounds away, such as time stamps.
 
-    Two passes over rows that NumPy holds, and none where nothing is narrowed.
+    Two passes over NumPy rows; none where nothing is narrowed.
     """
     if isinstance(x, jax.Array) or jax.dtypes.canonicalize_dtype(float) == np.float64:
         return

@@ -1,4 +1,4 @@
-"""Models whose scores are estimates by random draws: the draws of a step of learning."""
+"""Random draws of models whose scores are Monte Carlo estimates, such as autoencoders."""
 
 from typing import Any, NamedTuple
 
@@ -12,9 +12,10 @@ LEARNING = (
 
 
 class Draws(NamedTuple):
-    """The key of a step's draws, None for a model's own, and how much the divergence of a bound counts in it.
+    """Random draws of one training step: a key, or None for the model's own fixed draws, and the weight of the KL
+    divergence.
 
-    That is 1 but for warm-up.
+    `kl_weight` is 1, or below during warm-up.
     """
 
     key: Array | None
@@ -26,12 +27,12 @@ def _draws(node: Any) -> bool:
 
 
 def has_draws(model: Any) -> bool:
-    """Whether some part of a model is scored by draws."""
+    """Whether a part of a model is scored by random draws."""
     return any(map(_draws, jax.tree.leaves(model, is_leaf=_draws)))
 
 
 def with_draws(model: Any, draws: Draws | None) -> Any:
-    """The model with every such part replaced by what is learnt of it with these draws: `part.drawn(draws)`."""
+    """The model with every part that is scored by draws replaced by `part.drawn(draws)`, its form for learning."""
     if draws is None:
         return model
     return jax.tree.map(lambda node: node.drawn(draws) if _draws(node) else node, model, is_leaf=_draws)

@@ -1,4 +1,4 @@
-"""Zero-copy prediction: a model of linear scores labels large NumPy arrays where they are, with no validation pass."""
+"""Zero-copy prediction: linear scores of large NumPy arrays, read where they are, without a validation pass."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from dgjax.scorers import Linear, LogLinear, Table
 
 
 def labels(model: Any, x: Any) -> jax.Array | None:
-    """The most probable labels of rows that can stay where they are, if the model's scores are linear in them.
+    """Most probable labels (n,) of zero-copy rows; None if the rows cannot be read so, or the scores are not linear.
 
-    Those of counts and of binary columns are, but for what all labels have in common: the twin's. (400,000, 20) in
-    float64, on 2 cores: 4 ms for 5 labels, where a copy, a look at it and scores take 25.
+    Scores of counts and binary columns are linear up to a term common to all labels. (400,000, 20) in float64 with 5
+    labels, on 2 cores: 4 ms, where copy, validation and scores take 25.
     """
     rows = type(x) is np.ndarray and kernels.can_read_rows(x) and jax.default_backend() == "cpu"
     scores = _linear(model) if rows and _checks.is_concrete(model, jnp.zeros(())) else None
@@ -32,7 +32,9 @@ def labels(model: Any, x: Any) -> jax.Array | None:
 
 
 def _linear(model):
-    """Weights (k, d) and a bias of finite scores that are linear, for two classes at least; or None."""
+    """Weights (k, d) and bias (k,) of linear, finite scores of at least two classes; None if the model has no such
+    form.
+    """
     if isinstance(model, Logistic):
         bias, scorer = model.bias, model.scorer
     elif isinstance(model, Mixture) and isinstance(model.density, Bernoulli | Categorical | Multinomial | Poisson):
@@ -56,7 +58,7 @@ def _linear(model):
 
 
 def _linear_in_counts(model):
-    """Weights and bias of a model of counts, in float64: of the nats of a million counts a few are left."""
+    """Weights (k, d) and bias (k,) of a model of counts, in float64: float32 loses nats at a million counts."""
     if len(model.density.label_shape) != 1:
         return None
     bias = np.asarray(model.log_weights, float)

@@ -1,4 +1,15 @@
-"""Where the components of a mixture start: k-means++ in coordinates that suit the columns, or a few rows at random."""
+"""Initial clusters of mixtures: k-means++ in coordinates that suit the columns, or a few random rows for each
+component.
+
+The idea. Rows are embedded so that squared Euclidean distances make sense for every kind of column, missing cells left
+out (`embedded`). Then (`_cluster`):
+
+    1. k-means++: each new centre is a row drawn in proportion to its squared distance from the nearest centre so far
+    2. at most ten of Lloyd's steps on a sample of rows: rows to their nearest centre, centres to their rows' mean
+    3. every row gets its weight in its nearest cluster, or in its known one; an empty cluster takes shares of the seeds
+
+Labels are clustered apart from each other, by weights (n, labels). Source: Arthur and Vassilvitskii (2007), k-means++.
+"""
 
 import functools
 import math
@@ -24,11 +35,12 @@ MOST_INDICATORS = 64
 
 
 def embedded(x: Float[Array, "n d"], weights: Float[Array, " n"], supports: Sequence[Support]) -> Float[Array, "n e"]:
-    """Rows where squared distances suit the columns, NaN where missing.
+    """Embedding of rows (n, d) -> (n, e) in which squared distances suit the columns; NaN where missing.
 
-    Numbers in standard deviations. Counts as twice their roots, whose variance given a rate is about 1 (Anscombe, 1948,
-    The transformation of Poisson, binomial and negative-binomial data), in standard deviations where those are more.
-    Categories are equal or not: 4 apart, as the halves of a column of ones and minus ones.
+    Real numbers are in standard deviations. Counts are twice their square roots, of variance about 1 given the rate
+    (Anscombe, 1948, The transformation of Poisson, binomial and negative-binomial data), and in standard deviations
+    where these are larger than 1. Two different categories are at squared distance 4, as in a column of ones and minus
+    ones.
     """
     categories = [s.whole and math.isfinite(s.high) for s in supports]
     counts = [s.whole and not categorical for s, categorical in zip(supports, categories, strict=True)]
@@ -51,7 +63,7 @@ def _picked(x, columns):
 
 
 def _standardized(x, weights):
-    """In standard deviations, and those."""
+    """Standardised columns (n, d) and their standard deviations (d,)."""
     residual, unit = in_units(x - means(x, weights[:, None]))
     spread = jnp.sqrt(means(residual**2, weights[:, None]))
     return residual / jnp.where(spread > 0, spread, 1), unit * spread
@@ -76,10 +88,10 @@ def clusters(
     num_clusters: int,
     known: Float[Array, "n k"] | None = None,
 ) -> Float[Array, "n *labels k"]:
-    """Counts of each row in its cluster, clustering the rows of each label by their weights (n, *labels).
+    """Hard responsibilities (n, *labels, k): each row's weight in its cluster, for k-means++ within each label.
 
-    Rows whose cluster is `known`, one-hot, stay there, and the others start around them (Basu, Banerjee and Mooney,
-    2002, Semi-supervised clustering by seeding).
+    `weights` (n, *labels). Rows whose cluster is `known` (n, k), one-hot, stay there, and seed the clusters (Basu,
+    Banerjee and Mooney, 2002, Semi-supervised clustering by seeding).
     """
     columns = weights.reshape(len(z), -1).T
     cluster = functools.partial(_cluster, num_clusters=num_clusters, known=known)
@@ -90,9 +102,10 @@ def clusters(
 def few_rows(
     key: Key[Array, ""], weights: Float[Array, "n *labels"], num_components: int
 ) -> Float[Array, "n *labels k"]:
-    """For each component the counts of `FEW` rows at random.
+    """Random responsibilities (n, *labels, k): each component gets the weight of about `FEW` random rows.
 
-    The softmax of n uniforms times 2 n / FEW, whose shares s are powers of exp(-2 / FEW): (sum s)^2 / sum s^2 = FEW.
+    A softmax of n uniforms times 2 n / FEW: shares s are powers of exp(-2 / FEW), whose effective number
+    (sum s)^2 / sum s^2 is FEW.
     """
     rows = weights > 0
     spread = rows.sum(0)[..., None] * (2 / FEW)
@@ -102,7 +115,7 @@ def few_rows(
 
 
 def means(x: Float[Array, "n d"], counts: Float[Array, "n k"], otherwise: Array | float = 0.0) -> Float[Array, "k d"]:
-    """Weighted means of the observed cells of each column, and `otherwise` where there are none."""
+    """Means (k, d) of observed cells under weights `counts` (n, k); `otherwise` where a column has no weight."""
     if kernels.complete_rows.value:
         cells, sums = counts.sum(0)[:, None], counts.T @ x
     else:
@@ -112,13 +125,13 @@ def means(x: Float[Array, "n d"], counts: Float[Array, "n k"], otherwise: Array 
 
 
 def in_units(x: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, " d"]]:
-    """Columns in units of their largest cells, whose squares neither overflow nor vanish, and the units."""
+    """Columns divided by a unit near their largest cell, whose squares cannot overflow; and the units (d,)."""
     unit = kernels.unit_of(jnp.max(jnp.abs(jnp.where(jnp.isnan(x), 0, x)), axis=0, initial=0))
     return x / unit, unit
 
 
 def _cluster(key, z, weights, num_clusters, known):
-    """Counts (n, k) of each row in the nearest of the clusters, after k-means++ and a few of Lloyd's steps."""
+    """Hard responsibilities (n, k) of rows z (n, e): k-means++ seeds, Lloyd's steps, then the nearest centre."""
     relative, scale, own = _distances(z)
     nearest, given = jnp.full(len(z), jnp.inf, z.dtype), jnp.zeros(num_clusters, bool)
     centres = jnp.zeros((num_clusters, z.shape[1]), z.dtype)
@@ -143,7 +156,7 @@ def _cluster(key, z, weights, num_clusters, known):
 
 
 def _moved(centres, z, weights, known):
-    """Centres after a few of Lloyd's steps, or as many as move one."""
+    """Centres (k, e) after Lloyd's steps: until none moves, or LLOYD_STEPS."""
     relative = _distances(z)[0]
 
     def lloyd(carry):
@@ -155,13 +168,15 @@ def _moved(centres, z, weights, known):
 
 
 def _counted(distances, weights, known):
-    """Each row in its known cluster, or the nearest, by its weight (n, k)."""
+    """Hard responsibilities (n, k): each row's weight in its known cluster, or in the nearest by `distances` (n, k)."""
     hard = jax.nn.one_hot(distances.argmin(1), distances.shape[1], dtype=distances.dtype)
     return weights[:, None] * (hard if known is None else jnp.where(known.any(1, keepdims=True), known, hard))
 
 
 def _some(arrays, num_clusters):
-    """All rows, or of many a share at multiples of the golden ratio, which no period of theirs can meet."""
+    """A sample of the rows of all arrays, at multiples of the golden ratio, which no period in the data matches; all if
+    few.
+    """
     n, most = len(arrays[0]), max(LLOYD_ROWS, 32 * num_clusters)
     if n <= most:
         return arrays
@@ -170,9 +185,9 @@ def _some(arrays, num_clusters):
 
 
 def _of_seeds(k):
-    """What a cluster takes of each seed (k, k) where no row is left for it, as where rows are the same.
+    """Responsibilities (k, k) of seeds for clusters that got no row, as where rows are equal: FEW rows' weight in all.
 
-    No two the same of any seeds, for clusters that are alike would stay so for ever: from its own on, in powers.
+    Shares are powers that differ between clusters: equal clusters would stay equal in EM for ever.
     """
     cluster, seed = np.arange(k), np.arange(k)[:, None]
     shares = ((cluster + 1) / (k + 1)) ** ((seed - cluster) % k)
@@ -180,9 +195,9 @@ def _of_seeds(k):
 
 
 def _distances(z):
-    """Of squared distances over a row's observed cells, what centres (k, e) make of them (n, k), less what is its own.
+    """Squared distances of rows z (n, e) to centres c (k, e), as scale (relative(c) + own): the three parts.
 
-    With a scale for each row: as if its other cells were like those observed.
+    Only observed cells count, and `scale` (n,) extrapolates to the missing ones as if they were alike.
     """
     if kernels.complete_rows.value:
         return lambda c: (c**2).sum(1) - 2 * z @ c.T, 1, (z**2).sum(1)

@@ -1,4 +1,4 @@
-"""What a parameter may be, looked at in NumPy when a noun is made; where it is traced it is taken on trust."""
+"""Parameter checks when a model is built: by NumPy where values are concrete; traced values are trusted."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from jax.core import Tracer
 
 
 def check_numbers(value: Any, place: str) -> None:
-    """Raises if a parameter is NaN or plus infinity; minus infinity is the logarithm of 0."""
+    """Raises ValueError if a parameter is NaN or plus infinity; minus infinity, the logarithm of 0, passes."""
     known = _known(value)
     if known is not None and not (known < np.inf).all():
         _refuse(known, ~(known < np.inf), place, "numbers below infinity")
 
 
 def check_finite(owner: Any, *names: str) -> None:
-    """Raises if one of these parameters is NaN or infinite."""
+    """Raises ValueError if one of the named parameters is NaN or infinite."""
     for name in names:
         known = _known(getattr(owner, name))
         if known is not None and not np.isfinite(known).all():
@@ -23,7 +23,7 @@ def check_finite(owner: Any, *names: str) -> None:
 
 
 def check_given(owner: Any, *names: str) -> None:
-    """Raises if one of these parameters is NaN."""
+    """Raises ValueError if one of the named parameters is NaN."""
     for name in names:
         known = _known(getattr(owner, name))
         if known is not None and np.isnan(known).any():
@@ -31,7 +31,7 @@ def check_given(owner: Any, *names: str) -> None:
 
 
 def check_least(owner: Any, name: str, least: int | float, why: str = "") -> None:
-    """Raises if a parameter is below `least`, or is not finite."""
+    """Raises ValueError if a named parameter is below `least`, or not finite; the message adds `why`."""
     check_finite(owner, name)
     known = _known(getattr(owner, name))
     if known is not None and (known < least).any():
@@ -39,7 +39,7 @@ def check_least(owner: Any, name: str, least: int | float, why: str = "") -> Non
 
 
 def check_possible(owner: Any, name: str, why: str = "") -> None:
-    """Raises if everything along the last axis of log-probabilities is impossible."""
+    """Raises ValueError if log-probabilities are all minus infinity along the last axis; the message adds `why`."""
     known = _known(getattr(owner, name))
     if known is None or not known.size:
         return
@@ -53,7 +53,9 @@ def check_possible(owner: Any, name: str, why: str = "") -> None:
 
 
 def check_factor(owner: Any, name: str) -> None:
-    """Raises unless a parameter (..., d, d) is lower triangular, its diagonal positive."""
+    """Raises ValueError unless a parameter (..., d, d) is lower triangular with a positive diagonal (a Cholesky
+    factor).
+    """
     known, place = _known(getattr(owner, name)), _place(owner, name)
     if known is None:
         return
@@ -67,7 +69,7 @@ def check_factor(owner: Any, name: str) -> None:
 
 
 def check_covariance(owner: Any, name: str) -> None:
-    """Raises unless a parameter (..., d, d) is symmetric and has no negative eigenvalue, but for rounding."""
+    """Raises ValueError unless a parameter (..., d, d) is symmetric and positive semi-definite, up to rounding."""
     known = _known(getattr(owner, name))
     if known is None or not known.size:
         return
@@ -82,7 +84,7 @@ def check_covariance(owner: Any, name: str) -> None:
 
 
 def check_same_shape(owner: Any, one: str, other: str) -> None:
-    """Raises unless two parameters have the same shape, with an axis of columns."""
+    """Raises ValueError unless two parameters have equal shapes with at least one axis, that of the columns."""
     shapes = getattr(owner, one).shape, getattr(owner, other).shape
     if shapes[0] != shapes[1] or not shapes[0]:
         name = type(owner).__name__

@@ -1,4 +1,4 @@
-"""A prior of a model: its own, or one that is given, after checking that it fits."""
+"""Priors of a model: its weak conjugate prior, and the check that a given prior fits."""
 
 from typing import Any
 
@@ -14,7 +14,9 @@ from dgjax.priors import WrongPriorError
 
 
 def weak_prior(model: Any, x: Array, weights: Array, strength: float) -> Any:
-    """The model's own, worth `strength` rows of weight 1: a row of weight w counts as w rows, one of 0 as none."""
+    """Weak conjugate prior of a model, worth `strength` rows like `x`; a row of weight w counts as w rows, of 0 as
+    none.
+    """
     amounts = np.asarray(weights) if is_concrete(weights) else None
     if amounts is not None and (amounts == 1).all():
         return _of_rows(model, x, strength)
@@ -35,15 +37,12 @@ def _of_weighted_rows(model, x, weights, strength):
 
 @jax.jit
 def _log_prior(model, prior):
-    """Compiled only so that its shapes are found once for each kind of model."""
+    """Log prior density; jitted only so that its shapes are traced once for each kind of model."""
     return model.log_prior(prior)
 
 
 def checked_prior(model: Any, prior: Any, dtype: Any) -> Any:
-    """The prior in this precision.
-
-    Raises ValueError if it is none of the model's.
-    """
+    """The prior in the precision `dtype`; raises ValueError if it does not fit the model."""
     if prior is not None:
         try:
             if jax.tree_util.all_leaves([prior]):

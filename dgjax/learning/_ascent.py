@@ -1,6 +1,6 @@
-"""What Newton's method and L-BFGS have in common: where they start, and the coordinates in which they climb.
+"""Base of the gradient methods on all rows (Newton, L-BFGS): initial parameters, and coordinates to optimise in.
 
-Either works on columns that are centred and scaled, and comes to the same maximum whatever units they were in.
+Both work on columns that are centred and scaled, so that they reach one maximum whatever the columns' units.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class Ascent(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ByGradient(Method):
-    """A method that follows the gradient of the objective of all rows, and ends where a step promises no more."""
+    """Gradient method on all rows: ends when the next step promises to gain no more than `tol` nats for each row."""
 
     tol: float = 1e-6
 
@@ -77,12 +77,16 @@ class ByGradient(Method):
 
 
 def number_of_parameters(model: Any) -> int:
-    """How many there are, structural zeros included."""
+    """Number of parameters of a model, structural zeros included."""
     return sum(leaf.size for leaf in jax.tree.leaves(model))
 
 
 def placed(model: Any, problem: Problem, sample: Problem | None = None) -> tuple[Frame, Problem, Problem | None]:
-    """Where to climb from, and in which coordinates: a frame, the problem in them, and a sample of its rows too."""
+    """Initial parameters and coordinates of a fit: a frame, and the problem, and a sample of its rows, in these
+    coordinates.
+
+    Parameters start at `model`, or at 0 where that has a larger objective.
+    """
     nothing = is_concrete(model) and not any(np.asarray(own).any() for own in jax.tree.leaves(model))
     if not nothing:
         model = sum_to_zero(model, problem.strength)
@@ -91,10 +95,9 @@ def placed(model: Any, problem: Problem, sample: Problem | None = None) -> tuple
 
 
 def _no_worse_than_nothing(model, problem):
-    """The model, or one whose scores are all 0, if that is better.
+    """The model, or one with all scores 0 if its objective is larger; only for concave objectives.
 
-    A concave objective is as well climbed from there, and far out, where every probability is 0 or 1, there is no
-    curvature that says how far to go.
+    Far from the maximum, where every probability is 0 or 1, there is no curvature to choose a step length by.
     """
     if not (is_concrete(model, problem) and _is_concave(model)):
         return model
@@ -106,7 +109,7 @@ def _no_worse_than_nothing(model, problem):
 
 
 def _is_concave(model):
-    """Whether the log-probability of a label is: where scores are linear in the parameters."""
+    """Whether the log-likelihood is concave: the scores are linear in the parameters."""
     if not isinstance(model, Logistic | LinearChainCRF):
         return False
     scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
@@ -120,9 +123,10 @@ def _objective_of(problem, model):
 
 
 def _in_units(model, problem, sample):
-    """Where to work: on rows that are centred and scaled; on those of the user's if all but a sample can stay.
+    """Coordinates of a fit: centred and scaled columns where the scores are polynomials of the columns.
 
-    Where they are nearly so already, all of them stay: (30000, 400), 55 ms in place of 69.
+    With a sample of rows, the other rows keep the user's units if that costs few digits, and only the parameters are
+    transformed: (30000, 400) takes 55 ms instead of 69.
     """
     columns = columns_with_units(model)
     if columns is None:
@@ -146,7 +150,7 @@ def _found(problem, columns):
 
 @kernels.compiled
 def _moved_to_own(model, problem, columns):
-    """Units of the problem's rows, and model and problem in them."""
+    """Units (centre and scale) of the columns, and model and problem expressed in them."""
     units = find(problem.x, problem.weights, columns)
     return units, *_moved(model, problem, units)
 

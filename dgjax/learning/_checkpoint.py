@@ -1,6 +1,6 @@
-"""A fit on disk: kept while it runs, and gone on with by the call that began it.
+"""Checkpoints: the state of a fit on disk, from which an identical call continues.
 
-One file in a folder, written beside the last, waited for, and put in its place. A state took 27 ms on a busy disk where
+One file in a folder, written beside the old one, flushed to disk, and renamed. A state took 27 ms on a busy disk where
 orbax's manager, made for many hosts, took 173 in the same minutes, and 0.23 ms without a disk; after an error, orbax's
 threads kept the process from ending.
 """
@@ -24,7 +24,11 @@ ADVICE = "Type the path of a new folder, or remove that one."
 
 
 class Checkpointer:
-    """Keeps the last state of a fit in a folder, beside marks of all that the fit goes by but `max_steps`."""
+    """Checkpoint writer and reader: the last state of a fit in a folder, with digests of everything that determines the
+    fit.
+
+    The digests are of data, model, prior and options, not of `max_steps`: a fit may be continued further.
+    """
 
     def __init__(self, folder: str | os.PathLike, marks: dict[str, str]) -> None:
         self._folder, self._file, self._marks = Path(folder), Path(folder) / FILE, marks
@@ -44,9 +48,9 @@ class Checkpointer:
         return header["step"], [arrays[name] for name in header["arrays"]]
 
     def restore(self, state: Any, max_steps: int) -> Any:
-        """The state that was kept, or else the one given.
+        """The saved state, or `state` if none was saved.
 
-        Raises ValueError if it is further than `max_steps`.
+        Raises ValueError if the saved state has other shapes, or more than `max_steps` steps.
         """
         if self._kept is None:
             return state
@@ -61,7 +65,7 @@ class Checkpointer:
         return state._replace(inner=jax.tree.unflatten(structure, list(map(_into, found, leaves))))
 
     def save(self, state: Any) -> None:
-        """Keeps the state, in place of the one before; not one that diverged."""
+        """Saves a state in place of the one before; does nothing for a state that diverged."""
         if bool(state.inner.diverged):
             return
         arrays = {str(i): host_array(leaf) for i, leaf in enumerate(jax.tree.leaves(state.inner))}
@@ -70,7 +74,7 @@ class Checkpointer:
 
 
 def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Checkpointer:
-    """What keeps a fit, after checking that this one can be kept, and is the one that was."""
+    """A `Checkpointer` for a folder; raises ValueError inside jit, or if the folder holds a different fit."""
     if not _checks.is_concrete(model, problem):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
     x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
@@ -81,7 +85,7 @@ def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Check
 
 
 def _versions() -> str:
-    """Versions of the libraries by which a fit's digits may differ."""
+    """Versions of dgjax, jax and optax, on which a fit's last digits may depend."""
     import optax
 
     try:
@@ -92,7 +96,7 @@ def _versions() -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raises unless it is a folder for one fit that can be written to, or can be made."""
+    """Raises unless the path is a writable folder, or can be made one, that holds a checkpoint or nothing."""
     if folder.exists() and not folder.is_dir():
         what = _archive.kind_of(folder.stat())
         raise NotADirectoryError(f"checkpoint must be a folder; {folder} is {what}. Type the path of a new folder.")
@@ -122,13 +126,16 @@ def _arrays_of(header: dict[str, Any]) -> list[str]:
 
 
 def _fits(found, leaf):
-    """Whether one is of the shape of the other; what has an entry for each step or epoch may be of another length."""
+    """Whether a saved array can replace a leaf of the state: equal dtype and shape, or both one axis of any length.
+
+    Arrays with an entry for each step or epoch have a length that depends on `max_steps`.
+    """
     leaf = host_array(leaf)
     return found.dtype == leaf.dtype and (found.shape == leaf.shape or found.ndim == leaf.ndim == 1)
 
 
 def _into(found, leaf):
-    """An entry for each step in the room that there is for them now."""
+    """A saved array as a leaf of the state; one with an entry for each step takes the leaf's length."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(found, impl=jax.random.key_impl(leaf))
     if found.shape == leaf.shape:

@@ -1,13 +1,13 @@
-"""Stochastic gradient descent: epochs of minibatches, with early stopping by a validation set.
+"""Stochastic gradient descent: epochs of shuffled minibatches, with early stopping by a validation set.
 
-Rows are shuffled into s = ceil(n / batch_size) batches, afresh in each epoch, and of the objective
+Rows are shuffled in each epoch into s = ceil(n / batch_size) minibatches. A batch B estimates the objective
 
-    sum_n w_n v_n + penalty    the batch B sees    s sum_{n in B} w_n v_n + penalty.
+    sum_n w_n v_n + penalty    by    s sum_{n in B} w_n v_n + penalty.
 
-Each row is in exactly one batch of an epoch, and in each batch with probability 1 / s: the estimate is unbiased, and
-its mean over an epoch is the objective, whether or not batch_size divides n. Where it does not, the s batch_size - n
-blanks, of weight 0, are shuffled as rows are. A model that is scored by draws gets fresh ones at every step. Rows of a
-validation set judge the parameters at the end of every epoch, and end the fit where they no longer gain.
+A row is in exactly one batch of an epoch, and in a given batch with probability 1 / s: the estimate is unbiased, and
+its mean over an epoch is the objective, whether or not batch_size divides n. Where it does not, s batch_size - n blanks
+of weight 0 are shuffled with the rows. Models scored by random draws get fresh draws at every step. At the end of every
+epoch the validation set judges the parameters; when it no longer gains, the fit ends.
 """
 
 import functools
@@ -40,10 +40,11 @@ class Diverged(ValueError):
 
 
 class State(NamedTuple):
-    """Parameters, the optimizer's memory, the order of the rows in this epoch, and the objective before each step.
+    """State of a stochastic fit: parameters, optimizer `memory`, `order` of rows in this epoch, `trace` of the
+    objective.
 
-    `kept` are the parameters to go back to: the best so far by the rows held out, of the value `best`, which is `stale`
-    epochs ago; without such rows those of an epoch ago.
+    `kept` are the parameters to return after divergence or early stopping: with a validation set the best by it, of
+    validation objective `best`, found `stale` epochs ago; without one those of the last epoch's start.
     """
 
     parameters: Any
@@ -61,12 +62,12 @@ class State(NamedTuple):
 
     @property
     def converged(self) -> Array:
-        """Whether there is no going on."""
+        """True if no step follows: the fit diverged, or early stopping ended it."""
         return self.diverged | self.stopped
 
 
 class Epochs(NamedTuple):
-    """How many batches of how many rows an epoch has, steps of warm-up, and epochs without a gain that end a fit."""
+    """Sizes of a stochastic fit: batches in an epoch, rows in a batch, steps of KL warm-up, and epochs of patience."""
 
     number: int
     size: int
@@ -79,9 +80,10 @@ def last_draws(draws):
 
 
 def free_parameters(model: Any) -> list[Array | None]:
-    """For each leaf what moves, the rest being structural zeros at minus infinity; None where all does, as mostly.
+    """Mask of trainable entries for each leaf of a model, the others being structural zeros (minus infinity); None for
+    all.
 
-    None is known when compiled, which saves a pass over every weight and every gradient at each step.
+    None is known at compilation, which saves a pass over every weight and gradient at each step.
     """
     leaves = jax.tree.leaves(model)
     if not _checks.is_concrete(model):
@@ -90,7 +92,7 @@ def free_parameters(model: Any) -> list[Array | None]:
 
 
 def _parameters(model, free):
-    """The model with 0 for its structural zeros, and the way back, on which they stay."""
+    """Parameters with 0 in place of structural zeros, and the function that makes a model of such parameters again."""
     leaves, tree = jax.tree.flatten(model)
 
     def joined(moved, fixed):
@@ -124,7 +126,10 @@ def advance(
     state: State,
     until: Array,
 ) -> State:
-    """Epoch by epoch, for the order of the rows would be copied at every step of a single loop."""
+    """Steps of the optimizer until step `until`, in a loop over epochs around a loop over minibatches.
+
+    In a single loop XLA would copy the order of the rows at every step.
+    """
     number = epochs.number
     _, back = _parameters(model, free)
     total = problem.weights.sum()
@@ -146,7 +151,7 @@ def advance(
 
 
 def _order(epochs, key, state):
-    """The order of the rows, new where an epoch begins."""
+    """Order of the rows: a new permutation at the first step of an epoch, otherwise unchanged."""
     epoch, batch = jnp.divmod(state.step, epochs.number)
 
     def shuffled(_):
@@ -156,7 +161,7 @@ def _order(epochs, key, state):
 
 
 def _batch(problem, epochs, state):
-    """The problem of this step's batch."""
+    """The problem restricted to this step's minibatch, its weights multiplied by the number of batches."""
     number, size = epochs.number, epochs.size
     rows, n = jax.lax.dynamic_slice_in_dim(state.order, state.step % number * size, size), len(problem.x)
     x, y, weights = jax.tree.map(lambda leaf: leaf[jnp.minimum(rows, n - 1)], (problem.x, problem.y, problem.weights))
@@ -164,7 +169,7 @@ def _batch(problem, epochs, state):
 
 
 def _drawn(draws, epochs, state):
-    """The draws of a step: fresh ones, the divergence at the weight of its warm-up."""
+    """Random draws of a step: a fresh key, and the weight of the KL divergence during warm-up."""
     if draws is None:
         return None
     weight = 1.0 if not epochs.warm_up else jnp.minimum(1, (state.step + 1) / epochs.warm_up)
@@ -189,14 +194,17 @@ def _step(problem, back, total, method, state):
 
 
 def _kept(before, state):
-    """With the parameters that the epoch began with kept, if a step from them was sound."""
+    """The state with `kept` set to the parameters at the epoch's start, if the epoch had a finite step."""
     sound = state.step > before.step
     kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), before.parameters, state.kept)
     return state._replace(kept=kept)
 
 
 def _judged(held, back, epochs, state):
-    """What the rows held out say at the end of an epoch, the best parameters kept."""
+    """Validation: the state after the held-out rows were scored at the end of an epoch, with the best parameters kept.
+
+    Early stopping sets `stopped` after `patience` epochs without a gain; epochs of warm-up do not count.
+    """
 
     def judge(state):
         value = held.objective(back(state.parameters))
@@ -216,7 +224,7 @@ def _judged(held, back, epochs, state):
 def _ended(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
 ) -> tuple[Any, Array, Array]:
-    """The final model, or after divergence or early stopping the one that was kept; its objective, and the trace."""
+    """Final model (after divergence or early stopping the kept one), its objective over all rows, and the trace."""
     go_back = state.diverged | (judged & jnp.isfinite(state.best))
     chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
     fitted = _parameters(model, free)[1](chosen)
@@ -226,7 +234,7 @@ def _ended(
 
 @kernels.compiled
 def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
-    """The objective of all rows; NaN where a parameter that is free to move has no finite value."""
+    """Objective over all rows; NaN if a trainable parameter is not finite."""
     problem = problem if draws is None else problem.replace(draws=last_draws(draws))
     plain = jax.tree.leaves(_parameters(model, free)[0])
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()
@@ -236,9 +244,9 @@ def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Ar
 def finish(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
 ) -> tuple[Outcome, Any]:
-    """The last state, with the objective of all rows, and its model: where rows were held out the best by them.
+    """Outcome of a stochastic fit and its model; with a validation set the best model by it.
 
-    Raises Diverged if the steps led to an objective or a parameter that is not finite.
+    Raises Diverged if an objective or a parameter is no longer finite.
     """
     fitted, value, trace = _ended(model, free, problem, draws, judged, state)
     if _checks.is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
@@ -250,7 +258,7 @@ def finish(
 
 
 def _refuse(model, state):
-    """Raises, naming the step that led here."""
+    """Raises Diverged, with the step at which the fit diverged and the last good model."""
     step = max(1, int(state.step))
     before = f", or max_steps={step - 1}, which ends before it" if step > 1 else ""
     message = (

@@ -1,4 +1,4 @@
-"""How a fit ended: whether at its maximum, and what is said where it is not."""
+"""Endings of a fit: the convergence test, warnings of a fit short of its maximum, errors of one that collapsed."""
 
 import dataclasses
 from typing import Any
@@ -30,15 +30,17 @@ much."""
 
 
 def is_maximum(problem: Problem, tol: Any, last: State, gap: Any = None) -> Any:
-    """Whether a further step promises at most `tol` nats for each unit of weight, or what is rounding: at each step of
-    a sequence, as often up as down.
+    """Convergence test: the promised gain is at most `tol` nats for each unit of weight, plus rounding.
+
+    `gap` is the promised gain, by default that of the state. For sequences rounding of t steps adds up to sqrt(t)
+    times.
     """
     gap = last.gap if gap is None else gap
     return gap <= tol + np.sqrt(num_steps(problem.x)) * rounding(last.value)
 
 
 def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outcome, Any]:
-    """What a fit by gradient came to, and its model."""
+    """Outcome and model of a gradient fit, in the user's units; warns of separated classes or lost precision."""
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
     if is_concrete(last):  # every operation on arrays of JAX's takes 30 us
         value, gap, converged = jax.device_get((last.value, last.gap, last.converged))
@@ -60,7 +62,7 @@ def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outc
 
 
 def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
-    """Says that a fit is not at its maximum."""
+    """Warns (ConvergenceWarning) that a fit is not at its maximum."""
     message = getattr(final, "warning", None)
     if message is None and not bool(final.converged) and tol > 0:
         message = (
@@ -72,10 +74,10 @@ def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
 
 
 def _in_users_units(frame, problem, tol, vector):
-    """The user's model, and nats for each row that its rounding costs.
+    """The model in the user's units, and the objective that its rounding costs, in nats for each row.
 
-    A bias as large as a column's offset is has no digits below that, and the weights of a quadratic neither. The bias
-    makes up for what rounding took from the weights, and what they all lack then, r in a score, costs at most r^2 / 8.
+    A bias as large as a column's offset loses digits, as do the weights of a quadratic. The bias is corrected, in
+    float64, for the rounding of the weights; an error r that remains in a score costs at most r^2 / 8.
     """
     model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
@@ -118,7 +120,7 @@ def _of_precision(frame, problem, last, gap):
 
 
 def _columns(model, sizes):
-    """The columns whose parameters have the largest of these sizes, one of them for each parameter."""
+    """Column numbers, as text, whose parameters have the largest `sizes`, an entry for each parameter of the model."""
     d, start, found = model.num_features, 0, np.zeros(model.num_features or 0)
     for leaf in jax.tree.leaves(model):
         own, start = sizes[start : start + leaf.size].reshape(leaf.shape), start + leaf.size
@@ -128,7 +130,7 @@ def _columns(model, sizes):
 
 
 def _is_separated(frame, problem, last):
-    """Whether there is no maximum, for the likelihood grows along some direction for ever."""
+    """Whether classes are separated, so that there is no maximum: the likelihood grows along a direction for ever."""
     if frame.model.generative or float(problem.strength):
         return False
     before = last.memory[1]
@@ -142,8 +144,9 @@ def _is_separated(frame, problem, last):
 
 @kernels.compiled
 def _seen(frame, problem, vector, before):
-    """The least log-probability of a label, and by how much the last step moved a label's score against the others,
-    up and down.
+    """Least log-probability of a given label, and how far the last step raised and lowered given labels' scores.
+
+    Scores are relative to those of the other labels.
     """
     _, unravel = frame.coordinates()
     x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
@@ -165,9 +168,9 @@ def is_broken(model: Any) -> bool:
 def check_result(
     model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class", known: bool = True
 ) -> None:
-    """Raises if the fit ran into a point where the density is not defined, or that no row can come from.
+    """Raises ValueError if a fit collapsed or diverged: no density at the result, or data of probability 0.
 
-    Where all labels and cells are `known`, what it found is all that there is to find.
+    `known` says that all labels and cells are known, in which case the message names every collapsed column.
     """
     if not is_concrete(model, value):
         return

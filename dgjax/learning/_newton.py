@@ -1,11 +1,15 @@
-"""Newton's method, and its start on a sample of the rows.
+"""Newton's method, started on a sample of the rows where there are many.
 
-Newton's method needs the curvature of all rows at every step. On many rows it takes the steps on a sample of them, as
-far as a sample can tell, and then L-BFGS takes over on all rows, in coordinates in which the sample's curvature is the
-identity: a few passes over the rows are left to do.
+The idea. A step solves H s = g, with g the gradient and H the negative Hessian of the objective, and is halved until it
+gains. Few steps suffice, but each needs H of all rows. So on many rows:
 
-The curvature is factored with every parameter in units of its own curvature: a ridge that is for rounding alone then
-stays far below the curvature of a column in small units, which one in units of the mean curvature swamps.
+    1. Newton steps on a random sample, until the gain is within the sample's own noise (`sample_start`)
+    2. a whitener F with F F^T = H^-1 of the sample: in coordinates v, parameters = start + F v, the curvature of all
+       rows is about the identity
+    3. L-BFGS on all rows in these coordinates: a few passes over the rows remain
+
+H is factored in units of each parameter's own curvature. A ridge for rounding alone is then far below the curvature of
+a column in small units, which a ridge in units of the mean curvature would swamp.
 """
 
 import dataclasses
@@ -68,8 +72,9 @@ class Newton(ByGradient):
         return super().advance(problem, once_more, until)
 
     def _is_misled(self, state):
-        """Whether a start on a sample has led to where L-BFGS finds no way on, short of a maximum: the sample lacks the
-        row that says most, of a cell far out.
+        """Whether a start on a sample misled L-BFGS, which ended short of the maximum.
+
+        The sample may lack the one row that matters most, with a cell far out.
         """
         whitener, inner = state.frame.whitener, state.inner
         if whitener is None or whitener.ndim != 2 or not is_concrete(inner):
@@ -79,16 +84,16 @@ class Newton(ByGradient):
 
 
 def sample_size(num_parameters: int, n: int) -> int:
-    """How many of n rows Newton's method starts on: all of them, unless a part is enough."""
+    """Size of the sample, of n rows, that Newton's method starts on; n if a sample would not save work."""
     size = max(SAMPLED_FOR_EACH_PARAMETER * num_parameters, n // SAMPLED_SHARE)
     return size if 2 * size <= n else n
 
 
 @functools.partial(kernels.compiled, static_argnums=1)
 def sampled(problem: Problem, size: int) -> Problem:
-    """The problem on a sample of the rows, one at random from each of as many stretches, with all their weight.
+    """The problem on a stratified sample: one random row of each of `size` stretches, weights scaled up to the whole.
 
-    At random, for labels and weights may follow a period.
+    Rows are random within stretches because labels and weights may be periodic.
     """
     n, within = len(problem.x), np.random.default_rng(0).random(size)
     picked = ((np.arange(size) + within) * n / size).astype(int)
@@ -101,10 +106,10 @@ def sampled(problem: Problem, size: int) -> Problem:
 
 @functools.partial(kernels.compiled, static_argnums=2)
 def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[Any, Array]:
-    """Newton steps on a sample of n rows, down to its noise; and a whitener of its curvature there.
+    """Newton steps on a sample of n rows, down to its noise: the model, and a whitener F of its Hessian, F F^T = H^-1.
 
-    At the solution of all rows, the gain that a sample promises is half the number of parameters times rows for each
-    row of the sample: no step is taken for less than twice that.
+    At the maximum of all rows, the gain that the sample promises is about half the number of parameters, times n over
+    the sample size: a step that promises less than twice that is not taken.
     """
     vector, unravel = Frame(model).coordinates()
     scale, loss, size = 1 / weight, make_loss(sample, unravel, 1 / weight), len(sample.x)
@@ -133,7 +138,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
 
 @kernels.compiled
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
-    """Before the first step."""
+    """State before the first Newton step, with the objective's value."""
     vector, unravel = frame.coordinates()
     value = make_loss(problem, unravel)(vector)
     return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
@@ -141,11 +146,12 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 @kernels.compiled
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    """Newton steps until step `until`, or until one promises no more than `tol` nats for each unit of weight.
+    """Newton steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
+    weight.
 
-    A cell far out, of which the model is not sure yet, has so much curvature that its column promises nothing, for the
-    others' part; and it has none when the model is. So the gradient has to be small too, in coordinates in which rows
-    that are not far out have a curvature of a quarter at most.
+    The gradient has to be small too, in units in which ordinary rows have a curvature of at most a quarter. A cell far
+    out, while the model is unsure of its label, has so much curvature that its column promises no gain, at the expense
+    of other rows; once the model is sure it has none.
     """
     _, unravel = frame.coordinates()
     loss, weight = make_loss(problem, unravel), problem.weights.sum()
@@ -164,7 +170,7 @@ def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Arr
 
 
 def _backtrack(loss, vector, value, direction, decrement):
-    """The first of the steps 1, 1/2, 1/4 ... that gains a part of what the gradient promises; none if none does."""
+    """Backtracking line search: the first of the steps 1, 1/2, 1/4 ... with a sufficient gain; none if none gains."""
 
     def cond(carry):
         step, new, count = carry

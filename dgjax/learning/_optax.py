@@ -27,9 +27,7 @@ class Schedule(NamedTuple):
 
 
 class Descent(NamedTuple):
-    """A stochastic fit under way: its start, the parameters that are free to move, the rows that it learns from, its
-    schedule, and the state.
-    """
+    """State of a stochastic fit: initial model, masks of trainable entries, training rows, schedule, inner state."""
 
     model: Any
     free: list[Array | None]
@@ -120,7 +118,7 @@ class Optax(Method):
         return Descent(model, free, learnt, schedule, _descent.start(model, free, self.optimizer, epochs, trace))
 
     def _split(self, problem):
-        """The rows to learn from, and those to judge by: None, or a share of them, picked by the key."""
+        """Training problem, and validation problem or None: the key chooses a share of the rows to hold out."""
         if not self.validation:
             return problem, None
         n = len(problem.x)
@@ -163,5 +161,5 @@ def _folded(key, i):
 
 
 def _flat(prior):
-    """No prior: what held-out rows say is their likelihood."""
+    """Flat prior: held-out rows are scored by their likelihood alone."""
     return Ridge(jnp.zeros_like(prior.strength)) if isinstance(prior, Ridge) else None

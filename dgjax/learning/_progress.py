@@ -1,4 +1,4 @@
-"""Running a fit: in one call, or in several with a bar between them."""
+"""Run of a method: in one call, or in chunks with a progress bar and checkpoints between them."""
 
 from typing import Any
 
@@ -10,12 +10,17 @@ CHUNKS = 100
 
 
 def empty_trace(max_steps: int, dtype: Any) -> Array:
-    """Room for the objectives of all steps: of few sizes, so that another max_steps is rarely another compilation."""
+    """Array of NaN for the objectives of all steps, its length rounded up to a power of two, at least 512.
+
+    With few different lengths, another `max_steps` rarely compiles the fit again.
+    """
     return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
 
 
 def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: Any = None) -> Any:
-    """Advances to `max_steps`, in one call, or in several with a bar between them or the state kept after each."""
+    """State after `max_steps`, or the end: advanced in one call, or in chunks with a progress bar or checkpoints
+    between.
+    """
     if checkpointer is not None:
         state = checkpointer.restore(state, max_steps)
     if not progress and checkpointer is None:
@@ -36,6 +41,6 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: 
 
 
 def _latest(trace):
-    """The last objective, the best one of several fits; of a collapse minus infinity."""
+    """Last objective of a trace, of several fits the largest; minus infinity after a collapse."""
     rows = np.asarray(trace).reshape(-1, trace.shape[-1])
     return max((row[~np.isnan(row)][-1] for row in rows if not np.isnan(row).all()), default=-np.inf)

@@ -23,24 +23,24 @@ from dgjax.structures import in_rows
 
 
 class Tried(NamedTuple):
-    """A method, and its states from all starts."""
+    """State of restarts: the method, and its state for each start."""
 
     method: Method
     states: list[Any]
 
     @property
     def step(self) -> Array:
-        """How many steps the longest had."""
+        """Number of steps of the longest fit."""
         return jnp.stack([state.step for state in self.states]).max()
 
     @property
     def converged(self) -> Array:
-        """Whether none goes on."""
+        """True if no fit goes on."""
         return jnp.stack([state.converged for state in self.states]).all()
 
     @property
     def trace(self) -> Array:
-        """The objective after each step so far, of each (num, steps)."""
+        """Objective after each step so far, of each fit: (num, steps)."""
         return jnp.stack([state.trace for state in self.states])
 
 
@@ -103,9 +103,10 @@ class Restarts(Method):
 def restarted(
     model: Any, key: Array, x: Any, y: Array | None, weights: Array, random: bool = False, labelled: bool = False
 ) -> Any:
-    """A new start: known labels as they are, and other rows in k-means++ clusters or, `random`, a few for each label.
+    """A model initialised anew: labels that are known are kept, other rows go to k-means++ clusters, or with `random`
+    to a few random rows for each label.
 
-    `y` is None where no label is known; all are if `labelled`.
+    `y` is None if no label is known; `labelled` says that all are.
     """
     x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)
     known = None if y is None else jax.nn.one_hot(labels, model.num_labels, dtype=x.dtype)
@@ -121,7 +122,7 @@ def restarted(
 
 
 def _best(fits):
-    """The best of the fits that have not collapsed, with a warning that counts those that have."""
+    """The outcome and model of largest objective among fits that did not collapse; warns with the number that did."""
     values = [outcome.value for outcome, _ in fits]
     if not _checks.is_concrete(values):
         value = jnp.stack(values)

@@ -1,8 +1,8 @@
-"""Preconditioning: coordinates in which the curvature of an objective is about the identity.
+"""Preconditioning: coordinates in which the Hessian of an objective is about the identity.
 
-L-BFGS learns the curvature from its last steps, of which a direction with 10^8 times the curvature of another takes
-all. By the information that rows have of each parameter, the mean of squared derivatives of a row's objective, all are
-of one size, whatever units they come in.
+L-BFGS learns curvature from its last steps; a direction with 10^8 times the curvature of another takes all of them. So
+parameters are scaled by their Fisher information, the mean squared derivative of a row's objective, and so do not
+depend on the columns' units.
 """
 
 import functools
@@ -30,7 +30,7 @@ MOST_COLUMNS, ROWS_FOR_EACH = 512, 16
 
 
 def find(model: Any, problem: Problem) -> Array | None:
-    """A whitener, as `Frame` takes it; None where all parameters are of one size as they are."""
+    """Whitener F for `Frame`, (p,) or (1, d, d); None if parameters need no scaling."""
     size, n = sum(leaf.size for leaf in jax.tree.leaves(model)), len(problem.x)
     if problem.units is not None:
         linear = isinstance(model.scorer, Linear) and model.num_features <= MOST_COLUMNS
@@ -43,13 +43,13 @@ def find(model: Any, problem: Problem) -> Array | None:
 
 
 def _is_code(support: Support) -> bool:
-    """Whether a column's numbers have no unit: those of categories and of features."""
+    """Whether a column's numbers are codes without a unit: categories or feature indices."""
     return support.whole and math.isfinite(support.high)
 
 
 @kernels.compiled
 def _of_penalty(model, problem):
-    """The diagonal where columns were scaled: rows then have a curvature of a quarter at most, and a penalty may have
+    """Whitener (p,) for scaled columns: rows then have a curvature of at most a quarter, and only the penalty may have
     more.
     """
     return penalty_units(problem, *Frame(model).coordinates())
@@ -57,8 +57,8 @@ def _of_penalty(model, problem):
 
 @kernels.compiled
 def _of_columns(model, problem):
-    """The whitener of linear scores at weights 0, where all labels are as likely: the curvature there is a quarter of
-    the columns' covariance, and the penalty's own.
+    """Whitener (1, d, d) of linear scores at weights 0: the Hessian there is a quarter of the columns' covariance, plus
+    that of the penalty.
     """
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
     d = x.shape[1]
@@ -92,18 +92,19 @@ def _of_rows(model, problem, most):
 
 
 def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
-    """1 / sqrt(1 + 4 c), with c the curvature that the penalty has of each parameter for a unit of weight."""
+    """Scales (p,) of parameters by the penalty's curvature c per unit of weight: 1 / sqrt(1 + 4 c)."""
     curvature = problem.penalty_curvature(vector, unravel)
     return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
 
 
 def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:
-    """F with F F^T = H^-1, H with just enough ridge for the directions that the loss is flat in.
+    """Whitener F (p, p) of a Hessian: F F^T = H^-1, with just enough ridge for directions in which the loss is flat.
 
-    Softmax is flat along a constant, and a column that is constant along its weight. The ridge is relative to each
-    parameter's own curvature. Where H is not positive, the diagonal alone.
+    Softmax is flat along a constant for all labels, and a constant column along its weight. The ridge is relative to
+    each parameter's own curvature. If H is not positive definite, F is diagonal.
 
-    Of many rows, those of `x` so many times, passes come next: LAPACK's threads would be in their way.
+    `x` and `share`, how many times those rows are still to be read, decide whether a kernel without LAPACK's threads is
+    used: these would slow down the passes over rows that follow.
     """
     p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
     curvature = jnp.diagonal(hessian)

@@ -1,4 +1,4 @@
-"""Rows with a label beside rows without: how much a label counts, and whether the others speak against it.
+"""Semi-supervised learning: the weight of labelled rows, and a warning where unlabelled rows speak against the labels.
 
 Rows without labels pull classes to where rows lie densely. Where those clusters are the classes, a few labels do as
 much as many: LDA of iris, 9 labels, 0.88 right alone and 0.97 with the other rows. Where they are not, labels lose: of
@@ -31,7 +31,10 @@ STEPS_ALONE = 10
 
 
 def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Array) -> Array:
-    """Weights of rows or sequences, of those that have a label so many times as large."""
+    """Weights (n,) of rows or sequences, multiplied by `label_weight` where a label is known.
+
+    Raises ValueError if `label_weight` is not a positive number, or is given where it would have no effect.
+    """
     _checks.check_number(label_weight, "label_weight", 0)
     if _checks.is_concrete(label_weight) and label_weight == 1:
         return weights
@@ -51,9 +54,9 @@ def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Arra
 def warn_if_labels_lost(
     start: Any, problem: Problem, outcome: Outcome, fitted: Any, tol: Any, label_weight: Any
 ) -> None:
-    """Says so if the rows without labels took from the probability of the labels that are given.
+    """Warns (ConvergenceWarning) if unlabelled rows lowered the mean log-probability of the given labels.
 
-    Judged beside ten steps of EM from the same start on the rows with labels alone.
+    The comparison is with ten steps of EM from the same start on the labelled rows alone.
     """
     joint = start.generative and problem.blend is None and not has_draws(start)
     if not joint or problem.labelled or not _checks.is_concrete(fitted, problem, outcome, tol) or not float(tol):
@@ -81,6 +84,6 @@ def warn_if_labels_lost(
 
 @kernels.compiled
 def _mean(model, problem):
-    """Mean log p(y | x) of the labels that are given."""
+    """Mean log p(y | x) of the given labels, in nats."""
     conditional = problem.replace(prior=None, blend=jnp.zeros((), problem.weights.dtype))
     return conditional.objective(model) / problem.weights.sum()

@@ -1,4 +1,4 @@
-"""What fits by gradient have in common: a state, and when a step was the last."""
+"""Steps of gradient fits: the optimizer state, and the test of whether a step was the last."""
 
 from typing import Any, NamedTuple
 
@@ -10,10 +10,11 @@ MOST_IDLE = 2  # steps in a row without a gain, the second of them with what was
 
 
 class State(NamedTuple):
-    """Optimizer state: parameters as one `vector`, loss `value` for each unit of weight, `trace` of the objective.
+    """Optimizer state: parameters as one `vector`, loss `value` per unit of weight, `trace` of the objective.
 
-    `memory`: a gradient, then the parameters before (or L-BFGS's Memory). L-BFGS starts at `step` -1, value infinite.
-    `converged`: no step follows; a maximum if `gap`, nats promised, is within tol. `idle`: steps in a row of no gain.
+    `memory`: the gradient, then the parameters before it (Newton) or a `Memory` (L-BFGS). L-BFGS starts at `step` -1
+    with an infinite value. `converged`: no step follows; it is a maximum if `gap`, the promised gain, is within tol.
+    `idle`: number of steps in a row without gain.
     """
 
     vector: Array
@@ -27,7 +28,7 @@ class State(NamedTuple):
 
 
 def first(vector: Array, memory: Any, value: Array, trace: Array, step: int) -> State:
-    """Before any step."""
+    """State before the first step."""
     none = jnp.zeros((), bool)
     return State(vector, memory, value, trace, jnp.full((), step), none, jnp.full_like(value, jnp.inf), 0 * none)
 
@@ -35,10 +36,10 @@ def first(vector: Array, memory: Any, value: Array, trace: Array, step: int) -> 
 def stepped(
     state: State, vector: Array, memory: Any, value: Array, promised: Array, weight: Array, tol: Array
 ) -> State:
-    """The state after a step, which ended the fit if the next one promises too little, or if none gains.
+    """State after a step; it is the last if the next step promises too little, or if several in a row gained nothing.
 
-    `promised` is twice the gain that a quadratic model promises: unlike the gain itself, or the promise of the step
-    that was taken, not small merely for a short step.
+    `promised` is twice the gain that a quadratic model promises. Unlike the last step's gain or promise, it is not
+    small merely because that step was short.
     """
     before_first, noise = state.step < 0, rounding(value)
     idle = jnp.where(value < state.value, 0, state.idle + 1)
@@ -52,5 +53,5 @@ def stepped(
 
 
 def rounding(value: Any) -> Any:
-    """What of a value cannot be told from rounding."""
+    """Rounding error of a value: eps times its size."""
     return jnp.finfo(value.dtype).eps * abs(value)

@@ -1,7 +1,8 @@
-"""What all classes' weights have in common says nothing of the class and costs penalty: at the maximum they sum to 0.
+"""Identifiability of softmax weights: a part common to all classes costs penalty only, so at the maximum weights sum to
+0.
 
-A start that does not would get there by the penalty alone, whose curvature beside that of a column in large units is
-less than rounding: in float32 such a fit ended at 0.003 nats from the maximum as converged.
+From a start where they do not, only the penalty would move them, whose curvature beside that of a column in large units
+is less than rounding: in float32 such a fit ended as converged 0.003 nats from the maximum.
 """
 
 import functools
@@ -29,16 +30,16 @@ from dgjax.scorers import (
 
 
 def sum_to_zero(model: Any, strength: Array) -> Any:
-    """The model with the same p(y | x), and weights of all labels that add up to 0; as it is without a penalty."""
+    """The model with weights that sum to 0 over labels, and the same p(y | x); unchanged without a penalty."""
     if (is_concrete(strength) and not float(strength)) or type(model) not in _centred.registry:
         return model
     return _centred(model, strength)
 
 
 def contrast(model: Any, change: Array) -> Array:
-    """A change of the parameters of `model`, as a vector, less what it changes for all classes alike.
+    """A parameter change (p,) without the part that is common to all classes, which does not change p(y | x).
 
-    Newton's method finds that direction by its ridge alone, and would wander there by a multiple of rounding.
+    Newton's method sees that direction by its ridge alone, and would move along it by multiples of rounding.
     """
     if not isinstance(model, Logistic) or len(model.bias) == 1:
         return change
@@ -51,7 +52,7 @@ def contrast(model: Any, change: Array) -> Array:
 
 @functools.singledispatch
 def _centred(part: Any, strength: Array | float) -> Any:
-    """A scorer of an unknown kind, left as it is: it may have no such weights, or not add them up."""
+    """A scorer, or model, with weights that sum to 0 over labels; one of an unknown class is returned unchanged."""
     del strength
     return part
 
@@ -92,7 +93,10 @@ def _(part: ColumnScorers, strength: Array | float) -> ColumnScorers:
 
 
 def _less_mean(weights, axes, strength):
-    """Weights less their mean over what is possible; by NumPy where they are known, for most are 0."""
+    """Weights less their mean over the given axes, structural zeros left out; unchanged if strength is 0.
+
+    By NumPy where values are concrete, as most weights are 0 and nothing has to be compiled.
+    """
     known = is_concrete(weights, strength)
     if known and not np.asarray(weights).any():
         return weights

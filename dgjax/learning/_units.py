@@ -1,9 +1,9 @@
-"""Columns have units, optimizers have none: rows centred and scaled, and scorers moved along with them.
+"""Units of columns: rows centred and scaled for the optimizer, scorers transformed to match, and back after the fit.
 
-Of x = centre + scale z, w . x = w . centre + (scale w) . z: a scorer that is a polynomial of the columns is one of z
-again, and the constant goes to the bias. What is maximised stays the same function, so a maximum of one is a maximum of
-the other; but air pressure in pascals, 101,325 +- 600, has 28,000 times the curvature along the bias that z has, and
-float32 then knows five of the seven digits of a gradient no more.
+With x = centre + scale z, w . x = w . centre + (scale w) . z: a scorer that is polynomial in x is one in z, and the
+constant goes to the bias. The objective is unchanged as a function of the model, so the maxima are the same. Without
+it, air pressure in pascals, 101,325 +- 600, has 28,000 times the curvature along the bias, and float32 loses five of a
+gradient's seven digits.
 """
 
 import functools
@@ -31,20 +31,20 @@ MOST_LOST, FARTHEST = 1e-4, 1e8
 
 
 class Units(NamedTuple):
-    """Where each column has its origin, and how long its unit is: z = (x - centre) / scale."""
+    """Units of columns: z = (x - centre) / scale, both (d,)."""
 
     centre: Float[Array, " d"]
     scale: Float[Array, " d"]
 
     def of(self, columns: tuple[int, ...]) -> "Units":
-        """Units of some of the columns."""
+        """Units of the given columns only."""
         picked = jnp.array(columns)
         return Units(self.centre[picked], self.scale[picked])
 
 
 @kernels.compiled
 def moved_rows(x: Any, units: Units) -> Any:
-    """Rows or sequences in other units."""
+    """Rows (n, d), or sequences, in other units: (x - centre) / scale."""
     if isinstance(x, Sequences):
         return Sequences((x.x - units.centre) / units.scale, x.lengths)
     x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
@@ -53,9 +53,10 @@ def moved_rows(x: Any, units: Units) -> Any:
 
 @functools.singledispatch
 def moved(part: Any, units: Units) -> Any:
-    """A model that scores rows in these units as `part` scores the rows; of a scorer, a constant (*labels,) and that.
+    """A model that scores rows z in these units as `part` scores rows x; of a scorer, a constant (*labels,) and a
+    scorer.
 
-    None for one that knows no units: of categories, of counts, of networks.
+    None if the scores are not polynomials of the columns, as for categories, counts and networks.
     """
     del part, units
     return None
@@ -120,16 +121,16 @@ def _(part: ColumnScorers, units: Units) -> tuple[Array, ColumnScorers]:
 
 
 def moved_back(part: Any, units: Units) -> Any:
-    """A model that scores rows as `part` scores them in these units.
+    """A model that scores rows x as `part` scores rows z in these units: the inverse of `moved`.
 
-    First as long, then from there: a centre in units of the scale would be rounded.
+    The scale is undone before the centre: a centre in units of the scale would be rounded.
     """
     centre, scale = units
     return moved(moved(part, Units(jnp.zeros_like(centre), 1 / scale)), Units(-centre, jnp.ones_like(scale)))
 
 
 def columns_with_units(model: Any) -> np.ndarray | None:
-    """Which columns the scores of a model are polynomials of (d,); None if of none."""
+    """Mask (d,) of real-valued columns that a model's scores are polynomials of; None if there is none."""
     d = model.num_features
     if d is None or not _is_polynomial(getattr(model, "scorer", None)) or type(model) not in moved.registry:
         return None
@@ -144,10 +145,11 @@ def _is_polynomial(scorer):
 
 
 def find(x: Any, weights: Array, columns: Array) -> Units:
-    """A median and a typical distance from it of some columns, by some rows of theirs.
+    """Units of columns by robust statistics of a sample of rows: a median as centre, a typical distance from it as
+    scale.
 
-    Neither feels a few cells, however far they are: by mean and standard deviation a sentinel of 10^6 leaves the other
-    cells of its column a range of 10^-5, in which float32 tells them apart no more. And no square overflows.
+    `columns` (d,) masks the columns to transform. A few outliers do not matter: with mean and standard deviation, a
+    sentinel of 10^6 would leave the other cells a range of 10^-5, too narrow for float32. No square can overflow.
     """
     x, _, weights = in_rows(x, weights, weights)
     counted = (weights > 0)[:, None]
@@ -165,7 +167,7 @@ def find(x: Any, weights: Array, columns: Array) -> Units:
 
 
 def _medians(x):
-    """The remedian of each column: medians of three, medians of three of those, and so on, with no sort.
+    """Remedian of each column: medians of three, of three of those, and so on, without sorting; the number is 3^i.
 
     Source: Rousseeuw and Bassett (1990), The remedian.
     """
@@ -176,7 +178,7 @@ def _medians(x):
 
 
 def own_units(units: Units) -> bool:
-    """Whether columns are centred and scaled as they are, but for a factor of a few."""
+    """Whether the columns are nearly centred and scaled already: within a factor of 4."""
     if not is_concrete(units):
         return False
     centre, scale = np.asarray(units.centre), np.asarray(units.scale)
@@ -184,9 +186,10 @@ def own_units(units: Units) -> bool:
 
 
 def mild(model: Any, units: Units) -> bool:
-    """Whether scores and gradients keep their digits though the rows stay in their own units.
+    """Whether rows may stay in the user's units without loss of digits, only the parameters being transformed.
 
-    What is lost is the part that the centre has over the spread; of products of columns its square, so those move.
+    A linear score loses the share that the centre is of the spread; a quadratic one its square, so its rows always
+    move.
     """
     if not (is_concrete(units) and isinstance(model.scorer, Linear)):
         return False

@@ -1,4 +1,4 @@
-"""Which method is the usual one for a model: what `fit` takes where none is given."""
+"""Choice of the default method of a model: EM, Newton's method or L-BFGS."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ NEWTON_LIMIT, LINEAR_NEWTON_LIMIT = 256, 1024
 
 
 def usual(model: Any, n: int, blend: Any = None) -> Method:
-    """EM for generative models, Newton's method for few parameters, L-BFGS for many, and for chains and blends."""
+    """Default method: EM for generative models, Newton's for few parameters, L-BFGS for many, chains and blends."""
     if model.generative and blend is None:
         return EM()
     return LBFGS() if model.generative or not _is_small(model, n) else Newton()
 
 
 def _is_small(model, n):
-    """Whether Newton's method takes less time: for few parameters, for more where a sample of the rows is enough.
+    """Whether Newton's method is faster than L-BFGS: for few parameters, or more where a sample of rows is enough.
 
-    Not for chains, whose curvature takes as many passes as there are parameters.
+    Never for chains, whose Hessian takes as many passes as there are parameters.
     """
     if is_sequential(model):
         return False
@@ -39,8 +39,9 @@ def _is_small(model, n):
 
 
 def reads_in_place(model: Any, x: Any, method: Method | None) -> bool:
-    """Whether nothing but a gradient is asked of all rows, so that they need not be copied: of logistic regression by
-    Newton's method on a sample.
+    """Whether a fit can read zero-copy rows, as only gradients of all rows are needed.
+
+    That is logistic regression by Newton's method on a sample of the rows.
     """
     if not (isinstance(model, Logistic) and isinstance(model.scorer, Linear) and hasattr(x, "__len__")):
         return False
@@ -49,7 +50,7 @@ def reads_in_place(model: Any, x: Any, method: Method | None) -> bool:
 
 
 def checked_method(method: Any) -> Method:
-    """The method. Raises ValueError that says what to type for a name, an optimizer, a class or anything else."""
+    """The method; raises ValueError with what to type for a name, an optimizer, a class or anything else."""
     if isinstance(method, Method):
         return method
     told = {"em": "EM()", "newton": "Newton()", "lbfgs": "LBFGS()"}.get(str(method).lower().replace("-", ""), "")

@@ -1,6 +1,6 @@
 """Zero-copy learning: logistic regression reads large NumPy arrays where they are, without a validation pass.
 
-A copy takes as long as several passes over the rows, and a look at every cell as long as one.
+A copy would take as long as several passes over the rows, and validating every cell as long as one.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from dgjax.learning._steps import State
 
 
 def zero_copy_rows(model: Any, x: Any, *given: Any) -> kernels.ZeroCopyRows | None:
-    """The rows, if they can stay where they are.
+    """NumPy rows shared with XLA without a copy, or None if they cannot be.
 
-    Not within a transformation, where the passes may come after `fit`, when the memory may hold something else.
+    Never inside a transformation: the passes might then run after `fit`, when the memory holds something else.
     """
     rows = type(x) is np.ndarray and x.nbytes >= _checks.LARGE and kernels.can_share(x)
     if not (rows and jax.default_backend() == "cpu"):
@@ -29,8 +29,9 @@ def zero_copy_rows(model: Any, x: Any, *given: Any) -> kernels.ZeroCopyRows | No
 
 
 def check_finite(model: Any, x: Any, last: State) -> None:
-    """Raises if a cell of rows that were not validated is NaN or infinite: 0 times it is NaN, so that the gradient is
-    not finite, which ends the fit.
+    """Raises ValueError for a NaN or infinite cell of zero-copy rows, which are validated only after the fit.
+
+    Such a cell makes the gradient NaN, which ends the fit.
     """
     if isinstance(x, kernels.ZeroCopyRows) and not np.isfinite(np.asarray(last.memory[0])).all():
         _checks.check_cells(x.whole(), model.supports)

@@ -1,7 +1,7 @@
-"""dgjax in NumPyro: every model a distribution, every NumPyro distribution a density, and posteriors of any model.
+"""NumPyro interface: every model as a distribution, every NumPyro distribution as a density, and Bayesian posteriors.
 
-`Marginal` and `Conditional` turn any model into a distribution of its rows or of their labels; those below take
-parameters as NumPyro's do. Values may have missing cells (NaN), which are summed out.
+`Marginal` and `Conditional` turn any model into a distribution of its rows or of its labels; the named distributions
+take parameters as NumPyro's do. Values may have missing cells (NaN), which are summed out.
 """
 
 from dgjax.numpyro._adapter import Conditional as Conditional, Marginal as Marginal

@@ -1,4 +1,4 @@
-"""Any model of the library as a NumPyro distribution: of its rows, or of their labels."""
+"""Adapters: any dgjax model as a NumPyro distribution of its rows (`Marginal`) or of its labels (`Conditional`)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,10 @@ from dgjax.structures import Sequences
 
 
 class OfModel(Distribution):
-    """What both kinds share: a model, each leaf of which leads with axes of a batch, and what is known of each value.
+    """Base of distributions made of a model whose leaves have leading batch axes.
 
-    `known` holds arrays that belong to single values: labels, lengths, rows. The batch is what all of these broadcast
-    to, read off their shapes, so that `jax.vmap` may add an axis to a distribution or take one away.
+    `known` holds arrays with an entry for each value: labels, lengths, rows. The batch shape is what model and `known`
+    broadcast to, read off their shapes, so that `jax.vmap` may add or remove a batch axis.
     """
 
     arg_constraints = {"model": constraints.dependent}
@@ -57,7 +57,7 @@ class OfModel(Distribution):
 
     @property
     def one(self) -> Any:
-        """One model of the batch, as shapes."""
+        """One model of the batch, as shapes and dtypes."""
         return one_of(self.model, self._model_ranks)
 
     @validate_sample
@@ -75,7 +75,7 @@ class OfModel(Distribution):
         return self._over(self._sample, shape, jnp.zeros(shape), 0, keys)
 
     def _over(self, fn: Callable[..., Array], shape: tuple[int, ...], value: Any, rank: int, *keys: Array) -> Array:
-        """fn(model, values, known, *keys) at once for all values that share a model."""
+        """fn(model, values, known, *keys) of a whole batch, in one call for all values that share a model."""
         arrangement = Arrangement(shape, batch_of(self.model, self._model_ranks))
         model = arrangement.model(self.model, self._model_ranks)
         # Before anything is traced, so that values that are known are looked at, and found complete or not.
@@ -88,7 +88,9 @@ class OfModel(Distribution):
             return arrangement.over(fn, model, value, known, *keys)
 
     def _validate_sample(self, value: Any) -> Any:
-        """Values that can be looked at were, and refused by name."""
+        """Validation by NumPyro of traced values; concrete ones are checked by dgjax's verbs, whose errors name the
+        cell.
+        """
         return True if _checks.is_concrete(value) else super()._validate_sample(value)
 
     def _log_prob(self, model: Any, value: Array, known: Any) -> Array:
@@ -99,15 +101,14 @@ class OfModel(Distribution):
 
 
 class Marginal(OfModel):
-    """p(x_observed) of a generative model: log p(x_observed) = log sum_y p(x_observed, y).
+    """Distribution of rows x of a generative model: log p(x_observed) = log sum_y p(x_observed, y).
 
-    With `labels`, p(x_observed, y) for those that are given, -1 standing for the others, which are summed out: the
-    likelihood of partly labelled rows. Events are rows (d,), or of a chain sequences (t, d) of `num_steps` t, the first
-    `lengths` of which are there. A cell may be NaN; discrete columns are whole numbers held as floats, as everywhere.
-    `labels` () or (t,) and `lengths` () for each row or sequence of the batch; the leaves of `model` lead with
-    `batch_shape`.
+    With `labels`, the joint density p(x_observed, y), -1 being an unknown label, summed out: the likelihood of partly
+    labelled rows. Events are rows (d,), or for a chain sequences (t, d) of `num_steps` t steps, of which the first
+    `lengths` exist. Cells may be NaN; discrete columns are whole numbers held as floats. `labels` () or (t,) and
+    `lengths` () have an entry for each row or sequence of the batch; the leaves of `model` have `batch_shape` first.
 
-    Raises ValueError for a discriminative model, or a chain without a number of steps.
+    Raises ValueError for a discriminative model, or for a chain without a number of steps.
     """
 
     pytree_data_fields = ()
@@ -151,11 +152,11 @@ class Marginal(OfModel):
 
 
 class Conditional(OfModel):
-    """p(y | x_observed) of any model, given rows: of a chain, of whole paths.
+    """Distribution of labels y given rows, p(y | x_observed), of any model; for a chain, of whole paths.
 
-    `x` (*batch, d), or of a chain (*batch, t, d) with `lengths` (*batch). Values are ints () or paths (t,); -1 is
-    unknown, summed out, and so counts for nothing. Those of rows can be enumerated. The leaves of `model` lead with
-    `batch_shape`.
+    `x` (*batch, d), or for a chain (*batch, t, d) with `lengths` (*batch). Values are ints () or paths (t,); -1 is an
+    unknown label, summed out. Labels of rows, but not paths, can be enumerated. The leaves of `model` have
+    `batch_shape` first.
     """
 
     pytree_data_fields = ()

@@ -1,4 +1,4 @@
-"""A batch of models and of values: which values share a model, and so are rows of one call."""
+"""Batches of models and values: values that share a model become rows of one call."""
 
 import math
 from collections.abc import Callable
@@ -14,26 +14,26 @@ Ranks = tuple[int, ...]
 
 
 def batch_of(tree: Any, ranks: Ranks) -> tuple[int, ...]:
-    """What the other axes broadcast to."""
+    """Batch shape of a pytree: what the leaves' leading axes broadcast to; `ranks` are the leaves' event axes."""
     leaves = zip(jax.tree.leaves(tree), ranks, strict=True)
     return jnp.broadcast_shapes(*(jnp.shape(leaf)[: jnp.ndim(leaf) - rank] for leaf, rank in leaves))
 
 
 def by_leaf(fn: Callable[[Any, int], Any], tree: Any, ranks: Ranks) -> Any:
-    """fn(leaf, rank) for every leaf."""
+    """A pytree of fn(leaf, rank), with `ranks` the number of event axes of each leaf."""
     leaves, structure = jax.tree.flatten(tree)
     return jax.tree.unflatten(structure, [fn(leaf, rank) for leaf, rank in zip(leaves, ranks, strict=True)])
 
 
 def one_of(tree: Any, ranks: Ranks) -> Any:
-    """One of the batch, as shapes."""
+    """One element of a batched pytree, as shapes and dtypes without the batch axes."""
     return by_leaf(lambda leaf, rank: jax.ShapeDtypeStruct(_event(leaf, rank), leaf.dtype), tree, ranks)
 
 
 class Arrangement(NamedTuple):
-    """Values in a batch of `shape`, and models in a batch that broadcasts to it.
+    """Layout of values with batch `shape`, and of models whose batch `models` broadcasts to it.
 
-    The axes along which models differ lead, as one; all others are rows.
+    Axes along which models differ come first, flattened into one; all other axes are flattened into rows.
     """
 
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Arrangement(NamedTuple):
 
     @property
     def num_models(self) -> int | None:
-        """None where one model is that of all."""
+        """Number of different models; None if all values share one."""
         own = self._own
         return math.prod(self.shape[i] for i in own) if own else None
 
@@ -59,7 +59,7 @@ class Arrangement(NamedTuple):
         return () if self.num_models is None else (self.num_models,)
 
     def model(self, model: Any, ranks: Ranks) -> Any:
-        """Models in one axis, or the one there is."""
+        """The models along one leading axis, or the single model without one."""
 
         def of_leaf(leaf, rank):
             event = _event(leaf, rank)
@@ -68,7 +68,7 @@ class Arrangement(NamedTuple):
         return by_leaf(of_leaf, model, ranks)
 
     def rows(self, values: Any, ranks: Ranks) -> Any:
-        """Values as rows (n, *event), or (models, n, *event)."""
+        """Values as rows (n, *event), or (models, n, *event) if models differ."""
         n = math.prod(size for i, size in enumerate(self.shape) if i not in self._own)
 
         def of_leaf(leaf, rank):
@@ -80,14 +80,14 @@ class Arrangement(NamedTuple):
         return by_leaf(of_leaf, values, ranks)
 
     def back(self, rows: Array) -> Array:
-        """What each row has, in the batch."""
+        """Results of rows reshaped to the batch: the inverse of `rows`."""
         event = rows.shape[1 + len(self._lead()) :]
         moved = rows.reshape(*(self.shape[i] for i in self._order), *event)
         places = (int(i) for i in np.argsort(self._order))
         return moved.transpose(*places, *range(len(self.shape), moved.ndim))
 
     def over(self, fn: Callable[..., Array], model: Any, *values: Any) -> Array:
-        """fn(model, *values), for each model where there are several."""
+        """fn(model, *values) as a batch, mapped over models if they differ."""
         return self.back((fn if self.num_models is None else jax.vmap(fn))(model, *values))
 
 

@@ -1,4 +1,4 @@
-"""The posterior of any model's parameters."""
+"""Bayesian inference: the posterior of any model's parameters."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ Samples = Mapping[str, Any]
 
 
 def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
-    """A NumPyro model of data of which `model`, with unknown parameters, is the density: p(parameters) p(x, y).
+    """NumPyro model of data, with the parameters of `model` unknown: p(parameters) p(x, y | parameters).
 
-    `prior` from `dgjax.priors`, such as `proper_prior(model, x)`; None is flat on weights and probabilities, and
-    nothing elsewhere. `sites`: NumPyro distributions by the names of the sites, `{"density.mean": dist.Normal(0, 10)}`,
-    which come before the prior, or one distribution for all sites without a prior. Of `model` only shapes and zeros
-    count: what is impossible, at minus infinity, stays so.
+    `prior` is from `dgjax.priors`, such as `proper_prior(model, x)`; None is flat on weights and probabilities only.
+    `sites` are NumPyro distributions by site name, `{"density.mean": dist.Normal(0, 10)}`, which override the prior; or
+    one distribution for all sites without a prior. Of `model` only shapes and structural zeros matter: what is at minus
+    infinity stays so.
 
-    Raises ValueError for a prior that is not the model's, or not proper, or for a site that is left without any.
+    Raises ValueError for a prior that does not fit the model, or is not proper, or for a site without any prior.
     """
     checked = _checks.as_model(model)
     if not _checks.is_concrete(checked):
@@ -46,11 +46,11 @@ def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bayesian(Generic[M]):
-    """What `bayesian` returns: a NumPyro model, for NUTS, guides and Predictive, and the way back from its samples.
+    """NumPyro model made by `bayesian`, for NUTS, guides and Predictive, and conversions of its samples.
 
-    Called with x (n, d), of sequences (n, t, d) with `lengths` (n,), and labels y, (n,) or (n, t), -1 where unknown: a
-    generative model has a site "x", a discriminative one, given x, a site "y". Without x, `num_rows`, and `num_steps`
-    of each sequence, draw from the prior.
+    Call it with x (n, d), or sequences (n, t, d) with `lengths` (n,), and labels y, (n,) or (n, t), -1 where unknown. A
+    generative model has a site "x"; a discriminative one, given x, has a site "y". Without x, `num_rows` (and
+    `num_steps` for sequences) samples from the prior.
     """
 
     template: Any
@@ -85,7 +85,7 @@ class Bayesian(Generic[M]):
 
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:
-        """The names of each site's axes: "component", or of a chain "state", is that of labels."""
+        """Names of each site's axes, for ArviZ; the label axis is "component", or for a chain "state"."""
         names: dict[str, tuple[str, ...]] = {}
 
         def site(name, prior, dims):
@@ -96,7 +96,7 @@ class Bayesian(Generic[M]):
         return names
 
     def model(self, samples: Samples) -> M:
-        """The model of each draw: its leaves lead with the axes of the samples, so that `jax.vmap` maps over them."""
+        """Models of all samples, stacked: leaves have the samples' axes first, for `jax.vmap`."""
         names = list(self.dims)
         own = {name: jnp.asarray(samples[name]) for name in names}
         dims = self.dims[names[0]]
@@ -111,10 +111,10 @@ class Bayesian(Generic[M]):
         return one(own)
 
     def ordered(self, samples: Samples, by: str = "density.mean") -> dict[str, Array]:
-        """The samples with labels renumbered in each draw, so that the first column of the site `by` increases.
+        """Samples with labels relabelled in each draw so that the first column of the site `by` increases.
 
-        A mixture's likelihood is the same however its labels are numbered, and so is its posterior if the prior is:
-        this keeps the draws of one numbering, in place of all k! of them.
+        The likelihood of a mixture does not depend on the order of its labels (label switching): of the k! equivalent
+        orders this keeps one.
 
         Raises ValueError if `by` is no site with labels.
         """
@@ -136,7 +136,7 @@ class Bayesian(Generic[M]):
         return {name: renumbered(name, jnp.asarray(value)) for name, value in samples.items()}
 
     def inference_data(self, mcmc: Any, order: str | None = None) -> Any:
-        """What ArviZ makes of a run of `numpyro.infer.MCMC`, axes by name; with `order`, labels in the order of a site.
+        """ArviZ InferenceData of a run of `numpyro.infer.MCMC`, axes named; `order` is a site to order labels by.
 
         Raises ModuleNotFoundError without ArviZ: `pip install "dgjax[bayes]"`.
         """
@@ -151,10 +151,10 @@ class Bayesian(Generic[M]):
 
 
 def proper_prior(model: Any, x: ArrayLike, strength: float = 1.0, lengths: ArrayLike | None = None) -> Any:
-    """A conjugate prior worth `strength` rows that look like the columns of x, which can be drawn from.
+    """Proper conjugate prior worth `strength` rows that look like the columns of x, which can be sampled from.
 
-    As `dgjax.weak_prior`, which is made for modes and may not be proper, but that the expected covariance, or variance,
-    is that of the columns: E[S] = scale / (degrees - d - 1), E[v] = rate / (shape - 1).
+    Unlike `dgjax.weak_prior`, which is made for modes and may be improper, its expected covariance, or variance, is
+    that of the columns: E[S] = scale / (degrees - d - 1), E[v] = rate / (shape - 1).
     """
     return _proper(starting.weak_prior(model, x, strength, lengths=lengths), strength)
 

@@ -1,4 +1,4 @@
-"""The other way: a NumPyro distribution as a density of the library."""
+"""Emissions: a NumPyro distribution as a dgjax density."""
 
 import dataclasses
 from typing import Any
@@ -22,9 +22,9 @@ CLOSED_FORM = (
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What of a distribution is no parameter: its class, its labels and columns, and whether columns are independent.
+    """Static part of an emission: class of the distribution, label shape, columns, and whether these are independent.
 
-    `column_axis`: the last axis of the class's own batch is that of columns.
+    `column_axis`: whether the last batch axis of the class is that of columns.
     """
 
     family: type[Distribution]
@@ -42,12 +42,12 @@ class Form:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Emission(Density):
-    """Rows of a NumPyro distribution: the density of a mixture's components, of classes, or of a chain's states.
+    """Density of rows by a NumPyro distribution: of a mixture's components, of classes, or of a chain's states.
 
-    `Emission.of(distribution)`, whose batch is the labels (*labels,) and whose event a row (d,), or a single cell ():
-    `dist.StudentT(df, loc, scale).to_event(1)` with loc (k, d). Parameters are held unconstrained, so that every step
-    of a gradient lands on a distribution, and whole numbers, as of trials, stay. NaN is marginalised where columns are
-    independent, and refused where they are not.
+    `Emission.of(distribution)`: its batch is the labels (*labels,), its event a row (d,) or a single cell ();
+    `dist.StudentT(df, loc, scale).to_event(1)` with loc (k, d). Parameters are stored unconstrained, so that every
+    gradient step is valid; integer parameters, such as numbers of trials, are fixed. NaN is marginalised where columns
+    are independent, and an error where they are not.
     """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
@@ -57,9 +57,9 @@ class Emission(Density):
 
     @classmethod
     def of(cls, distribution: Distribution) -> "Emission":
-        """The density of a distribution.
+        """Density of a NumPyro distribution.
 
-        Raises ValueError for one whose event is not a row or a cell, or whose parameters limit each other.
+        Raises ValueError if its event is not a row or a cell, or if its parameters constrain each other.
         """
         base = distribution.base_dist if isinstance(distribution, Independent) else distribution
         given = base.get_args()
@@ -89,7 +89,7 @@ class Emission(Density):
 
     @property
     def distribution(self) -> Any:
-        """With the parameters as they now are."""
+        """The NumPyro distribution with the current parameters."""
         values = {name: natural(self.form.constraint(name), value) for name, value in self.parameters.items()}
         base = self.form.family(**values, validate_args=False)
         return base.to_event(1) if self.form.column_axis else base
@@ -162,11 +162,11 @@ class Emission(Density):
         return Emission({name: of(name, value) for name, value in self.parameters.items()}, form)
 
     def discriminative(self) -> tuple[Array, "Emission"]:
-        """Its own scores, of which any function of the row is one."""
+        """Discriminative twin: a bias of 0, and the log-density itself as scorer."""
         return jnp.zeros(self.label_shape, self._dtype), self
 
     def penalty(self) -> Array:
-        """Sum of squared parameters, unconstrained."""
+        """Sum of squared unconstrained parameters."""
         return jnp.sum(jnp.stack([(value**2).sum() for value in self.parameters.values()]))
 
     def statistics(self, x: Array, counts: Array) -> Any:
@@ -188,7 +188,7 @@ class Emission(Density):
         return jnp.zeros((), self._dtype)
 
     def weak_prior(self, columns: Any, strength: Any) -> None:
-        """A flat one: there is no conjugate prior."""
+        """None, a flat prior: a NumPyro distribution has no conjugate prior here."""
         return
 
     @property
@@ -197,7 +197,7 @@ class Emission(Density):
 
 
 def as_density(emission: Any, name: str = "emission") -> Any:
-    """A density of the library, or a NumPyro distribution as one."""
+    """A dgjax density as it is, or a NumPyro distribution as an `Emission`; raises ValueError for anything else."""
     if isinstance(emission, Distribution):
         return Emission.of(emission)
     if not hasattr(type(emission), "statistics"):
@@ -209,7 +209,7 @@ def as_density(emission: Any, name: str = "emission") -> Any:
 
 
 def unconstrained(constraint: Any, value: Array) -> Array:
-    """A parameter as it is held: without limits, and whole numbers as they are."""
+    """A parameter transformed from its constraint to the real numbers; integers become floats, untransformed."""
     if constraint.is_discrete:
         return value.astype(jnp.result_type(float))
     value = value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
@@ -217,12 +217,12 @@ def unconstrained(constraint: Any, value: Array) -> Array:
 
 
 def natural(constraint: Any, value: Array) -> Array:
-    """A parameter as the distribution takes it. Whole numbers are none: they have no gradient."""
+    """A parameter transformed from the real numbers to its constraint; integer parameters get no gradient."""
     return jax.lax.stop_gradient(value) if constraint.is_discrete else biject_to(constraint)(value)
 
 
 def _support(constraint, by_cell):
-    """A column's, as far as its limits are known and are those of all labels."""
+    """Support of a column, from the bounds of a NumPyro constraint that are concrete, the widest over labels."""
     whole = constraint.is_discrete
     low, high = (_limit(constraint, name, sign) for name, sign in (("lower_bound", -1), ("upper_bound", 1)))
     low, high = (0.0, 1.0) if isinstance(constraint, type(constraints.boolean)) else (low, high)

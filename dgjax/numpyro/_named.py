@@ -1,6 +1,6 @@
-"""Distributions by name, with parameters as NumPyro's users expect them.
+"""Named NumPyro distributions with missing cells, whose parameters follow NumPyro's conventions.
 
-Each is the adapter on a model that its parameters make, and they are views of that model.
+Each is a `Marginal` or `Conditional` of a model built from its parameters, which are views of that model.
 """
 
 from typing import Any
@@ -36,12 +36,12 @@ P_LOGITS = ("probs", "logits")
 
 
 class GaussianMixture(Marginal):
-    """A mixture of normal rows with missing cells: log p(x) = log sum_k probs_k N(x_observed; loc_k, L_k L_k^T).
+    """Gaussian mixture distribution with missing cells: log p(x) = log sum_k probs_k N(x_observed; loc_k, L_k L_k^T).
 
     `probs` (*batch, k), or `logits`; `loc` (*batch, k, d); `scale_tril` L (*batch, k, d, d), or (d, d) for one that all
     components share. Events are rows (d,), NaN where a cell is missing.
 
-    Raises ValueError for parameters of a wrong shape, or outside their limits.
+    Raises ValueError for parameters of a wrong shape, or outside their constraints.
     """
 
     arg_constraints = {"probs": simplex, "loc": each(real, 2), "scale_tril": each(lower_cholesky)}
@@ -77,10 +77,10 @@ class GaussianMixture(Marginal):
 
 
 class GenerativeClassifier(Marginal):
-    """Rows of k classes: p(x_observed, y) where `labels` are given, summed over y where they are -1, unknown.
+    """Distribution of rows of k classes: p(x_observed, y) where `labels` are given, summed over y where they are -1.
 
-    `probs` (*batch, k), or `logits`; `density` of a row given its class: one of the library with labels (k,), or a
-    NumPyro distribution with a batch (k,) of rows. `labels` () for each row of the batch: those of x (n, d) are (n,).
+    `probs` (*batch, k), or `logits`; `density` of a row given its class is a dgjax density with labels (k,), or a
+    NumPyro distribution with batch (k,) of rows. `labels` () for each row of the batch: for x (n, d) they are (n,).
     `Conditional(classifier.model, x)` is the distribution of new labels.
     """
 
@@ -105,12 +105,13 @@ class GenerativeClassifier(Marginal):
 
 
 class HiddenMarkov(Marginal):
-    """A hidden Markov model, its states summed out: log p(x) = log sum_y p(y) prod_s p(x_s_observed | y_s).
+    """Hidden Markov distribution of sequences, states summed out: log p(x) = log sum_y p(y) prod_s p(x_s_observed |
+    y_s).
 
     `initial_probs` (*batch, k) and `transition_probs` (*batch, k, k), from row to column, or their logits; zeros stay
-    zeros. `emission`: a density of the library with labels (k,), or a NumPyro distribution with a batch (k,). Events
-    are sequences (t, d) of `num_steps` t, the first `lengths` of which are there; cells and whole steps may be NaN.
-    `states` (t,) that are known, -1 for others: the likelihood is then p(x, states).
+    zero. `emission` is a dgjax density with labels (k,), or a NumPyro distribution with batch (k,). Events are
+    sequences (t, d) of `num_steps` t steps, of which the first `lengths` exist; cells and whole steps may be NaN. With
+    known `states` (t,), -1 for unknown ones, the likelihood is p(x, states).
     """
 
     arg_constraints = {"initial_probs": simplex, "transition_probs": each(simplex)}
@@ -147,11 +148,12 @@ class HiddenMarkov(Marginal):
 
 
 class LinearChainCRF(Conditional):
-    """Paths of k states: log p(y) = initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s scores_{s, y_s} - log Z.
+    """CRF distribution of paths of k states: log p(y) = initial_{y_0} + sum_s (transition_{y_s, y_{s+1}} + scores_{s,
+    y_s}) - log Z.
 
-    `initial` (*batch, k), `transition` (*batch, k, k), from row to column, minus infinity where a move is impossible,
-    `scores` (*batch, t, k), any function of what is known of the steps, with `lengths` (*batch). Steps whose state is
-    -1 are summed out, as are those beyond the length.
+    `initial` (*batch, k); `transition` (*batch, k, k), from row to column, minus infinity where a transition is
+    impossible; `scores` (*batch, t, k), any function of the data, with `lengths` (*batch). Steps with state -1, and
+    steps beyond a length, are summed out.
     """
 
     arg_constraints = {"initial": Logs(), "transition": each(Logs())}
@@ -185,7 +187,7 @@ class LinearChainCRF(Conditional):
 
 @noun
 class Itself:
-    """Scores that are the row: s(x, y) = x_y."""
+    """Identity scorer: rows (n, k) are themselves the scores, s(x, y) = x_y."""
 
     num_labels: int = static()
 
@@ -209,7 +211,9 @@ class Itself:
 
 
 class OfOne(Marginal):
-    """Rows of one density, in which NaN is marginalised."""
+    """Distribution of rows of a single density, with missing cells (NaN) marginalised; base of the NaN...
+    distributions.
+    """
 
     def _of_density(self, validate_args: bool | None, build: Any, *parameters: tuple[Array, int]) -> None:
         one = lambda *arrays: Mixture.of_one(build(*(array[None] for array in arrays)))  # noqa: E731
@@ -217,12 +221,13 @@ class OfOne(Marginal):
         Marginal.__init__(self, model, batch_shape=_batch(model, ndim), validate_args=validate_args)
 
     def _of_label(self, name: str, rank: int) -> Array:
-        """A parameter of the density, without the axis of its one label."""
+        """A parameter of the density, without its label axis of length 1."""
         return getattr(self.model.density, name).squeeze(-rank - 1)
 
 
 class NaNMultivariateNormal(OfOne):
-    """Normal rows (d,) with missing cells: N(x_observed; loc_observed, covariance_observed).
+    """Multivariate normal distribution of rows (d,) with missing cells: N(x_observed; loc_observed,
+    covariance_observed).
 
     `loc` (*batch, d) and one of `covariance_matrix`, `precision_matrix`, `scale_tril` (*batch, d, d).
     """
@@ -258,7 +263,7 @@ class NaNMultivariateNormal(OfOne):
 
 
 class NaNNormal(OfOne):
-    """Rows (d,) of independent normal cells, some missing. `loc` (*batch, d), `scale` (*batch, d)."""
+    """Distribution of rows (d,) of independent normal cells, NaN where missing. `loc` and `scale` (*batch, d)."""
 
     arg_constraints = {"loc": each(real), "scale": each(positive)}
 
@@ -278,7 +283,7 @@ class NaNNormal(OfOne):
 
 
 class NaNBernoulli(OfOne):
-    """Rows (d,) of independent cells 0 or 1, some missing. `probs` (*batch, d), or `logits`."""
+    """Distribution of rows (d,) of independent cells 0 or 1, NaN where missing. `probs` (*batch, d), or `logits`."""
 
     arg_constraints = {"probs": each(unit)}
 
@@ -308,7 +313,9 @@ class NaNBernoulli(OfOne):
 
 
 class NaNCategorical(OfOne):
-    """Rows (d,) of independent categories from 0 to c - 1, some missing. `probs` (*batch, d, c), or `logits`."""
+    """Distribution of rows (d,) of independent categories 0 to c - 1, NaN where missing. `probs` (*batch, d, c), or
+    `logits`.
+    """
 
     arg_constraints = {"probs": each(simplex)}
 
@@ -328,7 +335,7 @@ class NaNCategorical(OfOne):
 
 
 class NaNPoisson(OfOne):
-    """Rows (d,) of independent counts, some missing. `rate` (*batch, d)."""
+    """Distribution of rows (d,) of independent Poisson counts, NaN where missing. `rate` (*batch, d)."""
 
     arg_constraints = {"rate": each(positive)}
 
@@ -341,9 +348,9 @@ class NaNPoisson(OfOne):
 
 
 class NaNMultinomial(OfOne):
-    """Counts (d,) of `total_count` draws, some missing; those observed are scored given their own total.
+    """Multinomial distribution of counts (d,), NaN where missing; observed counts are scored given their own total.
 
-    `total_count` is that of the rows drawn by `sample`; `probs` (*batch, d), or `logits`.
+    `total_count` is the total of sampled rows only; `probs` (*batch, d), or `logits`.
     """
 
     arg_constraints = {"probs": simplex}

@@ -1,4 +1,4 @@
-"""Parameters as NumPyro's users give them: checked, in one batch, and made into a model."""
+"""Parameters of NumPyro distributions: validated, broadcast to one batch, and built into a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ real, lower_cholesky = constraints.real, constraints.lower_cholesky
 
 
 def each(constraint: Any, ndim: int = 1) -> Any:
-    """A constraint on arrays with `ndim` more event axes."""
+    """A NumPyro constraint on arrays with `ndim` more event axes."""
     return constraints.independent(constraint, ndim)
 
 
@@ -33,10 +33,7 @@ WORDS = {
 
 
 def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
-    """A parameter as floats.
-
-    Raises ValueError for too few axes, or for values that can be looked at and lie outside the constraint.
-    """
+    """A parameter as a float array; raises ValueError for too few axes, or concrete values outside the constraint."""
     array = _checks.as_floats(value, f"{owner}({name}=...)", "real numbers")
     inner = constraint
     while isinstance(inner, type(each(real))):
@@ -57,7 +54,9 @@ def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
 def log_weights(
     owner: str, probs: ArrayLike | None, logits: ArrayLike | None, names: tuple[str, str], ndim: int = 0
 ) -> Array:
-    """Logarithms of probabilities, of whichever of the two was given; `ndim` axes of distributions."""
+    """Log-probabilities from either `probs` or `logits`, with `ndim` axes of distributions; ValueError unless just one
+    is given.
+    """
     if (probs is None) == (logits is None):
         raise ValueError(
             f"{owner} takes one of {names[0]} and {names[1]}; got {'neither' if probs is None else 'both'}."
@@ -70,9 +69,9 @@ def log_weights(
 
 
 def together(build: Callable[..., Any], *parameters: tuple[Array, int]) -> tuple[Any, int]:
-    """build(*parameters) for each of their batch, as one model, and the number of its batch axes.
+    """A batched model: build(*parameters) for each element of the batch, and its number of batch axes.
 
-    Of each parameter (array, axes that are no batch).
+    Each of `parameters` is (array, number of event axes).
     """
     batch = jnp.broadcast_shapes(*(array.shape[: array.ndim - rank] for array, rank in parameters))
     arrays = [jnp.broadcast_to(array, (*batch, *array.shape[array.ndim - rank :])) for array, rank in parameters]

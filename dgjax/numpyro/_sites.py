@@ -1,6 +1,6 @@
-"""A model's parameters as sample sites: for each noun, which distributions it is drawn from.
+"""Sample sites: for each class of model or density, the distributions that its parameters are drawn from.
 
-Sites are named by the way to their field, `density.mean`, and hold what people read: weights, not their logarithms.
+A site is named by the path to its field, `density.mean`, and holds natural quantities: weights, not their logarithms.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ SiteFn = Callable[[str, Distribution, tuple[str, ...]], Array]
 
 
 class Place(NamedTuple):
-    """Where a part stands in the model: its path, what samples, what was asked for by name, and what axes are called.
+    """Context of a part of a model: its path, the sampling function, user-given distributions, and names of axes.
 
-    `sites`: distributions by name, or one for every site that has no prior.
+    `sites` are distributions by name, or one for every site without a prior.
     """
 
     path: str
@@ -40,7 +40,11 @@ class Place(NamedTuple):
         return self._replace(path=f"{self.path}{field}.", labels=self.labels if labels is None else labels)
 
     def draw(self, name: str, shape: tuple[int, ...], dims: tuple[str, ...], prior: Distribution | None) -> Array:
-        """A value of the shape, from what was asked for by this name, or else the prior."""
+        """Sample of a parameter of the given shape at a site, from the user's distribution for it, or else from the
+        prior.
+
+        Raises ValueError if there is neither.
+        """
         full = self.path + name
         if isinstance(self.sites, dict):
             prior = self.sites.get(full, prior)
@@ -57,7 +61,7 @@ class Place(NamedTuple):
 
 
 def draw(part: Any, prior: Any, place: Place) -> Any:
-    """A model with its parameters drawn at NumPyro sites; of an unknown class, field by field."""
+    """A model with all parameters drawn at NumPyro sites; of an unknown class, one site for each field."""
     return PROGRAMS.get(type(part), _fields)(part, prior, place)
 
 
@@ -153,7 +157,7 @@ def _emission(part, prior, place):
 
 
 def _fields(part, prior, place):
-    """Real numbers, one site for each field; minus infinity stays."""
+    """A part of an unknown class with real-valued fields drawn, one site each; minus infinity stays."""
     if prior is not None:
         raise ValueError(
             f"{type(part).__name__} takes priors as NumPyro distributions: type sites=dist.Normal(0, 1), or a dict of "
@@ -190,7 +194,9 @@ PROGRAMS: dict[type, Callable[[Any, Any, Place], Any]] = {
 
 
 def _simplex(name, logs, prior, place, dims):
-    """Logarithms of probabilities; what is impossible is no parameter, nor the only one of something."""
+    """Log-probabilities drawn as a simplex site with a Dirichlet prior; structural zeros, and single categories, are
+    fixed.
+    """
     if logs.shape[-1] == 1:
         return jnp.zeros_like(logs)
     a = jnp.broadcast_to(1.0 if prior is None else prior.concentration, logs.shape).astype(logs.dtype)

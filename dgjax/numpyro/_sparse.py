@@ -1,4 +1,4 @@
-"""Dirichlet distributions in which some categories are impossible, and stay so."""
+"""Sparse Dirichlet distributions: some categories are impossible, and stay so."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpyro.distributions.transforms import Transform
 
 
 class SparseSimplex(constraints.Constraint):
-    """Rows of probabilities (*rows, k) that are 0 wherever `possible`, nested tuples of that shape, is not."""
+    """Constraint: rows of probabilities (*rows, k) that are 0 where `possible`, a mask of that shape, is False."""
 
     def __init__(self, possible: np.ndarray) -> None:
         self.possible, self.shape = tuple(possible.ravel().tolist()), possible.shape
@@ -40,9 +40,9 @@ class SparseSimplex(constraints.Constraint):
 
 
 class ToSparseSimplex(Transform):
-    """Log-ratios to the first category that is possible, of all rows in one vector, to probabilities.
+    """Transform from log-ratios to the first possible category, of all rows in one vector, to sparse simplexes.
 
-    log |det| = the sum of log p over what is possible. Source: Aitchison (1982), The statistical analysis of
+    log |det| = sum of log p over possible categories. Source: Aitchison (1982), The statistical analysis of
     compositional data.
     """
 
@@ -98,7 +98,7 @@ def _to_sparse_simplex(constraint):
 
 
 class SparseDirichlet(Distribution):
-    """Independent rows (*rows, k), each Dirichlet over those of its categories that are `possible`; 0 elsewhere."""
+    """Distribution of independent rows (*rows, k), each Dirichlet over its `possible` categories; 0 elsewhere."""
 
     arg_constraints = {"concentration": constraints.dependent}
     pytree_data_fields = ("concentration",)

@@ -1,4 +1,4 @@
-"""Where values may lie, in NumPyro's words: a number within a column's limits, or NaN, which is missing."""
+"""Supports as NumPyro constraints: numbers within a column's limits, or NaN for a missing cell."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from dgjax._types import Support
 
 
 class OrMissing(constraints.Constraint):
-    """Rows (..., d), or with `steps` sequences of them (..., t, d), whose cells are in their columns' supports or NaN.
+    """Constraint: rows (..., d), or with `steps` sequences (..., t, d), whose cells are in their column's support or
+    NaN.
 
-    Latent values are drawn from real columns only: NaN has no place in an unconstrained space.
+    Only real columns can be latent: NaN has no place in an unconstrained space.
     """
 
     def __init__(self, supports: tuple[Support, ...], steps: bool = False) -> None:
@@ -24,7 +25,7 @@ class OrMissing(constraints.Constraint):
 
     @property
     def real(self) -> bool:
-        """Whether every real number is in every column's support."""
+        """Whether every column's support is all real numbers."""
         return all(s.low == -np.inf and s.high == np.inf and not s.whole for s in self.supports)
 
     def __call__(self, x: Any) -> Any:
@@ -46,7 +47,7 @@ class OrMissing(constraints.Constraint):
 
 
 class Logs(constraints.Constraint):
-    """Logarithms of weights (..., k), up to a constant: numbers or minus infinity, not all of them the latter."""
+    """Constraint: log-weights (..., k) up to a constant, finite or minus infinity, at least one of them finite."""
 
     event_dim = 1
 

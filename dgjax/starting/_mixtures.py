@@ -62,7 +62,9 @@ def mixture_discriminant_analysis(
 
 
 def at_clusters(broad, key, rows, summary, labels=None, weights=None):
-    """Compiled for what is missing alone."""
+    """Initial mixture with components at k-means++ clusters of the rows, compiled once for complete and once for other
+    rows.
+    """
     weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
     complete = not np.asarray(summary.missing).any() if _checks.is_concrete(summary.missing) else None
     known = labels is not None and not (np.asarray(labels) < 0).any()

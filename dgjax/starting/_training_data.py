@@ -1,4 +1,4 @@
-"""Rows, and rows with labels, as models are started from them."""
+"""Training data of starters: validated rows, labels and weights, and summaries of columns."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -19,10 +19,10 @@ MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier
 
 
 class TrainingData(NamedTuple):
-    """Validated training data: rows, a summary of each column, labels, their number, and weights.
+    """Validated training data: rows (n, d), a summary of each column, labels (n,), number of classes, and weights.
 
-    `summary_by_label` are the moments of each class: sufficient statistics of independent columns where no label and no
-    cell is missing, so that large NumPy arrays are read once, where they are (zero-copy).
+    `summary_by_label` holds the moments of each class, sufficient statistics of independent columns, where no label and
+    no cell is missing: large NumPy arrays are then read once, where they are (zero-copy).
     """
 
     rows: Any
@@ -34,7 +34,7 @@ class TrainingData(NamedTuple):
 
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
-    """Rows, one at least, of finite numbers where they are not missing, and what there is in each column."""
+    """Validated rows (n, d), n >= 1, of finite numbers or NaN, and a summary of each column."""
     _digits.warn_if_lost(x)
     array, summary = _checks.rows_and_summary(x)
     return _checked(array, _checks.column_summary(array) if summary is None and array.size else summary, x)
@@ -43,9 +43,9 @@ def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
 def labelled(
     x: ArrayLike, y: ArrayLike, num_classes: int | None, zero_copy: bool = False, weights: ArrayLike | None = None
 ) -> TrainingData:
-    """Rows and labels of at least two classes; large NumPy arrays are read where they are if `zero_copy`.
+    """Validated rows and labels of at least two classes; with `zero_copy`, large NumPy arrays are read where they are.
 
-    With `weights`, what is there counts as often: a row of weight 0 is none.
+    With `weights`, column summaries are weighted, and rows of weight 0 dropped.
     """
     check_known(x, y, weights)
     own = _checks.readable_rows(x) if zero_copy else None
@@ -72,12 +72,12 @@ def labelled(
 
 @kernels.compiled
 def _weighted(summary, rows, weights):
-    """With the moments of rows that count so many times."""
+    """A summary of columns with the mean and standard deviation of weighted rows."""
     return summary._replace(**weighted_moments(rows, weights)._asdict())
 
 
 def check_categories(highest: np.ndarray, n: int) -> None:
-    """Raises if a column has so many more categories than rows that its cells must be identifiers."""
+    """Raises ValueError if a column has more categories than rows and than MOST: its cells must be identifiers."""
     column = int(highest.argmax())
     if highest[column] >= max(n, MOST):
         raise ValueError(
@@ -87,7 +87,7 @@ def check_categories(highest: np.ndarray, n: int) -> None:
 
 
 def solved(model: Any, data: TrainingData, prior: Any, label_weight: float) -> Any:
-    """A model fitted to all of it."""
+    """A model fitted to training data: in closed form where every label and cell is known, else by EM."""
     if data.summary_by_label is not None and label_weight == 1:
         return learning.solved_by_label(model, data.rows, data.summary_by_label, prior)
     return learning.solved(model, data.rows, data.labels, data.weights, prior, data.summary, label_weight)
@@ -109,7 +109,7 @@ def _summary_by_label(x, labels, k):
 
 
 def check_known(*arrays: Any) -> None:
-    """Raises inside jit, vmap and grad: how large a model is, and where it starts, is read from the numbers."""
+    """Raises ValueError inside jit, vmap and grad: a starter reads sizes and parameters off concrete numbers."""
     if not _checks.is_concrete(arrays):
         raise ValueError(
             "x, y and weights must be known numbers here, and inside jit, vmap or grad they are not. Type the starter "
@@ -118,7 +118,7 @@ def check_known(*arrays: Any) -> None:
 
 
 def _labels(y, array, num_classes, given=None):
-    """Labels of rows, and their number; `given` is what the user wrote, if `y` is what counts of it."""
+    """Validated labels (n,) and the number of classes; `given` is what the user wrote, for messages."""
     given = y if given is None else given
     most = max(len(array), MOST)
     if num_classes is not None:
@@ -135,7 +135,7 @@ def _labels(y, array, num_classes, given=None):
 
 
 def _num_classes(y, most, given):
-    """One more than the highest label, if there may be so many."""
+    """Number of classes, one more than the highest label; raises ValueError if that is more than `most`."""
     labels = np.asarray(_checks.whole_labels(y, "y"))
     highest = int(labels.max(initial=0))
     if highest >= most or labels.min(initial=0) < -1:
@@ -164,7 +164,7 @@ def _too_few(labels, given):
 
 
 def named_kinds(kinds, d, name="emissions"):
-    """The kind of each of d columns."""
+    """Kind of each of d columns, from one kind or a list of them; raises ValueError for unknown kinds."""
     named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
     if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How a law speaks: what is equal to rounding, and the error that names the law and says by how much it fails."""
+"""Comparison of laws: equality up to rounding, and errors that name the law and say by how much it fails."""
 
 import functools
 from collections.abc import Callable, Collection
@@ -17,7 +17,7 @@ LAWS: dict[str, Callable[..., None]] = {}
 
 
 def law(check: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a function that checks a law, whose name is the law in words: errors begin with it."""
+    """Decorator of a function that checks a law, whose name is the law in words: errors begin with it."""
     words = check.__name__.replace("_", " ")
 
     @functools.wraps(check)
@@ -78,12 +78,12 @@ def same_tree(what: str, one: Any, other: Any, tolerance: float | None = None) -
 
 
 def in_precision(tree: Any, dtype: Any) -> Any:
-    """A pytree with every array of floats in this precision; those of ints, and keys, as they are."""
+    """A pytree with its float arrays in precision `dtype`; ints and keys are unchanged."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
 def precision(tree: Any) -> np.dtype:
-    """The dtype of a pytree's floats."""
+    """Dtype of a pytree's floats, the widest if they differ."""
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return np.dtype(jnp.result_type(*floats))
 
@@ -91,10 +91,10 @@ def precision(tree: Any) -> np.dtype:
 def gradient_is_the_slope(
     what: str, total: Callable[[Any], Any], tree: Any, grad: Any, fixed: Collection[str] = (), tolerance: float = 1e-5
 ) -> None:
-    """Raises AssertionError unless a gradient, along a random line in the space of finite parameters, is the slope.
+    """Raises AssertionError unless a gradient agrees with the slope of `total` along a random line through `tree`.
 
-    The slope is a central difference, which float64 alone has the digits for: call it where `jax.enable_x64` holds.
-    Fields named in `fixed`, which are never trained, stay.
+    The slope is a central difference, for which only float64 has the digits: call it where `jax.enable_x64` holds.
+    Infinite parameters and fields named in `fixed`, which are never trained, do not move.
     """
     rng = np.random.default_rng(1)
     floats = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Laws of computation: rows apart from each other, jit and vmap, gradients, precision, draws, files."""
+"""Laws of computation: independence of rows, jit and vmap, gradients, precision, sampling, saving."""
 
 import dataclasses
 import pathlib
@@ -17,9 +17,9 @@ from dgjax.testing._data import Sample, is_generative, label_indicators, random_
 
 @law
 def a_row_does_not_depend_on_the_rows_beside_it(model: Any, sample: Sample, tolerance: float | None = None) -> None:
-    """What is said of row 4 among others is what is said of it beside other rows, and what is said of it alone.
+    """Law: results for a row are those of the row alone, and beside other rows.
 
-    Of a generative model, complete rows beside rows with NaN go another way than complete rows alone, and agree.
+    Complete rows beside rows with NaN take another code path in generative models than complete rows alone; both agree.
     """
     x, y, lengths = sample
     few_bits = 64 * float(jnp.finfo(x.dtype).eps) if tolerance is None else tolerance
@@ -45,7 +45,7 @@ def a_row_does_not_depend_on_the_rows_beside_it(model: Any, sample: Sample, tole
 
 @law
 def jit_and_vmap_change_nothing(one: Any, other: Any, sample: Sample) -> None:
-    """Two models stacked, under jit and vmap, say what each of them says alone."""
+    """Law: two models stacked, under jit and vmap, give what each gives alone."""
     x, y, lengths = sample
 
     def ask(model: Any) -> Any:
@@ -57,7 +57,7 @@ def jit_and_vmap_change_nothing(one: Any, other: Any, sample: Sample) -> None:
 
 @law
 def gradient_is_a_model_and_right(model: Any, sample: Sample, fixed: Collection[str] = ()) -> None:
-    """jax.grad of a model is a model, finite everywhere; of float64, along a random line, as differences say.
+    """Law: jax.grad of a model is a model, finite, and in float64 agrees with differences along a random line.
 
     Fields named in `fixed` are never trained: no gradient is asked of them.
     """
@@ -84,10 +84,9 @@ FIRST_LABEL = {True: ("log_weights", "log_initial"), False: ("bias", "initial")}
 
 @law
 def counts_are_gradients(model: Any, sample: Sample) -> None:
-    """The gradient by the log-weights of the first label is its expected count, less what the weights predict.
+    """Law: the gradient by the log-weights of the first label is its expected count less n times its prior probability.
 
-    Of log p(y | x) it is the count of the labels given, less the expected one. Models without such a field are none of
-    this law's.
+    For log p(y | x) it is the count of given labels less the expected one. Models without such a field are skipped.
     """
     lifted: Any = model.as_model()
     x, y, lengths = sample
@@ -110,7 +109,7 @@ def counts_are_gradients(model: Any, sample: Sample) -> None:
 
 @law
 def float32_is_float64_to_the_contract(model: Any, sample: Sample) -> None:
-    """In float32 a log-density is within 1e-3 nats, and 1e-5 of its size, of float64's."""
+    """Law: a log-density in float32 is within 1e-3 nats plus 1e-5 of its size of the float64 one."""
     x, y, lengths = in_precision(sample, "float32")
 
     def ask(model: Any, x: Any) -> np.ndarray:
@@ -132,9 +131,9 @@ def float32_is_float64_to_the_contract(model: Any, sample: Sample) -> None:
 
 @law
 def own_samples_have_the_predicted_labels(model: Any, num_draws: int = 150) -> None:
-    """E[(1[y = k] - p(k | x)) (1, x)] = 0 where x and y come from the model: within five standard errors.
+    """Law: E[(1[y = k] - p(k | x)) (1, x)] = 0 over samples (x, y) of the model, within five standard errors.
 
-    Both for the y drawn with x, and for a draw of y given x. With one label there is nothing to check.
+    Checked for the y sampled with x, and for y sampled given x. A model of one label passes.
     """
     terms = [_label_surplus(model, seed) for seed in range(num_draws)]
     words = "of sample", "of sample_labels"
@@ -143,7 +142,7 @@ def own_samples_have_the_predicted_labels(model: Any, num_draws: int = 150) -> N
 
 
 def _label_surplus(model: Any, seed: int) -> np.ndarray:
-    """What each row has of each label above its posterior, times (1, x): for y, and for a draw of y given x."""
+    """Label indicators less posteriors, times (1, x): (2, n, k, 1 + d), for y sampled with x and y sampled given x."""
     x, y, _ = random_sample(model, seed)
     expect(x.dtype == precision(model), f"sample gives {x.dtype} for a model of {precision(model)}.")
     posterior = np.exp(dg.predict_log_proba(model, x))
@@ -157,10 +156,10 @@ def _label_surplus(model: Any, seed: int) -> np.ndarray:
 
 @law
 def own_samples_have_no_slope(model: Any, num_draws: int = 100) -> None:
-    """E[d log p(x) / d parameters] = 0 where x comes from the model, within five standard errors.
+    """Law: the score has mean 0, E[d log p(x) / d parameters] = 0 over samples x, within five standard errors.
 
-    Half of the rows are samples, the others samples of which cells were taken away and drawn again, by
-    `sample_missing`. It holds only where samples, draws of missing cells and the density's normaliser agree.
+    Half of the rows are samples; the others lose cells and get them back by `sample_missing`. It holds only if samples,
+    conditional samples and the density's normaliser agree.
     """
 
     @jax.jit
@@ -196,7 +195,7 @@ def _expect_no_mean(what: str, values: np.ndarray) -> None:
 
 @law
 def saved_and_loaded_to_the_bit(model: Any) -> None:
-    """load gives what save was given, every bit of every array."""
+    """Law: load returns what save was given, every bit of every array."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.safetensors"
         dg.save(path, model)

@@ -1,4 +1,4 @@
-"""Random data to check laws on: rows within their columns' supports, cells and labels missing, every label there is."""
+"""Random data for checking laws: rows in their columns' supports, missing cells and labels, every label."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,42 +16,44 @@ MOST_LABELS = 4096
 
 
 class Sample(NamedTuple):
-    """What a law is checked on: rows (n, d) or sequences (n, t, d), their labels, and for sequences their lengths."""
+    """Data of a law: rows (n, d) or sequences (n, t, d), their labels, and for sequences their lengths."""
 
     x: Any
     y: Any
     lengths: Any = None
 
     def some_missing(self, seed: int = 0, share: float = 0.3) -> "Sample":
-        """Cells missing at random; in row 1 every one."""
+        """The sample with a random share of cells missing; in row 1 all of them."""
         mask = np.random.default_rng(seed).random(self.x.shape) < share
         mask[1] = True
         return self._replace(x=with_missing(self.x, mask))
 
     def some_unknown(self, seed: int = 0, share: float = 0.4) -> "Sample":
-        """Labels unknown at random; those of row 0 all known, those of row 1 all unknown."""
+        """The sample with a random share of labels unknown; in row 0 none, in row 1 all."""
         unknown = np.random.default_rng(seed).random(np.shape(self.y)) < share
         unknown[0], unknown[1] = False, True
         return self._replace(y=jnp.where(unknown, -1, self.y))
 
 
 def with_missing(x: Any, mask: Any) -> Any:
-    """Rows with NaN where the mask says so."""
+    """Rows with NaN where the mask is True."""
     return jnp.asarray(np.where(mask, np.nan, x), x.dtype)
 
 
 def is_generative(model: Any) -> bool:
-    """Whether a model knows p(x, y), or p(y | x) alone."""
+    """Whether a model is generative: knows p(x, y), not only p(y | x)."""
     return bool(model.as_model().generative)
 
 
 def is_sequential(model: Any) -> bool:
-    """Whether a model is one of sequences."""
+    """Whether a model is of sequences rather than rows."""
     return getattr(type(model.as_model()), "sequential", False)
 
 
 def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int = 3) -> Sample:
-    """Rows of the model's own where it is generative, or else within the supports of its columns."""
+    """Random rows or sequences with labels: samples of a generative model; for others random cells in the columns'
+    supports.
+    """
     lifted, key = model.as_model(), jax.random.key(seed)
     steps = (num_steps,) if is_sequential(lifted) else ()
     if is_generative(model):
@@ -69,7 +71,7 @@ def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int 
 def random_rows(
     supports: Sequence[Any], num_features: int | None, rng: np.random.Generator, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Rows (*shape, d) of random cells within their supports; where there may be any number of columns, five."""
+    """Random rows (*shape, d) within their columns' supports; 5 columns where `num_features` is None."""
     num_features = 5 if num_features is None else num_features
     each = tuple(supports) * (num_features if len(supports) == 1 else 1)
     columns = [_random_cells(own, rng, shape) for own in each]
@@ -87,7 +89,7 @@ def _random_cells(support: Any, rng: np.random.Generator, shape: tuple[int, ...]
 
 
 def every_row(supports: Sequence[Any]) -> np.ndarray | None:
-    """All rows that discrete columns can have, if there are not too many."""
+    """Every possible row (m, d) of discrete columns; None if a column is not discrete, or m exceeds MOST_LABELS."""
     if not all(own.whole and np.isfinite([own.low, own.high]).all() for own in supports):
         return None
     values = [np.arange(int(own.low), int(own.high) + 1) for own in supports]
@@ -97,9 +99,9 @@ def every_row(supports: Sequence[Any]) -> np.ndarray | None:
 
 
 def every_label(model: Any, sample: Sample) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each label y (n,), or path (n, t), that there is, and which of the rows it is one of.
+    """Every possible label y (n,), or path (n, t), each with a mask (n,) of the rows it counts for.
 
-    Of a sequence that has ended, 0 stands for every state beyond its length, or a path would be there many times.
+    Beyond the length of a sequence only state 0 counts, so that no path occurs twice.
     """
     k, steps = model.as_model().num_labels, np.shape(sample.x)[1:-1]
     expected = k ** (steps[0] if steps else 1)
@@ -120,5 +122,5 @@ def _beyond(sample: Sample, label: np.ndarray) -> np.ndarray:
 
 
 def label_indicators(y: Any, num_labels: int) -> np.ndarray:
-    """1 where a label is j: (..., k); all 0 where it is unknown."""
+    """One-hot labels (..., k); all 0 where a label is unknown."""
     return (np.asarray(y)[..., None] == np.arange(num_labels)).astype(float)

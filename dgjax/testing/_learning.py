@@ -1,4 +1,4 @@
-"""Laws of learning: of statistics, of the closed form, of EM, of weights and of labels that are unknown."""
+"""Laws of learning: sufficient statistics, closed form, EM, weights, and unknown labels."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ STEPS = 5
 
 
 def steps_of_em(model: Any, sample: Sample, *, weights: Any = None, prior: Any = None, max_steps: int = STEPS) -> Any:
-    """A fit by a fixed number of steps of EM."""
+    """A fit by exactly `max_steps` steps of EM."""
     options = {"weights": weights, "prior": prior, "lengths": sample.lengths, "max_steps": max_steps}
     return dg.fit(model, sample.x, sample.y, method=dg.EM(tol=0.0), **options)
 
 
 @law
 def a_step_never_loses(model: Any, sample: Sample, weights: Any = None, prior: Any = None) -> None:
-    """EM never lowers its objective by more than rounding, with cells and labels missing, weights and a prior."""
+    """Law: EM never lowers its objective by more than rounding, with missing cells and labels, weights and a prior."""
     objective = np.asarray(steps_of_em(model, sample, weights=weights, prior=prior).objective)
     rounding = 40 * float(jnp.finfo(precision(model)).eps) * np.abs(objective).max()
     change = np.diff(objective)
@@ -34,8 +34,8 @@ def a_step_never_loses(model: Any, sample: Sample, weights: Any = None, prior: A
 
 @law
 def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
-    """Statistics of two halves of the rows add to those of the whole, those of each label too; half of the counts is
-    half of them.
+    """Law: statistics of two halves of the rows, and of each label, sum to the whole's, and are linear in
+    responsibilities.
     """
     density, (x, _, lengths) = model.as_model().density, sample
     counts = jnp.exp(dg.predict_log_proba(model, x, lengths)).reshape(-1, *density.label_shape)
@@ -58,7 +58,7 @@ def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
 
 @law
 def a_weight_is_a_number_of_rows(model: Any, sample: Sample, prior: Any = None) -> None:
-    """A row of weight 2 is that row twice, one of weight 0 is none: fits of both have one objective and one model."""
+    """Law: a row of weight 2 counts as two rows, of weight 0 as none: both fits have one objective and one model."""
     x, y, lengths = sample
     times = np.arange(len(x)) % 3
     rows = np.repeat(np.arange(len(x)), times)
@@ -71,7 +71,7 @@ def a_weight_is_a_number_of_rows(model: Any, sample: Sample, prior: Any = None) 
 
 @law
 def the_closed_form_is_stationary(one: Any, other: Any, sample: Sample, prior: Any = None) -> None:
-    """With every label given, one step is all, wherever a fit starts; in float64 no parameter has a slope there."""
+    """Law: with every label known one step is the fit, from any start; in float64 the gradient there is 0."""
     x, y, lengths = sample
     fits = [steps_of_em(start, sample, prior=prior) for start in (one, other)]
     double = precision(one) == "float64"
@@ -89,14 +89,14 @@ def the_closed_form_is_stationary(one: Any, other: Any, sample: Sample, prior: A
 
 @jax.jit
 def _slopes(model, sample, prior):
-    """Gradient of the objective: log p(x, y) of every row, and the prior."""
+    """Gradient of the objective, sum_n log p(x_n, y_n) + log prior, by the parameters."""
     x, y, lengths = sample
     return jax.grad(lambda own: dg.log_joint(own, x, y, lengths).sum() + own.log_prior(prior))(model)
 
 
 @law
 def an_unknown_label_is_every_label_by_its_posterior(model: Any, sample: Sample, prior: Any = None) -> None:
-    """A step of EM on rows without labels is one on each row with every label, weighted by p(y | x): of rows only."""
+    """Law: an EM step on unlabelled rows equals one on rows with every label, weighted by p(y | x); rows only."""
     k, (x, _, _) = model.as_model().num_labels, sample
     posterior = np.exp(np.asarray(dg.predict_log_proba(model, x)))
     weights = np.where(posterior < 1e-20, 0, posterior).reshape(-1)

@@ -1,4 +1,4 @@
-"""Laws of probability: of p(x, y), p(x) and p(y | x), each by every label there is; and of the discriminative twin."""
+"""Laws of probability: p(x, y), p(x) and p(y | x) against sums over every label; and the discriminative twin."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from dgjax.testing._data import Sample, every_label, every_row, label_indicators
 
 @law
 def evidence_is_the_sum_over_labels(model: Any, sample: Sample) -> None:
-    """log p(x) = log sum_y p(x, y); an unknown label is summed out; of a row without an observed cell it is 0."""
+    """Law: log p(x) = log sum_y p(x, y); unknown labels are summed out; a row without cells has log p(x) = 0."""
     x, y, lengths = sample
     evidence = np.asarray(dg.log_prob(model, x, lengths))
     joint = _of_every_label(dg.log_joint, model, sample)
@@ -26,7 +26,7 @@ def evidence_is_the_sum_over_labels(model: Any, sample: Sample) -> None:
 
 @law
 def conditional_is_joint_less_evidence(model: Any, sample: Sample) -> None:
-    """log p(y | x) = log p(x, y) - log p(x), where some labels are unknown too; of none known it is 0."""
+    """Law: log p(y | x) = log p(x, y) - log p(x), some labels unknown included; 0 where all are unknown."""
     x, y, lengths = sample
     conditional = np.asarray(dg.log_conditional(model, x, y, lengths))
     joint, evidence = np.asarray(dg.log_joint(model, x, y, lengths)), np.asarray(dg.log_prob(model, x, lengths))
@@ -37,7 +37,7 @@ def conditional_is_joint_less_evidence(model: Any, sample: Sample) -> None:
 
 @law
 def posterior_is_the_share_of_each_label(model: Any, sample: Sample) -> None:
-    """p(y | x) adds to 1; predict_log_proba has its marginals, and predict a label where it is highest."""
+    """Law: p(y | x) sums to 1, predict_log_proba is its marginals, and predict a label of highest probability."""
     x, _, lengths = sample
     k, logs = model.as_model().num_labels, _of_every_label(dg.log_conditional, model, sample)
     total = np.logaddexp.reduce(logs, axis=1)
@@ -58,7 +58,7 @@ def posterior_is_the_share_of_each_label(model: Any, sample: Sample) -> None:
 
 @law
 def twin_has_the_same_posterior(model: Any, sample: Sample) -> None:
-    """discriminative(model) has the p(y | x) of the model, on complete rows."""
+    """Law: discriminative(model) has the model's p(y | x) on complete rows."""
     x, y, lengths = sample
     twin, tolerance = dg.discriminative(model), 1e-6 if precision(model) == "float64" else 1e-3
     for verb in (dg.predict_log_proba, dg.log_conditional):
@@ -69,7 +69,9 @@ def twin_has_the_same_posterior(model: Any, sample: Sample) -> None:
 
 @law
 def twin_has_the_same_gradient(model: Any, sample: Sample) -> None:
-    """The gradient of log p(y | x) by the model's parameters is that through its twin, on complete rows."""
+    """Law: the gradient of log p(y | x) by a model's parameters is that through its discriminative twin, on complete
+    rows.
+    """
     x, y, lengths = sample
 
     def total(twin: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -84,7 +86,7 @@ def twin_has_the_same_gradient(model: Any, sample: Sample) -> None:
 
 @law
 def marginal_is_missing_elsewhere(model: Any, sample: Sample) -> None:
-    """marginal(model, columns) has the log p of the model where the other columns are NaN."""
+    """Law: marginal(model, columns) has the model's log p with NaN in the other columns."""
     x, _, lengths = sample
     d = np.shape(x)[-1]
     columns = [d - 1, 0] if d > 2 else [d - 1]
@@ -96,7 +98,7 @@ def marginal_is_missing_elsewhere(model: Any, sample: Sample) -> None:
 
 @law
 def probabilities_add_to_one(model: Any) -> None:
-    """sum_x p(x) = 1, where columns are discrete, or 1 row of all that there are; else nothing is checked."""
+    """Law: sum_x p(x) = 1 over every row of discrete columns; other models pass unchecked."""
     rows = every_row(model.as_model().supports)
     if rows is None:
         return
@@ -106,7 +108,7 @@ def probabilities_add_to_one(model: Any) -> None:
 
 @law
 def filling_in_keeps_what_was_observed(model: Any, sample: Sample) -> None:
-    """impute and sample_missing leave observed cells to the bit, and fill the others with what the model can score."""
+    """Law: impute and sample_missing keep observed cells to the bit, and fill others in the model's support."""
     x, _, lengths = sample
     observed, possible = ~np.isnan(x), np.isfinite(dg.log_prob(model, x, lengths))
     for verb, filled in (
@@ -125,7 +127,7 @@ def _itself(model: Any) -> Any:
 
 
 def _of_every_label(verb: Callable[..., Any], model: Any, sample: Sample) -> np.ndarray:
-    """A verb of (model, x, y) for every label that there is: (n, labels), minus infinity for what is no label."""
+    """A verb of (model, x, y) for every possible label, (n, labels); minus infinity for labels a row cannot have."""
     parts = [
         np.where(right, np.asarray(verb(model, sample.x, label, sample.lengths)), -np.inf)
         for label, right in every_label(model, sample)

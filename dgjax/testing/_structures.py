@@ -1,4 +1,4 @@
-"""Laws of a label space, each against a sum, a maximum or a mean over every label that there is."""
+"""Laws of a label space, each checked against a sum, maximum or mean over every possible label."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from dgjax.testing._data import MOST_LABELS
 
 @jax.jit
 def _score(structure, y):
-    """s(x, y) of known labels; compiled once, where a label space that loops would be at every call."""
+    """Score s(x, y) of known labels; jitted, so that a label space with loops is compiled once."""
     return structure.score(y, known=True)
 
 
@@ -30,7 +30,7 @@ def _clamped(structure, y):
 
 @jax.jit
 def _answers(structure):
-    """What is asked of a structure alone: log_partition, log_marginals, marginals, mode."""
+    """Log-partition, log-marginals, marginals and mode of a label space."""
     return structure.log_partition(), structure.log_marginals(), structure.marginals(), structure.mode()
 
 
@@ -45,9 +45,10 @@ def _sample(structure, key):
 
 
 def every_label_of(structure: Any) -> np.ndarray:
-    """Each label that there is, (labels, n, *label), -1 in the parts that a row does not have, as `mode` shows them.
+    """Every possible label (labels, n, *label), each once for each row; -1 in parts that a row does not have, as in
+    `mode`.
 
-    A label is there once for each row; where a row has fewer labels than others, -2 fills up.
+    Rows with fewer labels than others are filled up with -2.
     """
     _, logs, _, mode = _answers(structure)
     shown, k, rows = np.asarray(mode), logs.shape[-1], []
@@ -63,7 +64,7 @@ def every_label_of(structure: Any) -> np.ndarray:
 
 
 def _scores(structure: Any, every: np.ndarray) -> np.ndarray:
-    """s(x, y) of each label, (labels, n); minus infinity for what fills up."""
+    """Scores s(x, y) of every label, (labels, n); minus infinity for entries of -2, which only fill up."""
     there = (every != -2).reshape(*every.shape[:2], -1).all(-1)
     own = [np.asarray(_score(structure, jnp.maximum(y, -1))) for y in every]
     return np.where(there, np.stack(own), -np.inf).astype(own[0].dtype)
@@ -76,7 +77,7 @@ def _shares(structure: Any, every: np.ndarray) -> np.ndarray:
 
 @law
 def partition_is_the_sum_over_labels(structure: Any) -> None:
-    """log_partition is the logsumexp of the score of every label; so is the score of one that is unknown."""
+    """Law: log_partition is the logsumexp of all labels' scores, and so is the score of an unknown label."""
     scores = _scores(structure, every_label_of(structure))
     total, partition = np.logaddexp.reduce(scores, axis=0), _answers(structure)[0]
     close("the logsumexp of scores over labels, and log_partition", total, partition)
@@ -85,7 +86,7 @@ def partition_is_the_sum_over_labels(structure: Any) -> None:
 
 @law
 def marginals_are_sums_over_labels(structure: Any) -> None:
-    """marginals and log_marginals of a value are the probability of all labels that have it."""
+    """Law: marginals and log_marginals of a value are the probability of all labels that have it."""
     every = every_label_of(structure)
     shares, (_, logs, marginals, _) = _shares(structure, every), _answers(structure)
     weights = shares.reshape(*shares.shape, *[1] * (every.ndim - 1))
@@ -96,14 +97,14 @@ def marginals_are_sums_over_labels(structure: Any) -> None:
 
 @law
 def mode_has_the_highest_score(structure: Any) -> None:
-    """The score of the mode is the maximum over labels."""
+    """Law: the score of the mode is the maximum over labels."""
     highest = _scores(structure, every_label_of(structure)).max(0)
     close("the score of the mode, and the highest", _score(structure, _answers(structure)[3]), highest)
 
 
 @law
 def clamped_sums_what_a_label_allows(structure: Any, seed: int = 0) -> None:
-    """clamped and score of a label of which parts are unknown sum over the labels that agree with the others."""
+    """Law: clamped and score of a partly unknown label sum over the labels that agree with its known parts."""
     every, rng = every_label_of(structure), np.random.default_rng(seed)
     scores, given = _scores(structure, every), np.asarray(_sample(structure, jax.random.key(seed)))
     given = np.where(rng.random(given.shape) < 0.5, -1, given)
@@ -115,7 +116,7 @@ def clamped_sums_what_a_label_allows(structure: Any, seed: int = 0) -> None:
 
 @law
 def score_is_that_of_a_known_label(structure: Any, seed: int = 0) -> None:
-    """score(y), score(y, known=True) and clamped(y) are one number where nothing is unknown."""
+    """Law: score(y), score(y, known=True) and clamped(y) agree where every part of y is known."""
     y = _sample(structure, jax.random.key(seed))
     known, clamped = _score(structure, y), _clamped(structure, y)[0]
     close("score(y, known=True), and score(y)", known, _unsure_score(structure, y))
@@ -124,7 +125,7 @@ def score_is_that_of_a_known_label(structure: Any, seed: int = 0) -> None:
 
 @law
 def soft_counts_are_hard_counts_by_their_posterior(structure: Any) -> None:
-    """The counts of unknown labels are those of every label, weighted by its probability."""
+    """Law: the expected counts of an unknown label are those of every label, weighted by its probability."""
     every = every_label_of(structure)
     shares = _shares(structure, every)
     hard = [_clamped(structure, jnp.maximum(y, -1))[1] for y in every]
@@ -144,7 +145,7 @@ def soft_counts_are_hard_counts_by_their_posterior(structure: Any) -> None:
 
 @law
 def gradient_of_the_partition_is_right(structure: Any) -> None:
-    """The gradient of log_partition is the score's, averaged over labels; along a line as differences say."""
+    """Law: the gradient of log_partition is the mean gradient of scores over labels, and agrees with differences."""
     with jax.enable_x64(True):
         double = in_precision(structure, "float64")
 
@@ -163,7 +164,7 @@ def gradient_of_the_partition_is_right(structure: Any) -> None:
 
 @law
 def samples_have_the_marginals(structure: Any, num_draws: int = 400) -> None:
-    """Draws of `sample` have each value as often as `marginals` says, within five standard errors."""
+    """Law: values occur in samples as often as `marginals` says, within five standard errors."""
     keys, marginals = jax.random.split(jax.random.key(0), num_draws), np.asarray(_answers(structure)[2])
     draws = np.asarray(jax.jit(jax.vmap(_sample, in_axes=(None, 0)))(structure, keys))
     error = np.sqrt(marginals * (1 - marginals) / num_draws) + 1 / num_draws
@@ -178,7 +179,7 @@ def samples_have_the_marginals(structure: Any, num_draws: int = 400) -> None:
 
 @law
 def has_density_tells_nan_and_infinity(structure: Any) -> None:
-    """has_density is True as it is, and False with a NaN or plus infinity in any field of floats."""
+    """Law: has_density is True, and False after a NaN or plus infinity in any field of floats."""
     expect(bool(structure.has_density()), "has_density is False of scores without NaN and plus infinity.")
     leaves, tree = jax.tree.flatten(structure)
     for i, leaf in enumerate(leaves):
@@ -192,7 +193,7 @@ def has_density_tells_nan_and_infinity(structure: Any) -> None:
 
 @law
 def jit_changes_nothing(structure: Any) -> None:
-    """Every answer under jit is what it is without."""
+    """Law: every result under jit equals that without."""
     partition, logs, _, mode = _answers(structure)
     compiled = partition, logs, mode, _clamped(structure, structure.unknown())
     alone = structure.log_partition(), structure.log_marginals(), structure.mode()
