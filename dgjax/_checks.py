@@ -1,8 +1,10 @@
 """The checks that every verb makes once, before anything is compiled: of its model and rows, and those below."""
 
+import dataclasses
+import functools
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +37,29 @@ from dgjax._arrays import (
     rows_and_summary as rows_and_summary,
     whole_labels as whole_labels,
 )
+from dgjax._pytree import for_complete_rows
 from dgjax.structures import Sequences
 
+M = TypeVar("M")
 
-class Rows(NamedTuple):
-    """Checked rows (n, d), or sequences of them, and whether every cell is observed, if that can be known."""
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("x",), meta_fields=("complete",))
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Rows (n, d), or sequences of them, after the checks that there are.
+
+    `complete` says that every cell was looked at, and is observed and in its column's support; it is False where cells
+    are missing, and where that cannot be known before compiling.
+    """
+
+    __no_type_check__ = True  # JAX puts anything in place of the fields
 
     x: Any
-    complete: bool | None
+    complete: bool = False
+
+    def shown_to(self, model: M) -> M:
+        """The model as it is for these rows: it need not look for missing cells where none is."""
+        return for_complete_rows(model) if self.complete else model
 
 
 def as_model(model: Any) -> Any:
@@ -68,7 +85,7 @@ def model_and_rows(
     lengths: Any = None,
     summary: kernels.ColumnSummary | None = None,
     option: Callable[[], Any] | None = None,
-) -> tuple[Any, Rows]:
+) -> tuple[Any, Data]:
     """The model, made from a bare density if it is one, and its rows, after every check possible before compiling.
 
     Rows that are known are looked at even where the model is traced. Where it is learnt, `option` is that of a starter
@@ -84,13 +101,13 @@ def _model_and_rows(model, x, lengths, summary, option):
         sequences = as_sequences(x, lengths, model.num_features)
         model, steps = _one_precision(model, sequences.x)
         sequences = Sequences(steps, sequences.lengths)
-        return model, Rows(sequences, check_cells(sequences.in_rows(), model.supports, None, x, option))
+        return model, Data(sequences, bool(check_cells(sequences.in_rows(), model.supports, None, x, option)))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
     rows, seen = rows_and_summary(x, model.num_features)
     complete = check_cells(rows, model.supports, seen if summary is None else summary, x, option)
     model, rows = _one_precision(model, rows)
-    return model, Rows(rows, complete)
+    return model, Data(rows, bool(complete))
 
 
 def is_sequential(model: Any) -> bool:

@@ -34,7 +34,9 @@ MOST_INDICATORS = 64
 """Columns of indicators of categories; where there would be more, so many random projections of them."""
 
 
-def embedded(x: Float[Array, "n d"], weights: Float[Array, " n"], supports: Sequence[Support]) -> Float[Array, "n e"]:
+def embedded(
+    x: Float[Array, "n d"], weights: Float[Array, " n"], supports: Sequence[Support], complete: bool = False
+) -> Float[Array, "n e"]:
     """Embedding of rows (n, d) -> (n, e) in which squared distances suit the columns; NaN where missing.
 
     Real numbers are in standard deviations. Counts are twice their square roots, of variance about 1 given the rate
@@ -49,9 +51,9 @@ def embedded(x: Float[Array, "n d"], weights: Float[Array, " n"], supports: Sequ
     roots = [c for c in range(len(supports)) if counts[c]]
     parts = []
     if numbers:
-        parts.append(_standardized(_picked(x, numbers), weights)[0])
+        parts.append(_standardized(_picked(x, numbers), weights, complete)[0])
     if roots:
-        rooted, spread = _standardized(2 * jnp.sqrt(_picked(x, roots) + 3 / 8), weights)
+        rooted, spread = _standardized(2 * jnp.sqrt(_picked(x, roots) + 3 / 8), weights, complete)
         parts.append(rooted * jnp.minimum(spread, 1))
     if sizes:
         parts.append(_indicators(_picked(x, list(sizes)), max(sizes.values())))
@@ -62,10 +64,10 @@ def _picked(x, columns):
     return x if len(columns) == x.shape[1] else x[:, jnp.array(columns)]
 
 
-def _standardized(x, weights):
+def _standardized(x, weights, complete):
     """Standardised columns (n, d) and their standard deviations (d,)."""
-    residual, unit = in_units(x - means(x, weights[:, None]))
-    spread = jnp.sqrt(means(residual**2, weights[:, None]))
+    residual, unit = in_units(x - means(x, weights[:, None], complete=complete))
+    spread = jnp.sqrt(means(residual**2, weights[:, None], complete=complete))
     return residual / jnp.where(spread > 0, spread, 1), unit * spread
 
 
@@ -87,6 +89,7 @@ def clusters(
     weights: Float[Array, "n *labels"],
     num_clusters: int,
     known: Float[Array, "n k"] | None = None,
+    complete: bool = False,
 ) -> Float[Array, "n *labels k"]:
     """Hard responsibilities (n, *labels, k): each row's weight in its cluster, for k-means++ within each label.
 
@@ -94,7 +97,7 @@ def clusters(
     Banerjee and Mooney, 2002, Semi-supervised clustering by seeding).
     """
     columns = weights.reshape(len(z), -1).T
-    cluster = functools.partial(_cluster, num_clusters=num_clusters, known=known)
+    cluster = functools.partial(_cluster, num_clusters=num_clusters, known=known, complete=complete)
     counts = jax.vmap(cluster, in_axes=(0, None, 0))(jax.random.split(key, len(columns)), z, columns)
     return jnp.moveaxis(counts, 0, 1).reshape(*weights.shape, num_clusters)
 
@@ -114,9 +117,11 @@ def few_rows(
     return jnp.where(rows[..., None], FEW * shares, 0)
 
 
-def means(x: Float[Array, "n d"], counts: Float[Array, "n k"], otherwise: Array | float = 0.0) -> Float[Array, "k d"]:
+def means(
+    x: Float[Array, "n d"], counts: Float[Array, "n k"], otherwise: Array | float = 0.0, complete: bool = False
+) -> Float[Array, "k d"]:
     """Means (k, d) of observed cells under weights `counts` (n, k); `otherwise` where a column has no weight."""
-    if kernels.complete_rows.value:
+    if complete:
         cells, sums = counts.sum(0)[:, None], counts.T @ x
     else:
         observed = ~jnp.isnan(x)
@@ -130,14 +135,14 @@ def in_units(x: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, 
     return x / unit, unit
 
 
-def _cluster(key, z, weights, num_clusters, known):
+def _cluster(key, z, weights, num_clusters, known, complete):
     """Hard responsibilities (n, k) of rows z (n, e): k-means++ seeds, Lloyd's steps, then the nearest centre."""
-    relative, scale, own = _distances(z)
+    relative, scale, own = _distances(z, complete)
     nearest, given = jnp.full(len(z), jnp.inf, z.dtype), jnp.zeros(num_clusters, bool)
     centres = jnp.zeros((num_clusters, z.shape[1]), z.dtype)
     if known is not None:
         counts = weights[:, None] * known
-        given, centres = counts.sum(0) > 0, means(z, counts)
+        given, centres = counts.sum(0) > 0, means(z, counts, complete=complete)
         nearest = scale * jnp.maximum(own + jnp.where(given, relative(centres), jnp.inf).min(1), 0)
 
     def seed(nearest, chosen):
@@ -149,19 +154,19 @@ def _cluster(key, z, weights, num_clusters, known):
     # Before there is a centre, all rows are equally far.
     _, (centres, seeds) = jax.lax.scan(seed, nearest, (jax.random.split(key, num_clusters), given, centres))
 
-    centres = _moved(centres, *_some((z, weights, known), num_clusters))
+    centres = _moved(centres, *_some((z, weights, known), num_clusters), complete=complete)
     counts = _counted(relative(centres), weights, known)
     present = (weights[seeds] > 0)[:, None]
     return counts.at[seeds].add(jnp.where((counts.sum(0) == 0) & present, _of_seeds(num_clusters).astype(z.dtype), 0))
 
 
-def _moved(centres, z, weights, known):
+def _moved(centres, z, weights, known, complete):
     """Centres (k, e) after Lloyd's steps: until none moves, or LLOYD_STEPS."""
-    relative = _distances(z)[0]
+    relative = _distances(z, complete)[0]
 
     def lloyd(carry):
         step, centres, _ = carry
-        new = means(z, _counted(relative(centres), weights, known), centres)
+        new = means(z, _counted(relative(centres), weights, known), centres, complete)
         return step + 1, new, (new != centres).any()
 
     return jax.lax.while_loop(lambda c: (c[0] < LLOYD_STEPS) & c[2], lloyd, (0, centres, True))[1]
@@ -194,12 +199,12 @@ def _of_seeds(k):
     return FEW * shares / shares.sum(0)
 
 
-def _distances(z):
+def _distances(z, complete):
     """Squared distances of rows z (n, e) to centres c (k, e), as scale (relative(c) + own): the three parts.
 
     Only observed cells count, and `scale` (n,) extrapolates to the missing ones as if they were alike.
     """
-    if kernels.complete_rows.value:
+    if complete:
         return lambda c: (c**2).sum(1) - 2 * z @ c.T, 1, (z**2).sum(1)
     observed = ~jnp.isnan(z)
     filled, present = jnp.where(observed, z, 0), observed.astype(z.dtype)

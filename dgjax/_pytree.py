@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 NOUNS: dict[str, type] = {}
 """Every noun by its name: what `dgjax.load` may build, and nothing else."""
+MADE: set[type] = set()
+"""Every noun, those of users that share a name too."""
 
 
 def static(**kwargs: Any) -> Any:
@@ -59,6 +61,15 @@ def noun(cls: type[T]) -> type[T]:
         cls.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
     # The annotations are those of the fields; the constructor takes anything that becomes such an array.
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
+    _register(cls)
+    # No class of a user's takes the place of one of these: their files would load as something else.
+    if not NOUNS.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
+        NOUNS[cls.__name__] = cls
+    return cls
+
+
+def _register(cls):
+    """Tells JAX of the fields of a noun."""
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
 
     def flatten(self):
@@ -72,10 +83,46 @@ def noun(cls: type[T]) -> type[T]:
         return self
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
-    # No class of a user's takes the place of one of these: their files would load as something else.
-    if not NOUNS.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
-        NOUNS[cls.__name__] = cls
-    return cls
+    MADE.add(cls)
+
+
+def for_complete_rows(model: T) -> T:
+    """A model as it is for rows of which every cell is observed and was found in its column's support.
+
+    Parts whose class says `complete = False` become ones with the same fields of a class in which it is True, so that
+    their methods need not look for what is not there, nor be compiled for it. A part that says None stays as it is, and
+    so do its own parts: they see other rows. It is for the length of a computation: nothing keeps such a model.
+    """
+    return _in_form(model, True)
+
+
+def for_any_rows(model: T) -> T:
+    """A model that came out of one for complete rows, as it is for any."""
+    return _in_form(model, False)
+
+
+def _in_form(part: Any, complete: bool) -> Any:
+    if isinstance(part, tuple):
+        return tuple(_in_form(own, complete) for own in part)
+    own: Any = type(part)
+    form = getattr(own, "complete", False)
+    if own not in MADE or form is None:
+        return part
+    if form is not complete and hasattr(own, "complete"):
+        own = _complete_form(own) if complete else own.__base__
+    changed = object.__new__(own)
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        object.__setattr__(changed, field.name, value if field.metadata else _in_form(value, complete))
+    return changed
+
+
+@functools.cache
+def _complete_form(cls):
+    """A noun that differs from another in `complete` alone. It has no name of its own: it is never saved."""
+    form = type(cls.__name__, (cls,), {"complete": True, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    _register(form)
+    return form
 
 
 def expect_part(owner: Any, name: str, method: str, kind: str) -> None:

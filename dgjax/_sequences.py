@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,13 +78,12 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     if not isinstance(checked, HiddenMarkov):
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
     checked, rows = _checks.model_and_rows(checked, x, lengths)
-    with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
-        return _forecast(checked, rows.x, _checks.as_count(steps, "steps"))
+    return _forecast(checked, rows, _checks.as_count(steps, "steps"))
 
 
 @functools.partial(kernels.compiled, static_argnums=2)
-def _forecast(model: HiddenMarkov, x: Any, steps: int) -> Forecast:
-    log_proba = _log_ahead(model, x, steps)
+def _forecast(model: HiddenMarkov, rows: _checks.Data, steps: int) -> Forecast:
+    log_proba = _log_ahead(rows.shown_to(model), rows.x, steps)
     shape = log_proba.shape[:2]
     density = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*shape, *leaf.shape)), model.density)
     return Forecast(log_proba, Mixture(log_proba, density))

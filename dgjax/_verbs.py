@@ -101,8 +101,7 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     checked, rows = _checks.model_and_rows(model, x, lengths)
-    with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
-        return _sample_labels(checked, _checks.as_key(key), rows.x)
+    return _sample_labels(checked, _checks.as_key(key), rows)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -203,14 +202,14 @@ def require_generative(model: Any) -> Any:
     return checked
 
 
-def _within(rows: _checks.Rows, filled: Array, x: ArrayLike) -> Array:
+def _within(rows: _checks.Data, filled: Array, x: ArrayLike) -> Array:
     """Imputed sequences (n, t, d), with the user's cells beyond each length; rows (n, d) are unchanged."""
     if not isinstance(rows.x, Sequences):
         return filled
     return jnp.where(rows.x.inside[..., None], filled, _arrays.as_floats(x, "x").astype(filled.dtype))
 
 
-def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Rows]:
+def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Data]:
     return _checks.model_and_rows(require_generative(model), x, lengths)
 
 
@@ -223,16 +222,11 @@ def _by_rows(cost):
     def decorate(fn):
         @kernels.compiled
         @functools.wraps(fn)
-        def run(model, *arrays):
-            of_one = cost(model) * num_steps(arrays[0])
-            return kernels.map_rows(lambda *block: fn(model, *block), *arrays, row_cost=of_one)
+        def run(model, rows, *arrays):
+            own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
+            return kernels.map_rows(lambda *block: fn(own, *block), rows.x, *arrays, row_cost=of_one)
 
-        @functools.wraps(fn)
-        def call(model, rows, *arrays):
-            with kernels.complete_rows(rows.complete), kernels.checked_cells(rows.complete is not None):
-                return run(model, rows.x, *arrays)
-
-        return call
+        return run
 
     return decorate
 
@@ -282,10 +276,12 @@ def _sample(model, key, shape):
 
 
 @kernels.compiled
-def _sample_labels(model, key, x):
+def _sample_labels(model, key, data):
+    own, x = data.shown_to(model), data.x
+
     def block(rows, x):
         # A key for each block, and none of jax.random.split(key), which folds in 0 and 1: `sample` has used those.
-        return model.potentials(x).sample(jax.random.fold_in(key, ~rows[:1].sum()))
+        return own.potentials(x).sample(jax.random.fold_in(key, ~rows[:1].sum()))
 
     return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.score_cost * num_steps(x))
 

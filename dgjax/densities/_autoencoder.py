@@ -92,7 +92,7 @@ class VariationalAutoencoder(Learned):
         log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
         mean, log_scale = self._posterior(x, y)
         value = kernels.importance_bound(mean, log_scale, noise, log_likelihood, num_samples, cost)
-        return jnp.where(_empty(x), 0, value)
+        return jnp.where(self._empty(x), 0, value)
 
     def evidence(
         self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any, y: Int[Array, " n"] | None = None
@@ -105,7 +105,7 @@ class VariationalAutoencoder(Learned):
         log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
         mean, log_scale = self._posterior(x, y)
         value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
-        return jnp.where(_empty(x), 0, value)
+        return jnp.where(self._empty(x), 0, value)
 
     def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
         """Log importance weights of all draws, (s, n, k); `scores` is the log of their mean over s."""
@@ -113,7 +113,7 @@ class VariationalAutoencoder(Learned):
         weights = kernels.importance_log_weights(
             mean, log_scale, self.noise(x), self._log_likelihood(x), self.num_samples, self._cost(x)
         )
-        return jnp.where(_empty(x), 0, weights)
+        return jnp.where(self._empty(x), 0, weights)
 
     def drawn(self, draws: Draws) -> "Bound":
         """The density scored for learning: by the draws of one step or, for a key of None, its own evidence lower
@@ -149,7 +149,7 @@ class VariationalAutoencoder(Learned):
         noise = noise_of_rows(keys_noise, self.latent_dim, x.dtype)
         y = jax.nn.one_hot(at[0], self.num_classes, dtype=x.dtype)[:, None]
         mean, log_scale = jnp.split(self._called(self.encoder, self.likelihood.seen(x)[:, None], y), 2, axis=-1)
-        mean, log_scale = (jnp.where(_empty(x)[..., None], 0, own) for own in (mean, log_scale))
+        mean, log_scale = (jnp.where(self._empty(x)[..., None], 0, own) for own in (mean, log_scale))
 
         def log_likelihood(z):
             return self.likelihood.log_prob(x[:, None], self.decode(z, y))
@@ -214,6 +214,9 @@ class VariationalAutoencoder(Learned):
 
     def _called(self, network, x, y):
         return network(x) if self.num_classes == 1 else network(x, y)
+
+    def _empty(self, x):
+        return _shared.no_cells(x, self.complete)[:, None]
 
     def _cost(self, x, y=None):
         return len(x) * (self.row_cost if y is None else self.row_cost // self.num_classes)
@@ -287,10 +290,6 @@ def _digest(x):
     factors = jnp.arange(1, 2 * words.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(2654435761)
     mixed = (words ^ (words >> 15)) * factors
     return (mixed ^ (mixed >> 13)).sum(-1, dtype=jnp.uint32)
-
-
-def _empty(x):
-    return _shared.no_cells(x)[:, None]
 
 
 def _expect(model, name, network, rows, size):

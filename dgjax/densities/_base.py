@@ -26,6 +26,8 @@ class Density(ABC):
     """
 
     generative: ClassVar[Literal[True]] = True
+    complete: ClassVar[bool | None] = False
+    """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
 
     @property
     @abstractmethod
@@ -122,7 +124,7 @@ class Density(ABC):
     def labelled(self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]) -> tuple[Float[Array, " k"], Any]:
         """M-step sums when every label is known: the total weight of each label (k,), and sufficient statistics.
 
-        Where per-label moments suffice, `x` may be a `kernels.LabelledSummary` instead of rows.
+        No cell is missing. Where moments suffice, `x` may be a summary of each label's rows, `kernels.LabelledSummary`.
         """
         counts = weights[:, None] * jax.nn.one_hot(y, self.label_shape[-1], dtype=weights.dtype)
         return counts.sum(0), self.statistics(x, counts)
@@ -145,7 +147,7 @@ class Density(ABC):
         columns start from smoothed counts and a pseudo-row, because EM never leaves a probability of 0.
         """
         del key, random
-        mean = _kmeans.means(x, _shared.rows_by_labels(counts).sum(1, keepdims=True))[0]
+        mean = _kmeans.means(x, _shared.rows_by_labels(counts).sum(1, keepdims=True), complete=bool(self.complete))[0]
         smoothed = (1 - SMOOTHING) * counts + SMOOTHING * counts.mean(-1, keepdims=True)
         return self.maximum(self.statistics(x, smoothed), self.weak_prior(ColumnMoments(mean, mean), 1.0))
 

@@ -217,7 +217,7 @@ class DiagonalGaussian(Density):
         The pseudo-rows have the columns' standard deviations within labels.
         """
         del key, random
-        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
+        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts), self.complete)
         spread = _shared.root_mean_square(spread)[None] if self.log_scale.shape[-1] == 1 else spread
         log_scale = jnp.broadcast_to(jnp.log(spread), self.log_scale.shape)
         start = type(self)(means.reshape(self.mean.shape), log_scale)

@@ -79,7 +79,8 @@ class Gaussian(Density):
         return self.mean.reshape(len(L), -1, d), L
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return kernels.gaussian(x, *self._grouped()).reshape(len(x), *self.label_shape)
+        scores = kernels.complete_gaussian if self.complete else kernels.gaussian
+        return scores(x, *self._grouped()).reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         mean = self.mean[at]
@@ -144,14 +145,16 @@ class Gaussian(Density):
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> GaussianStatistics:
         mean, L = self._grouped()
-        return GaussianStatistics(*kernels.gaussian_statistics(x, counts.reshape(len(x), *mean.shape[:2]), mean, L))
+        statistics = kernels.complete_gaussian_statistics if self.complete else kernels.gaussian_statistics
+        return GaussianStatistics(*statistics(x, counts.reshape(len(x), *mean.shape[:2]), mean, L))
 
     def expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], GaussianStatistics]:
         mean, L = self._grouped()
         joint = log_weights.reshape(mean.shape[:2])
-        value, statistics = kernels.gaussian_expectation(x, y, weights, joint, mean, L)
+        expectation = kernels.complete_gaussian_expectation if self.complete else kernels.gaussian_expectation
+        value, statistics = expectation(x, y, weights, joint, mean, L)
         return value, statistics[0].reshape(log_weights.shape), GaussianStatistics(*statistics)
 
     def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
@@ -232,7 +235,7 @@ class Gaussian(Density):
         The pseudo-rows have the columns' standard deviations within labels, uncorrelated.
         """
         del key, random
-        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts))
+        means, spread = _shared.moments_of_clusters(x, _shared.rows_by_labels(counts), self.complete)
         factor = jnp.broadcast_to(jnp.diag(spread), self.scale_tril.shape)
         start = type(self)(means.reshape(self.mean.shape), factor)
         total, first, second = start.statistics(x, counts)

@@ -22,13 +22,14 @@ class BernoulliCells:
 
     size: ClassVar[int] = 1
     inputs: ClassVar[int] = 1
+    complete: ClassVar[bool] = False
     support: ClassVar[Support] = Support("0 or 1", low=0, high=1, whole=True)
 
     def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return jnp.where(jnp.isnan(x), 0, 2 * x - 1)
 
     def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-        return kernels.bernoulli_cells(x, outputs)
+        return kernels.bernoulli_cells(x, outputs, complete=self.complete)
 
     def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         return jax.nn.sigmoid(outputs)
@@ -54,13 +55,14 @@ class GaussianCells:
 
     size: ClassVar[int] = 1
     inputs: ClassVar[int] = 1
+    complete: ClassVar[bool] = False
     support: ClassVar[Support] = FINITE
 
     def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return jnp.where(jnp.isnan(x), 0, x)
 
     def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-        return kernels.gaussian_cells(x, outputs, self.log_scale)
+        return kernels.gaussian_cells(x, outputs, self.log_scale, complete=self.complete)
 
     def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         return outputs
@@ -77,13 +79,14 @@ class PoissonCells:
 
     size: ClassVar[int] = 1
     inputs: ClassVar[int] = 1
+    complete: ClassVar[bool] = False
     support: ClassVar[Support] = COUNT
 
     def seen(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return jnp.log1p(jnp.where(jnp.isnan(x), 0, x))
 
     def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-        return kernels.poisson_cells(x, outputs)
+        return kernels.poisson_cells(x, outputs, complete=self.complete)
 
     def mean(self, outputs: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         return jnp.exp(outputs)
@@ -104,6 +107,8 @@ class CategoricalCells:
 
     num_categories: int = static()
 
+    complete: ClassVar[bool] = False
+
     @property
     def size(self) -> int:
         return self.num_categories
@@ -118,7 +123,7 @@ class CategoricalCells:
         return (x[..., None] == jnp.arange(self.num_categories)).astype(x.dtype).reshape(len(x), -1)
 
     def log_prob(self, x: Float[Array, "*n d"], outputs: Float[Array, "*b f"]) -> Float[Array, "*b"]:
-        return kernels.categorical_cells(x, self._by_category(outputs))
+        return kernels.categorical_cells(x, self._by_category(outputs), complete=self.complete)
 
     def mean(self, outputs: Float[Array, "*b f"]) -> Float[Array, "*b f"]:
         """Category probabilities (..., d c), from the decoder's outputs (..., d c)."""

@@ -1,11 +1,10 @@
 """Marginal densities of some columns, for densities whose parameters cannot be sliced by column."""
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities._learned import Learned
@@ -17,6 +16,8 @@ class Marginal(Learned):
 
     density: Any
     columns: tuple[int, ...] = static()
+
+    complete: ClassVar[bool | None] = None  # the density sees NaN in the other columns, whatever there is in these
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -35,23 +36,19 @@ class Marginal(Learned):
         return self.density.num_parameters
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        with kernels.complete_rows(False):
-            return self.density.scores(self._whole(x))
+        return self.density.scores(self._whole(x))
 
     def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
-        with kernels.complete_rows(False):
-            return self.density.importance_log_weights(self._whole(x))
+        return self.density.importance_log_weights(self._whole(x))
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         return self._part(self.density.sample(key, at))
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        with kernels.complete_rows(False):
-            return self._part(self.density.sample_missing(keys, self._whole(x), at))
+        return self._part(self.density.sample_missing(keys, self._whole(x), at))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        with kernels.complete_rows(False):
-            return self._part(self.density.impute(self._whole(x), posterior))
+        return self._part(self.density.impute(self._whole(x), posterior))
 
     def marginal(self, columns: tuple[int, ...]) -> "Marginal":
         return type(self)(self.density, tuple(self.columns[column] for column in columns))

@@ -92,7 +92,7 @@ class Mixture(Density):
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
-        return Classes(self._joint(x), _shared.no_cells(x))
+        return Classes(self._joint(x), _shared.no_cells(x, self.complete))
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
         """Joint log-likelihood log p(x_observed, y), (n,), of known labels y (n,); other labels are not computed if
@@ -105,7 +105,7 @@ class Mixture(Density):
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = jax.nn.logsumexp(self._joint(x), axis=-1)
-        return jnp.where(_shared.no_cells(x).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
+        return jnp.where(_shared.no_cells(x, self.complete).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Samples of components, ints of the given shape, by their weights."""
@@ -204,8 +204,9 @@ class Mixture(Density):
         key_here, key_below = jax.random.split(key)
         if random:
             return self.started_at(key_below, x, _kmeans.few_rows(key_here, counts, self.num_labels), random)
-        z = _kmeans.embedded(x, _shared.rows_by_labels(counts).sum(1), self.supports)
-        return self.started_at(key_below, x, _kmeans.clusters(key_here, z, counts, self.num_labels))
+        complete = bool(self.complete)
+        z = _kmeans.embedded(x, _shared.rows_by_labels(counts).sum(1), self.supports, complete)
+        return self.started_at(key_below, x, _kmeans.clusters(key_here, z, counts, self.num_labels, complete=complete))
 
     def started_at(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False

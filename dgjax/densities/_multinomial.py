@@ -127,8 +127,6 @@ class Multinomial(Density):
     def labelled(
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, " k"], Float[Array, "k d"]]:
-        if not kernels.complete_rows.value:
-            return super().labelled(x, y, weights)
         counts, (_, first, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
         return counts, first
 

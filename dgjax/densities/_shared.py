@@ -1,5 +1,6 @@
 """What the densities share: labels flattened for the kernels, and the methods that are the same for every leaf."""
 
+import functools
 import math
 from typing import Any
 
@@ -46,9 +47,9 @@ def fill(x: Array, value: Array) -> Array:
     return jnp.where(jnp.isnan(x), value, x)
 
 
-def no_cells(x: Array) -> Array:
+def no_cells(x: Array, complete: bool | None) -> Array:
     """Which rows have no observed cell (n,); known without a look, which takes 1 ns a cell, where none is missing."""
-    return jnp.zeros(len(x), bool) if kernels.complete_rows.value else jnp.isnan(x).all(-1)
+    return jnp.zeros(len(x), bool) if complete else jnp.isnan(x).all(-1)
 
 
 @kernels.compiled
@@ -118,18 +119,19 @@ def labelled_moments(
     return kernels.labelled_moments(x, y, weights, centre, log_scale)
 
 
-def moments_of_clusters(x: Array, counts: Array) -> tuple[Array, Array]:
+def moments_of_clusters(x: Array, counts: Array, complete: bool | None) -> tuple[Array, Array]:
     """Means (k, d) under counts (n, k), and the standard deviation that the columns have within clusters (d,).
 
     Never of rows from more than one cluster, or the spread of one would be lost in the distance to another. Where the
     spread within is nothing but rounding, it is that of all rows; and where that is too, what `moments` gives.
     """
     weights = counts.sum(1, keepdims=True)
-    centre = _kmeans.means(x, weights)
+    means = functools.partial(_kmeans.means, complete=bool(complete))
+    centre = means(x, weights)
     residual, unit = _kmeans.in_units(x - centre)
-    shift = _kmeans.means(residual, counts)
+    shift = means(residual, counts)
     left = residual - ratio(counts, weights, 0) @ shift
-    overall, within = (jnp.sqrt(_kmeans.means(cells**2, weights)[0]) for cells in (residual, left))
+    overall, within = (jnp.sqrt(means(cells**2, weights)[0]) for cells in (residual, left))
     size = jnp.abs(centre[0]) / unit
     rounding = 4 * jnp.finfo(x.dtype).eps
     overall = jnp.where(overall > rounding * size, overall, 0)

@@ -180,11 +180,9 @@ def _step(problem, back, total, method, state):
     import optax
 
     solver, loss = optax.with_extra_args_support(method), make_loss(problem, back, 1 / total)
-    # Of rows with missing cells, a batch may have none.
-    with kernels.complete_rows(kernels.complete_rows.value or None):
-        value, grad = jax.value_and_grad(loss)(state.parameters)
-        more = {"value": value, "grad": grad, "value_fn": loss}
-        updates, memory = solver.update(grad, state.memory, state.parameters, **more)
+    value, grad = jax.value_and_grad(loss)(state.parameters)
+    more = {"value": value, "grad": grad, "value_fn": loss}
+    updates, memory = solver.update(grad, state.memory, state.parameters, **more)
     # Parameters that are not finite are told by the value that they lead to, with no pass over them at every step.
     parameters, sound = optax.apply_updates(state.parameters, updates), jnp.isfinite(value)
     # What is seen before a step is said of the step before it; `_finish` says it of the last.

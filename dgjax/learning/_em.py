@@ -19,6 +19,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._checks import check_number, is_concrete, is_sequential
 from dgjax._draws import LEARNING, has_draws
+from dgjax._pytree import for_complete_rows
 from dgjax.densities import collapsed
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem, tolerance
@@ -87,10 +88,10 @@ def start(model: Any, trace: Array) -> State:
     return State(model, None, value, trace, step, converged)
 
 
-def expectation(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array]:
+def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
     """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
-    value, statistics = model.joint_expectation(x, y, weights)
-    return statistics, value + model.log_prior(prior)
+    value, statistics = problem.shown_to(model).joint_expectation(problem.x, problem.y, problem.weights)
+    return statistics, value + model.log_prior(problem.prior)
 
 
 @kernels.compiled
@@ -105,7 +106,7 @@ def has_density(model: Any, prior: Any) -> Array:
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
     one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
-    return model.potentials(one).has_density() & ~collapsed(model, prior is not None)
+    return for_complete_rows(model).potentials(one).has_density() & ~collapsed(model, prior is not None)
 
 
 @kernels.compiled
@@ -116,7 +117,7 @@ def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tup
 
     def step(carry):
         passes, model, _ = carry
-        new = model.maximum(model.labelled_statistics(x, y, weights), prior)
+        new = model.maximum(for_complete_rows(model).labelled_statistics(x, y, weights), prior)
         return passes + 1, new, new.density.converged_in_one_step(model.density) | collapsed(new, prior is not None)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)
@@ -130,20 +131,20 @@ def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
 
     Where every label and cell is known, the first step that loses no digits is the last.
     """
-    x, y, weights, prior = problem.x, problem.y, problem.weights, problem.prior
+    prior, total = problem.prior, problem.weights.sum()
     if state.statistics is None:
         # The first E-step is a turn of the same loop: compiling it apart would take as long again.
-        shapes, _ = jax.eval_shape(expectation, state.model, x, y, weights, prior)
+        shapes, _ = jax.eval_shape(expectation, state.model, problem)
         state = state._replace(statistics=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
     def body(state):
         model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
-        statistics, value = expectation(model, x, y, weights, prior)
+        statistics, value = expectation(model, problem)
         # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
         value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
         noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * weights.sum() + noise) & (state.step >= 0)
+        converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * total + noise) & (state.step >= 0)
         if problem.known:
             in_one_step = model.density.converged_in_one_step(state.model.density) & has_density(model, prior)
             converged |= (tol > 0) & (state.step >= 0) & in_one_step

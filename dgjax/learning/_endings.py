@@ -152,7 +152,7 @@ def _seen(frame, problem, vector, before):
     x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
     counted = (problem.weights > 0) & (problem.y.reshape(len(problem.y), -1) >= 0).any(-1)
     values = jnp.where(counted, problem.row_values(unravel(vector), x, problem.y), 0)
-    new, old = (unravel(v).potentials(x).scores for v in (vector, before))
+    new, old = (problem.shown_to(unravel(v)).potentials(x).scores for v in (vector, before))
     known = problem.y[..., None] >= 0
     change = new - old
     change = jnp.take_along_axis(change, jnp.maximum(problem.y, 0)[..., None], -1) - change

@@ -88,18 +88,17 @@ def fit(
     method = usual(data.model, len(problem.x), blend) if method is None else checked_method(method)
     method.check(data.model, problem)
     checkpointer = method.checkpointer(data.model, problem)
-    with kernels.complete_rows(data.complete), kernels.checked_cells(data.complete is not None):
-        state = method.init(data.model, problem, empty_trace(max_steps, problem.weights.dtype))
-        try:
-            state = run(
-                lambda state, until: method.advance(problem, state, until), state, max_steps, progress, checkpointer
-            )
-            outcome, fitted = method.result(problem, state)
-        except Diverged as error:
-            error.model = error.model.density if data.bare else error.model
-            raise
-        if not isinstance(method, Optax):
-            _semisupervised.warn_if_labels_lost(data.model, problem, outcome, fitted, method.tolerance, label_weight)
+    state = method.init(data.model, problem, empty_trace(max_steps, problem.weights.dtype))
+    try:
+        state = run(
+            lambda state, until: method.advance(problem, state, until), state, max_steps, progress, checkpointer
+        )
+        outcome, fitted = method.result(problem, state)
+    except Diverged as error:
+        error.model = error.model.density if data.bare else error.model
+        raise
+    if not isinstance(method, Optax):
+        _semisupervised.warn_if_labels_lost(data.model, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
     _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
     if _checks.is_concrete(outcome.step, method.tolerance):
@@ -150,8 +149,7 @@ def solved(
     if not data.known:
         return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
     prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
-    with kernels.complete_rows(True):
-        solution = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
+    solution = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
     return _checked_solution(solution, prior)
 
 
@@ -159,8 +157,7 @@ def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, pr
     """Closed-form fit from per-class moments, of rows whose cells and labels are all known; they are not read again."""
     _checks.check_cells(x, model.supports, seen.columns, x, lambda: ("kinds", ""))
     prior = _prior.checked_prior(model, prior, _checks.float_type(x))
-    with kernels.complete_rows(True):
-        solution = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
+    solution = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
     return _checked_solution(solution, prior)
 
 
@@ -181,19 +178,20 @@ class _Data(NamedTuple):
     weights: Array
     prior: Any
     bare: bool
-    complete: bool | None  # every cell is observed, if that can be known
+    complete: bool  # every cell is known to be observed
     labelled: bool  # every label is known
 
     @property
     def known(self) -> bool:
         """Whether nothing is missing."""
-        return bool(self.complete) and self.labelled
+        return self.complete and self.labelled
 
 
 def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None, label_weight=1.0):
     bare = _checks.as_model(model) is not model
     if zero_copy is None:
-        model, (rows, complete) = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
+        model, seen = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
+        rows, complete = seen.x, seen.complete
         _digits.warn_if_lost(x)
     else:
         rows, complete = zero_copy, True

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 import dgjax_kernels as kernels
 from dgjax._checks import is_concrete
 from dgjax._draws import Draws, with_draws
+from dgjax._pytree import for_complete_rows
 from dgjax.learning._units import Units, moved_back
 from dgjax.priors import Ridge
 from dgjax.scorers import Linear
@@ -30,8 +31,8 @@ class Problem:
 
     Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
     by draws, by `draws` if there are any, else by its own. Where rows were centred and scaled, `units` are theirs; a
-    penalty is of the weights in the user's units. `complete` says that no cell is missing, None where that cannot be
-    known; `labelled` that no label is.
+    penalty is of the weights in the user's units. `complete` says that no cell is missing, as far as is known;
+    `labelled` that no label is.
     """
 
     x: Any
@@ -41,7 +42,7 @@ class Problem:
     blend: Array | None = None
     draws: Draws | None = None
     units: Units | None = None
-    complete: bool | None = None
+    complete: bool = False
     labelled: bool = False
 
     def replace(self, **fields: Any) -> "Problem":
@@ -51,7 +52,11 @@ class Problem:
     @property
     def known(self) -> bool:
         """Whether no cell and no label is missing, so that one M-step is the closed form."""
-        return bool(self.complete) and self.labelled
+        return self.complete and self.labelled
+
+    def shown_to(self, model: Any) -> Any:
+        """The model as it is for these rows: it need not look for missing cells where none is."""
+        return for_complete_rows(model) if self.complete else model
 
     @property
     def strength(self) -> Array:
@@ -60,7 +65,7 @@ class Problem:
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
-        model = with_draws(model, self.draws)
+        model = self.shown_to(with_draws(model, self.draws))
         if self.blend is None and self.labelled and hasattr(type(model), "joint_at"):
             return model.joint_at(x, y)
         potentials = model.potentials(x)

@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _checks
 from dgjax._draws import has_draws
 from dgjax._kmeans import clusters, embedded, few_rows
+from dgjax._pytree import for_any_rows, for_complete_rows
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
@@ -85,11 +86,8 @@ class Restarts(Method):
 
     def init(self, model: Any, problem: Problem, trace: Array) -> Tried:
         method, keys = self._own(model, problem), jax.random.split(self.key, max(self.num - 1, 1))
-        x, y, weights, labelled = problem.x, problem.y, problem.weights, problem.labelled
-        drawn = [
-            restarted(model, own, x, y, weights, random=i % 2 == 1, labelled=labelled)
-            for i, own in enumerate(keys[: self.num - 1])
-        ]
+        x, y, weights, facts = problem.x, problem.y, problem.weights, (problem.labelled, problem.complete)
+        drawn = [restarted(model, own, x, y, weights, i % 2 == 1, *facts) for i, own in enumerate(keys[: self.num - 1])]
         return Tried(method, [method.init(start, problem, trace) for start in (model, *drawn)])
 
     def advance(self, problem: Problem, state: Tried, until: Array) -> Tried:
@@ -99,15 +97,23 @@ class Restarts(Method):
         return _best([state.method.result(problem, one) for one in state.states])
 
 
-@functools.partial(kernels.compiled, static_argnames=("random", "labelled"))
+@functools.partial(kernels.compiled, static_argnames=("random", "labelled", "complete"))
 def restarted(
-    model: Any, key: Array, x: Any, y: Array | None, weights: Array, random: bool = False, labelled: bool = False
+    model: Any,
+    key: Array,
+    x: Any,
+    y: Array | None,
+    weights: Array,
+    random: bool = False,
+    labelled: bool = False,
+    complete: bool = False,
 ) -> Any:
     """A model initialised anew: labels that are known are kept, other rows go to k-means++ clusters, or with `random`
     to a few random rows for each label.
 
-    `y` is None if no label is known; `labelled` says that all are.
+    `y` is None if no label is known; `labelled` says that all are, `complete` that no cell is missing.
     """
+    model = for_complete_rows(model) if complete else model
     x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)
     known = None if y is None else jax.nn.one_hot(labels, model.num_labels, dtype=x.dtype)
     key_here, key_below = jax.random.split(key)
@@ -117,8 +123,9 @@ def restarted(
         own = 0 if known is None else weights[:, None] * known
         counts = own + few_rows(key_here, jnp.where(labels < 0, weights, 0), model.num_labels)
     else:
-        counts = clusters(key_here, embedded(x, weights, model.supports), weights, model.num_labels, known)
-    return model.started_at(key_below, x, counts, random)
+        z = embedded(x, weights, model.supports, complete)
+        counts = clusters(key_here, z, weights, model.num_labels, known, complete)
+    return for_any_rows(model.started_at(key_below, x, counts, random))
 
 
 def _best(fits):

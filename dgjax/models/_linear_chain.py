@@ -34,6 +34,7 @@ class LinearChainCRF:
 
     generative: ClassVar[Literal[False]] = False
     sequential: ClassVar[Literal[True]] = True
+    complete: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
@@ -80,7 +81,8 @@ class LinearChainCRF:
 
     def potentials(self, x: Sequences) -> Chain:
         rows = x.in_rows()
-        scores = none_of_infinite(rows, self.scorer.scores(rows))
+        scores = self.scorer.scores(rows)
+        scores = scores if self.complete else none_of_infinite(rows, scores)
         return Chain(self.initial, self.transition, x.in_steps(scores), x.lengths)
 
     def penalty(self) -> Float[Array, ""]:

@@ -35,6 +35,7 @@ class Logistic:
     scorer: Scorer
 
     generative: ClassVar[Literal[False]] = False
+    complete: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
@@ -80,7 +81,7 @@ class Logistic:
         scores = self.bias + self.scorer.scores(x)
         if len(self.bias) == 1:
             scores = jnp.concatenate([jnp.zeros_like(scores), scores], -1)
-        return Classes(none_of_infinite(x, scores))
+        return Classes(scores if self.complete else none_of_infinite(x, scores))
 
     @property
     def linear(self) -> bool:
@@ -151,8 +152,6 @@ def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Flo
 
     The cells are searched only if some score is not finite.
     """
-    if kernels.checked_cells.value:
-        return scores
     return jax.lax.cond(
         jnp.isfinite(scores).all(),
         lambda x, scores: scores,

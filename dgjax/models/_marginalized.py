@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-import dgjax_kernels as kernels
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import Model, Support
@@ -33,6 +32,7 @@ class Marginalized:
         as_count(self.num_samples, "Marginalized(num_samples=...)")
 
     generative: ClassVar[Literal[False]] = False
+    complete: ClassVar[bool] = False
 
     def as_model(self) -> "Marginalized":
         return self
@@ -57,7 +57,7 @@ class Marginalized:
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
         """Log of the mean probability of each class. All draws form one batch, so that shared work is done once."""
-        if kernels.complete_rows.value:
+        if self.complete:
             return Classes(self.classifier.potentials(x).log_marginals())
 
         def draw(key):

@@ -5,7 +5,6 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-import dgjax_kernels as kernels
 from dgjax import _checks
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
@@ -66,7 +65,6 @@ def at_clusters(broad, key, rows, summary, labels=None, weights=None):
     rows.
     """
     weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
-    complete = not np.asarray(summary.missing).any() if _checks.is_concrete(summary.missing) else None
+    complete = _checks.is_concrete(summary.missing) and not np.asarray(summary.missing).any()
     known = labels is not None and not (np.asarray(labels) < 0).any()
-    with kernels.complete_rows(complete):
-        return restarted(broad, key, rows, labels, weights, labelled=known)
+    return restarted(broad, key, rows, labels, weights, labelled=known, complete=complete)

@@ -24,8 +24,6 @@ from dgjax_kernels import (
 from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
 from dgjax_kernels.blocks import (
     OF_SAMPLERS as OF_SAMPLERS,
-    checked_cells as checked_cells,
-    complete_rows as complete_rows,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,
     repeats as repeats,
@@ -87,9 +85,16 @@ partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
 gaussian_conditional   = Op(_gaussian.conditional, _worth.worthwhile_for_conditional, cpu=_cpu.gaussian.conditional)
 gaussian_statistics    = Op(_gaussian.statistics, _worth.worthwhile_for_full, cpu=_cpu.gaussian.statistics)
-gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full, _gaussian.backward(gaussian_statistics),
-                            cpu=_cpu.gaussian.scores)
+gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full,
+                            _gaussian.backward(_gaussian.scores, gaussian_statistics), cpu=_cpu.gaussian.scores)
 gaussian_expectation   = Op(_gaussian.expectation, _worth.worthwhile_for_full, cpu=_cpu.gaussian.expectation)
+complete_gaussian_statistics = Op(_gaussian.complete_statistics, _worth.worthwhile_for_complete,
+                            cpu=_cpu.gaussian.statistics)
+complete_gaussian      = Op(_gaussian.complete_scores, _worth.worthwhile_for_complete,
+                            _gaussian.backward(_gaussian.complete_scores, complete_gaussian_statistics),
+                            cpu=_cpu.gaussian.scores)
+complete_gaussian_expectation = Op(_gaussian.complete_expectation, _worth.worthwhile_for_complete,
+                            cpu=_cpu.gaussian.expectation)
 logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.regression.gradient)
 logistic_gradient_zero_copy = Op(_logistic.gradient_zero_copy, _worth.supported_zero_copy,
                             cpu=_cpu.regression.gradient_zero_copy)

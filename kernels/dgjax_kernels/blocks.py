@@ -1,4 +1,4 @@
-"""Loops over blocks of rows, so that memory stays flat however many there are; and what is known of rows traced.
+"""Loops over blocks of rows, so that memory stays flat however many there are; and how often they run.
 
     map_rows   results joined:  x ─▶ [block, block, ...] ─▶ jax.lax.map ─▶ [result, result, ...] ─▶ one array
     sum_rows   results summed:  x ─▶ [block, block, ...] ─▶ jax.lax.scan, with the rounding error of each sum kept
@@ -7,7 +7,6 @@ Both call the function once if the rows fit one block. Statistics add, which is 
 devices are all the same to a model.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,16 +21,9 @@ T = TypeVar("T")
 BUDGET = 1 << 22
 LARGEST = 8192  # rows of a block at most
 
-complete_rows = jax.make_user_context(None)
-"""`with complete_rows(True):` what is traced sees no missing cell, and need not be compiled for rows that have some.
-
-False where some row has one, None where nothing is known."""
-
-checked_cells = jax.make_user_context(None)
-"""`with checked_cells(True):` what is traced sees no cell outside its column's support, and need not look for one."""
-
 repeats = jax.make_user_context(1)
 """`with repeats(16):` what is traced runs so many times for each time that it is called for, as in a loop over blocks.
+It decides only whether a handler is worth compiling, never what is computed.
 
 The more there is to do, the more kernels are worth the seconds that they take to compile. A sampler runs a program some
 10,000 times, but where there is less than a sixteenth of what is worth it at once, no kernel is faster than its
@@ -50,7 +42,7 @@ def map_rows(fn: Callable[..., T], *arrays: Any, row_cost: int) -> T:
     if n <= size or n * row_cost <= BUDGET:
         return fn(*arrays)
     blocks = _split(arrays, size, [0] * len(arrays))
-    with _of_blocks(n, size):
+    with repeats(_times(n, size)):
         joined = jax.lax.map(lambda block: fn(*block), blocks)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], joined)
 
@@ -72,16 +64,14 @@ def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], 
     swap = jax.tree.transpose(
         jax.tree.structure(zero), jax.tree.structure((0, 0)), jax.tree.map(lambda z: (z, z), zero)
     )
-    with _of_blocks(n, size):
+    with repeats(_times(n, size)):
         (total, error), _ = jax.lax.scan(step, swap, blocks)
     return jax.tree.map(jnp.add, total, error)
 
 
-@contextlib.contextmanager
-def _of_blocks(n, size):
-    """A block's context: it repeats, and where some row has missing cells, a block need not."""
-    with complete_rows(complete_rows.value or None), repeats(repeats.value * -(-n // size)):
-        yield
+def _times(n, size):
+    """How often a block runs."""
+    return repeats.value * -(-n // size)
 
 
 def _split(arrays, size, fill):

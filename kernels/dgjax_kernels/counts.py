@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from dgjax_kernels.blocks import checked_cells, map_rows, sum_rows
+from dgjax_kernels.blocks import map_rows, sum_rows
 from dgjax_kernels.rows import LOG_TWO_PI, expectation
 
 MANY = 256
@@ -34,8 +34,7 @@ def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Arra
 
     def block(x):
         observed = ~jnp.isnan(x)[:, None]
-        score = _of_count if checked_cells.value else log_poisson
-        cell = score(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate), log_rate)
+        cell = log_poisson(jnp.where(observed, x[:, None], 0), jnp.exp(log_rate), log_rate)
         return jnp.where(observed, cell, 0).sum(-1)
 
     return map_rows(block, x, row_cost=log_rate.size)
@@ -109,8 +108,7 @@ def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Arr
     """
 
     def block(x):
-        observed = ~jnp.isnan(x)
-        count = observed if checked_cells.value else is_count(x)
+        observed, count = ~jnp.isnan(x), is_count(x)
         counts = jnp.where(count, x, 0)
         share, log_share = _shares(observed, log_p)
         total = counts.sum(-1)
@@ -119,7 +117,7 @@ def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Arr
         cell = _of_count(counts[:, None], total[:, None, None] * share, log_total[:, None, None] + log_share)
         both = jnp.where(observed[:, None], cell, 0).sum(-1) - _of_count(total, total, log_total)[:, None]
         value = jnp.where(some[:, None], both, 0)
-        return value if count is observed else jnp.where((observed & ~count).any(1, keepdims=True), -jnp.inf, value)
+        return jnp.where((observed & ~count).any(1, keepdims=True), -jnp.inf, value)
 
     return map_rows(block, x, row_cost=log_p.size)
 

@@ -147,10 +147,15 @@ def _column(of_draws, ndim):
     return of_draws.reshape(-1, *[1] * (ndim - 1))
 
 
-def bernoulli_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed, x_j 0 or 1, else minus infinity."""
-    value = _over_observed(lambda x, logits: _log_sigmoid((2 * x - 1) * logits), x, logits)
-    return _where_all((x == 0) | (x == 1) | jnp.isnan(x), value)
+def bernoulli_cells(
+    x: Float[Array, "*n d"], logits: Float[Array, "*b d"], complete: bool = False
+) -> Float[Array, "*b"]:
+    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed, x_j 0 or 1, else minus infinity.
+
+    `complete`: all cells are known to be observed and 0 or 1.
+    """
+    value = _over_observed(lambda x, logits: _log_sigmoid((2 * x - 1) * logits), complete, x, logits)
+    return value if complete else _where_all((x == 0) | (x == 1) | jnp.isnan(x), value)
 
 
 @jax.custom_jvp
@@ -163,41 +168,49 @@ _log_sigmoid.defjvp(lambda at, moved: (_log_sigmoid(*at), jax.nn.sigmoid(-at[0])
 
 
 def gaussian_cells(
-    x: Float[Array, "*n d"], mean: Float[Array, "*b d"], log_scale: Float[Array, " d"]
+    x: Float[Array, "*n d"], mean: Float[Array, "*b d"], log_scale: Float[Array, " d"], complete: bool = False
 ) -> Float[Array, "*b"]:
-    """sum_j log N(x_j; mean_j, exp(log_scale_j)^2) over the cells that are observed."""
+    """sum_j log N(x_j; mean_j, exp(log_scale_j)^2) over the cells that are observed: all of them if `complete`."""
 
     def cell(x, mean, log_scale):
         return -0.5 * (((x - mean) * jnp.exp(-log_scale)) ** 2 + LOG_TWO_PI) - log_scale
 
-    return _over_observed(cell, x, mean, jnp.broadcast_to(log_scale, mean.shape))
+    return _over_observed(cell, complete, x, mean, jnp.broadcast_to(log_scale, mean.shape))
 
 
-def categorical_cells(x: Float[Array, "*n d"], logits: Float[Array, "*b d c"]) -> Float[Array, "*b"]:
-    """sum_j log softmax(logits_j)[x_j] over the cells that are observed; minus infinity where one is no category."""
+def categorical_cells(
+    x: Float[Array, "*n d"], logits: Float[Array, "*b d c"], complete: bool = False
+) -> Float[Array, "*b"]:
+    """sum_j log softmax(logits_j)[x_j] over the cells that are observed; minus infinity where one is no category.
+
+    `complete`: all cells are known to be observed and categories.
+    """
 
     def cell(x, *logits):
         stacked = jnp.stack(logits, -1)
         chosen = jnp.where(x[..., None] == jnp.arange(stacked.shape[-1]), stacked, 0).sum(-1)
         return chosen - jax.nn.logsumexp(stacked, axis=-1)
 
+    value = _over_observed(cell, complete, x, *jnp.moveaxis(logits, -1, 0))
     known = (x >= 0) & (x < logits.shape[-1]) & (x == jnp.floor(x)) | jnp.isnan(x)
-    return _where_all(known, _over_observed(cell, x, *jnp.moveaxis(logits, -1, 0)))
+    return value if complete else _where_all(known, value)
 
 
 def _where_all(inside: Array, value: Array) -> Array:
     """The value of rows whose cells are all inside what they may be; minus infinity of others."""
-    return value if blocks.checked_cells.value else jnp.where(inside.all(-1), value, -jnp.inf)
+    return jnp.where(inside.all(-1), value, -jnp.inf)
 
 
-def poisson_cells(x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-    """sum_j log Poisson(x_j; exp(log_rate_j)) over the cells that are observed."""
-    return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate), log_rate), x, log_rate)
+def poisson_cells(
+    x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"], complete: bool = False
+) -> Float[Array, "*b"]:
+    """sum_j log Poisson(x_j; exp(log_rate_j)) over the cells that are observed: all of them if `complete`."""
+    return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate), log_rate), complete, x, log_rate)
 
 
-def _over_observed(cell: Callable[..., Array], x: Array, *parameters: Array) -> Array:
+def _over_observed(cell: Callable[..., Array], complete: bool, x: Array, *parameters: Array) -> Array:
     """The sum of `cell` over observed columns, in value and gradient: of others it sees neither x nor a parameter."""
-    if blocks.complete_rows.value:
+    if complete:
         return cell(x, *parameters).sum(-1)
     observed = ~jnp.isnan(x)
     safe: Any = [jnp.where(observed, own, 0) for own in (x, *parameters)]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dgjax_kernels import triangular
-from dgjax_kernels.blocks import complete_rows, map_rows, sum_rows
+from dgjax_kernels.blocks import map_rows, sum_rows
 from dgjax_kernels.rows import LOG_TWO_PI, joint_partition
 
 
@@ -32,6 +32,13 @@ def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, 
 def cost(mean: Array, L: Array) -> int:
     """Floats that one row needs at most, for the size of blocks."""
     return mean.size + L.size
+
+
+def complete_scores(
+    x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
+) -> Float[Array, "n g m"]:
+    """log N(x; mean, L L^T) of rows that are known to miss no cell."""
+    return map_rows(lambda x: _complete_scores(x, mean, L), x, row_cost=cost(mean, L))
 
 
 def _complete_scores(x, mean, L):
@@ -100,26 +107,50 @@ def statistics(
     return sum_rows(block, x, c, fill=(0, 0), row_cost=cost(mean, L))
 
 
-def expectation(
-    x: Float[Array, "n d"],
-    y: Int[Array, " n"],
-    weights: Float[Array, " n"],
-    log_weights: Float[Array, "g m"],
-    mean: Float[Array, "g m d"],
-    L: Float[Array, "g d d"],
-) -> tuple[Float[Array, ""], tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]]:
-    """E-step: sum_n w_n log p(x_n, y_n), y being one of g m labels or -1, unknown; statistics at c = w p(y | x)."""
+def complete_statistics(
+    x: Float[Array, "n d"], c: Float[Array, "n g m"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
+) -> tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]:
+    """Sums over rows of c, c u and c u u^T, where x = mean + L u, of rows that are known to miss no cell."""
 
-    def block(x, y, weights):
-        joint = log_weights + scores(x, mean, L)
-        value, c = joint_partition(x, y, weights, joint.reshape(len(x), -1))
-        return value, statistics(x, c.reshape(joint.shape), mean, L)
+    def block(x, c):
+        return _complete_statistics(x, c, mean, L)
 
-    return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
+    return sum_rows(block, x, c, fill=(0, 0), row_cost=cost(mean, L))
 
 
-def backward(statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
-    """Makes the reverse derivative of the scores: cotangents of x, means and L from c, those of the scores.
+def _complete_statistics(x, c, mean, L):
+    return _moments(_whitened(x, mean, L), c)
+
+
+def _expectation(scores: Callable[..., Any], statistics: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes the E-step of `scores` and `statistics`, in one pass over blocks of rows."""
+
+    def expectation(
+        x: Float[Array, "n d"],
+        y: Int[Array, " n"],
+        weights: Float[Array, " n"],
+        log_weights: Float[Array, "g m"],
+        mean: Float[Array, "g m d"],
+        L: Float[Array, "g d d"],
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]]:
+        """E-step: sum_n w_n log p(x_n, y_n), y being one of g m labels or -1, unknown; statistics at c = w p(y | x)."""
+
+        def block(x, y, weights):
+            joint = log_weights + scores(x, mean, L)
+            value, c = joint_partition(x, y, weights, joint.reshape(len(x), -1))
+            return value, statistics(x, c.reshape(joint.shape), mean, L)
+
+        return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
+
+    return expectation
+
+
+expectation = _expectation(scores, statistics)
+complete_expectation = _expectation(complete_scores, complete_statistics)
+
+
+def backward(scores: Callable[..., Any], statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
+    """Makes the reverse derivative of `scores`: cotangents of x, means and L from c, those of the scores.
 
     They are sums that EM needs too, by `statistics` in one pass.
 
@@ -149,13 +180,7 @@ def _of_either_sign(statistics, x, c, mean, L):
 
 
 def _by_pattern(incomplete, complete, x, *arguments):
-    if complete_rows.value is not None:
-        return (complete if complete_rows.value else incomplete)(x, *arguments)
     return jax.lax.cond(jnp.isnan(x).any(), incomplete, complete, x, *arguments)
-
-
-def _complete_statistics(x, c, mean, L):
-    return _moments(_whitened(x, mean, L), c)
 
 
 def _moments(u, c):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dgjax_kernels.blocks import complete_rows, repeats
+from dgjax_kernels.blocks import repeats
 
 MANY_CELLS = 1 << 17  # of rows: see `worthwhile`
 MANY_CELLS_OF_FULL, WORK_OF_FULL, TIMES_WITH_MISSING = 1 << 15, 1 << 26, 1 << 6  # see `worthwhile_for_full`
@@ -58,6 +58,15 @@ def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
     0.8 and 25, 300 of 64 and 10 64 and 1,600. There, rows times parameters count 2^6 fold.
     """
     mean, L = arguments[-2:]
+    return _for_full(x, TIMES_WITH_MISSING * len(x) * (mean.size + L.size))
+
+
+def worthwhile_for_complete(x: Array, *arguments: Array) -> bool:
+    """Whether the handler of full covariances can take rows that are known to miss no cell, and compiling it pays.
+
+    The reference then takes less time, so that there have to be more of them: measured at `worthwhile_for_full`.
+    """
+    mean, L = arguments[-2:]
     return _for_full(x, len(x) * (mean.size + L.size))
 
 
@@ -67,11 +76,10 @@ def worthwhile_for_conditional(residual: Array, group: Array, L: Array) -> bool:
     Handler and reference: 200 rows of 4 columns and 3 labels 0.1 and 1 ms, of 16 and 8 0.6 and 60; 2,000 of 4 and 3 0.9
     and 13, of 16 and 8 6 and 1,160.
     """
-    return _for_full(residual, len(group) * L[0].size)
+    return _for_full(residual, TIMES_WITH_MISSING * len(group) * L[0].size)
 
 
-def _for_full(x, floats):
-    work = floats * (1 if complete_rows.value else TIMES_WITH_MISSING)
+def _for_full(x, work):
     return supported(x) and (x.size * repeats.value >= MANY_CELLS_OF_FULL or work * repeats.value >= WORK_OF_FULL)
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from dgjax_kernels import counts as of_counts, rows
 from dgjax_kernels._op import like
-from dgjax_kernels.blocks import checked_cells
 from dgjax_kernels.cpu.calls import one_pass, unlabelled
 from dgjax_kernels.gaussian import none_undefined
 
@@ -43,7 +42,7 @@ def _discrete(family, slots, x, y, weights, log_weights, log_p, counts=None, sco
     """One pass for parameters (k, d, v) of a family; its sums have so many slots for each label and column."""
     from dgjax_kernels.cpu.independent.discrete import FAMILIES, handler
 
-    named = jnp.array([FAMILIES.index(family), bool(checked_cells.value)], jnp.int32)
+    named = jnp.array([FAMILIES.index(family)], jnp.int32)
     counts, (k, d, _) = None if counts is None else counts[:, None], log_p.shape
     sums = (k,), (k, d, slots)
     result = one_pass(handler, x, y, weights, log_weights[None], (log_p,), counts, scored, *sums, more=(named,))

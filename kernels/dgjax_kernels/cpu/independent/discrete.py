@@ -34,7 +34,6 @@ class Model(NamedTuple):
     """Parameters prepared as coefficients of the features; labels and features of one kind padded to multiples of 4."""
 
     family: int
-    checked: bool  # cells are known to be in their columns' supports
     values: int
     A: np.ndarray  # (k, f)
     P: np.ndarray  # (k, d): rates, or probabilities
@@ -53,7 +52,7 @@ class Work(NamedTuple):
     mass: np.ndarray  # (k, LANES): sum of P over observed cells
     c: np.ndarray  # (k, LANES)
     base: np.ndarray  # (LANES,): the part of the score that no label changes, minus the factorials' logs
-    total: np.ndarray  # (LANES,): sum of counts
+    total: np.ndarray  # (LANES,): sum of counts; of a table how many cells have a value or are missing
 
 
 class Sums(NamedTuple):
@@ -67,7 +66,7 @@ class Sums(NamedTuple):
 
 
 @jit
-def _model(family, checked, log_weights, log_p):
+def _model(family, log_weights, log_p):
     k, d, values = log_p.shape
     p, q = padded(d), padded(k)
     A, P = np.zeros((q, padded(d * values) if family == TABLE else 2 * p)), np.zeros((q, p))
@@ -92,28 +91,26 @@ def _model(family, checked, log_weights, log_p):
         broken[i] = math.isnan(total)
     for i in range(FACTORIALS):
         log_factorial[i] = math.lgamma(i + 1.0)
-    return Model(family, checked, values, A, P, log_weight, constant, log_factorial, broken)
+    return Model(family, values, A, P, log_weight, constant, log_factorial, broken)
 
 
 @fast
-def _which(x, values, F, d):
-    """One-hot features: which value each cell has, none where it is missing."""
+def _which(x, values, F, d, total, complete):
+    """One-hot features: which value each cell has, none where it is missing; `total`, how many have one or are missing.
+
+    Less than d of them, and a row has a cell outside its support. To count takes a fifth of the time of comparing each
+    cell with the limits, and with its own floor: 1 of 100 of an E-step of 16 columns of two values.
+    """
+    for n in range(LANES):
+        total[n] = 0
     for j in range(d):
         for value in range(values):
             for n in range(LANES):
                 F[j * values + value, n] = 1.0 if x[j, n] == value else 0.0
-
-
-@fast
-def _unknown(x, values, d, base):
-    """Support check of LANES rows: adds NEVER, the finite log 0, to base[n] for each cell outside the support.
-
-    A cell x[j, n] is inside if it is a whole number from 0 to values - 1, or NaN, which is missing.
-    """
-    for j in range(d):
-        for n in range(LANES):
-            known = (x[j, n] >= 0) & (x[j, n] < values) & (x[j, n] == np.floor(x[j, n])) | (x[j, n] != x[j, n])
-            base[n] += 0.0 if known else NEVER
+            for n in range(LANES):
+                total[n] += F[j * values + value, n]
+        for n in range(0 if complete else LANES):
+            total[n] += 1.0 if x[j, n] != x[j, n] else 0.0
 
 
 @jit
@@ -235,7 +232,7 @@ def _log_mass(model, work, d, k, n):
 def _featured(model, lanes, work, d, kind):
     """Fills the features of the rows in the lanes: how many of them are needed."""
     if model.family == TABLE:
-        _which(lanes.x, model.values, work.F, d)
+        _which(lanes.x, model.values, work.F, d, work.total, kind == COMPLETE)
         return len(work.F)
     p = len(work.absent)
     _counts(lanes.x, work.F, work.absent, work.total, d, kind == COMPLETE)
@@ -258,9 +255,8 @@ def _broken_score(model, work, k, n):
 @jit
 def _scores(model, lanes, work, d, kind, f):
     k = len(lanes.score)
-    work.base[:] = 0
-    if model.family == TABLE and not model.checked:
-        _unknown(lanes.x, model.values, d, work.base)
+    for n in range(LANES if model.family == TABLE else 0):
+        work.base[n] = 0.0 if work.total[n] == d else NEVER
     if model.family != TABLE:
         _factorials(work.F, work.total, model.log_factorial, work.base, d, model.family == MULTINOMIAL)
     multiply(model.A[:, :f], work.F[:f], work.product)
@@ -331,7 +327,7 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 def _piece(frame, piece, dtype):
     call, log_weights, start, stop = given(frame, piece, 5, dtype)
     named = ffi.vector(frame, ARGUMENTS, 6, np.int32)
-    model = _model(named[0], named[1] != 0, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
+    model = _model(named[0], log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
     sums = _sweep(call, model, start, stop, dtype)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]
     if len(call.scores) == 0:
