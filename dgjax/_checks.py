@@ -41,21 +41,51 @@ from dgjax._pytree import for_complete_rows
 from dgjax.structures import Sequences
 
 M = TypeVar("M")
+D = TypeVar("D", bound="Data")
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("x",), meta_fields=("complete",))
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("x", "y", "weights", "summary"),
+    meta_fields=("complete", "labelled", "num_classes"),
+)
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Rows (n, d), or sequences of them, after the checks that there are.
+    """What a model is shown: built once, by the function that was called, after every check; then passed down.
 
-    `complete` says that every cell was looked at, and is observed and in its column's support; it is False where cells
-    are missing, and where that cannot be known before compiling.
+    `x`: rows (n, d), or `Sequences` of them. `y`: their labels, -1 where unknown, and `weights`, where a model is
+    learnt; `num_classes` where one is started. `summary`: what was seen of each column; or of each column in the rows
+    of each label, where all cells and labels are known, by which large NumPy arrays are read once, where they are
+    (zero-copy).
+
+    Two facts are static, so that a program for complete rows is another than that for rows with holes. `complete`:
+    every cell was looked at, is observed and in its column's support. `labelled`: every label is known. They are False
+    where that cannot be said before compiling.
     """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
 
     x: Any
+    y: Any = None
+    weights: Any = None
+    summary: Any = None
     complete: bool = False
+    labelled: bool = False
+    num_classes: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether no cell and no label is missing, so that one M-step is the closed form."""
+        return self.complete and self.labelled
+
+    @property
+    def columns(self) -> kernels.ColumnSummary:
+        """What was seen of each column."""
+        return self.summary.columns if isinstance(self.summary, kernels.LabelledSummary) else self.summary
+
+    def replace(self: D, **fields: Any) -> D:
+        """With other fields."""
+        return dataclasses.replace(self, **fields)
 
     def shown_to(self, model: M) -> M:
         """The model as it is for these rows: it need not look for missing cells where none is."""
@@ -101,13 +131,14 @@ def _model_and_rows(model, x, lengths, summary, option):
         sequences = as_sequences(x, lengths, model.num_features)
         model, steps = _one_precision(model, sequences.x)
         sequences = Sequences(steps, sequences.lengths)
-        return model, Data(sequences, bool(check_cells(sequences.in_rows(), model.supports, None, x, option)))
+        complete = check_cells(sequences.in_rows(), model.supports, None, x, option)
+        return model, Data(sequences, complete=bool(complete))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")
     rows, seen = rows_and_summary(x, model.num_features)
     complete = check_cells(rows, model.supports, seen if summary is None else summary, x, option)
     model, rows = _one_precision(model, rows)
-    return model, Data(rows, bool(complete))
+    return model, Data(rows, complete=bool(complete))
 
 
 def is_sequential(model: Any) -> bool:

@@ -6,7 +6,7 @@ data once, makes a `Problem` of it, and runs the method on it. A new method is o
 
 from dgjax.learning._descent import Diverged as Diverged
 from dgjax.learning._em import EM as EM
-from dgjax.learning._fit import Fit as Fit, fit as fit, solved as solved, solved_by_label as solved_by_label
+from dgjax.learning._fit import Fit as Fit, closed_form as closed_form, fit as fit
 from dgjax.learning._lbfgs import LBFGS as LBFGS
 from dgjax.learning._method import Method as Method, Outcome as Outcome
 from dgjax.learning._newton import Newton as Newton

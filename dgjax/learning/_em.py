@@ -17,7 +17,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._checks import check_number, is_concrete, is_sequential
+from dgjax._checks import Data, check_number, is_concrete, is_sequential
 from dgjax._draws import LEARNING, has_draws
 from dgjax._pytree import for_complete_rows
 from dgjax.densities import collapsed
@@ -110,14 +110,16 @@ def has_density(model: Any, prior: Any) -> Array:
 
 
 @kernels.compiled
-def closed_form(model: Any, x: Any, y: Array, weights: Array, prior: Any) -> tuple[Any, Array, Array]:
+def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     """The maximum where every label and cell is known, how many passes it took, one unless digits were lost, and
     whether it has a density.
+
+    In place of rows the data may hold a summary of those of each label, which is then all that is read.
     """
 
     def step(carry):
         passes, model, _ = carry
-        new = model.maximum(for_complete_rows(model).labelled_statistics(x, y, weights), prior)
+        new = model.maximum(data.shown_to(model).labelled_statistics(data.x, data.y, data.weights), prior)
         return passes + 1, new, new.density.converged_in_one_step(model.density) | collapsed(new, prior is not None)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)

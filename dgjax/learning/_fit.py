@@ -1,7 +1,7 @@
 """`fit`: checks of model, data, prior and method, the run of the method, and the closed form."""
 
 import dataclasses
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -83,27 +83,28 @@ def fit(
     max_steps = _checks.as_count(max_steps, "max_steps", 1, MOST_STEPS)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
-    data = _checked(model, x, y, weights, lengths, prior, zero_copy=rows, label_weight=label_weight)
-    problem = _problem(data, _checked_blend(data.model, blend))
-    method = usual(data.model, len(problem.x), blend) if method is None else checked_method(method)
-    method.check(data.model, problem)
-    checkpointer = method.checkpointer(data.model, problem)
-    state = method.init(data.model, problem, empty_trace(max_steps, problem.weights.dtype))
+    bare = _checks.as_model(model) is not model
+    start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
+    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_noun(prior) else prior, blend)
+    method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
+    method.check(start, problem)
+    checkpointer = method.checkpointer(start, problem)
+    state = method.init(start, problem, empty_trace(max_steps, problem.weights.dtype))
     try:
         state = run(
             lambda state, until: method.advance(problem, state, until), state, max_steps, progress, checkpointer
         )
         outcome, fitted = method.result(problem, state)
     except Diverged as error:
-        error.model = error.model.density if data.bare else error.model
+        error.model = error.model.density if bare else error.model
         raise
     if not isinstance(method, Optax):
-        _semisupervised.warn_if_labels_lost(data.model, problem, outcome, fitted, method.tolerance, label_weight)
-    label_word = "state" if _checks.is_sequential(data.model) else "component" if y is None else "class"
+        _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
+    label_word = "state" if _checks.is_sequential(start) else "component" if y is None else "class"
     _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
     if _checks.is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
-    return _result(fitted.density if data.bare else fitted, outcome, max_steps)
+    return _result(fitted.density if bare else fitted, outcome, max_steps)
 
 
 def _checked_blend(model, blend):
@@ -127,38 +128,31 @@ def _result(fitted, final, max_steps):
     return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps, judged)
 
 
-def _problem(data, blend):
-    dtype = data.x.dtype
-    share = None if blend is None else _objective.as_number(blend, dtype)
+def _problem(model, data, prior, blend):
+    share = None if _checked_blend(model, blend) is None else _objective.as_number(blend, data.x.dtype)
     x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
-    prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
-    return _objective.Problem(x, labels, data.weights, prior, share, complete=data.complete, labelled=data.labelled)
+    prior = _chosen_prior(model, data, prior)
+    facts = {"complete": data.complete, "labelled": data.labelled}
+    return _objective.Problem(x, labels, data.weights, prior=prior, blend=share, **facts)
 
 
-def solved(
-    model: M,
-    x: Any,
-    y: Array,
-    weights: ArrayLike | None,
-    prior: Any,
-    summary: kernels.ColumnSummary,
-    label_weight: float,
-) -> M:
-    """A fitted model: in closed form, one pass over the rows, where every label and cell is known; else by EM."""
-    data = _checked(model, x, y, weights, None, prior, summary, label_weight=label_weight)
-    if not data.known:
-        return fit(model, x, y, weights=weights, prior=prior, label_weight=label_weight).model
-    prior = _chosen_prior(data.model, data.x, data.weights, data.prior)
-    solution = _em.closed_form(data.model, data.x, data.y, data.weights, prior)
-    return _checked_solution(solution, prior)
+def closed_form(model: M, data: _checks.Data, prior: Any, label_weight: float = 1.0) -> M:
+    """A fitted model: in closed form, one pass over the rows, where every label and cell is known; else by EM.
 
-
-def solved_by_label(model: Any, x: np.ndarray, seen: kernels.LabelledSummary, prior: Any) -> Any:
-    """Closed-form fit from per-class moments, of rows whose cells and labels are all known; they are not read again."""
-    _checks.check_cells(x, model.supports, seen.columns, x, lambda: ("kinds", ""))
-    prior = _prior.checked_prior(model, prior, _checks.float_type(x))
-    solution = _em.closed_form(model, seen, jnp.zeros(0, int), jnp.zeros(0), prior)
-    return _checked_solution(solution, prior)
+    Where the data bring a summary of the rows of each label, the rows are not read again.
+    """
+    start: Any = model
+    if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
+        _checks.check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
+        prior = _prior.checked_prior(start, prior, _checks.float_type(data.x))
+        seen = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None)
+    else:
+        given = data.x, data.y, data.weights
+        start, seen = _checked(start, *given, None, prior is None, summary=data.columns, label_weight=label_weight)
+        if not seen.known:
+            return fit(model, *given[:2], weights=data.weights, prior=prior, label_weight=label_weight).model
+        prior = _chosen_prior(start, seen, prior)
+    return _checked_solution(_em.closed_form(start, seen, prior), prior)
 
 
 def _checked_solution(solution, prior):
@@ -169,46 +163,27 @@ def _checked_solution(solution, prior):
     return fitted
 
 
-class _Data(NamedTuple):
-    """What a model is fitted to, checked."""
-
-    model: Any
-    x: Any
-    y: Array
-    weights: Array
-    prior: Any
-    bare: bool
-    complete: bool  # every cell is known to be observed
-    labelled: bool  # every label is known
-
-    @property
-    def known(self) -> bool:
-        """Whether nothing is missing."""
-        return self.complete and self.labelled
-
-
-def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None, label_weight=1.0):
-    bare = _checks.as_model(model) is not model
+def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):
+    """A model to start from and what it is fitted to, checked; the prior says nothing if `flat`."""
     if zero_copy is None:
-        model, seen = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
-        rows, complete = seen.x, seen.complete
+        model, data = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
         _digits.warn_if_lost(x)
     else:
-        rows, complete = zero_copy, True
+        data = _checks.Data(zero_copy, complete=True)
     model = model.expanded() if hasattr(model, "scorer") else model
     if not (model.generative or hasattr(model, "penalty")):
         raise ValueError(
             f"model must have parameters of its own; those of a {type(model).__name__} are its parts'. Type "
-            f"{_parts(model, y, complete)}."
+            f"{_parts(model, y, data.complete)}."
         )
-    labels = _labels(model, y, rows)
-    amounts = _semisupervised.weighted(label_weight, model, y, labels, _checks.as_weights(weights, rows))
-    labelled = _check_data(model, *in_rows(rows, labels, amounts), complete)
+    labels = _labels(model, y, data.x)
+    amounts = _semisupervised.weighted(label_weight, model, y, labels, _checks.as_weights(weights, data.x))
+    rows = in_rows(data.x, labels, amounts)
+    labelled = _check_data(model, *rows, data.complete)
     # The classes of an autoencoder share what they say of a column.
-    if prior is None and model.generative and not complete and not has_draws(model):
-        _check_observed_in_classes(model, *in_rows(rows, labels, amounts))
-    prior = MixturePrior(None, prior) if bare and _is_noun(prior) else prior
-    return _Data(model, rows, labels, amounts, prior, bare, complete, labelled)
+    if flat and model.generative and not data.complete and not has_draws(model):
+        _check_observed_in_classes(model, *rows)
+    return model, data.replace(y=labels, weights=amounts, labelled=labelled)
 
 
 def _option(model, summary):
@@ -246,7 +221,7 @@ def _is_noun(prior):
     return prior is not None and not isinstance(prior, str)
 
 
-def _chosen_prior(model, x, weights, prior):
+def _chosen_prior(model, data, prior):
     """The prior, "weak" made into one, after checking that it fits the model; a discriminative one has a ridge of 0."""
     if not model.generative:
         if not isinstance(prior, Ridge | None):
@@ -254,7 +229,7 @@ def _chosen_prior(model, x, weights, prior):
                 f"prior of a {type(model).__name__} must be dgjax.priors.Ridge(strength) or None, for it learns "
                 f"p(y | x) only; got {_advice.shown(prior)}."
             )
-        return Ridge(_objective.as_number(0.0 if prior is None else prior.strength, x.dtype))
+        return Ridge(_objective.as_number(0.0 if prior is None else prior.strength, data.x.dtype))
     if isinstance(prior, Ridge):
         raise ValueError(
             f"prior=dgjax.priors.Ridge is for discriminative models; {type(model).__name__} takes "
@@ -263,9 +238,9 @@ def _chosen_prior(model, x, weights, prior):
     if isinstance(prior, str):
         if prior != "weak":
             raise ValueError(f'prior must be "weak", None or a prior of dgjax.priors; got {_advice.shown(prior)}.')
-        rows, _, counted = in_rows(x, weights, weights)
+        rows, _, counted = in_rows(data.x, data.weights, data.weights)
         return _prior.weak_prior(model, rows, counted, 1.0)
-    return _prior.checked_prior(model, prior, x.dtype)
+    return _prior.checked_prior(model, prior, data.x.dtype)
 
 
 def _check_data(model, x, y, weights, complete):

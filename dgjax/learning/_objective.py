@@ -11,9 +11,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
-from dgjax._checks import is_concrete
+from dgjax._checks import Data, is_concrete
 from dgjax._draws import Draws, with_draws
-from dgjax._pytree import for_complete_rows
 from dgjax.learning._units import Units, moved_back
 from dgjax.priors import Ridge
 from dgjax.scorers import Linear
@@ -24,39 +23,22 @@ from dgjax.structures import num_steps
     jax.tree_util.register_dataclass,
     data_fields=("x", "y", "weights", "prior", "blend", "draws", "units"),
     meta_fields=("complete", "labelled"),
+    drop_fields=("summary", "num_classes"),  # of a start alone
 )
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(Data):
     """What is maximised: sum_n w_n [blend log p(x_n, y_n) + (1 - blend) log p(y_n | x_n)] + log prior, in nats.
 
     Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
     by draws, by `draws` if there are any, else by its own. Where rows were centred and scaled, `units` are theirs; a
-    penalty is of the weights in the user's units. `complete` says that no cell is missing, as far as is known;
-    `labelled` that no label is.
+    penalty is of the weights in the user's units. It is the data with what is asked of them: `x`, `y`, `weights`, and
+    `complete`, that no cell is missing, as far as is known, and `labelled`, that no label is.
     """
 
-    x: Any
-    y: Array
-    weights: Array
-    prior: Any
+    prior: Any = None
     blend: Array | None = None
     draws: Draws | None = None
     units: Units | None = None
-    complete: bool = False
-    labelled: bool = False
-
-    def replace(self, **fields: Any) -> "Problem":
-        """A problem with other fields."""
-        return dataclasses.replace(self, **fields)
-
-    @property
-    def known(self) -> bool:
-        """Whether no cell and no label is missing, so that one M-step is the closed form."""
-        return self.complete and self.labelled
-
-    def shown_to(self, model: Any) -> Any:
-        """The model as it is for these rows: it need not look for missing cells where none is."""
-        return for_complete_rows(model) if self.complete else model
 
     @property
     def strength(self) -> Array:
@@ -202,7 +184,7 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
 
     In place of a vector, any pytree that `unravel` makes a model of.
     """
-    scale = 1 / problem.weights.sum() if scale is None else scale
+    scale = jnp.asarray(1 / problem.weights.sum() if scale is None else scale)
 
     @jax.custom_vjp
     def loss(vector):

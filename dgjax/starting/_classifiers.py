@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from dgjax.densities import Mixture
+from dgjax.learning import closed_form
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, uniform
 
@@ -33,10 +34,9 @@ def naive_bayes(
     """
     zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
-    named = _training_data.named_kinds(kinds, data.rows.shape[1], "kinds")
-    return _training_data.solved(
-        uniform(columns(data.rows, data.summary, named, data.num_classes, "kinds")), data, prior, label_weight
-    )
+    named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds")
+    model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds"))
+    return closed_form(model, data, prior, label_weight)
 
 
 def discriminant_analysis(
@@ -60,5 +60,5 @@ def discriminant_analysis(
     """
     zero_copy = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
-    model = uniform(gaussian(data.summary, len(data.rows), (data.num_classes,), covariance))
-    return _training_data.solved(model, data, prior, label_weight)
+    model = uniform(gaussian(data.columns, len(data.x), (data.num_classes,), covariance))
+    return closed_form(model, data, prior, label_weight)

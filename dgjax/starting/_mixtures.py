@@ -46,8 +46,8 @@ def mixture_discriminant_analysis(
     Raises ValueError for bad cells or labels, or a single class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
-    rows, summary, labels, k, *_ = _training_data.labelled(x, y, num_classes)
-    loose, *own = _checks.label_counts(np.asarray(labels), k)
+    data = _training_data.labelled(x, y, num_classes)
+    loose, *own = _checks.label_counts(np.asarray(data.y), data.num_classes)
     smallest = int(min(own) + loose)
     m = _checks.as_count(num_components, "num_components")
     if m > smallest:
@@ -56,8 +56,8 @@ def mixture_discriminant_analysis(
             "rows."
         )
     key = _checks.as_key(key)
-    within = uniform(gaussian(summary, len(rows), (k, m), covariance))
-    return at_clusters(uniform(within), key, rows, summary, labels)
+    within = uniform(gaussian(data.columns, len(data.x), (data.num_classes, m), covariance))
+    return at_clusters(uniform(within), key, data.x, data.columns, data.y)
 
 
 def at_clusters(broad, key, rows, summary, labels=None, weights=None):

@@ -1,7 +1,7 @@
 """Training data of starters: validated rows, labels and weights, and summaries of columns."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,27 +10,13 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks, _digits, learning
+from dgjax import _advice, _checks, _digits
+from dgjax._checks import Data
 from dgjax._types import FINITE
 from dgjax.densities import weighted_moments
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
-
-
-class TrainingData(NamedTuple):
-    """Validated training data: rows (n, d), a summary of each column, labels (n,), number of classes, and weights.
-
-    `summary_by_label` holds the moments of each class, sufficient statistics of independent columns, where no label and
-    no cell is missing: large NumPy arrays are then read once, where they are (zero-copy).
-    """
-
-    rows: Any
-    summary: kernels.ColumnSummary
-    labels: Array
-    num_classes: int
-    summary_by_label: kernels.LabelledSummary | None
-    weights: Array | None = None
 
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
@@ -42,7 +28,7 @@ def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
 
 def labelled(
     x: ArrayLike, y: ArrayLike, num_classes: int | None, zero_copy: bool = False, weights: ArrayLike | None = None
-) -> TrainingData:
+) -> Data:
     """Validated rows and labels of at least two classes; with `zero_copy`, large NumPy arrays are read where they are.
 
     With `weights`, column summaries are weighted, and rows of weight 0 dropped.
@@ -54,20 +40,20 @@ def labelled(
         labels, k = _labels(y, own, num_classes)
         summary_by_label = _summary_by_label(own, np.asarray(labels), k)
         if summary_by_label is not None:
-            columns = _checked(own, summary_by_label.columns, x)
-            return TrainingData(*columns, labels, k, summary_by_label)
+            _checked(own, summary_by_label.columns, x)
+            return Data(own, labels, None, summary_by_label, complete=True, labelled=True, num_classes=k)
     array, summary = rows(x)
     if weights is None:
-        return TrainingData(array, summary, *_labels(y, array, num_classes), None)
+        labels, k = _labels(y, array, num_classes)
+        return Data(array, labels, None, summary, num_classes=k)
     amounts = _checks.as_weights(weights, array)
     given = _checks.whole_labels(y, "y")
     some = np.flatnonzero(amounts)
     if 0 < len(some) < len(array) == len(given):
         array, given, amounts = array[some], given[some], amounts[some]
         summary = _checks.column_summary(array)
-    return TrainingData(
-        array, _weighted(summary, array, amounts), *_labels(given, array, num_classes, y), None, amounts
-    )
+    labels, k = _labels(given, array, num_classes, y)
+    return Data(array, labels, amounts, _weighted(summary, array, amounts), num_classes=k)
 
 
 @kernels.compiled
@@ -84,13 +70,6 @@ def check_categories(highest: np.ndarray, n: int) -> None:
             f"x column {column} must hold categories from 0 to {max(n, MOST) - 1}; got {highest[column]:.0f}. Number "
             f"them: np.unique(x[:, {column}], return_inverse=True)[1]."
         )
-
-
-def solved(model: Any, data: TrainingData, prior: Any, label_weight: float) -> Any:
-    """A model fitted to training data: in closed form where every label and cell is known, else by EM."""
-    if data.summary_by_label is not None and label_weight == 1:
-        return learning.solved_by_label(model, data.rows, data.summary_by_label, prior)
-    return learning.solved(model, data.rows, data.labels, data.weights, prior, data.summary, label_weight)
 
 
 def _checked(array, summary, given) -> tuple[Any, Any]:
