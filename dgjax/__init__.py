@@ -18,10 +18,10 @@ from dgjax._autoencoder_verbs import (
     log_prob_error as log_prob_error,
     reconstruct as reconstruct,
 )
+from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._neural import Neural as Neural
 from dgjax._pytree import noun as noun, static as static
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
-from dgjax._sequences import Forecast as Forecast, forecast as forecast, pad as pad
 from dgjax._serialize import load as load, save as save
 from dgjax._twins import LogDensity as LogDensity
 from dgjax._types import (
@@ -46,6 +46,7 @@ from dgjax._verbs import (
 )
 from dgjax._version import installed_version as _installed_version
 from dgjax._warnings import ConvergenceWarning as ConvergenceWarning, PrecisionWarning as PrecisionWarning
+from dgjax.data import pad as pad
 from dgjax.densities import (
     Bernoulli as Bernoulli,
     BernoulliCells as BernoulliCells,

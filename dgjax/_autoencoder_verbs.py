@@ -9,10 +9,11 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax._arguments import as_count, is_concrete
 from dgjax._draws import Draws, has_draws, with_draws
 from dgjax._types import Generative
 from dgjax._verbs import by_scores, predict, require_generative
+from dgjax.data import as_floats, as_labels, is_sequential, model_and_rows
 
 
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
@@ -24,9 +25,9 @@ def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: A
     Raises ValueError for a model without a variational autoencoder, a wrong shape, a cell or a label out of range.
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
     """
-    checked, rows = _checks.model_and_rows(_drawn(model, "elbo"), x, lengths)
-    unknown = np.full(rows.x.x.shape[:2] if _checks.is_sequential(checked) else len(rows.x), -1)
-    labels = _checks.as_labels(unknown if y is None else y, rows.x, checked.num_labels)
+    checked, rows = model_and_rows(_drawn(model, "elbo"), x, lengths)
+    unknown = np.full(rows.x.x.shape[:2] if is_sequential(checked) else len(rows.x), -1)
+    labels = as_labels(unknown if y is None else y, rows.x, checked.num_labels)
     return _elbo(with_draws(checked, Draws(None)), rows, labels)
 
 
@@ -44,7 +45,7 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
 
     Raises ValueError for a discriminative model, a model of sequences, a wrong shape, or a cell out of range.
     """
-    checked, rows = _checks.model_and_rows(require_generative(model), x)
+    checked, rows = model_and_rows(require_generative(model), x)
     if not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)
     if not hasattr(checked.density, "importance_log_weights"):
@@ -70,7 +71,7 @@ def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
     """
     density = _autoencoder(model, "encode")
-    _, rows = _checks.model_and_rows(model, x)
+    _, rows = model_and_rows(model, x)
     return _encode(density, rows.x, _classes(model, rows.x, y))
 
 
@@ -82,18 +83,18 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, or labels missing or out of range.
     """
     density = _autoencoder(model, "decode")
-    latent = _checks.as_floats(z, "z", "finite numbers")
+    latent = as_floats(z, "z", "finite numbers")
     if latent.ndim != 2 or latent.shape[1] != density.latent_dim:
         raise ValueError(f"z must have shape (n, {density.latent_dim}); got {latent.shape}.")
     if y is None and density.num_classes > 1:
         raise ValueError(f"decode needs the class of each row, y ({len(latent)},), of a model with classes; got None.")
     labels = np.zeros(len(latent), int) if y is None else y
-    classes = _checks.as_labels(labels, latent, density.num_classes, rows="z")
-    if _checks.is_concrete(classes) and (np.asarray(classes) < 0).any():
+    classes = as_labels(labels, latent, density.num_classes, rows="z")
+    if is_concrete(classes) and (np.asarray(classes) < 0).any():
         raise ValueError(
             f"decode needs the class of each row, and y has -1, unknown. Type one from 0 to {density.num_classes - 1}."
         )
-    if _checks.is_concrete(latent) and not np.isfinite(np.asarray(latent)).all():
+    if is_concrete(latent) and not np.isfinite(np.asarray(latent)).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(np.asarray(latent)))[0])
         raise ValueError(f"z must be finite numbers; got z[{row}, {column}] = {latent[row, column]}.")
     return _decode(density, latent, _one_hot(density, classes, latent))
@@ -108,7 +109,7 @@ def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> 
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
     """
     density = _autoencoder(model, "reconstruct")
-    _, rows = _checks.model_and_rows(model, x)
+    _, rows = model_and_rows(model, x)
     shares = _classes(model, rows.x, y)
     return _decode(density, _encode(density, rows.x, shares)[0], shares)
 
@@ -126,13 +127,13 @@ def interpolate(
     fewer than 2 steps.
     """
     density = _autoencoder(model, "interpolate")
-    ends = [_checks.as_floats(row, name) for row, name in ((start, "start"), (end, "end"))]
+    ends = [as_floats(row, name) for row, name in ((start, "start"), (end, "end"))]
     if any(row.shape != (density.num_features,) for row in ends):
         shapes = " and ".join(str(row.shape) for row in ends)
         raise ValueError(f"start and end must be one row each, ({density.num_features},); got shapes {shapes}.")
     pair = jnp.stack(ends)
-    _, rows = _checks.model_and_rows(model, pair)
-    shares, along = _classes(model, rows.x, y), np.linspace(0, 1, _checks.as_count(num_steps, "num_steps", 2))
+    _, rows = model_and_rows(model, pair)
+    shares, along = _classes(model, rows.x, y), np.linspace(0, 1, as_count(num_steps, "num_steps", 2))
     mean, _ = _encode(density, rows.x, shares)
     along = jnp.asarray(along, mean.dtype)[:, None]
     z, y = ((1 - along) * own[0] + along * own[1] for own in (mean, shares))
@@ -155,8 +156,8 @@ def _classes(model, x, y):
     density = model.as_model().density
     if density.num_classes == 1:
         return _one_hot(density, jnp.zeros(len(x), int), x)
-    labels = _checks.as_labels(np.full(len(x), -1) if y is None else y, x, density.num_classes)
-    if not _checks.is_concrete(labels) or (np.asarray(labels) < 0).any():
+    labels = as_labels(np.full(len(x), -1) if y is None else y, x, density.num_classes)
+    if not is_concrete(labels) or (np.asarray(labels) < 0).any():
         labels = jnp.where(labels < 0, predict(model, x), labels)
     return _one_hot(density, labels, x)
 

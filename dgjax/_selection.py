@@ -7,9 +7,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax._checks import as_model, as_weights, check_number, is_concrete, is_sequential
+from dgjax._arguments import check_number, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import log_prob, num_parameters
+from dgjax.data import as_model, as_weights, is_sequential
 
 
 def bic(

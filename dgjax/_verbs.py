@@ -9,8 +9,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _arrays, _checks, _in_place
+from dgjax import _advice, _zero_copy
+from dgjax._arguments import as_columns, as_count, as_key, as_shape
 from dgjax._types import Discriminative, Generative
+from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
 
@@ -37,7 +39,7 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
     checked, rows = _generative(model, x, lengths)
-    return _log_joint(checked, rows, _checks.as_labels(y, rows.x, checked.num_labels))
+    return _log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
 def log_conditional(
@@ -50,8 +52,8 @@ def log_conditional(
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
-    checked, rows = _checks.model_and_rows(model, x, lengths)
-    return _log_conditional(checked, rows, _checks.as_labels(y, rows.x, checked.num_labels))
+    checked, rows = model_and_rows(model, x, lengths)
+    return _log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -62,7 +64,7 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    return _predict_log_proba(*_checks.model_and_rows(model, x, lengths))
+    return _predict_log_proba(*model_and_rows(model, x, lengths))
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -72,8 +74,8 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
 
     Raises ValueError for a wrong shape, a cell out of range, `lengths` of rows, or NaN given to a logistic model.
     """
-    labels = None if lengths is not None else _in_place.labels(_checks.as_model(model), x)
-    return _predict(*_checks.model_and_rows(model, x, lengths)) if labels is None else labels
+    labels = None if lengths is not None else _zero_copy.labels(as_model(model), x)
+    return _predict(*model_and_rows(model, x, lengths)) if labels is None else labels
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
@@ -83,12 +85,12 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     Raises ValueError for a discriminative model.
     """
-    checked, sizes = require_generative(model), _checks.as_shape(shape)
-    if _checks.is_sequential(checked) and not (sizes and sizes[-1]):
+    checked, sizes = require_generative(model), as_shape(shape)
+    if is_sequential(checked) and not (sizes and sizes[-1]):
         raise ValueError(
             f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
         )
-    return _sample(checked, _checks.as_key(key), sizes)
+    return _sample(checked, as_key(key), sizes)
 
 
 def sample_labels(
@@ -100,8 +102,8 @@ def sample_labels(
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    checked, rows = _checks.model_and_rows(model, x, lengths)
-    return _sample_labels(checked, _checks.as_key(key), rows)
+    checked, rows = model_and_rows(model, x, lengths)
+    return _sample_labels(checked, as_key(key), rows)
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -124,7 +126,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     checked, rows = _generative(model, x, lengths)
-    return _within(rows, _sample_missing(checked, _checks.as_key(key), rows.x), x)
+    return _within(rows, _sample_missing(checked, as_key(key), rows.x), x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -137,7 +139,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     whole: Any = model
     if not hasattr(whole, "marginal"):
         require_generative(whole)
-    return whole.marginal(_checks.as_columns(columns, whole.num_features))
+    return whole.marginal(as_columns(columns, whole.num_features))
 
 
 @kernels.full_precision
@@ -170,15 +172,15 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
 
     Raises ValueError if classifier and density have different columns.
     """
-    model, mixture = _checks.as_model(classifier), require_generative(density)
-    if _checks.is_sequential(model) or _checks.is_sequential(mixture):
+    model, mixture = as_model(classifier), require_generative(density)
+    if is_sequential(model) or is_sequential(mixture):
         raise ValueError("marginalize is for models of rows; of sequences, fill the cells with dgjax.impute(model, x).")
     if model.num_features not in (None, mixture.num_features):
         raise ValueError(
             f"marginalize expects a classifier and a density of the same columns; got {model.num_features} and "
             f"{mixture.num_features}."
         )
-    return Marginalized(model, mixture, _checks.as_count(num_samples, "num_samples"), _checks.as_count(seed, "seed", 0))
+    return Marginalized(model, mixture, as_count(num_samples, "num_samples"), as_count(seed, "seed", 0))
 
 
 def num_parameters(model: Any) -> int | Array:
@@ -187,12 +189,12 @@ def num_parameters(model: Any) -> int | Array:
     Structural zeros do not count: a category of probability 0 under every label of its column, a transition or a
     component at minus infinity.
     """
-    return _checks.as_model(model).num_parameters
+    return as_model(model).num_parameters
 
 
 def require_generative(model: Any) -> Any:
     """The generative model, made from a bare density if one is given; raises ValueError for a discriminative model."""
-    checked = _checks.as_model(model)
+    checked = as_model(model)
     if not checked.generative:
         raise ValueError(
             f"{type(model).__name__} is discriminative: it knows p(y | x), and no p(x) to score, sample or impute from."
@@ -202,15 +204,15 @@ def require_generative(model: Any) -> Any:
     return checked
 
 
-def _within(rows: _checks.Data, filled: Array, x: ArrayLike) -> Array:
+def _within(rows: Data, filled: Array, x: ArrayLike) -> Array:
     """Imputed sequences (n, t, d), with the user's cells beyond each length; rows (n, d) are unchanged."""
     if not isinstance(rows.x, Sequences):
         return filled
-    return jnp.where(rows.x.inside[..., None], filled, _arrays.as_floats(x, "x").astype(filled.dtype))
+    return jnp.where(rows.x.inside[..., None], filled, as_floats(x, "x").astype(filled.dtype))
 
 
-def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, _checks.Data]:
-    return _checks.model_and_rows(require_generative(model), x, lengths)
+def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
+    return model_and_rows(require_generative(model), x, lengths)
 
 
 def _by_rows(cost):

@@ -7,7 +7,8 @@ import pytest
 from laws import slow
 
 import dgjax as dg
-from dgjax import _in_place, _room
+from dgjax import _zero_copy
+from dgjax.data import aligned
 from dgjax.learning._zero_copy import zero_copy_rows
 
 KINDS = ["gaussian", "bernoulli", "poisson", "multinomial"]
@@ -125,7 +126,7 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
     rows = np.r_[:5_000, 15_000:20_000, 29_000:30_011]
     some = jnp.asarray(x[rows])  # so few that no kernel is compiled for them
     labels, expected, log_p = dg.predict(model, x), dg.predict(model, some), dg.predict_log_proba(model, some)
-    assert _in_place.labels(model, x) is not None
+    assert _zero_copy.labels(model, x) is not None
     assert labels.dtype == expected.dtype
     best, second, *_ = np.sort(log_p, -1).T[::-1]
     clear = best - second > 1e-3
@@ -138,7 +139,7 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
             with pytest.raises(ValueError, match=rf"x\[30010, {d - 1}\] is {value}"):
                 dg.predict(model, bad)
     x[30_010, 0] = np.nan
-    assert _in_place.labels(model, x) is None
+    assert _zero_copy.labels(model, x) is None
     x[30_010, 0] = 0
     if dtype == "float32":
         with pytest.raises(ValueError, match=r"x\[7, 0\] is inf"):
@@ -157,7 +158,7 @@ def test_labels_of_large_counts_in_place(kind):
     clear = np.abs(odds) > 0.2
     assert clear.mean() > 0.5
     for same in (model, dg.discriminative(model)):
-        assert _in_place.labels(same, x.astype("float32")) is not None
+        assert _zero_copy.labels(same, x.astype("float32")) is not None
         labels = dg.predict(same, x.astype("float32"))[:5_000]
         np.testing.assert_array_equal(labels[clear], odds[clear] > 0)
 
@@ -167,7 +168,7 @@ def test_labels_that_some_values_rule_out(x64):
     x, y = table("bernoulli", n=40_000)
     x[y == 1, 0] = 0
     model = dg.naive_bayes(x, y, "bernoulli")
-    assert _in_place.labels(model, x) is None
+    assert _zero_copy.labels(model, x) is None
     assert not np.isin(dg.predict(model, x)[x[:, 0] == 1], 1).any()
 
 
@@ -176,29 +177,29 @@ def test_labels_whose_scores_could_overflow(x64):
     x = np.ones((40_000, 4))
     x[7] = 1e300
     model = dg.Logistic(jnp.zeros(2), dg.Linear(jnp.array([[1e10, -1e10, 0, 0], [0, 0, 1, 1]])))
-    assert _in_place.labels(model, x) is None
-    assert _in_place.labels(model, x[8:]) is not None
+    assert _zero_copy.labels(model, x) is None
+    assert _zero_copy.labels(model, x[8:]) is not None
 
 
 def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():
-    first = _room.aligned((70_000, 2), float)
+    first = aligned((70_000, 2), float)
     place = first.ctypes.data
     view = first[3:].reshape(-1)[::2]
     del first
-    other = _room.aligned((70_000, 2), float)
+    other = aligned((70_000, 2), float)
     assert other.ctypes.data != place
     del view
-    again = _room.aligned((60_000, 2), float)
+    again = aligned((60_000, 2), float)
     assert again.ctypes.data == place
     assert place % 64 == 0
     again[:] = 0  # else there may be numbers that float32 does not hold
     held = jax.device_put(again, may_alias=True)
     del again
-    assert _room.aligned((60_000, 2), float).ctypes.data != held.unsafe_buffer_pointer()
+    assert aligned((60_000, 2), float).ctypes.data != held.unsafe_buffer_pointer()
     del held
-    few = _room.aligned((100,), float)  # takes no memory of many, and pushes none out
+    few = aligned((100,), float)  # takes no memory of many, and pushes none out
     del few
-    assert _room.aligned((70_000, 2), float).ctypes.data == place
+    assert aligned((70_000, 2), float).ctypes.data == place
 
 
 def test_arrays_large_enough_to_be_copied_apart(dtype):

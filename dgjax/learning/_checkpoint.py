@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgjax import _archive, _checks
+from dgjax import _archive
+from dgjax._arguments import is_concrete
 from dgjax._digest import digest, host_array
 from dgjax.structures import Sequences
 
@@ -75,7 +76,7 @@ class Checkpointer:
 
 def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Checkpointer:
     """A `Checkpointer` for a folder; raises ValueError inside jit, or if the folder holds a different fit."""
-    if not _checks.is_concrete(model, problem):
+    if not is_concrete(model, problem):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
     x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
     parts = {"start": model, "x": x, "lengths": lengths, "y": problem.y, "weights": problem.weights}

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax._arguments import is_concrete
 from dgjax._draws import Draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, make_loss
@@ -86,7 +86,7 @@ def free_parameters(model: Any) -> list[Array | None]:
     None is known at compilation, which saves a pass over every weight and gradient at each step.
     """
     leaves = jax.tree.leaves(model)
-    if not _checks.is_concrete(model):
+    if not is_concrete(model):
         return [jnp.isfinite(leaf) for leaf in leaves]
     return [None if np.isfinite(leaf).all() else jnp.isfinite(leaf) for leaf in leaves]
 
@@ -247,7 +247,7 @@ def finish(
     Raises Diverged if an objective or a parameter is no longer finite.
     """
     fitted, value, trace = _ended(model, free, problem, draws, judged, state)
-    if _checks.is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
+    if is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
         value = _objective(model, free, problem, draws)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
             _refuse(_parameters(model, free)[1](state.kept), state)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.densities import check_rank

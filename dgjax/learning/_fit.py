@@ -10,8 +10,22 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks, _digits, _prior
+from dgjax import _advice, _prior
+from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._draws import has_draws
+from dgjax.data import (
+    Data,
+    as_labels,
+    as_model,
+    as_weights,
+    check_cells,
+    check_observed,
+    float_type,
+    is_sequential,
+    label_counts,
+    model_and_rows,
+    warn_if_lost,
+)
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._descent import Diverged
 from dgjax.learning._method import Method
@@ -80,10 +94,10 @@ def fit(
     with the last good model.
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
-    max_steps = _checks.as_count(max_steps, "max_steps", 1, MOST_STEPS)
+    max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
-    bare = _checks.as_model(model) is not model
+    bare = as_model(model) is not model
     start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
     problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_noun(prior) else prior, blend)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
@@ -100,16 +114,16 @@ def fit(
         raise
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
-    label_word = "state" if _checks.is_sequential(start) else "component" if y is None else "class"
+    label_word = "state" if is_sequential(start) else "component" if y is None else "class"
     _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
-    if _checks.is_concrete(outcome.step, method.tolerance):
+    if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
 
 
 def _checked_blend(model, blend):
     if blend is not None:
-        _checks.check_number(blend, "blend", 0, 1)
+        check_number(blend, "blend", 0, 1)
         if not model.generative:
             raise ValueError(
                 f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
@@ -119,7 +133,7 @@ def _checked_blend(model, blend):
 
 def _result(fitted, final, max_steps):
     judged = getattr(final, "validation", None)
-    if not _checks.is_concrete(final.step):
+    if not is_concrete(final.step):
         trace = final.trace[:max_steps]
         trace = jnp.where(jnp.arange(max_steps) < final.step, trace, trace[final.step - 1])
         return Fit(fitted, trace, final.converged, final.step, judged)
@@ -136,15 +150,15 @@ def _problem(model, data, prior, blend):
     return _objective.Problem(x, labels, data.weights, prior=prior, blend=share, **facts)
 
 
-def closed_form(model: M, data: _checks.Data, prior: Any, label_weight: float = 1.0) -> M:
+def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> M:
     """A fitted model: in closed form, one pass over the rows, where every label and cell is known; else by EM.
 
     Where the data bring a summary of the rows of each label, the rows are not read again.
     """
     start: Any = model
     if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
-        _checks.check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
-        prior = _prior.checked_prior(start, prior, _checks.float_type(data.x))
+        check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
+        prior = _prior.checked_prior(start, prior, float_type(data.x))
         seen = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None)
     else:
         given = data.x, data.y, data.weights
@@ -157,7 +171,7 @@ def closed_form(model: M, data: _checks.Data, prior: Any, label_weight: float = 
 
 def _checked_solution(solution, prior):
     fitted, passes, has_density = solution
-    if not _checks.is_concrete(has_density):  # nothing can be raised
+    if not is_concrete(has_density):  # nothing can be raised
         return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
     _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
     return fitted
@@ -166,10 +180,10 @@ def _checked_solution(solution, prior):
 def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):
     """A model to start from and what it is fitted to, checked; the prior says nothing if `flat`."""
     if zero_copy is None:
-        model, data = _checks.model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
-        _digits.warn_if_lost(x)
+        model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
+        warn_if_lost(x)
     else:
-        data = _checks.Data(zero_copy, complete=True)
+        data = Data(zero_copy, complete=True)
     model = model.expanded() if hasattr(model, "scorer") else model
     if not (model.generative or hasattr(model, "penalty")):
         raise ValueError(
@@ -177,7 +191,7 @@ def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, 
             f"{_parts(model, y, data.complete)}."
         )
     labels = _labels(model, y, data.x)
-    amounts = _semisupervised.weighted(label_weight, model, y, labels, _checks.as_weights(weights, data.x))
+    amounts = _semisupervised.weighted(label_weight, model, y, labels, as_weights(weights, data.x))
     rows = in_rows(data.x, labels, amounts)
     labelled = _check_data(model, *rows, data.complete)
     # The classes of an autoencoder share what they say of a column.
@@ -190,7 +204,7 @@ def _option(model, summary):
     """By which option of a starter a model takes the cells that it takes, and when."""
     if not model.generative:
         return None
-    usual = "likelihood" if has_draws(model) else "emissions" if _checks.is_sequential(model) else "kinds"
+    usual = "likelihood" if has_draws(model) else "emissions" if is_sequential(model) else "kinds"
     return usual, " where the model is started" if summary is None else ""
 
 
@@ -214,7 +228,7 @@ def _labels(model, y, x):
         return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
     if isinstance(y, Method) or is_optimizer(y):
         raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
-    return _checks.as_labels(y, x, model.num_labels)
+    return as_labels(y, x, model.num_labels)
 
 
 def _is_noun(prior):
@@ -245,15 +259,15 @@ def _chosen_prior(model, data, prior):
 
 def _check_data(model, x, y, weights, complete):
     """Raises if nothing, or not enough, can be learnt from these rows. Whether every label is known."""
-    if not _checks.is_concrete(x, y, weights):
+    if not is_concrete(x, y, weights):
         return False
     counted, labels = np.asarray(weights) > 0, np.asarray(y)
     num_counted = np.count_nonzero(counted)
     if not num_counted:
         raise ValueError("x must have at least one row with a positive weight; got none.")
     if not complete:
-        _checks.check_observed(x, weights)
-    seen = _checks.label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
+        check_observed(x, weights)
+    seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
         raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")
@@ -269,7 +283,7 @@ def _check_data(model, x, y, weights, complete):
 
 def _check_observed_in_classes(model, x, y, weights):
     """Raises if all labels are known and a class never shows a column: nothing says what it is like there."""
-    if not _checks.is_concrete(x, y, weights):
+    if not is_concrete(x, y, weights):
         return
     counted, labels = np.asarray(weights) > 0, np.asarray(y)
     if model.num_labels == 1 or (labels[counted] < 0).any():

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax.learning import _lbfgs
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
 from dgjax.learning._endings import is_maximum

@@ -11,8 +11,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
-from dgjax._checks import Data, is_concrete
+from dgjax._arguments import is_concrete
 from dgjax._draws import Draws, with_draws
+from dgjax.data import Data
 from dgjax.learning._units import Units, moved_back
 from dgjax.priors import Ridge
 from dgjax.scorers import Linear

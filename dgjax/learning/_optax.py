@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dgjax import _advice, _checks
+from dgjax import _advice
+from dgjax._arguments import as_count, as_key, check_number
 from dgjax._draws import LEARNING, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
@@ -78,13 +79,13 @@ class Optax(Method):
                 "optimizer must be a gradient transformation of optax, such as optax.adam(1e-2); got "
                 f"{_advice.shown(self.optimizer)}."
             )
-        _checks.check_number(self.validation, "validation", 0, 1)
-        counts: dict[str, Any] = {"patience": _checks.as_count(self.patience, "patience")}
-        counts["warm_up"] = _checks.as_count(self.warm_up, "warm_up", 0)
+        check_number(self.validation, "validation", 0, 1)
+        counts: dict[str, Any] = {"patience": as_count(self.patience, "patience")}
+        counts["warm_up"] = as_count(self.warm_up, "warm_up", 0)
         if self.batch_size is not None:
-            counts["batch_size"] = _checks.as_count(self.batch_size, "batch_size")
+            counts["batch_size"] = as_count(self.batch_size, "batch_size")
         if self.key is not None:
-            counts["key"] = _checks.as_key(self.key)
+            counts["key"] = as_key(self.key)
         for name, value in counts.items():
             object.__setattr__(self, name, value)
         if self.key is None and (self.batch_size is not None or self.validation):

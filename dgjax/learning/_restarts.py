@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax._arguments import as_count, as_key, is_concrete
 from dgjax._draws import has_draws
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._pytree import for_any_rows, for_complete_rows
@@ -58,8 +58,8 @@ class Restarts(Method):
     method: Method | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num", _checks.as_count(self.num, "num"))
-        object.__setattr__(self, "key", _checks.as_key(self.key))
+        object.__setattr__(self, "num", as_count(self.num, "num"))
+        object.__setattr__(self, "key", as_key(self.key))
         if self.method is not None and getattr(checked_method(self.method), "checkpoint", None) is not None:
             raise ValueError("checkpoint is for one fit, and Restarts makes several. Leave checkpoint or Restarts out.")
 
@@ -131,7 +131,7 @@ def restarted(
 def _best(fits):
     """The outcome and model of largest objective among fits that did not collapse; warns with the number that did."""
     values = [outcome.value for outcome, _ in fits]
-    if not _checks.is_concrete(values):
+    if not is_concrete(values):
         value = jnp.stack(values)
         best = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves)[best], *fits)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax._arguments import check_number, is_concrete
 from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.learning import _em
@@ -35,15 +35,15 @@ def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Arra
 
     Raises ValueError if `label_weight` is not a positive number, or is given where it would have no effect.
     """
-    _checks.check_number(label_weight, "label_weight", 0)
-    if _checks.is_concrete(label_weight) and label_weight == 1:
+    check_number(label_weight, "label_weight", 0)
+    if is_concrete(label_weight) and label_weight == 1:
         return weights
     if y is None or not model.generative:
         given = "y=None" if y is None else f"a {type(model).__name__}, which learns from no other rows"
         raise ValueError(
             f"label_weight is for a generative model and rows of which some have a label; got {given}. Leave it out."
         )
-    if _checks.is_concrete(label_weight) and label_weight == 0:
+    if is_concrete(label_weight) and label_weight == 0:
         raise ValueError(
             "label_weight must be more than 0; got 0, by which no label counts and all classes stay as they start. "
             "Leave y out: dgjax.fit(model, x), from a start such as dgjax.gaussian_mixture(key, x, k)."
@@ -59,7 +59,7 @@ def warn_if_labels_lost(
     The comparison is with ten steps of EM from the same start on the labelled rows alone.
     """
     joint = start.generative and problem.blend is None and not has_draws(start)
-    if not joint or problem.labelled or not _checks.is_concrete(fitted, problem, outcome, tol) or not float(tol):
+    if not joint or problem.labelled or not is_concrete(fitted, problem, outcome, tol) or not float(tol):
         return
     if not np.isfinite(outcome.value):
         return

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import (
     ColumnScorers,

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear, Quadratic, Shifted
 from dgjax.structures import Sequences, in_rows

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dgjax import _advice
-from dgjax._checks import is_sequential
+from dgjax.data import is_sequential
 from dgjax.learning._ascent import number_of_parameters
 from dgjax.learning._em import EM
 from dgjax.learning._lbfgs import LBFGS

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _checks
+from dgjax._arguments import is_concrete
+from dgjax.data import LARGE, check_cells
 from dgjax.learning._steps import State
 
 
@@ -19,10 +20,10 @@ def zero_copy_rows(model: Any, x: Any, *given: Any) -> kernels.ZeroCopyRows | No
 
     Never inside a transformation: the passes might then run after `fit`, when the memory holds something else.
     """
-    rows = type(x) is np.ndarray and x.nbytes >= _checks.LARGE and kernels.can_share(x)
+    rows = type(x) is np.ndarray and x.nbytes >= LARGE and kernels.can_share(x)
     if not (rows and jax.default_backend() == "cpu"):
         return None
-    if not _checks.is_concrete(model, given, jnp.zeros(())) or x.shape[1] != model.num_features:
+    if not is_concrete(model, given, jnp.zeros(())) or x.shape[1] != model.num_features:
         return None
     own = all(leaf.dtype == x.dtype and np.isfinite(leaf).all() for leaf in jax.tree.leaves(model))
     return kernels.zero_copy_rows(x) if own else None
@@ -34,4 +35,4 @@ def check_finite(model: Any, x: Any, last: State) -> None:
     Such a cell makes the gradient NaN, which ends the fit.
     """
     if isinstance(x, kernels.ZeroCopyRows) and not np.isfinite(np.asarray(last.memory[0])).all():
-        _checks.check_cells(x.whole(), model.supports)
+        check_cells(x.whole(), model.supports)

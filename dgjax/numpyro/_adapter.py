@@ -11,8 +11,10 @@ from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 
 import dgjax_kernels as kernels
-from dgjax import _checks, _verbs
+from dgjax import _verbs
+from dgjax._arguments import as_array, as_count, is_concrete
 from dgjax._types import Discriminative, Generative
+from dgjax.data import as_floats, as_model, is_sequential
 from dgjax.numpyro._batch import Arrangement, batch_of, one_of
 from dgjax.numpyro._support import OrMissing
 from dgjax.structures import Sequences
@@ -83,7 +85,7 @@ class OfModel(Distribution):
             value = arrangement.rows(jnp.asarray(value), (rank,))
             known = arrangement.rows(self.known, self._known_ranks)
         # Where parameters are traced, a sampler or an optimizer is to run it again and again.
-        traced = not _checks.is_concrete(self.model)
+        traced = not is_concrete(self.model)
         with kernels.repeats(kernels.OF_SAMPLERS if traced else 1):
             return arrangement.over(fn, model, value, known, *keys)
 
@@ -91,7 +93,7 @@ class OfModel(Distribution):
         """Validation by NumPyro of traced values; concrete ones are checked by dgjax's verbs, whose errors name the
         cell.
         """
-        return True if _checks.is_concrete(value) else super()._validate_sample(value)
+        return True if is_concrete(value) else super()._validate_sample(value)
 
     def _log_prob(self, model: Any, value: Array, known: Any) -> Array:
         raise NotImplementedError
@@ -126,7 +128,7 @@ class Marginal(OfModel):
         checked = _lifted(_verbs.require_generative, model, batch_shape)
         labels, lengths = _ints(labels, "labels"), _ints(lengths, "lengths")
         event = (checked.num_features,)
-        if _checks.is_sequential(checked):
+        if is_sequential(checked):
             event = (_num_steps(num_steps, labels), *event)
         elif num_steps is not None or lengths is not None:
             raise ValueError("num_steps and lengths are for models of sequences, and this is one of rows.")
@@ -145,7 +147,7 @@ class Marginal(OfModel):
     def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
         shape = (len(value), *self.event_shape[:-1])
         labels = jnp.full(shape, -1) if known["labels"] is None else known["labels"]
-        if _checks.is_sequential(model):
+        if is_sequential(model):
             lengths = jnp.full(len(value), shape[1]) if known["lengths"] is None else known["lengths"]
             return _sequences(model, key, labels, lengths)
         return _rows(model, key, labels)
@@ -170,9 +172,9 @@ class Conditional(OfModel):
         batch_shape: tuple[int, ...] = (),
         validate_args: bool | None = None,
     ) -> None:
-        checked = _lifted(_checks.as_model, model, batch_shape)
-        rank = 2 if _checks.is_sequential(checked) else 1
-        x = _checks.as_floats(x, "x")
+        checked = _lifted(as_model, model, batch_shape)
+        rank = 2 if is_sequential(checked) else 1
+        x = as_floats(x, "x")
         if x.ndim < rank:
             raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
         known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}
@@ -223,7 +225,7 @@ def _lifted(lift, model, batch_shape):
 def _ints(value, name):
     if value is None:
         return None
-    array = _checks.as_array(value, name, "whole numbers")
+    array = as_array(value, name, "whole numbers")
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(f"{name} must be ints; got dtype {array.dtype}.")
     with jax.ensure_compile_time_eval():
@@ -233,7 +235,7 @@ def _ints(value, name):
 def _num_steps(num_steps, labels):
     if num_steps is None and labels is None:
         raise ValueError("num_steps is needed, for sequences may have any number of steps: type num_steps=x.shape[-2].")
-    steps = labels.shape[-1] if num_steps is None else _checks.as_count(num_steps, "num_steps")
+    steps = labels.shape[-1] if num_steps is None else as_count(num_steps, "num_steps")
     if labels is not None and labels.shape[-1] != steps:
         raise ValueError(f"labels must have shape (*batch, {steps}), one for each step; got shape {labels.shape}.")
     return steps

@@ -11,7 +11,9 @@ import numpyro
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _advice, _checks, _prior, priors, starting
+from dgjax import _advice, _prior, priors, starting
+from dgjax._arguments import is_concrete
+from dgjax.data import as_floats, as_model, is_sequential
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -29,8 +31,8 @@ def bayesian(model: M, prior: Any = None, sites: Any = None) -> "Bayesian[M]":
 
     Raises ValueError for a prior that does not fit the model, or is not proper, or for a site without any prior.
     """
-    checked = _checks.as_model(model)
-    if not _checks.is_concrete(checked):
+    checked = as_model(model)
+    if not is_concrete(checked):
         raise ValueError("bayesian needs a model with values, whose zeros can be seen: call it outside of jit.")
     bare = checked is not model
     prior = priors.MixturePrior(None, prior) if bare and prior is not None else prior
@@ -68,7 +70,7 @@ class Bayesian(Generic[M]):
         num_steps: int | None = None,
     ) -> None:
         model = self._draw(lambda name, prior, dims: numpyro.sample(name, prior))
-        x = None if x is None else _checks.as_floats(x, "x")
+        x = None if x is None else as_floats(x, "x")
         if x is None and (num_rows is None or not self.template.generative):
             raise ValueError("x is needed, or of a generative model num_rows, to draw rows in its place.")
         with numpyro.plate("rows", num_rows if x is None else len(x)):  # type: ignore[arg-type]
@@ -76,7 +78,7 @@ class Bayesian(Generic[M]):
                 numpyro.sample("y", Conditional(model, x, lengths), obs=y)  # type: ignore[arg-type]
                 return
             steps = {}
-            if _checks.is_sequential(self.template):
+            if is_sequential(self.template):
                 steps = {"num_steps": num_steps if x is None else np.shape(x)[1], "lengths": lengths}
             numpyro.sample("x", Marginal(model, y, **steps), obs=x)
 
@@ -118,7 +120,7 @@ class Bayesian(Generic[M]):
 
         Raises ValueError if `by` is no site with labels.
         """
-        dims, label = self.dims, "state" if _checks.is_sequential(self.template) else "component"
+        dims, label = self.dims, "state" if is_sequential(self.template) else "component"
         if by not in dims or dims[by][:1] != (label,):
             labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]
             raise ValueError(f"by must be one of {labelled}; got {_advice.shown(by)}.")

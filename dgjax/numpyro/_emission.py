@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, Independent, biject_to, constraints
 
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax._types import FINITE, LabelIndex, Support
 from dgjax.densities import Density, fill, flat, rows_by_labels
 from dgjax.priors import WrongPriorError

@@ -12,7 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 from numpyro.distributions.util import cholesky_of_inverse
 
-from dgjax import _checks
+from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import FINITE, Support
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
@@ -363,7 +363,7 @@ class NaNMultinomial(OfOne):
         logits: ArrayLike | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        total = _checks.as_count(total_count, "total_count", 0)
+        total = as_count(total_count, "total_count", 0)
         logs = log_weights("NaNMultinomial", probs, logits, P_LOGITS)
         self._of_density(validate_args, lambda p: Multinomial(p, total), (logs, 1))
 

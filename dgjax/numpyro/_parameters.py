@@ -10,7 +10,9 @@ from jax import Array
 from numpy.typing import ArrayLike
 from numpyro.distributions import constraints
 
-from dgjax import _advice, _checks
+from dgjax import _advice
+from dgjax._arguments import is_concrete
+from dgjax.data import as_floats
 from dgjax.numpyro._support import Logs
 
 simplex, positive, unit = constraints.simplex, constraints.positive, constraints.unit_interval
@@ -34,7 +36,7 @@ WORDS = {
 
 def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
     """A parameter as a float array; raises ValueError for too few axes, or concrete values outside the constraint."""
-    array = _checks.as_floats(value, f"{owner}({name}=...)", "real numbers")
+    array = as_floats(value, f"{owner}({name}=...)", "real numbers")
     inner = constraint
     while isinstance(inner, type(each(real))):
         inner = inner.base_constraint
@@ -43,7 +45,7 @@ def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
         raise ValueError(
             f"{owner}({name}=...) must be {words}, with {constraint.event_dim} axes at least; got shape {array.shape}."
         )
-    if _checks.is_concrete(array):
+    if is_concrete(array):
         with jax.ensure_compile_time_eval():
             inside = bool(np.all(constraint(array)))
         if not inside:

@@ -14,7 +14,7 @@ from jax import Array
 from numpyro.distributions import Distribution, transforms
 
 from dgjax import priors
-from dgjax._checks import is_concrete
+from dgjax._arguments import is_concrete
 from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.models import HiddenMarkov
 from dgjax.numpyro._emission import Emission, natural, unconstrained

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks
+from dgjax import _advice
+from dgjax._arguments import as_count
 from dgjax._types import FINITE
+from dgjax.data import check_cells, float_type
 from dgjax.densities import (
     COUNT,
     Bernoulli,
@@ -56,7 +58,7 @@ def columns(x, summary, kinds, k, option):
     """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind."""
     if not set(kinds) <= {"gaussian", "bernoulli"}:
         supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
-        _checks.check_cells(x, supports, summary, option=lambda: (option, ""))
+        check_cells(x, supports, summary, option=lambda: (option, ""))
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
     if len(groups) == 1:
         return _block(x, summary, kinds[0], k)
@@ -68,7 +70,7 @@ def columns(x, summary, kinds, k, option):
 
 
 def _block(x, summary, kind, k):
-    d, dtype = x.shape[1], _checks.float_type(x)
+    d, dtype = x.shape[1], float_type(x)
     match kind:
         case "gaussian":
             return gaussian(summary, len(x), (k,), "diagonal")
@@ -88,7 +90,7 @@ def _block(x, summary, kind, k):
 
 def scorer(features, num_features, k, told):
     """Scorer with weights 0 for k labels, of the kind named by `features`."""
-    d = _checks.as_count(num_features, "num_features", of_data=told)
+    d = as_count(num_features, "num_features", of_data=told)
     match features:
         case "linear":
             return Linear(jnp.zeros((k, d)))

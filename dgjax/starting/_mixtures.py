@@ -5,7 +5,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _checks
+from dgjax._arguments import as_count, as_key, is_concrete
+from dgjax.data import label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
@@ -21,10 +22,10 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     Source: Arthur and Vassilvitskii (2007), k-means++.
     """
     rows, summary = _training_data.rows(x)
-    k = _checks.as_count(num_components, "num_components")
+    k = as_count(num_components, "num_components")
     if k > len(rows):
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {k}.")
-    key = _checks.as_key(key)
+    key = as_key(key)
     broad = uniform(gaussian(summary, len(rows), (k,), covariance))
     return at_clusters(broad, key, rows, summary)
 
@@ -47,15 +48,15 @@ def mixture_discriminant_analysis(
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     data = _training_data.labelled(x, y, num_classes)
-    loose, *own = _checks.label_counts(np.asarray(data.y), data.num_classes)
+    loose, *own = label_counts(np.asarray(data.y), data.num_classes)
     smallest = int(min(own) + loose)
-    m = _checks.as_count(num_components, "num_components")
+    m = as_count(num_components, "num_components")
     if m > smallest:
         raise ValueError(
             f"num_components must be at most the number of rows of each class; got {m}, and a class has {smallest} "
             "rows."
         )
-    key = _checks.as_key(key)
+    key = as_key(key)
     within = uniform(gaussian(data.columns, len(data.x), (data.num_classes, m), covariance))
     return at_clusters(uniform(within), key, data.x, data.columns, data.y)
 
@@ -65,6 +66,6 @@ def at_clusters(broad, key, rows, summary, labels=None, weights=None):
     rows.
     """
     weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
-    complete = _checks.is_concrete(summary.missing) and not np.asarray(summary.missing).any()
+    complete = is_concrete(summary.missing) and not np.asarray(summary.missing).any()
     known = labels is not None and not (np.asarray(labels) < 0).any()
     return restarted(broad, key, rows, labels, weights, labelled=known, complete=complete)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dgjax import _advice, _checks
+from dgjax import _advice
+from dgjax._arguments import as_count, as_key
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
 from dgjax.models import Logistic
@@ -25,7 +26,7 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
 
     Raises ValueError for fewer than one feature or two classes, or other features.
     """
-    k = _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
+    k = as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
     k = 1 if k == 2 else k
     return Logistic(jnp.zeros(k), scorer(features, num_features, k, _advice.REGRESSION))
 
@@ -52,13 +53,13 @@ def variational_autoencoder(
     Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
     """
     d, m = (
-        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
-        _checks.as_count(latent_dim, "latent_dim"),
+        as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        as_count(latent_dim, "latent_dim"),
     )
-    k = 1 if num_classes is None else _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
+    k = 1 if num_classes is None else as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
     cells = _cells(likelihood, d)
-    sizes = [_checks.as_count(size, "hidden") for size in hidden]
-    key_encoder, key_decoder = jax.random.split(_checks.as_key(key))
+    sizes = [as_count(size, "hidden") for size in hidden]
+    key_encoder, key_decoder = jax.random.split(as_key(key))
     if image is None:
         encoder = MLP.start(key_encoder, (d * cells.inputs, *sizes, 2 * m), k)
         decoder = MLP.start(key_decoder, (m, *sizes[::-1], d * cells.size), k)
@@ -86,12 +87,12 @@ def neural_classifier(
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """
     d, k = (
-        _checks.as_count(num_features, "num_features", of_data=_advice.COLUMNS),
-        _checks.as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
+        as_count(num_features, "num_features", of_data=_advice.COLUMNS),
+        as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
     )
-    cells, sizes = _cells(likelihood, d), [_checks.as_count(size, "hidden") for size in hidden]
+    cells, sizes = _cells(likelihood, d), [as_count(size, "hidden") for size in hidden]
     # The last layer of a trunk is not looked at: it has no outputs.
-    trunk = MLP.start(_checks.as_key(key), (d * cells.inputs, *sizes, 0))
+    trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
     return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
 
 

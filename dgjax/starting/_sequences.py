@@ -7,7 +7,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax import _advice, _checks
+from dgjax import _advice
+from dgjax._arguments import as_count, as_key
+from dgjax.data import as_sequences
 from dgjax.models import HiddenMarkov, LinearChainCRF
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, scorer
@@ -31,10 +33,10 @@ def hidden_markov(
 
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
     """
-    sequences = _checks.as_sequences(x, lengths)
+    sequences = as_sequences(x, lengths)
     there = sequences.inside.reshape(-1)
     rows, summary = _training_data.rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
-    k = _checks.as_count(num_states, "num_states")
+    k = as_count(num_states, "num_states")
     _training_data.check_known(rows, there)
     if k > int(there.sum()):
         raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
@@ -46,7 +48,7 @@ def hidden_markov(
     moves = jnp.log(0.5 * jnp.eye(k, dtype=rows.dtype) + 0.5 / k)
     broad = HiddenMarkov(jnp.full(k, -np.log(k), rows.dtype), moves, density)
     weights = there.astype(rows.dtype)
-    return at_clusters(broad, _checks.as_key(key), rows, summary, weights=weights)
+    return at_clusters(broad, as_key(key), rows, summary, weights=weights)
 
 
 def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
@@ -57,5 +59,5 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
 
     Raises ValueError for fewer than one feature or two states, or other features.
     """
-    k = _checks.as_count(num_states, "num_states", 2, of_data=_advice.CRF)
+    k = as_count(num_states, "num_states", 2, of_data=_advice.CRF)
     return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), scorer(features, num_features, k, _advice.CRF))

@@ -10,9 +10,23 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _checks, _digits
-from dgjax._checks import Data
+from dgjax import _advice
+from dgjax._arguments import as_count, is_concrete
 from dgjax._types import FINITE
+from dgjax.data import (
+    Data,
+    as_labels,
+    as_weights,
+    check_cells,
+    check_observed,
+    column_summary,
+    float_type,
+    label_counts,
+    readable_rows,
+    rows_and_summary,
+    warn_if_lost,
+    whole_labels,
+)
 from dgjax.densities import weighted_moments
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
@@ -21,9 +35,9 @@ MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier
 
 def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
     """Validated rows (n, d), n >= 1, of finite numbers or NaN, and a summary of each column."""
-    _digits.warn_if_lost(x)
-    array, summary = _checks.rows_and_summary(x)
-    return _checked(array, _checks.column_summary(array) if summary is None and array.size else summary, x)
+    warn_if_lost(x)
+    array, summary = rows_and_summary(x)
+    return _checked(array, column_summary(array) if summary is None and array.size else summary, x)
 
 
 def labelled(
@@ -34,9 +48,9 @@ def labelled(
     With `weights`, column summaries are weighted, and rows of weight 0 dropped.
     """
     check_known(x, y, weights)
-    own = _checks.readable_rows(x) if zero_copy else None
+    own = readable_rows(x) if zero_copy else None
     if own is not None:
-        _digits.warn_if_lost(own)
+        warn_if_lost(own)
         labels, k = _labels(y, own, num_classes)
         summary_by_label = _summary_by_label(own, np.asarray(labels), k)
         if summary_by_label is not None:
@@ -46,12 +60,12 @@ def labelled(
     if weights is None:
         labels, k = _labels(y, array, num_classes)
         return Data(array, labels, None, summary, num_classes=k)
-    amounts = _checks.as_weights(weights, array)
-    given = _checks.whole_labels(y, "y")
+    amounts = as_weights(weights, array)
+    given = whole_labels(y, "y")
     some = np.flatnonzero(amounts)
     if 0 < len(some) < len(array) == len(given):
         array, given, amounts = array[some], given[some], amounts[some]
-        summary = _checks.column_summary(array)
+        summary = column_summary(array)
     labels, k = _labels(given, array, num_classes, y)
     return Data(array, labels, amounts, _weighted(summary, array, amounts), num_classes=k)
 
@@ -75,21 +89,21 @@ def check_categories(highest: np.ndarray, n: int) -> None:
 def _checked(array, summary, given) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
-    if not _checks.check_cells(array, (FINITE,) * array.shape[1], summary, given):
-        _checks.check_observed(array, jnp.ones(len(array)))
+    if not check_cells(array, (FINITE,) * array.shape[1], summary, given):
+        check_observed(array, jnp.ones(len(array)))
     return array, summary if isinstance(summary.low, Array) else jax.device_put(summary)
 
 
 def _summary_by_label(x, labels, k):
     if labels.min() < 0:
         return None
-    seen = kernels.summarise_by_label(x, labels, k, _checks.float_type(x))
+    seen = kernels.summarise_by_label(x, labels, k, float_type(x))
     return None if seen.columns.missing.any() else jax.device_put(seen)
 
 
 def check_known(*arrays: Any) -> None:
     """Raises ValueError inside jit, vmap and grad: a starter reads sizes and parameters off concrete numbers."""
-    if not _checks.is_concrete(arrays):
+    if not is_concrete(arrays):
         raise ValueError(
             "x, y and weights must be known numbers here, and inside jit, vmap or grad they are not. Type the starter "
             "outside, and dgjax.fit(model, x, y) inside."
@@ -101,11 +115,11 @@ def _labels(y, array, num_classes, given=None):
     given = y if given is None else given
     most = max(len(array), MOST)
     if num_classes is not None:
-        num_classes = _checks.as_count(num_classes, "num_classes", 2, most)
+        num_classes = as_count(num_classes, "num_classes", 2, most)
     k = _num_classes(y, most, given) if num_classes is None else num_classes
-    labels = _checks.as_labels(y, array, k)
+    labels = as_labels(y, array, k)
     check_known(labels, array)
-    seen = _checks.label_counts(np.asarray(labels), k)[1:]
+    seen = label_counts(np.asarray(labels), k)[1:]
     if np.count_nonzero(seen) < 2:
         raise ValueError(_too_few(np.asarray(labels), given))
     if num_classes is None and not seen.all():
@@ -115,7 +129,7 @@ def _labels(y, array, num_classes, given=None):
 
 def _num_classes(y, most, given):
     """Number of classes, one more than the highest label; raises ValueError if that is more than `most`."""
-    labels = np.asarray(_checks.whole_labels(y, "y"))
+    labels = np.asarray(whole_labels(y, "y"))
     highest = int(labels.max(initial=0))
     if highest >= most or labels.min(initial=0) < -1:
         raise ValueError(_gaps(labels, given))
@@ -125,7 +139,7 @@ def _num_classes(y, most, given):
 def _gaps(labels, given):
     known = np.unique(labels[labels >= 0])
     some = ", ".join(map(str, known[:10].tolist())) + ", ..." * (len(known) > 10)
-    every = np.asarray(_checks.whole_labels(given, "y"))
+    every = np.asarray(whole_labels(given, "y"))
     told = [f"num_classes={known[-1] + 1} if classes may have no row"] * int(known[-1] < MOST)
     if len(np.unique(every[every >= 0])) <= every.max():  # not all there, if with a weight of 0
         told = [f"{_advice.numbered(given, every, 'y')} to number them", *told]
@@ -136,7 +150,7 @@ def _too_few(labels, given):
     seen = np.unique(labels).tolist()
     is_class = seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y"
     told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if is_class else ""
-    every = np.asarray(_checks.whole_labels(given, "y"))
+    every = np.asarray(whole_labels(given, "y"))
     if len(np.unique(every[every >= 0])) > 1:
         told = " Rows of the other classes have weight 0: give some of them more, or leave weights out."
     return f"y must hold at least two classes; got {seen}.{told}"

@@ -4,7 +4,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from dgjax import _checks, _prior
+from dgjax import _prior
+from dgjax._arguments import check_number
+from dgjax.data import as_model, as_rows, as_sequences, as_weights, check_cells, check_observed, is_sequential
 from dgjax.structures import in_rows
 
 
@@ -27,20 +29,20 @@ def weak_prior(
     Raises ValueError for bad rows or weights, or a strength that is not positive.
     """
     if not hasattr(model, "weak_prior"):
-        _checks.as_model(model)
+        as_model(model)
         raise ValueError(
             f"weak_prior is for generative models; {type(model).__name__} takes prior=dgjax.priors.Ridge(strength) in "
             "dgjax.fit."
         )
-    _checks.check_number(strength, "strength", 0)
+    check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
-    if _checks.is_sequential(model):
-        given: Any = _checks.as_sequences(x, lengths, model.num_features)
+    if is_sequential(model):
+        given: Any = as_sequences(x, lengths, model.num_features)
     else:
-        given = _checks.as_rows(x, model.num_features)
-    amounts = _checks.as_weights(weights, given)
+        given = as_rows(x, model.num_features)
+    amounts = as_weights(weights, given)
     rows, _, amounts = in_rows(given, amounts, amounts)
-    if not _checks.check_cells(rows, model.supports):
-        _checks.check_observed(rows, amounts)
+    if not check_cells(rows, model.supports):
+        check_observed(rows, amounts)
     return _prior.weak_prior(model, rows, amounts, float(strength))

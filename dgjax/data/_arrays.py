@@ -1,6 +1,5 @@
-"""Rows, labels, weights and lengths: what is checked of each before anything is compiled."""
+"""Rows, labels and weights: what is checked of their shapes and types before anything is compiled."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,16 +9,13 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _room
+from dgjax import _advice
 from dgjax._arguments import LABELS, as_array, as_whole, is_concrete
-from dgjax._types import Support, of_columns
+from dgjax.data._buffer_pool import aligned
 from dgjax.structures import Sequences
 
-LARGE, FEW = 1 << 20, 1 << 10
+LARGE = 1 << 20  # bytes of an array
 REAL = "real numbers, NaN where a cell is missing"
-LEAST, MOST = np.finfo(float).min, np.finfo(float).max
-
-column_summary = kernels.compiled(kernels.column_summary)
 
 
 def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> Array:
@@ -101,76 +97,13 @@ def _copied(array):
 
     Rows are looked at while they are copied.
     """
-    copy, summary = _room.aligned(array.shape, float_type(array)), None
+    copy, summary = aligned(array.shape, float_type(array)), None
     if kernels.can_read_rows(array):
         summary = kernels.copy_and_summarise(array, copy)
     else:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
             np.copyto(copy, array, casting="unsafe")
     return jax.device_put(copy, may_alias=True), summary
-
-
-def check_cells(
-    x: Any,
-    supports: Sequence[Support],
-    summary: kernels.ColumnSummary | None = None,
-    given: Any = None,
-    option: Callable[[], Any] | None = None,
-) -> bool | None:
-    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known.
-
-    The error goes by what the user gave, and where a model is learnt by the option of a starter that gives it others.
-    """
-    if not is_concrete(x):
-        return None
-    complete = _plainly_complete(x, supports)
-    if complete is not None:
-        return complete
-    summary = column_summary(x) if summary is None else summary
-    if not is_concrete(summary):  # inside jit, even of rows that are known
-        return None
-    summary = kernels.ColumnSummary(*jax.device_get(tuple(summary)))
-    _, low, high, whole, missing = zip(*supports, strict=True)
-    outside = (summary.low < np.maximum(low, LEAST)) | (summary.high > np.minimum(high, MOST))
-    outside |= np.array(whole) & ~summary.whole
-    wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
-    if wrong.any():
-        with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
-            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option)
-    return not summary.missing.any()
-
-
-def _plainly_complete(x, supports):
-    """Whether all cells are observed, if the least and the largest of all lie inside every column's support; or None.
-
-    Mostly they do. (1, 4) in 8 us and (5000, 8) in 30, where a look at each column takes 70 and 310, and a compilation
-    for each new number of rows.
-    """
-    if not x.size or x.nbytes >= LARGE or jax.default_backend() != "cpu":
-        return None
-    cells, (_, low, high, whole, missing) = np.asarray(x), zip(*supports, strict=True)
-    least, most, complete = cells.min(), cells.max(), True
-    if np.isnan(least) and all(missing):
-        least, most, complete = np.fmin.reduce(cells, None), np.fmax.reduce(cells, None), False
-    if not (max(*low, LEAST) <= least and most <= min(*high, MOST)):
-        return None
-    if any(whole) and not ((cells == np.floor(cells)) | np.isnan(cells)).all():
-        return None
-    return complete
-
-
-def _refuse(x, supports, given, option):
-    _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
-    inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
-    invalid = ~(inside | (missing & np.isnan(x)))
-    row, column = (int(i) for i in np.argwhere(invalid)[0])
-    each = of_columns(supports, x.shape[1])
-    raise ValueError(
-        f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
-        f"{float(x[row, column])!r}, and column {column} expects {each[column].words}"
-        f"{', or NaN where missing' if each[column].missing else ''}."
-        f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
-    )
 
 
 def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
@@ -276,66 +209,3 @@ def _check_amounts(weights, dtype):
             f"weights must be 0 or more than {least:.2g}, and add to less than {most:.2g}, the limits of {dtype}; got "
             f"weights[{wrong}] = {weights[wrong]}. Type {told}."
         )
-
-
-def check_observed(x: Array, weights: Array, name: str = "x") -> None:
-    """Raises if a column is never observed: nothing can be learnt about it."""
-    if not is_concrete(x, weights):
-        return
-    if np.all(_observed(x[:FEW], weights[:FEW])):  # mostly a few rows say it of all columns
-        return
-    never = np.flatnonzero(~np.asarray(_observed(x, weights)))
-    if len(never):
-        raise ValueError(
-            f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
-            f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
-        )
-
-
-_observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).any(0))
-
-
-def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
-    """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
-    listed = enumerate(x) if isinstance(x, list | tuple) else ()
-    shapes = {as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"{name} must have shape (n, t, d); got sequences of unequal shape. {_advice.padded(shapes, name)}"
-        )
-    array = as_floats(x, name)
-    if array.ndim != 3 or not array.shape[1]:
-        hint = _of_sequences(array.shape, num_features, name)
-        raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
-    if num_features is not None and array.shape[2] != num_features:
-        raise ValueError(
-            f"{name} must have {num_features} columns, as the model has; got shape {array.shape}."
-            f"{_advice.of_width(x, array.shape, num_features, name)}"
-        )
-    if lengths is None:
-        return Sequences(array, jnp.full(len(array), array.shape[1]))
-    sequences = Sequences(array, _as_lengths(lengths, *array.shape[:2]))
-    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
-
-
-def _of_sequences(shape, num_features, name):
-    """What makes sequences of a matrix, or of one dimension."""
-    single, numbers = f"{name}[None] for a single sequence", f"{name}[..., None] for sequences of single numbers"
-    if len(shape) == 1 and num_features in (None, 1):
-        return f" Type {name}[None, :, None]."
-    if len(shape) != 2 or not shape[1] or num_features not in (None, 1, shape[1]):
-        return ""
-    if num_features is None or shape[1] == num_features == 1:
-        return f" Type {single}, or {numbers}."
-    return f" Type {single if shape[1] == num_features else numbers}."
-
-
-def _as_lengths(lengths, n, t):
-    expected = "a whole number of steps for each sequence"
-    given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected)
-    if given.shape != (n,):
-        hint = " Type np.ravel(lengths)." if given.shape == (n, 1) else ""
-        raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.{hint}")
-    if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
-        raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
-    return jnp.asarray(given).astype(int)

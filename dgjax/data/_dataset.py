@@ -1,4 +1,4 @@
-"""The checks that every verb makes once, before anything is compiled: of its model and rows, and those below."""
+"""`Data`: what a model is shown, after every check that can be made before anything is compiled."""
 
 import dataclasses
 import functools
@@ -12,32 +12,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax._arguments import (
-    as_array as as_array,
-    as_columns as as_columns,
-    as_count as as_count,
-    as_key as as_key,
-    as_shape as as_shape,
-    check_number as check_number,
-    is_concrete as is_concrete,
-)
-from dgjax._arrays import (
-    LARGE as LARGE,
-    as_floats as as_floats,
-    as_labels as as_labels,
-    as_rows as as_rows,
-    as_sequences as as_sequences,
-    as_weights as as_weights,
-    check_cells as check_cells,
-    check_observed as check_observed,
-    column_summary as column_summary,
-    float_type as float_type,
-    label_counts as label_counts,
-    readable_rows as readable_rows,
-    rows_and_summary as rows_and_summary,
-    whole_labels as whole_labels,
-)
 from dgjax._pytree import for_complete_rows
+from dgjax.data._arrays import rows_and_summary
+from dgjax.data._cells import check_cells
+from dgjax.data._sequences import as_sequences
 from dgjax.structures import Sequences
 
 M = TypeVar("M")

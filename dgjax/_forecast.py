@@ -1,0 +1,63 @@
+"""Forecasts: the distributions of the next states and rows of a sequence."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import ArrayLike
+
+import dgjax_kernels as kernels
+from dgjax._arguments import as_count
+from dgjax._types import Generative
+from dgjax.data import Data, as_model, model_and_rows
+from dgjax.densities import Mixture
+from dgjax.models import HiddenMarkov
+
+
+class Forecast(NamedTuple):
+    """Forecast of each step ahead: `log_proba` log p(state), (n, steps, k), and `rows`, the predictive distribution of
+    a row.
+
+    `rows` is a batch (n, steps) of mixtures of the density's states: use `jax.vmap` twice.
+    """
+
+    log_proba: Array
+    rows: Mixture
+
+
+def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | None = None) -> Forecast:
+    """Forecast of the next `steps` steps of each sequence: p(state) and p(row), given all observed rows.
+
+    log p(y_{t+h} = j | x) is log p(y_t | x) moved h times by the transition matrix; p(x_{t+h} | x) is the mixture of
+    the states' densities with those weights. `x` (n, t, d) with `lengths` (n,). The log-probability of new rows (n,
+    steps, m, d) is `jax.vmap(jax.vmap(dgjax.log_prob))(forecast.rows, new)`.
+
+    Raises ValueError for a model that is discriminative or not of sequences, bad rows or lengths, or `steps` below 1.
+    """
+    checked = as_model(model)
+    if not isinstance(checked, HiddenMarkov):
+        raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
+    checked, rows = model_and_rows(checked, x, lengths)
+    return _forecast(checked, rows, as_count(steps, "steps"))
+
+
+@functools.partial(kernels.compiled, static_argnums=2)
+def _forecast(model: HiddenMarkov, rows: Data, steps: int) -> Forecast:
+    log_proba = _log_ahead(rows.shown_to(model), rows.x, steps)
+    shape = log_proba.shape[:2]
+    density = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*shape, *leaf.shape)), model.density)
+    return Forecast(log_proba, Mixture(log_proba, density))
+
+
+def _log_ahead(model, x, steps):
+    def step(now, _):
+        ahead = jax.nn.logsumexp(now[:, :, None] + moves, axis=1)
+        return ahead, ahead
+
+    moves = jax.nn.log_softmax(model.log_transition, axis=-1)
+    logs = model.potentials(x).log_marginals()
+    now = jnp.take_along_axis(logs, (x.lengths - 1)[:, None, None], axis=1)[:, 0]
+    _, logs = jax.lax.scan(step, now, None, length=steps)
+    return jnp.swapaxes(logs, 0, 1)

@@ -1,0 +1,28 @@
+"""From what a user has to what a model is shown: arrays and cells are checked once, `Data` is what is passed down."""
+
+from dgjax.data._arrays import (
+    LARGE as LARGE,
+    as_floats as as_floats,
+    as_labels as as_labels,
+    as_rows as as_rows,
+    as_weights as as_weights,
+    float_type as float_type,
+    label_counts as label_counts,
+    readable_rows as readable_rows,
+    rows_and_summary as rows_and_summary,
+    whole_labels as whole_labels,
+)
+from dgjax.data._buffer_pool import aligned as aligned
+from dgjax.data._cells import (
+    check_cells as check_cells,
+    check_observed as check_observed,
+    column_summary as column_summary,
+)
+from dgjax.data._dataset import (
+    Data as Data,
+    as_model as as_model,
+    is_sequential as is_sequential,
+    model_and_rows as model_and_rows,
+)
+from dgjax.data._digits import warn_if_lost as warn_if_lost
+from dgjax.data._sequences import as_sequences as as_sequences, pad as pad

@@ -1,0 +1,100 @@
+"""Cells: whether each lies in its column's support, and is observed somewhere."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax import _advice
+from dgjax._arguments import is_concrete
+from dgjax._types import Support, of_columns
+from dgjax.data._arrays import LARGE, float_type
+
+FEW = 1 << 10  # rows that mostly say of every column that it is observed
+LEAST, MOST = np.finfo(float).min, np.finfo(float).max
+
+column_summary = kernels.compiled(kernels.column_summary)
+
+
+def check_cells(
+    x: Any,
+    supports: Sequence[Support],
+    summary: kernels.ColumnSummary | None = None,
+    given: Any = None,
+    option: Callable[[], Any] | None = None,
+) -> bool | None:
+    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known.
+
+    The error goes by what the user gave, and where a model is learnt by the option of a starter that gives it others.
+    """
+    if not is_concrete(x):
+        return None
+    complete = _plainly_complete(x, supports)
+    if complete is not None:
+        return complete
+    summary = column_summary(x) if summary is None else summary
+    if not is_concrete(summary):  # inside jit, even of rows that are known
+        return None
+    summary = kernels.ColumnSummary(*jax.device_get(tuple(summary)))
+    _, low, high, whole, missing = zip(*supports, strict=True)
+    outside = (summary.low < np.maximum(low, LEAST)) | (summary.high > np.minimum(high, MOST))
+    outside |= np.array(whole) & ~summary.whole
+    wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
+    if wrong.any():
+        with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
+            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option)
+    return not summary.missing.any()
+
+
+def _plainly_complete(x, supports):
+    """Whether all cells are observed, if the least and the largest of all lie inside every column's support; or None.
+
+    Mostly they do. (1, 4) in 8 us and (5000, 8) in 30, where a look at each column takes 70 and 310, and a compilation
+    for each new number of rows.
+    """
+    if not x.size or x.nbytes >= LARGE or jax.default_backend() != "cpu":
+        return None
+    cells, (_, low, high, whole, missing) = np.asarray(x), zip(*supports, strict=True)
+    least, most, complete = cells.min(), cells.max(), True
+    if np.isnan(least) and all(missing):
+        least, most, complete = np.fmin.reduce(cells, None), np.fmax.reduce(cells, None), False
+    if not (max(*low, LEAST) <= least and most <= min(*high, MOST)):
+        return None
+    if any(whole) and not ((cells == np.floor(cells)) | np.isnan(cells)).all():
+        return None
+    return complete
+
+
+def _refuse(x, supports, given, option):
+    _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
+    inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
+    invalid = ~(inside | (missing & np.isnan(x)))
+    row, column = (int(i) for i in np.argwhere(invalid)[0])
+    each = of_columns(supports, x.shape[1])
+    raise ValueError(
+        f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
+        f"{float(x[row, column])!r}, and column {column} expects {each[column].words}"
+        f"{', or NaN where missing' if each[column].missing else ''}."
+        f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
+    )
+
+
+def check_observed(x: Array, weights: Array, name: str = "x") -> None:
+    """Raises if a column is never observed: nothing can be learnt about it."""
+    if not is_concrete(x, weights):
+        return
+    if np.all(_observed(x[:FEW], weights[:FEW])):  # mostly a few rows say it of all columns
+        return
+    never = np.flatnonzero(~np.asarray(_observed(x, weights)))
+    if len(never):
+        raise ValueError(
+            f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
+            f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
+        )
+
+
+_observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).any(0))
