@@ -13,6 +13,7 @@ from dgjax import _advice, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
+from dgjax.densities import Density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
 
@@ -137,7 +138,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     Raises ValueError for a column out of range or given twice.
     """
     whole: Any = model
-    if not hasattr(whole, "marginal"):
+    if not isinstance(whole, Density):
         require_generative(whole)
     return whole.marginal(as_columns(columns, whole.num_features))
 

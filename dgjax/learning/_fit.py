@@ -184,8 +184,8 @@ def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, 
         warn_if_lost(x)
     else:
         data = Data(zero_copy, complete=True)
-    model = model.expanded() if hasattr(model, "scorer") else model
-    if not (model.generative or hasattr(model, "penalty")):
+    model = model if model.generative else model.expanded()
+    if not (model.generative or model.learnable):
         raise ValueError(
             f"model must have parameters of its own; those of a {type(model).__name__} are its parts'. Type "
             f"{_parts(model, y, data.complete)}."

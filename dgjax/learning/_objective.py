@@ -49,7 +49,7 @@ class Problem(Data):
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
         model = self.shown_to(with_draws(model, self.draws))
-        if self.blend is None and self.labelled and hasattr(type(model), "joint_at"):
+        if self.blend is None and self.labelled and model.generative:
             return model.joint_at(x, y)
         potentials = model.potentials(x)
         joint = potentials.score(y, self.labelled)
@@ -70,7 +70,7 @@ class Problem(Data):
     @staticmethod
     def linear(model: Any) -> bool:
         """Whether there are kernels for the derivatives."""
-        return not model.generative and getattr(model, "linear", False)
+        return not model.generative and model.linear
 
     def value_and_grad(self, model: Any) -> tuple[Array, Any]:
         """The objective and its gradient."""

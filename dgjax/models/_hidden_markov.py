@@ -134,6 +134,10 @@ class HiddenMarkov:
         initial, transition = self._logs()
         return LinearChainCRF(initial + bias, transition + bias, scorer)
 
+    def joint_at(self, x: Sequences, y: Int[Array, "n t"]) -> Float[Array, " n"]:
+        """log p(x_observed, y) of paths that are known."""
+        return self.potentials(x).score(y, known=True)
+
     def joint_expectation(
         self, x: Sequences, y: Int[Array, "n t"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], HiddenMarkovStatistics]:

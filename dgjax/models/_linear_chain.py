@@ -9,6 +9,7 @@ from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
+from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.models._logistic import none_of_infinite, without_missing
 from dgjax.structures import Chain, Sequences
 
@@ -16,7 +17,7 @@ NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by 
 
 
 @noun
-class LinearChainCRF:
+class LinearChainCRF(DiscriminativeModel):
     """Linear-chain CRF: p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s,
     y_s)).
 
@@ -32,9 +33,7 @@ class LinearChainCRF:
     transition: Float[Array, "k k"]
     scorer: Scorer
 
-    generative: ClassVar[Literal[False]] = False
     sequential: ClassVar[Literal[True]] = True
-    complete: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
@@ -46,9 +45,6 @@ class LinearChainCRF:
                 f"{shapes[0]}, {shapes[1]} and labels {shapes[2]}."
             )
         _parameters.check_possible(self, "initial")
-
-    def as_model(self) -> "LinearChainCRF":
-        return self
 
     def expanded(self) -> "LinearChainCRF":
         """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
@@ -68,8 +64,6 @@ class LinearChainCRF:
     @property
     def row_cost(self) -> int:
         return self.scorer.row_cost + steps_cost(self.num_labels)
-
-    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int | Array:

@@ -1,6 +1,6 @@
 """Logistic (softmax) regression on the scores of any scorer."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from dgjax import _parameters
 from dgjax._pytree import expect_part, noun
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support
+from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.scorers import Linear
 from dgjax.structures import Classes
 
@@ -22,7 +23,7 @@ NO_NAN = (
 
 
 @noun
-class Logistic:
+class Logistic(DiscriminativeModel):
     """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 
     `bias` (k,) and a scorer with labels (k,): k classes. With k = 1 there are two classes, and the one score is the
@@ -34,9 +35,6 @@ class Logistic:
     bias: Float[Array, " k"]
     scorer: Scorer
 
-    generative: ClassVar[Literal[False]] = False
-    complete: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
         if self.bias.ndim != 1 or self.bias.shape != self.scorer.label_shape:
@@ -46,9 +44,6 @@ class Logistic:
             )
         if len(self.bias) > 1:
             _parameters.check_possible(self, "bias")
-
-    def as_model(self) -> "Logistic":
-        return self
 
     def expanded(self) -> "Logistic":
         """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
@@ -68,8 +63,6 @@ class Logistic:
     @property
     def row_cost(self) -> int:
         return self.scorer.row_cost
-
-    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int | Array:

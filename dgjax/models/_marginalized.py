@@ -1,7 +1,7 @@
 """Classifiers of rows with missing cells, by averaging a classifier over a generative model."""
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,12 @@ from jaxtyping import Array, Float
 from dgjax._arguments import as_count
 from dgjax._pytree import noun, static
 from dgjax._types import Model, Support
+from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.structures import Classes
 
 
 @noun
-class Marginalized:
+class Marginalized(DiscriminativeModel):
     """Classifier of rows with missing cells: p(y | x_observed) = E[p(y | x)] over a density's p(x_missing |
     x_observed).
 
@@ -28,14 +29,10 @@ class Marginalized:
     num_samples: int = static(default=64)
     seed: int = static(default=0)
 
+    learnable: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         as_count(self.num_samples, "Marginalized(num_samples=...)")
-
-    generative: ClassVar[Literal[False]] = False
-    complete: ClassVar[bool] = False
-
-    def as_model(self) -> "Marginalized":
-        return self
 
     @property
     def num_labels(self) -> int:
@@ -48,8 +45,6 @@ class Marginalized:
     @property
     def row_cost(self) -> int:
         return self.density.row_cost + self.num_samples * (self.num_features**2 + self.classifier.row_cost)
-
-    score_cost = row_cost
 
     @property
     def num_parameters(self) -> int | Array:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from dgjax import _prior
 from dgjax._arguments import check_number
 from dgjax.data import as_model, as_rows, as_sequences, as_weights, check_cells, check_observed, is_sequential
+from dgjax.densities import Density
 from dgjax.structures import in_rows
 
 
@@ -28,8 +29,7 @@ def weak_prior(
 
     Raises ValueError for bad rows or weights, or a strength that is not positive.
     """
-    if not hasattr(model, "weak_prior"):
-        as_model(model)
+    if not isinstance(model, Density) and not as_model(model).generative:
         raise ValueError(
             f"weak_prior is for generative models; {type(model).__name__} takes prior=dgjax.priors.Ridge(strength) in "
             "dgjax.fit."

@@ -1,0 +1,70 @@
+"""What a discriminative model is: the members that each writes, and those that follow from them."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+from jax import Array
+
+from dgjax._types import Support
+from dgjax.structures import Structure
+
+
+class DiscriminativeModel(ABC):
+    """Model of p(y | x) alone: a frozen dataclass of parameters that writes the abstract members.
+
+    One that `fit` can learn also writes `penalty`, the sum of squared weights that a ridge prior multiplies. If scores
+    are linear in its parameters it is `linear`, and writes `gradient` and `curvature`, for which there are kernels.
+    """
+
+    generative: ClassVar[Literal[False]] = False
+    complete: ClassVar[bool] = False
+    """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
+    learnable: ClassVar[bool] = True
+    """False of a model without parameters of its own, whose parts are learnt one by one."""
+
+    @property
+    @abstractmethod
+    def num_labels(self) -> int:
+        """Number of classes, or of states of each step."""
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int | None:
+        """Columns d of a row; None for rows of any width."""
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int | Array:
+        """Free parameters."""
+
+    @property
+    @abstractmethod
+    def supports(self) -> tuple[Support, ...]:
+        """Support of each column."""
+
+    @property
+    @abstractmethod
+    def row_cost(self) -> int:
+        """Memory for one row, in floats, whatever is asked: it sets how many rows form a block."""
+
+    @abstractmethod
+    def potentials(self, x: Any) -> Structure:
+        """Scores of every label, as a label space: s(x, y) up to a function of x."""
+
+    @property
+    def score_cost(self) -> int:
+        """Memory for one row, in floats, where only scores are asked."""
+        return self.row_cost
+
+    @property
+    def linear(self) -> bool:
+        """Whether the scores are linear in finite parameters, and `gradient` and `curvature` are there."""
+        return False
+
+    def as_model(self) -> Any:
+        """Itself."""
+        return self
+
+    def expanded(self) -> Any:
+        """The model in the weights that are learnt: itself, unless its scorer is a twin of a density."""
+        return self
