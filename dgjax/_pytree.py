@@ -87,21 +87,23 @@ def _register(cls):
 
 
 def for_complete_rows(model: T) -> T:
-    """A model as it is for rows of which every cell is observed and was found in its column's support.
+    """Specialisation of a model to complete rows: every cell is observed, and was found in its column's support.
 
-    Parts whose class says `complete = False` become ones with the same fields of a class in which it is True, so that
-    their methods need not look for what is not there, nor be compiled for it. A part that says None stays as it is, and
-    so do its own parts: they see other rows. It is for the length of a computation: nothing keeps such a model.
+    Each part whose class says `complete = False` becomes one of a class that differs in `complete = True` alone, so
+    that its methods need not look for missing cells, nor be compiled for them. A part that says None stays as it is,
+    with its own parts, for they see other rows than the model does. Nothing keeps such a model: it is made where a
+    program is traced.
     """
     return _in_form(model, True)
 
 
 def for_any_rows(model: T) -> T:
-    """A model that came out of one for complete rows, as it is for any."""
+    """Inverse of `for_complete_rows`: the model for rows that may miss cells."""
     return _in_form(model, False)
 
 
 def _in_form(part: Any, complete: bool) -> Any:
+    """Part of a model with `complete` as given, in it and in all its parts; what is no noun stays."""
     if isinstance(part, tuple):
         return tuple(_in_form(own, complete) for own in part)
     own: Any = type(part)

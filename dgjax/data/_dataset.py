@@ -29,7 +29,7 @@ D = TypeVar("D", bound="Data")
 )
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a model is shown: built once, by the function that was called, after every check; then passed down.
+    """Validated data, as a model is shown them: built once by the public function that was called, and passed down.
 
     `x`: rows (n, d), or `Sequences` of them. `y`: their labels, -1 where unknown, and `weights`, where a model is
     learnt; `num_classes` where one is started. `summary`: what was seen of each column; or of each column in the rows
@@ -58,15 +58,15 @@ class Data:
 
     @property
     def columns(self) -> kernels.ColumnSummary:
-        """What was seen of each column."""
+        """Summary of each column."""
         return self.summary.columns if isinstance(self.summary, kernels.LabelledSummary) else self.summary
 
     def replace(self: D, **fields: Any) -> D:
-        """With other fields."""
+        """Data with other values of some fields."""
         return dataclasses.replace(self, **fields)
 
     def shown_to(self, model: M) -> M:
-        """The model as it is for these rows: it need not look for missing cells where none is."""
+        """Model specialised to these rows: where none misses a cell, it need not look for missing ones."""
         return for_complete_rows(model) if self.complete else model
 
 

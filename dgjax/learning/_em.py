@@ -115,7 +115,7 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     """The maximum where every label and cell is known, how many passes it took, one unless digits were lost, and
     whether it has a density.
 
-    In place of rows the data may hold a summary of those of each label, which is then all that is read.
+    `data.x` is rows or, where moments suffice, a summary of the rows of each label, `kernels.LabelledSummary`.
     """
 
     def step(carry):

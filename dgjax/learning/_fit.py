@@ -151,9 +151,9 @@ def _problem(model, data, prior, blend):
 
 
 def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> M:
-    """A fitted model: in closed form, one pass over the rows, where every label and cell is known; else by EM.
+    """Closed-form fit, in one pass over the rows, where every label and cell is known; else EM.
 
-    Where the data bring a summary of the rows of each label, the rows are not read again.
+    Where the data hold a summary of the rows of each label, the rows are not read again.
     """
     start: Any = model
     if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
