@@ -73,6 +73,14 @@ def test_discrete_columns_are_the_references(family, missing, dtype):
     assert (np.asarray(OPS[family][0](x, parameters))[np.isnan(x).all(-1)] == 0).all()
 
 
+def test_a_table_of_complete_rows_is_the_table(dtype):
+    """The handler's form and the reference, both without a look for cells outside their support."""
+    x, y, weights, log_weights, parameters = discrete("table", 0.0, dtype)
+    for part, arguments in (("", (x, parameters)), ("_expectation", (x, y, weights, log_weights, parameters))):
+        for own, whole in zip(compiled("complete_table" + part), OPS["table" + part], strict=True):
+            assert_near(own(*arguments), whole(*arguments), dtype)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_structural_zeros_stay_exact(family, dtype):
     """A value of probability 0: minus infinity where it is met, nothing where it is missing, 0 or another."""

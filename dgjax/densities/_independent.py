@@ -27,11 +27,13 @@ class Family(NamedTuple):
     E-step.
 
     Statistics are summed under responsibilities (n, k). An E-step of None is composed of scores and statistics.
+    `complete` are the kernels of rows that are known to miss no cell, where these are others.
     """
 
     scores: Callable[..., Array]
     statistics: Callable[..., Array]
     expectation: Callable[..., Any] | None = None
+    complete: Any = None
 
 
 def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
@@ -106,8 +108,12 @@ class Independent(Density):
     def supports(self) -> tuple[Support, ...]:
         return (self.support,) * self.num_features
 
+    @property
+    def _kernels(self) -> Family:
+        return self.family.complete if self.complete and self.family.complete is not None else self.family
+
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return self.family.scores(x, self._flat()).reshape(len(x), *self.label_shape)
+        return self._kernels.scores(x, self._flat()).reshape(len(x), *self.label_shape)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))
@@ -120,15 +126,15 @@ class Independent(Density):
         return jax.tree.map(lambda leaf: jnp.take(leaf, picked, axis=-self.event_ndim), self)
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d s"]:
-        sums = self.family.statistics(x, _shared.rows_by_labels(counts), self._flat())
+        sums = self._kernels.statistics(x, _shared.rows_by_labels(counts), self._flat())
         return sums.reshape(*self.label_shape, *sums.shape[1:])
 
     def expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k d s"]]:
-        if self.family.expectation is None:
+        if self._kernels.expectation is None:
             return super().expectation(x, y, weights, log_weights)
-        return self.family.expectation(x, y, weights, log_weights, self._flat())
+        return self._kernels.expectation(x, y, weights, log_weights, self._flat())
 
     def maximum(self, statistics: Float[Array, "*labels d s"], prior: Any = None) -> Any:
         expect_prior(prior, self.conjugate, self)
@@ -151,7 +157,12 @@ class Tabular(Independent):
     value.
     """
 
-    family = Family(kernels.table, kernels.table_statistics, kernels.table_expectation)
+    family = Family(
+        kernels.table,
+        kernels.table_statistics,
+        kernels.table_expectation,
+        Family(kernels.complete_table, kernels.table_statistics, kernels.complete_table_expectation),
+    )
 
     @property
     def row_cost(self) -> int:

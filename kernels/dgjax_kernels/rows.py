@@ -111,11 +111,17 @@ def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, 
     flat, v = log_p.reshape(len(log_p), -1), log_p.shape[2]
 
     def block(x):
-        score = log_linear(indicators(x, v), flat)
+        score = complete_table(x, log_p)
         unknown = ~((x >= 0) & (x < v) & (x == jnp.floor(x)) | jnp.isnan(x))
         return jnp.where(unknown.any(1, keepdims=True), -jnp.inf, score)
 
     return map_rows(block, x, row_cost=flat.size // len(flat))
+
+
+def complete_table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
+    """sum_j log p_j[x_j] of cells that are known to be whole numbers from 0 to v - 1."""
+    flat = log_p.reshape(len(log_p), -1)
+    return map_rows(lambda x: log_linear(indicators(x, log_p.shape[2]), flat), x, row_cost=flat.size // len(flat))
 
 
 def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Float[Array, "n k"]:
@@ -282,3 +288,4 @@ def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Fl
 
 
 table_expectation = expectation(table, table_statistics)
+complete_table_expectation = expectation(complete_table, table_statistics)

@@ -38,11 +38,11 @@ def diagonal_expectation(x, y, weights, log_weights, mean, log_scale):
     return _normal(x, y, weights, log_weights, mean, log_scale)
 
 
-def _discrete(family, slots, x, y, weights, log_weights, log_p, counts=None, scored=False) -> Any:
+def _discrete(family, slots, x, y, weights, log_weights, log_p, counts=None, scored=False, complete=False) -> Any:
     """One pass for parameters (k, d, v) of a family; its sums have so many slots for each label and column."""
     from dgjax_kernels.cpu.independent.discrete import FAMILIES, handler
 
-    named = jnp.array([FAMILIES.index(family)], jnp.int32)
+    named = jnp.array([FAMILIES.index(family), complete], jnp.int32)
     counts, (k, d, _) = None if counts is None else counts[:, None], log_p.shape
     sums = (k,), (k, d, slots)
     result = one_pass(handler, x, y, weights, log_weights[None], (log_p,), counts, scored, *sums, more=(named,))
@@ -52,16 +52,19 @@ def _discrete(family, slots, x, y, weights, log_weights, log_p, counts=None, sco
     return value, count, total
 
 
-def _of_family(family, references, slots, deep=lambda log_p: log_p[..., None], flat=lambda sums: sums):
+def _of_family(family, references, slots, deep=lambda log_p: log_p[..., None], flat=lambda sums: sums, complete=False):
     """Scores, statistics and E-step of a family: `deep` gives its parameters a third axis, `flat` takes that of sums.
 
-    How many slots its sums have, a function of the parameters says.
+    How many slots its sums have, a function of the parameters says; `complete`, that no cell is missing or outside its
+    support.
     """
     of_scores, of_statistics, of_expectation = references
 
     @like(of_scores)
     def scores(x, parameters):
-        return _discrete(family, 0, x, *unlabelled(x, len(parameters)), deep(parameters), scored=True)
+        return _discrete(
+            family, 0, x, *unlabelled(x, len(parameters)), deep(parameters), scored=True, complete=complete
+        )
 
     @like(of_statistics)
     def statistics(x, c, parameters):
@@ -71,7 +74,7 @@ def _of_family(family, references, slots, deep=lambda log_p: log_p[..., None], f
     @like(of_expectation)
     def expectation(x, y, weights, log_weights, parameters):
         given = x, y, weights, log_weights, deep(parameters)
-        value, count, sums = _discrete(family, slots(parameters), *given)
+        value, count, sums = _discrete(family, slots(parameters), *given, complete=complete)
         return value, count, flat(sums)
 
     return scores, statistics, expectation
@@ -82,6 +85,13 @@ table, table_statistics, table_expectation = _of_family(
     (rows.table, rows.table_statistics, rows.table_expectation),
     slots=lambda log_p: log_p.shape[2],
     deep=lambda log_p: log_p,
+)
+complete_table, _, complete_table_expectation = _of_family(
+    "table",
+    (rows.complete_table, rows.table_statistics, rows.complete_table_expectation),
+    slots=lambda log_p: log_p.shape[2],
+    deep=lambda log_p: log_p,
+    complete=True,
 )
 poisson, poisson_statistics, poisson_expectation = _of_family(
     "poisson",
