@@ -1,4 +1,4 @@
-"""Arrays in, arrays out: the compiled kernels under dgjax.
+"""Dispatch table of the compiled kernels under dgjax: arrays in, arrays out.
 
 One row for each operation, one column for each platform; the reference in `jax.numpy` is the definition and always
 there. Models call the names below and never ask which implementation runs: `Op` chooses when a program is lowered.

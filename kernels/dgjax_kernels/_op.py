@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
-    """`fn` with matrix products that keep every digit: GPUs and TPUs else round float32 factors to 10 or 8 bits."""
+    """Matrix-product precision "highest" within `fn`: GPUs and TPUs else round float32 factors to 10 or 8 bits.
+
+    Returns a function of the same arguments and results as `fn`.
+    """
 
     @functools.wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -30,29 +33,33 @@ def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
 
 
 def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """`jax.jit` of a function whose matrix products keep every digit, on every platform."""
+    """Compilation by `jax.jit`, with its `options`, and matrix products that keep every digit on every platform."""
     return jax.jit(full_precision(fn), **options)
 
 
 def like(reference: Callable[P, T]) -> Callable[[Callable[..., Any]], Callable[P, T]]:
-    """Decorates another form of an operation: its signature and docstring are those of the reference."""
+    """Decorator of another form of an operation, which takes the signature and docstring of its `reference`."""
     return functools.wraps(reference, assigned=("__doc__", "__annotations__"))
 
 
 class When(NamedTuple):
-    """A fast form with a condition of its own, in place of the condition of its row."""
+    """Dispatch condition of one fast form, used where `supported(*arguments)`, in place of its operation's own."""
 
     supported: Callable[..., bool]
     form: Callable[..., Any]
 
 
 class Op(Generic[P, T]):
-    """An operation: `fast[platform]` where there is one and it supports the arguments, `reference` elsewhere.
+    """Dispatch of one operation: `fast[platform]` where there is one and it supports the arguments, else `reference`.
 
-    A fast form is for arguments that are `supported`, or that it supports by itself: `cuda=When(supported, form)`. The
-    platform is chosen when the program is lowered, never by Python asking for the backend. A fast form is forward-only
-    code: the derivative is the reference's, or in reverse what `backward(arguments, perturbed, cotangent)` gives for
-    each argument, where a gradient is worth a kernel. There is then no derivative forwards, but over one in reverse.
+        Op(reference, supported, cpu=form, cuda=When(condition, other))
+
+    `supported(*arguments)` says by shapes and dtypes whether the forms of the row may be used, and a `When` whether its
+    own form may, in its place. The platform is chosen when the program is lowered, never by Python asking for the
+    backend. A form is forward-only code: the derivative is the reference's, or in reverse what `backward(arguments,
+    perturbed, cotangent)` gives for each argument, where a gradient is worth a kernel. With a `backward` there is no
+    derivative forwards, except over one in reverse. Where there are forms, floats of all arguments are cast to the
+    widest precision.
     """
 
     def __init__(

@@ -23,7 +23,11 @@ BLOCK = 64
 
 
 def scan(join: Callable[[T, T], T], tables: T) -> T:
-    """Prefixes along the first axis: x_0, join(x_0, x_1), join(join(x_0, x_1), x_2), ..."""
+    """Prefix scan along the first axis: x_0, join(x_0, x_1), join(join(x_0, x_1), x_2), ...
+
+    `tables` is a pytree whose leaves have t entries along their first axis, as has the result; `join` is associative,
+    takes two such pytrees and works on all entries of their leading axes at once.
+    """
     t, blocks = _length(tables), _side_by_side(tables)
     first = _each(lambda leaf: leaf[0], blocks)
 
@@ -42,7 +46,11 @@ def scan(join: Callable[[T, T], T], tables: T) -> T:
 
 
 def fold(join: Callable[[T, T], T], tables: T, neutral: T) -> T:
-    """All tables joined along the first axis, for half the work of `scan`; `neutral` is one that changes nothing."""
+    """Reduction along the first axis: all tables joined in their order, for half the work of `scan`.
+
+    `tables` is a pytree whose leaves have t entries along their first axis; `join` is associative and takes two such
+    pytrees; `neutral` is a table that changes nothing when it is joined. The result has no first axis.
+    """
     while _length(tables) > 1:
         blocks = _side_by_side(tables, neutral)
         first, rest = (_each(lambda leaf, s=s: leaf[s], blocks) for s in (0, slice(1, None)))

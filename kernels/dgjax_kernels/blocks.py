@@ -32,12 +32,15 @@ OF_SAMPLERS = 16
 
 
 def block_size(row_cost: int) -> int:
-    """Rows in a block, when one row needs `row_cost` floats: a power of two from 16 to 8,192."""
+    """Block size, rows in a block, when one row needs `row_cost` floats: a power of two from 16 to 8,192."""
     return min(LARGEST, max(16, 1 << max(0, (BUDGET // max(row_cost, 1)).bit_length() - 1)))
 
 
 def map_rows(fn: Callable[..., T], *arrays: Any, row_cost: int) -> T:
-    """`fn` on blocks of rows of the arrays, or pytrees of them, its results joined along their first axis."""
+    """Blocking: `fn` on blocks of rows of the arrays, or pytrees of them, its results joined along their first axis.
+
+    One call if the rows fit a block, whose size follows from `row_cost`, the floats that a row needs.
+    """
     n, size = len(jax.tree.leaves(arrays)[0]), block_size(row_cost)
     if n <= size or n * row_cost <= BUDGET:
         return fn(*arrays)
@@ -48,7 +51,11 @@ def map_rows(fn: Callable[..., T], *arrays: Any, row_cost: int) -> T:
 
 
 def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], row_cost: int) -> T:
-    """The sum of `fn` over blocks of rows, with compensation; `fill` is what a row that counts for nothing holds."""
+    """Blocked sum: `fn` on blocks of rows of the arrays, or pytrees of them, its results added with compensation.
+
+    The last block is filled up with `fill`, for each array what a row that counts for nothing holds. One call if the
+    rows fit a block, whose size follows from `row_cost`, the floats that a row needs.
+    """
     n, size = len(jax.tree.leaves(arrays)[0]), block_size(row_cost)
     if n <= size:
         return fn(*arrays)
@@ -86,7 +93,7 @@ def _split(arrays, size, fill):
 
 
 def two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:
-    """Knuth's exact sum: what rounding takes from `total` is kept in `error`."""
+    """Compensated sum (Knuth's two-sum): total + value as rounded, and `error` plus what rounding took from it."""
     new = total + value
     virtual = new - total
     lost = (total - (new - virtual)) + (value - virtual)
@@ -95,7 +102,7 @@ def two_sum(total: Array, error: Array, value: Array) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def pairwise_sum(values: Array) -> Array:
-    """The sum over the first axis as a balanced tree: its rounding error grows with log n, not with n.
+    """Pairwise sum over the first axis, as a balanced tree: its rounding error grows with log n, not with n.
 
     In reverse each has the sum's cotangent; back along the tree would be as much to compile again.
     """

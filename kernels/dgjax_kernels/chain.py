@@ -26,7 +26,7 @@ Transition = Float[Array, "k k"] | Float[Array, "t_less_1 k k"]
 
 
 class Forward(NamedTuple):
-    """Result of the forward pass, steps first: log p(y_s | steps up to s), and the log of what each step adds."""
+    """Forward pass, steps first: log p(y_s | steps up to s), and what each step adds to the log-partition."""
 
     log_filtered: Float[Array, "t n k"]
     gained: Float[Array, "t n"]
@@ -38,7 +38,12 @@ def log_partition(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Float[Array, " n"]:
-    """log of the sum over paths of exp score; minus infinity where no path is possible."""
+    """Log-partition (n,) by the forward recursion: log of the sum over paths of exp(score).
+
+    Minus infinity where no path is possible. The score of a path y of l steps is initial[y_0] + sum_s scores[s, y_s] +
+    sum_s transition[y_s, y_{s+1}], with initial (k,), transition (k, k) or one for each move (t - 1, k, k), scores (n,
+    t, k) and the lengths l (n,). Source: Rabiner (1989), section III.
+    """
     return _total(_forward(initial, transition, scores, lengths))
 
 
@@ -48,9 +53,13 @@ def expectation(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n *steps k k"]]:
-    """The log-partition, p(y_s = i), and the expected number of transitions, for each step if they differ by step.
+    """Forward-backward: log-partition (n,), marginals p(y_s = i) (n, t, k), and expected transition counts (n, k, k).
 
-    Nothing but zeros beyond a sequence's length, and for a sequence that no path could give.
+    Of paths y with probability in proportion to exp(initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s,
+    y_{s+1}]), with initial (k,), transition (k, k) or (t - 1, k, k), scores (n, t, k), lengths (n,). If the transition
+    differs by step, so do the counts: (n, t - 1, k, k). Marginals and counts are the gradient of the log-partition.
+    They are 0 beyond a sequence's length, and for a sequence that no path could give. Source: Rabiner (1989), section
+    III.
     """
     forward = _forward(initial, transition, scores, lengths)
     (n, t, k), per_step = scores.shape, transition.ndim == 3
@@ -75,7 +84,12 @@ def log_marginals(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Float[Array, "n t k"]:
-    """Log-marginals log p(y_s = i), those far too small for p itself included; minus infinity beyond the length."""
+    """Log-marginals by forward-backward (n, t, k): log p(y_s = i), those far too small for p itself included.
+
+    Of paths y with probability in proportion to exp(initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s,
+    y_{s+1}]), with initial (k,), transition (k, k) or (t - 1, k, k), scores (n, t, k), lengths (n,). Minus infinity
+    beyond a sequence's length.
+    """
     forward = _forward(initial, transition, scores, lengths)
 
     def step(later, s, moves, log_filtered):
@@ -97,7 +111,12 @@ def mode(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Int[Array, "n t"]:
-    """The most probable path (Viterbi 1967); -1 beyond a sequence's length, and where no path is possible."""
+    """Viterbi: the most probable path (n, t), states 0 to k - 1.
+
+    -1 beyond a sequence's length, and where no path is possible. The path y of the largest initial[y_0] + sum_s
+    scores[s, y_s] + sum_s transition[y_s, y_{s+1}], with initial (k,), transition (k, k) or (t - 1, k, k), scores (n,
+    t, k), lengths (n,); of equals, the lowest state, from the last step back. Source: Viterbi (1967).
+    """
 
     def forward(best, s, moves, score):
         through = best[:, :, None] + moves
@@ -124,7 +143,12 @@ def sample(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Int[Array, "n t"]:
-    """A path drawn by its probability; -1 beyond a sequence's length, and where no path is possible."""
+    """Forward filtering, backward sampling: a path (n, t) drawn by its probability, states 0 to k - 1.
+
+    The probability is in proportion to exp(initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s, y_{s+1}]), with
+    initial (k,), transition (k, k) or (t - 1, k, k), scores (n, t, k), lengths (n,). -1 beyond a sequence's length, and
+    where no path is possible.
+    """
     forward = _forward(initial, transition, scores, lengths)
 
     def step(state, s, moves, log_filtered, key):
@@ -144,7 +168,13 @@ def entropy(
     scores: Float[Array, "n t k"],
     lengths: Int[Array, " n"],
 ) -> Float[Array, " n"]:
-    """- sum over paths of p log p, in nats; 0 where no path is possible."""
+    """Entropy of paths (n,), in nats: - sum over paths of p log p; 0 where no path is possible.
+
+    p is in proportion to exp(initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s, y_{s+1}]), with initial (k,),
+    transition (k, k) or (t - 1, k, k), scores (n, t, k), lengths (n,). By one forward pass: with H_s(j) the
+    entropy of the steps before s given y_s = j, and q_ij = p(y_s = i | y_{s+1} = j, steps up to s), H_{s+1}(j) is
+    sum_i q_ij (H_s(i) - log q_ij). Source: Hernando, Crespi and Cybenko (2005).
+    """
     forward = _forward(initial, transition, scores, lengths)
 
     def step(carry, s, moves, log_filtered):
@@ -174,17 +204,22 @@ def _joined(earlier, last):
 
 
 def existing(lengths, t):
-    """Which of t steps a sequence has (n, t)."""
+    """Mask (n, t) of the steps that a sequence has: True where the step is below its length (n,)."""
     return jnp.arange(t) < lengths[:, None]
 
 
 def steps_first(scores, lengths):
-    """Steps first, and nothing beyond a sequence's length, which may hold anything."""
+    """Scores (n, t, k) with steps first (t, n, k), and 0 beyond a sequence's length, where they may be anything."""
     return jnp.swapaxes(jnp.where(existing(lengths, scores.shape[1])[..., None], scores, 0), 0, 1)
 
 
 def with_posterior(partition: Op, expectation: Op) -> Callable[..., Array]:
-    """Makes the log-partition with its derivative, marginals and counts, by one forward-backward pass for both."""
+    """Log-partition with its derivative by forward-backward: one pass for the value and its gradient, the posterior.
+
+    `partition` and `expectation` take (initial, transition, scores, lengths); the first gives the log-partitions, the
+    other those, marginals (n, t, k) and transition counts. The gradient in scores is the marginals, in initial those of
+    step 0, in the transition the counts. Returns a function of the arguments of `partition`.
+    """
 
     @jax.custom_jvp
     def call(initial, transition, scores, lengths):
@@ -214,13 +249,21 @@ def _forward(initial, transition, scores, lengths):
 
 
 def ahead(before, moves, score, inside):
-    """Forward step: log p(y_{s+1} | steps up to s + 1) from that of s, and the log of what it adds, where inside."""
+    """Forward step (filtering): log p(y_{s+1} | steps up to s + 1) (n, k), and the log of what that step adds (n,).
+
+    `before` (n, k) is log p(y_s | steps up to s), `moves` the transition (k, k) from s to s + 1, `score` (n, k) that of
+    step s + 1. Where a sequence has ended (not `inside`, (n,)), `before` and 0.
+    """
     after, gained = relative(log_sum(before[:, :, None] + moves, 1) + score)
     return jnp.where(inside[:, None], after, before), jnp.where(inside, gained, 0)
 
 
 def back(later, moves, log_filtered, inside):
-    """Backward step (smoothing): p(y_s) from p(y_{s+1}), and the pairs p(y_s, y_{s+1}) where s + 1 is inside."""
+    """Backward step (smoothing): marginals p(y_s) (n, k) from p(y_{s+1}), and pairs p(y_s = i, y_{s+1} = j) (n, k, k).
+
+    `later` (n, k) is p(y_{s+1} | all steps), `moves` the transition (k, k) from s to s + 1, `log_filtered` (n, k) is
+    log p(y_s | steps up to s). Where a sequence has ended by step s + 1 (not `inside`, (n,)), `later` and pairs of 0.
+    """
     pairs = jnp.where(inside[:, None, None], later[:, None] * _conditional(log_filtered, moves), 0)
     return normalised(jnp.where(inside[:, None], pairs.sum(2), later)), pairs
 
@@ -236,7 +279,7 @@ def _conditional(log_filtered, transition):
 
 
 def log_sum(values, axis):
-    """log sum exp over an axis, whose derivative too is right where no term is finite, or one."""
+    """Log-sum-exp over an axis, whose derivative too is right where no term is finite, or one."""
     top = finite(jax.lax.stop_gradient(values.max(axis, keepdims=True)))
     total = jnp.exp(values - top).sum(axis)
     none = total == 0
@@ -244,13 +287,16 @@ def log_sum(values, axis):
 
 
 def relative(values):
-    """Logs relative to the log of their sum over the last axis, and that."""
+    """Normalisation of logs: values less the log of the sum of their exp over the last axis, and that log.
+
+    Where all values are minus infinity, so is the log, and the values stay.
+    """
     total = log_sum(values, -1)
     return values - finite(total)[..., None], total
 
 
 def finite(values):
-    """Values with 0 in place of minus infinity, so that nothing is divided by nothing."""
+    """Values with 0 in place of minus infinity, so that minus infinity is never taken from itself."""
     return jnp.where(jnp.isneginf(values), 0, values)
 
 
@@ -259,7 +305,7 @@ def _relative_to_best(values):
 
 
 def normalised(values):
-    """Probabilities that add to 1 again, for rounding adds up over many steps; 0 where all are 0."""
+    """Normalisation of probabilities to a sum of 1 over the last axis, as rounding adds up over steps; 0 if all are."""
     total = values.sum(-1, keepdims=True)
     return values / jnp.where(total > 0, total, 1)
 

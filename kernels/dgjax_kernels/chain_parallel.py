@@ -1,12 +1,14 @@
 """Sums over the paths of long chains, all steps at once: operations of `chain` for accelerators.
 
 A stretch of steps is a table over the states before it and at its end: log p(end = j | before = i, its steps), and the
-log of what its steps add given i. Two stretches join into one, in any grouping: an associative scan. That is some
-hundred rounds instead of t steps one after another, for k times the work and memory (t, n, k, k).
+log of what its steps add given i. Two stretches join into one, in any grouping, which is an associative scan:
 
-Nothing cancels. What a row holds is relative to the row's own total, for what follows may differ by any factor between
-states, and totals are sums of two floats. The way back joins p(y_s = i | y_{s+1} = j, steps up to s), which add to 1
-for each j, with the probabilities at the last step.
+    steps  0 │ 1 │ 2 │ 3 │ 4 │ 5 │ ...        (i, j) of 0..2  joined with  (j, l) of 3..5  ─▶  (i, l) of 0..5
+
+That is some hundred rounds instead of t steps one after another, for k times the work and memory (t, n, k, k). Nothing
+cancels. What a row holds is relative to the row's own total, for what follows may differ by any factor between states,
+and totals are sums of two floats. The way back joins p(y_s = i | y_{s+1} = j, steps up to s), which add to 1 for each
+j, with the probabilities at the last step.
 Source: Hassan, Särkkä and García-Fernández (2021), Temporal parallelization of inference in hidden Markov models.
 """
 
@@ -33,10 +35,11 @@ class Stretch(NamedTuple):
 
 
 def long(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether there are many steps, each too small to fill an accelerator, and the tables of all have room.
+    """Dispatch of long chains: True if steps are many, each too small to fill an accelerator, and their tables fit.
 
-    Counted, not measured: a step of the reference is several kernels of some microseconds each, in which time an
-    accelerator takes a million exponentials. Six tables or so are held for each step: 1.5 GiB in float32 at most.
+    With scores (n, t, k): t of 512 or more, n k^3 up to 2^18 and n t k^2 up to 2^26. Counted, not measured: a step of
+    the reference is several kernels of some microseconds each, in which time an accelerator takes a million
+    exponentials. Six tables or so are held for each step: 1.5 GiB in float32 at most.
     """
     del initial, transition, lengths
     n, t, k = scores.shape

@@ -1,9 +1,13 @@
-"""Counts: Poisson and multinomial scores, statistics and draws. Letters as in `rows`.
+"""Counts: Poisson, multinomial and negative binomial log densities, sufficient statistics and draws.
 
 x log(rate) - rate - log x! cancels for large counts: at a rate of 1e4 float32 would keep two digits of it. So scores
-are a deviance, x log(x / rate) - x + rate, which is small near the mode, plus Stirling's remainder (Loader 2000). A
-cell that is no count, negative, broken or infinite, has probability 0: the check outside of `jit` says so by name,
-inside of it the score does.
+are a deviance, which is small near the mode, plus Stirling's remainder R (Loader 2000):
+
+    log Poisson(x; rate) = - (x log(x / rate) - x + rate) - 1/2 log(2 pi x) - R(x)
+
+A cell that is no count, negative, broken or infinite, has probability 0: the check outside of `jit` says so by name,
+inside of it the score does. Letters: x rows (n, d), k labels, c counts (n, k), the weight with which row n belongs to
+label k; NaN is missing.
 """
 
 import math
@@ -25,12 +29,15 @@ REMAINDERS = np.array(
 
 
 def is_count(x: Float[Array, "..."]) -> Bool[Array, "..."]:
-    """Whether a cell is a whole number from 0."""
+    """Support of counts: True where a cell is a finite whole number from 0."""
     return (x >= 0) & (x == jnp.floor(x)) & (x < jnp.inf)
 
 
 def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """Scores (n, k): the sum over observed cells of log Poisson(x_j; rate_kj)."""
+    """Poisson scores (n, k): sum_j log Poisson(x_j; exp(log_rate_kj)) over the observed cells of rows x (n, d).
+
+    log_rate (k, d). Minus infinity where an observed cell is no count; exactly 0 for a row of NaN.
+    """
 
     def block(x):
         observed = ~jnp.isnan(x)[:, None]
@@ -43,7 +50,10 @@ def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Arra
 def poisson_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_rate: Float[Array, "k d"]
 ) -> Float[Array, "k d 2"]:
-    """Sufficient statistics (k, d, 2): sums over observed cells of c and c x."""
+    """Sufficient statistics of Poisson columns (k, d, 2): sums of c and of c x over rows where a column is observed.
+
+    Rows x (n, d), counts c (n, k) with which rows belong to labels; `log_rate` is not read.
+    """
     del log_rate
     return sum_rows(_poisson_sums, x, c, fill=(0, 0), row_cost=2 * x.shape[1] + c.shape[1])
 
@@ -56,11 +66,11 @@ def _poisson_sums(x, c):
 def log_poisson(
     x: Float[Array, "..."], rate: Float[Array, "..."], log_rate: Float[Array, "..."] | None = None
 ) -> Float[Array, "..."]:
-    """log Poisson(x; rate) by the deviance, x log(x / rate) - x + rate, and Stirling's remainder; of no count -inf.
+    """Poisson log density: log Poisson(x; rate), of arrays of any shape; minus infinity where x is no count.
 
-    x log(rate) - rate - log x! cancels: at a rate of 1e4 float32 would keep two digits of it. `log_rate` says what the
-    rate is where exp(log_rate) leaves the numbers. Loader (2000), Fast and accurate computation of binomial
-    probabilities.
+    By the deviance, x log(x / rate) - x + rate, and Stirling's remainder, for x log(rate) - rate - log x! cancels: at a
+    rate of 1e4 float32 would keep two digits of it. `log_rate` says what the rate is where exp(log_rate) leaves the
+    numbers. Source: Loader (2000), Fast and accurate computation of binomial probabilities.
     """
     count = is_count(x)
     value = _of_count(jnp.where(count, x, 0), rate, jnp.log(rate) if log_rate is None else log_rate)
@@ -102,9 +112,10 @@ def _stirling_remainder(x):
 
 
 def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """log Multinomial(x_observed; its own total, p_observed / sum p_observed).
+    """Multinomial scores (n, k): log Multinomial(x_observed; its own total, p_observed / sum p_observed).
 
-    Written as independent Poissons conditioned on their sum, which does not cancel for large totals.
+    Rows x (n, d) of counts, p = exp(log_p_k), log_p (k, d). Minus infinity where an observed cell is no count. Written
+    as independent Poissons conditioned on their sum, which does not cancel for large totals.
     """
 
     def block(x):
@@ -135,10 +146,11 @@ def _shares(observed, log_p):
 def observed_share(
     x: Float[Array, "n d"], log_p: Float[Array, "k d"]
 ) -> tuple[Float[Array, "n k d"], Float[Array, " n"]]:
-    """p_j / sum p_observed, and the observed total of each row.
+    """Shares of the observed total (n, k, d), p_j / sum p_observed, and the observed total of each row (n,).
 
-    A row's unknown exposure has the scale-free density 1 / lambda, the only one under which the observed counts say
-    nothing about p but their shares; a missing count then has the mean total times share.
+    Of rows x (n, d) of counts, with p = exp(log_p), log_p (k, d). A row's unknown exposure has the scale-free density 1
+    / lambda, the only one under which the observed counts say nothing about p but their shares; a missing count then
+    has the mean total times share.
     """
     observed = ~jnp.isnan(x)
     return _shares(observed, log_p)[0], jnp.where(observed, x, 0).sum(-1)
@@ -147,7 +159,11 @@ def observed_share(
 def multinomial_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d"]
 ) -> Float[Array, "k d"]:
-    """Sufficient statistics (k, d): sums of c times the counts, a missing one at its mean given the others."""
+    """Sufficient statistics of multinomial rows (k, d): sum_n c_nk x_nj, a missing x_nj at its mean given the others.
+
+    That mean is the row's observed total times p_j / sum p_observed, p = exp(log_p_k), log_p (k, d). Rows x (n, d) of
+    counts, c (n, k) the counts with which rows belong to labels.
+    """
 
     def block(x, c):
         share, total = observed_share(x, log_p)
@@ -161,9 +177,10 @@ def multinomial_statistics(
 def log_negative_binomial(
     x: Float[Array, "*#s"], total: Float[Array, "*#s"], chance: Float[Array, "*#s"]
 ) -> Float[Array, "*#s"]:
-    """log p(x counts of chance `chance` before the total-th of the others); at a total of 0, no counts for sure.
+    """Negative binomial log density: x successes, of probability `chance`, before the total-th failure.
 
-    That is total / (total + x) times a binomial, written as Poissons conditioned on their sum.
+    log of C(x + total - 1, x) chance^x (1 - chance)^total, for counts x and total; at a total of 0, x is 0 for sure.
+    That is total / (total + x) times a binomial, written as Poissons conditioned on their sum, which does not cancel.
     """
     n = total + x
     binomial = log_poisson(x, n * chance) + log_poisson(total, n * (1 - chance)) - log_poisson(n, n)
@@ -181,7 +198,11 @@ def poisson_draws(key: Key[Array, ""], rate: Float[Array, "*n"]) -> Float[Array,
 
 
 def multinomial_draws(key: Key[Array, ""], total: int, p: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-    """Draws of Multinomial(total, p): beyond 2^17 trials column after column, each binomial given those before."""
+    """Multinomial draws (*n, d): `total` trials with probabilities p (*n, d), which add to 1 along the last axis.
+
+    From 2^17 trials on column after column, each a binomial of the trials left, with p_j over the sum of p_j and those
+    after it as probability.
+    """
     if total < MANY_TRIALS:
         return jax.random.multinomial(key, jnp.asarray(total, p.dtype), p, dtype=p.dtype)
     columns = jnp.moveaxis(p, -1, 0)

@@ -1,10 +1,13 @@
 """Bounds on log p(x) = log of the integral of p(x | z) p(z), z standard normal, by draws from a normal q(z | x).
 
+    draws' numbers (s,) ─noise─▶ e (s, *b, m) ─▶ z = mean + exp(log_scale) e ─log_likelihood─▶ log p(x | z) (s, *b)
+
+Gradients go through z, which is linear in `mean` and in the scale (reparameterisation, Kingma and Welling, 2014). Draws
+are taken as many at a time as one block may hold, `draw_cost` floats each, and again for the gradient: memory does not
+grow with their number.
+
 Letters: s draws, b batch axes (rows, then labels), m latent dimensions, d columns. q has `mean` and `log_scale`
-(*b, m), and the draws are z = mean + exp(log_scale) e, so that gradients go through them (Kingma and Welling, 2014).
-`noise` gives e (s, *b, m) for draws by their numbers (s,), axes of 1 being shared; `log_likelihood` takes z (s, *b, m)
-to log p(x_observed | z) (s, *b). Draws are taken as many at a time as one block may hold, `draw_cost` floats each, and
-again for the gradient: memory does not grow with their number.
+(*b, m). `noise` gives e for draws by their numbers, axes of 1 being shared; `log_likelihood` is of observed cells.
 """
 
 from collections.abc import Callable
@@ -32,9 +35,13 @@ def elbo(
     draw_cost: int = 1,
     kl_weight: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, "*b"]:
-    """E_q log p(x | z) - KL(q || p(z)), the first by draws and the second exact: a bound in expectation.
+    """Evidence lower bound (*b): E_q log p(x | z) - kl_weight KL(q || p(z)), the first by draws and the second exact.
 
-    The divergence counts `kl_weight` times: under 1, warm-up, there is no bound. Kingma and Welling (2014), eq. 7.
+    With z standard normal and q(z | x) = N(mean, diag(exp(log_scale)^2)), mean and log_scale (*b, m), it is at most log
+    p(x) in expectation. KL = 1/2 sum over m of mean^2 + exp(2 log_scale) - 1 - 2 log_scale. `noise` takes numbers of
+    draws (s,) to standard normals (s, *b, m), `log_likelihood` z (s, *b, m) to log p(x_observed | z) (s, *b); one draw
+    needs `draw_cost` floats. Under a `kl_weight` of 1, warm-up, there is no bound. In nats. Source: Kingma and Welling
+    (2014), eq. 7.
     """
     scale = jnp.exp(log_scale)
     divergence = 0.5 * (mean**2 + (jnp.expm1(2 * log_scale) - 2 * log_scale)).sum(-1)
@@ -54,10 +61,13 @@ def importance_log_weights(
     num_samples: int,
     draw_cost: int = 1,
 ) -> Float[Array, "s *b"]:
-    """log p(x | z) + log p(z) - log q(z | x) of every draw.
+    """Importance log-weights (s, *b): log p(x | z) + log p(z) - log q(z | x) of every draw z from q.
 
-    The log of the mean weight is the importance-weighted bound, Burda, Grosse and Salakhutdinov (2016), eq. 8; with
-    missing cells that of Mattei and Frellsen (2019), eq. 4. Its gradient is the weights' own, each times its share.
+    Of s = `num_samples` draws. z is standard normal a priori, q(z | x) = N(mean, diag(exp(log_scale)^2)), mean and
+    log_scale (*b, m). `noise` takes numbers of draws (s,) to standard normals (s, *b, m), `log_likelihood` z (s, *b, m)
+    to log p(x_observed | z) (s, *b); one draw needs `draw_cost` floats. The log of the mean weight is the
+    importance-weighted bound, whose gradient is that of the log-weights, each times its share of the weights. Source:
+    Burda, Grosse and Salakhutdinov (2016), eq. 8; with missing cells Mattei and Frellsen (2019), eq. 4.
     """
     scale, total = jnp.exp(log_scale), log_scale.sum(-1)
 
@@ -77,7 +87,13 @@ def importance_bound(
     num_samples: int,
     draw_cost: int = 1,
 ) -> Float[Array, "*b"]:
-    """Importance-weighted bound: log of the mean weight, at most log p(x) in expectation, closer with more draws."""
+    """Importance-weighted bound (*b): log of the mean weight, at most log p(x) in expectation, closer with more draws.
+
+    The weights are p(x | z) p(z) / q(z | x) of `num_samples` draws z from q(z | x) = N(mean, diag(exp(log_scale)^2)),
+    mean and log_scale (*b, m), z standard normal a priori. `noise` takes numbers of draws (s,) to standard normals (s,
+    *b, m), `log_likelihood` z (s, *b, m) to log p(x_observed | z) (s, *b); one draw needs `draw_cost` floats. In nats.
+    Source: Burda, Grosse and Salakhutdinov (2016), eq. 8.
+    """
     weights = importance_log_weights(mean, log_scale, noise, log_likelihood, num_samples, draw_cost)
     return jax.nn.logsumexp(weights, axis=0) - jnp.log(jnp.asarray(num_samples, mean.dtype))
 
@@ -90,9 +106,13 @@ def importance_mean(
     num_samples: int,
     draw_cost: int = 1,
 ) -> Float[Array, "*b v"]:
-    """E[v(z) | x_observed] by self-normalised importance sampling; `evaluate` gives log p(x_observed | z) and v(z).
+    """Posterior mean E[v(z) | x_observed] (*b, v) by self-normalised importance sampling.
 
-    The weights are kept relative to the largest so far. Mattei and Frellsen (2019), eq. 10.
+    It is sum_s w_s v(z_s) / sum_s w_s, w = p(x_observed | z) p(z) / q(z | x), of `num_samples` draws z from q(z | x) =
+    N(mean, diag(exp(log_scale)^2)), mean and log_scale (*b, m), z standard normal a priori; 0 where all weights are 0.
+    `noise` takes numbers of draws (s,) to standard normals (s, *b, m), `evaluate` z (s, *b, m) to log p(x_observed | z)
+    (s, *b) and v(z) (s, *b, v); one draw needs `draw_cost` floats. Weights are kept relative to the largest so far.
+    Source: Mattei and Frellsen (2019), eq. 10.
     """
     scale, total = jnp.exp(log_scale), log_scale.sum(-1)
     size = _at_once(num_samples, draw_cost)
@@ -150,9 +170,10 @@ def _column(of_draws, ndim):
 def bernoulli_cells(
     x: Float[Array, "*n d"], logits: Float[Array, "*b d"], complete: bool = False
 ) -> Float[Array, "*b"]:
-    """sum_j log Bernoulli(x_j; sigmoid(logits_j)) over the cells that are observed, x_j 0 or 1, else minus infinity.
+    """Bernoulli log density (*b): sum_j log Bernoulli(x_j; sigmoid(logits_j)) over observed cells of rows x (*n, d).
 
-    `complete`: all cells are known to be observed and 0 or 1.
+    logits (*b, d). Minus infinity where an observed cell is not 0 or 1. `complete`: all cells are known to be observed
+    and 0 or 1, and are not checked.
     """
     value = _over_observed(lambda x, logits: _log_sigmoid((2 * x - 1) * logits), complete, x, logits)
     return value if complete else _where_all((x == 0) | (x == 1) | jnp.isnan(x), value)
@@ -170,7 +191,10 @@ _log_sigmoid.defjvp(lambda at, moved: (_log_sigmoid(*at), jax.nn.sigmoid(-at[0])
 def gaussian_cells(
     x: Float[Array, "*n d"], mean: Float[Array, "*b d"], log_scale: Float[Array, " d"], complete: bool = False
 ) -> Float[Array, "*b"]:
-    """sum_j log N(x_j; mean_j, exp(log_scale_j)^2) over the cells that are observed: all of them if `complete`."""
+    """Normal log density (*b): sum_j log N(x_j; mean_j, exp(log_scale_j)^2) over the observed cells of rows x (*n, d).
+
+    mean (*b, d), log_scale (d,). `complete`: all cells are known to be observed.
+    """
 
     def cell(x, mean, log_scale):
         return -0.5 * (((x - mean) * jnp.exp(-log_scale)) ** 2 + LOG_TWO_PI) - log_scale
@@ -181,9 +205,10 @@ def gaussian_cells(
 def categorical_cells(
     x: Float[Array, "*n d"], logits: Float[Array, "*b d c"], complete: bool = False
 ) -> Float[Array, "*b"]:
-    """sum_j log softmax(logits_j)[x_j] over the cells that are observed; minus infinity where one is no category.
+    """Categorical log density (*b): sum_j log softmax(logits_j)[x_j] over the observed cells of rows x (*n, d).
 
-    `complete`: all cells are known to be observed and categories.
+    logits (*b, d, c) for c categories. Minus infinity where an observed cell is no whole number from 0 to c - 1.
+    `complete`: all cells are known to be observed and categories, and are not checked.
     """
 
     def cell(x, *logits):
@@ -204,7 +229,10 @@ def _where_all(inside: Array, value: Array) -> Array:
 def poisson_cells(
     x: Float[Array, "*n d"], log_rate: Float[Array, "*b d"], complete: bool = False
 ) -> Float[Array, "*b"]:
-    """sum_j log Poisson(x_j; exp(log_rate_j)) over the cells that are observed: all of them if `complete`."""
+    """Poisson log density (*b): sum_j log Poisson(x_j; exp(log_rate_j)) over the observed cells of rows x (*n, d).
+
+    log_rate (*b, d). Minus infinity where an observed cell is no count. `complete`: all cells are known to be observed.
+    """
     return _over_observed(lambda x, log_rate: log_poisson(x, jnp.exp(log_rate), log_rate), complete, x, log_rate)
 
 

@@ -1,15 +1,17 @@
 """Multivariate normal distributions with missing cells, on rows times labels.
 
-Letters: x rows (n, d), NaN where missing; labels stand in g groups of m that share a factor; mean (g, m, d);
-L the lower Cholesky factor of a covariance (g, d, d), of which only the lower triangle is read; c counts (n, g, m),
-none of them negative.
+One identity does it all. Put a row's observed cells first and factor the reordered covariance, F F^T, F lower
+triangular; with u standard normal
 
-One identity does it all. Put a row's observed cells first and factor the reordered covariance, F F^T. Writing the
-reordered residual as F u with u standard normal: the observed cells fix the leading part of u, so their density is
-that of the leading part; the missing cells' conditional mean has the trailing part of u at 0, and their conditional
-covariance is the trailing block of F, squared. F comes by orthogonal
-transformation of L's reordered rows, so no covariance is ever formed and its condition number never squared; for a
-complete row F is L.
+    [r_observed]   [F_oo   0 ] [u_o]     density of the observed cells: N(u_o; 0, I) / det F_oo
+    [r_missing ] = [F_mo F_mm] [u_m]     missing cells given them: mean F_mo u_o, covariance F_mm F_mm^T
+
+F comes by orthogonal transformation of L's reordered rows, so no covariance is ever formed and its condition number
+never squared; for a complete row F is L.
+
+Letters: x rows (n, d), NaN where missing; labels stand in g groups of m that share a factor; mean (g, m, d), r = x -
+mean; L the lower Cholesky factor of a covariance (g, d, d), of which only the lower triangle is read; c counts
+(n, g, m), none of them negative.
 """
 
 from collections.abc import Callable
@@ -25,19 +27,26 @@ from dgjax_kernels.rows import LOG_TWO_PI, joint_partition
 
 
 def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Float[Array, "n g m"]:
-    """log N(x_observed; mean_observed, (L L^T)_observed); exactly 0 for a row of NaN."""
+    """Normal log density (n, g, m): log N(x_observed; mean_observed, (L L^T)_observed); exactly 0 for a row of NaN.
+
+    Rows x (n, d), NaN missing; g groups of m labels with means (g, m, d), each group with a lower Cholesky factor L
+    (g, d, d) of its covariance.
+    """
     return map_rows(lambda x: _by_pattern(_observed_scores, _complete_scores, x, mean, L), x, row_cost=cost(mean, L))
 
 
 def cost(mean: Array, L: Array) -> int:
-    """Floats that one row needs at most, for the size of blocks."""
+    """Memory of one row in floats, by which the size of blocks is chosen: as many as there are in means and factors."""
     return mean.size + L.size
 
 
 def complete_scores(
     x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
 ) -> Float[Array, "n g m"]:
-    """log N(x; mean, L L^T) of rows that are known to miss no cell."""
+    """Normal log density of complete rows (n, g, m): log N(x; mean, L L^T), for rows x (n, d) known to miss no cell.
+
+    g groups of m labels with means (g, m, d), each group with a lower Cholesky factor L (g, d, d) of its covariance.
+    """
     return map_rows(lambda x: _complete_scores(x, mean, L), x, row_cost=cost(mean, L))
 
 
@@ -55,12 +64,12 @@ def _observed_scores(x, mean, L):
 
 
 def are_known(mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Bool[Array, "g m"]:
-    """Whether all parameters of a label are numbers."""
+    """Check of parameters (g, m): True where a label's mean (g, m, d) and its group's lower L (g, d, d) are finite."""
     return jnp.isfinite(mean).all(-1) & jnp.isfinite(jnp.tril(L)).all((1, 2))[:, None]
 
 
 def none_undefined(scores: Float[Array, "n *k"], known: Bool[Array, "*k"]) -> Float[Array, "n *k"]:
-    """Scores with minus infinity in place of NaN, where all parameters are known.
+    """Scores (n, *k) with minus infinity in place of NaN, where all parameters of a label are known (*k).
 
     Infinity less infinity is what is left of an infinite cell, or of one whose terms overflow: it has density 0. A
     model that is NaN itself scores NaN.
@@ -71,10 +80,11 @@ def none_undefined(scores: Float[Array, "n *k"], known: Bool[Array, "*k"]) -> Fl
 def conditional(
     residual: Float[Array, "n d"], group: Int[Array, " n"], L: Float[Array, "g d d"]
 ) -> Float[Array, "n d"]:
-    """E[r | r_observed] of r ~ N(0, L L^T), L being that of each row's group; r itself on observed cells.
+    """Conditional mean (n, d): E[r | r_observed] of r ~ N(0, L L^T), L (g, d, d) being that of each row's `group` (n,).
 
-    Of any x, less its mean. A draw is r + E[x - r | x_observed - r_observed], with r a draw of whole rows: it moves by
-    as much as what is observed asks for (Matheron's rule; Journel and Huijbregts 1978).
+    r itself on observed cells. `residual` (n, d) is r = x - mean, NaN where missing. A draw is r + E[x - r | x_observed
+    - r_observed], with r a draw of whole rows: it moves by as much as what is observed asks for. Source: Matheron's
+    rule, Journel and Huijbregts (1978).
     """
 
     def of_row(row, L):
@@ -95,10 +105,12 @@ def _conditional_residual(x, mean, L):
 def statistics(
     x: Float[Array, "n d"], c: Float[Array, "n g m"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
 ) -> tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]:
-    """Sums over rows of c, c E[u] and, over the labels of a group too, c E[u u^T], where x = mean + L u.
+    """Expected sufficient statistics: sums over rows of c (g, m), c E[u] (g, m, d) and c E[u u^T] (g, d, d).
 
-    Expectations are over the missing cells given the observed ones. Centred at and whitened with the current component:
-    raw second moments lose every digit of float32 on data far from 0, and small eigenvalues to large ones.
+    x = mean + L u. The last is over the m labels of a group too. Expectations are over the missing cells given the
+    observed ones. Rows x (n, d), NaN missing, counts c (n, g, m), mean (g, m, d), lower Cholesky factors L (g, d, d).
+    Centred at and whitened with the current component: raw second moments lose every digit of float32 on data far from
+    0, and small eigenvalues to large ones.
     """
 
     def block(x, c):
@@ -110,7 +122,11 @@ def statistics(
 def complete_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n g m"], mean: Float[Array, "g m d"], L: Float[Array, "g d d"]
 ) -> tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]:
-    """Sums over rows of c, c u and c u u^T, where x = mean + L u, of rows that are known to miss no cell."""
+    """Sufficient statistics of complete rows: sums of c (g, m), c u (g, m, d) and c u u^T (g, d, d).
+
+    x = mean + L u. The last is over the m labels of a group too. Rows x (n, d) known to miss no cell, counts c (n, g,
+    m), mean (g, m, d), lower Cholesky factors L (g, d, d).
+    """
 
     def block(x, c):
         return _complete_statistics(x, c, mean, L)
@@ -133,7 +149,12 @@ def _expectation(scores: Callable[..., Any], statistics: Callable[..., Any]) -> 
         mean: Float[Array, "g m d"],
         L: Float[Array, "g d d"],
     ) -> tuple[Float[Array, ""], tuple[Float[Array, "g m"], Float[Array, "g m d"], Float[Array, "g d d"]]]:
-        """E-step: sum_n w_n log p(x_n, y_n), y being one of g m labels or -1, unknown; statistics at c = w p(y | x)."""
+        """E-step: sum_n w_n log p(x_n, y_n), and sufficient statistics at the counts c = w p(y | x), in one pass.
+
+        Rows x (n, d), NaN missing, labels y (n,) from 0 to g m - 1, or -1, unknown: then log p(x_n) counts; weights w
+        (n,), log_weights (g, m), mean (g, m, d), lower Cholesky factors L (g, d, d). Statistics are sums of c (g, m), c
+        E[u] (g, m, d) and, over the labels of a group too, c E[u u^T] (g, d, d), where x = mean + L u.
+        """
 
         def block(x, y, weights):
             joint = log_weights + scores(x, mean, L)
@@ -150,12 +171,11 @@ complete_expectation = _expectation(complete_scores, complete_statistics)
 
 
 def backward(scores: Callable[..., Any], statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
-    """Makes the reverse derivative of `scores`: cotangents of x, means and L from c, those of the scores.
+    """Vector-Jacobian product of `scores` (x, mean, L): cotangents of x, means and L from c (n, g, m), the scores' own.
 
-    They are sums that EM needs too, by `statistics` in one pass.
-
-    d log p(x_observed) = E[d log p(x) | x_observed], which gives a mean L^-T u, and L the lower part of
-    L^-T (u u^T - I). Source: Fisher's identity, as in Dempster, Laird and Rubin (1977), discussion.
+    Returns back((x, mean, L), perturbed, c); for means and L by sums that EM needs too, `statistics` at c. For d log
+    p(x_observed) = E[d log p(x) | x_observed], which gives a mean L^-T u, and L the lower part of L^-T (u u^T - I).
+    Source: Fisher's identity, as in Dempster, Laird and Rubin (1977), discussion.
     """
 
     def back(arguments, perturbed, c):

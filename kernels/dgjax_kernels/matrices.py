@@ -1,8 +1,8 @@
-"""Products of matrices, for which there is a kernel on a CPU, as a primitive of JAX's with derivatives of any order.
+"""Matrix products, for which there is a kernel on a CPU, as a primitive of JAX's with derivatives of any order.
 
 A product is bilinear, and each of its derivatives is such a product again, of matrices that may be given as their
-transposes: the primitive says so, and derivatives forwards and in reverse take the kernel too, where an `Op` would fall
-back to its reference.
+transposes: with c the cotangent of a b, that of a is c b^T, and that of b is a^T c. The primitive says so, and
+derivatives forwards and in reverse take the kernel too, where an `Op` would fall back to its reference.
 """
 
 import functools
@@ -21,7 +21,7 @@ FEWEST_ROWS, FEWEST, ENOUGH = 256, 16, 1 << 22  # rows, columns and products fro
 
 
 def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
-    """a b: the terms of each sum in the precision of the widest of the two."""
+    """Matrix product a b (m, n) of a (m, k) and b (k, n), both taken to the wider of their two precisions."""
     dtype = jnp.result_type(a, b)
     return _product(a.astype(dtype), b.astype(dtype), (False, False))
 

@@ -4,7 +4,9 @@ An E-step is these, in this order: scores log p(x_n | k) for all labels at once,
 the log of their sum over labels and the responsibilities p(k | x_n); statistics, sums over rows of responsibilities
 times what the family needs of x. `..._expectation` is all three in one pass over blocks of rows.
 
-Letters: x rows (n, d), k labels, c counts (n, k), the weight with which row n belongs to label k.
+    x (n, d) ─▶ scores (n, k) ─▶ log-partition (n,), responsibilities c (n, k) ─▶ statistics, sums of c T(x) over n
+
+Letters: n rows x of d cells, k labels, c counts (n, k), the weight with which row n belongs to label k.
 """
 
 import math
@@ -24,14 +26,18 @@ KEPT = 0.7  # of the digits, where a quicker form loses some: rounding errors up
 
 
 def kept(dtype: Any) -> float:
-    """How many times larger than a result the terms may be that are subtracted for it: eps^(KEPT - 1)."""
+    """Cancellation limit eps^(KEPT - 1): how many times larger than their difference two terms may be.
+
+    With machine epsilon eps of a `dtype`, the difference is then right to eps^KEPT of itself: 1e-5 in float32.
+    """
     return float(jnp.finfo(dtype).eps) ** (KEPT - 1)
 
 
 class ColumnSummary(NamedTuple):
-    """Summary of each column: cells missing, limits, whether all cells are whole numbers, mean, standard deviation.
+    """Column summary, (d,) each: cells missing, minimum, maximum, whether all are whole, mean, standard deviation.
 
-    Where no cell is observed, everything but `missing` means nothing.
+    `low`, `high`, `whole`, `mean` and `spread`, sqrt of the mean of (x - mean)^2, are of the observed cells of a
+    column. Where no cell is observed, everything but `missing` means nothing.
     """
 
     missing: Int[Array, " d"]
@@ -43,10 +49,10 @@ class ColumnSummary(NamedTuple):
 
 
 class LabelledSummary(NamedTuple):
-    """Summary of each column, and of each column in the rows of each label, all of weight 1.
+    """Summary of each of d columns, and of each column in the rows of each of k labels, all of weight 1.
 
-    `counts` rows of each label, `cells` observed, with their mean and standard deviation: moments about any centre
-    follow, so that a closed-form fit need not read the rows again.
+    `counts` (k,) rows of each label, `cells` (k, d) of them observed, with their mean and standard deviation: moments
+    about any centre follow, so that a closed-form fit need not read the rows again.
     """
 
     columns: ColumnSummary
@@ -58,20 +64,28 @@ class LabelledSummary(NamedTuple):
     def moments(
         self, centre: Float[Array, "k d"], log_scale: Float[Array, "k d"]
     ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
-        """What `labelled_moments` is of the rows: the weight of each label, and sums of 1, z and z^2."""
+        """Sufficient statistics of normal columns from the summary: the rows of each label (k,), and three sums (k, d).
+
+        Sums over the observed cells of a label's rows of 1, z and z^2, z = (x - centre) / exp(log_scale).
+        """
         shift, own = in_units(self.mean - centre, log_scale), in_units(self.spread, log_scale)
         return self.counts, (self.cells, self.cells * shift, self.cells * (own**2 + shift**2))
 
 
 def in_units(residual: Float[Array, "..."], log_scale: Float[Array, "..."]) -> Float[Array, "..."]:
-    """residual / exp(log_scale), by halves: of a scale of 1e-39 float32 has no inverse, and 0 times it is still 0."""
+    """Residuals in units of a scale, residual / exp(log_scale), of any shape.
+
+    Multiplied twice by exp(-log_scale / 2): the inverse of a scale of 1e-39 is infinite in float32, and 0 times it NaN.
+    """
     half = jnp.exp(-0.5 * log_scale)
     return residual * half * half
 
 
 def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
-    """How many cells each column misses; and of the others the limits, whether all are whole numbers, the mean and the
-    standard deviation, whose square may be beyond what float32 can hold.
+    """Column summary of rows x (n, d): how many cells each column misses, and what the observed ones are.
+
+    That is their minimum, maximum, whether all are whole numbers, mean and standard deviation, (d,) each. The square of
+    a deviation may be beyond what float32 can hold: it is taken in units of the column's largest.
     """
     observed = ~jnp.isnan(x)
     count = observed.sum(0)
@@ -89,25 +103,35 @@ def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
 
 
 def unit_of(size: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Units in which squares neither overflow nor vanish: a size itself, and 1 where that is 0 or not finite."""
+    """Unit for squares: a size itself where it is positive and finite, else 1.
+
+    In units of the largest of some numbers their squares do not overflow, and that of the largest does not vanish.
+    """
     return jnp.where((size > 0) & jnp.isfinite(size), size, 1)
 
 
 def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Array, "n k"]:
-    """sum_f phi_f log p_f for nonnegative phi, with 0 log 0 = 0 and minus infinity where phi meets p = 0."""
+    """Scores linear in features (n, k): sum_f phi_nf log p_kf for nonnegative phi, with 0 log 0 = 0.
+
+    Minus infinity where a positive phi meets p = 0.
+    """
     zero = jnp.isneginf(log_p)
     score = phi @ jnp.where(zero, 0, log_p).T
     return jnp.where(phi @ zero.T.astype(phi.dtype) > 0, -jnp.inf, score)
 
 
 def indicators(x: Float[Array, "n d"], num_values: int) -> Float[Array, "n f"]:
-    """One-hot columns (n, d v), all zero for a missing cell."""
+    """One-hot features (n, d v) of rows x (n, d) with cells 0 to v - 1, v = `num_values`; all 0 for any other cell."""
     hot = x[..., None] == jnp.arange(num_values, dtype=x.dtype)
     return hot.astype(x.dtype).reshape(len(x), x.shape[1] * num_values)
 
 
 def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
-    """sum_j log p_j[x_j] over observed cells; minus infinity where one is no whole number from 0 to v - 1."""
+    """Scores of categorical columns (n, k): sum_j log p_kj[x_j] over the observed cells of rows x (n, d).
+
+    `log_p` (k, d, v) has the log-probability of each of v values, for each label and column. Minus infinity where an
+    observed cell is no whole number from 0 to v - 1; exactly 0 for a row of NaN.
+    """
     flat, v = log_p.reshape(len(log_p), -1), log_p.shape[2]
 
     def block(x):
@@ -119,16 +143,21 @@ def table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, 
 
 
 def complete_table(x: Float[Array, "n d"], log_p: Float[Array, "k d v"]) -> Float[Array, "n k"]:
-    """sum_j log p_j[x_j] of cells that are known to be whole numbers from 0 to v - 1."""
+    """Scores of categorical columns (n, k), without a check: sum_j log p_kj[x_j] over observed cells of x (n, d).
+
+    For cells that are known to be whole numbers from 0 to v - 1, of which `log_p` (k, d, v) has the log-probabilities.
+    A cell that is anything else adds 0.
+    """
     flat = log_p.reshape(len(log_p), -1)
     return map_rows(lambda x: log_linear(indicators(x, log_p.shape[2]), flat), x, row_cost=flat.size // len(flat))
 
 
 def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Float[Array, "n k"]:
-    """sum_j w[x_j]: the weights of the features that a row numbers, 0 to v - 1, or -1 for none; NaN of other numbers.
+    """Sparse linear scores (n, k): sum_j weight_k[x_j] over the active features that a row of x (n, m) lists.
 
-    Column after column, so that no more is ever held than one weight for each row and label. The gradient adds into
-    (v, k), where a number's weights lie side by side.
+    `weight` (k, v) has a weight for each of v features. A cell is a feature's number, 0 to v - 1, or -1 for none; any
+    other makes the scores of its row NaN. Column after column, so that no more is ever held than one weight for each
+    row and label. The gradient adds into (v, k), where a feature's weights lie side by side.
     """
     v = weight.shape[1]
     # After them the weights of none, 0, and of what is no number of a feature.
@@ -145,7 +174,10 @@ def indicator_scores(x: Float[Array, "n m"], weight: Float[Array, "k v"]) -> Flo
 def table_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], log_p: Float[Array, "k d v"]
 ) -> Float[Array, "k d v"]:
-    """Counts (k, d, v): sums of c over the rows in which a column has each value."""
+    """Sufficient statistics of categorical columns (k, d, v): sums of the counts c (n, k) over rows with each value.
+
+    Entry (k, j, v) is sum_n c_nk [x_nj = v], where NaN is no value; `log_p` (k, d, v) gives the number of values only.
+    """
 
     def block(x, c):
         return weighted_sums(indicators(x, log_p.shape[2]), c).reshape(log_p.shape)
@@ -154,10 +186,11 @@ def table_statistics(
 
 
 def expectation(scores: Callable, statistics: Callable) -> Callable:
-    """Makes the E-step of a family of its scores and statistics, in one pass over blocks of rows.
+    """E-step of a family, made of its `scores` (x, parameters) and `statistics` (x, c, parameters), in one pass.
 
-    It gives sum_n w_n log p(x_n, y_n), y being -1 where unknown, the sums of counts c = w p(y | x), and the statistics
-    at these counts.
+    Returns a function (x, y, weights, log_weights, parameters) of rows x (n, d), labels y (n,), -1 where unknown,
+    weights w of rows (n,) and log-weights of labels (k,). It gives the value sum_n w_n log p(x_n, y_n), with p(x_n)
+    where y_n is unknown, the sums (k,) of the counts c = w p(y | x), and the statistics at these counts.
     """
 
     def summed(
@@ -167,6 +200,13 @@ def expectation(scores: Callable, statistics: Callable) -> Callable:
         log_weights: Float[Array, " k"],
         parameters: Float[Array, "k ..."],
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Float[Array, "k ..."]]:
+        """E-step: log-likelihood, sums of counts, and sufficient statistics at them, in one pass over the rows.
+
+        Rows x (n, d), labels y (n,), -1 where unknown, weights w (n,), log-weights of labels (k,), parameters (k, ...).
+        The value is sum_n w_n log p(x_n, y_n), with log p(x_n) where y_n is unknown; counts (n, k) are c = w p(y | x),
+        summed over rows; statistics are sums over rows of c times what the family needs of x.
+        """
+
         def block(x, y, weights):
             value, c = joint_partition(x, y, weights, log_weights + scores(x, parameters))
             return value, c.sum(0), statistics(x, c, parameters)
@@ -177,14 +217,16 @@ def expectation(scores: Callable, statistics: Callable) -> Callable:
 
 
 def weighted_sums(phi: Float[Array, "n f"], c: Float[Array, "n k"]) -> Float[Array, "k f"]:
-    """Sums of features by counts: sum_n c_nk phi_nf."""
+    """Sums of features by counts (k, f): sum_n c_nk phi_nf, for features phi (n, f) and counts c (n, k)."""
     return c.T @ phi
 
 
 def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]) -> Float[Array, "n k"]:
-    """log N(x_observed; mean, diag(scale^2)). Columns may share a scale: log_scale (k, 1).
+    """Log density of independent normal columns (n, k): log N(x_observed; mean_k, diag(exp(log_scale_k)^2)).
 
-    Residuals are whitened one by one: the expanded quadratic would lose every digit of float32 on tight clusters.
+    Rows x (n, d), NaN missing; mean (k, d); log_scale (k, d), or (k, 1) where all columns share a scale. Exactly 0 for
+    a row of NaN. Residuals are whitened one by one: the expanded quadratic would lose every digit of float32 on tight
+    clusters.
     """
 
     def block(x):
@@ -198,9 +240,11 @@ def diagonal(x: Float[Array, "n d"], mean: Float[Array, "k d"], log_scale: Float
 def diagonal_statistics(
     x: Float[Array, "n d"], c: Float[Array, "n k"], mean: Float[Array, "k d"], log_scale: Float[Array, "k #d"]
 ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]:
-    """Sums over the observed cells of c, c z and c z^2, z = (x - mean) / scale, the last in the shape of `log_scale`.
+    """Sufficient statistics of independent normal columns: sums over observed cells of c, c z and c z^2, (k, d) each.
 
-    In units of the scale, for the square of a column in others may be beyond what float32 can hold.
+    z = (x - mean) / exp(log_scale) for rows x (n, d), counts c (n, k), mean (k, d) and log_scale (k, d), or (k, 1):
+    then the sum of squares is over columns too, (k, 1). In units of the scale, for the square of a column in others may
+    be beyond what float32 can hold.
     """
     shared = log_scale.shape[1] < x.shape[1]
 
@@ -221,9 +265,10 @@ def labelled_moments(
     centre: Float[Array, "k d"],
     log_scale: Float[Array, "k d"],
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d"]]]:
-    """The weight of each label, and sums over its observed cells of w, w z and w z^2, z = (x - centre) / scale.
+    """Sufficient statistics of labelled rows: the weight of each label (k,), and sums of w, w z and w z^2, (k, d) each.
 
-    A row whose label is not known, -1, counts for nothing.
+    Sums over the observed cells of a label's rows, z = (x - centre) / exp(log_scale), for rows x (n, d), labels y (n,),
+    weights w (n,), centre and log_scale (k, d). A row whose label is not known, -1, counts for nothing.
     """
     counts = weights[:, None] * jax.nn.one_hot(y, len(centre), dtype=x.dtype)
     return counts.sum(0), diagonal_statistics(x, counts, centre, log_scale)
@@ -237,10 +282,11 @@ def diagonal_expectation(
     mean: Float[Array, "k d"],
     log_scale: Float[Array, "k #d"],
 ) -> tuple[Float[Array, ""], Float[Array, " k"], tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k #d"]]]:
-    """E-step of independent normal columns: value, sums of counts, and statistics at them.
+    """E-step of independent normal columns: log-likelihood, sums of counts (k,), and sufficient statistics at them.
 
-    The value is sum_n w_n log p(x_n, y_n), y being -1 where unknown; counts are c = w p(y | x); statistics are those of
-    `diagonal_statistics`.
+    Rows x (n, d), labels y (n,), -1 where unknown, weights w (n,), log-weights of labels (k,), mean (k, d) and
+    log_scale (k, d) or (k, 1). The value is sum_n w_n log p(x_n, y_n), with log p(x_n) where y_n is unknown; counts (n,
+    k) are c = w p(y | x); statistics are sums over observed cells of c, c z and c z^2, z = (x - mean) / exp(log_scale).
     """
 
     def block(x, y, weights):
@@ -253,17 +299,22 @@ def diagonal_expectation(
 def joint_partition(
     x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], joint: Float[Array, "n k"]
 ) -> tuple[Float[Array, ""], Float[Array, "n k"]]:
-    """sum_n w_n log sum_k p(x_n, k), only y where that is known, and the counts w p(k | x); exactly 0 for no cells."""
+    """Log-likelihood and counts of an E-step, from joint scores log p(x_n, k) (n, k).
+
+    The value is sum_n w_n log sum_k p(x_n, k), with p(x_n, y_n) alone where the label y_n is known (>= 0); counts (n,
+    k) are w p(k | x_n). A row without an observed cell and without a label adds exactly 0 to the value.
+    """
     value, c = partition(joint, y)
     value = jnp.where(jnp.isnan(x).all(-1) & (y < 0), 0, value)
     return pairwise_sum(jnp.where(weights > 0, weights * value, 0)), weights[:, None] * c
 
 
 def categorical(key: Key[Array, ""], scores: Float[Array, "*n k"]) -> Int[Array, "*n"]:
-    """Draws of k with probabilities in proportion to exp(score), to one unit in the last place; 0 where none has any.
+    """Categorical draws (*n) of k labels with probabilities in proportion to exp(scores), scores (*n, k).
 
-    By inversion of the distribution function: one random number for each draw in place of k, and a quarter of the time
-    to compile of jax.random.categorical (0.12 s against 0.54 s).
+    To one unit in the last place; 0 where all scores are minus infinity. By inversion of the distribution function: one
+    random number for each draw in place of k, and a quarter of the time to compile of jax.random.categorical (0.12 s
+    against 0.54 s).
     """
     top = scores.max(-1, keepdims=True)
     p = jnp.exp(scores - jnp.where(jnp.isfinite(top), top, 0))
@@ -274,9 +325,10 @@ def categorical(key: Key[Array, ""], scores: Float[Array, "*n k"]) -> Int[Array,
 
 
 def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
-    """log sum_k exp score and p(k | row); where a label is given (>= 0), its score and a one-hot row instead.
+    """Log-partition (n,) and responsibilities (n, k): log sum_k exp(score_nk) and p(k | row n), by softmax.
 
-    The counts are the gradient of the value. A row that no label explains has value minus infinity and counts 0.
+    Where a label is given (>= 0), its score and a one-hot row instead. The responsibilities are the gradient of the
+    value. A row that no label explains has value minus infinity and responsibilities 0.
     """
     known = labels >= 0
     hard = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)

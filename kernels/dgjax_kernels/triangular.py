@@ -1,13 +1,15 @@
-"""Factors of many small matrices (*b, d, d).
+"""Triangular factors of many small matrices (*b, d, d): Cholesky, inverse, solve, orthogonal triangularization.
 
 On a CPU never by a batched LAPACK call: jaxlib 0.10 runs one as tasks on the thread pool of which it occupies a thread,
-so that two such calls at once on two cores wait for each other for ever. There, matrices of up to 16 columns are worked
-on in lanes, one column of all of them after another, and larger ones are given to LAPACK one at a time. Microseconds
-for one matrix by `triangularized`, float32, two cores, in lanes / one at a time / batched: d = 4: 0.05, 0.6, 0.3;
-d = 16: 2.6, 3.1, 2.5; d = 32: 25, 11, 9; d = 64: 188, 35, 37. Derivatives are closed forms.
+so that two such calls at once on two cores wait for each other for ever. There, matrices of up to 16 columns lie side
+by side, batch last, and go through the algorithm together; larger ones go to LAPACK one at a time:
 
-Rows may be in units that differ by more than float32 can hold: they are put in powers of two of their own, which
-changes no digit, and the result is taken out of them.
+    d <= 16    (b, d, d) ─▶ blocks (d, d, 64) ─▶ one loop over d for 64 matrices        d > 16    jax.lax.map
+
+Microseconds for one matrix by `triangularized`, float32, two cores, in lanes / one at a time / batched: d = 4: 0.05,
+0.6, 0.3; d = 16: 2.6, 3.1, 2.5; d = 32: 25, 11, 9; d = 64: 188, 35, 37. Derivatives are closed forms. Rows may be in
+units that differ by more than float32 can hold: `solve`, `inverse` and `triangularized` put them in powers of two of
+their own, which changes no digit, and take the result out of them.
 """
 
 import math
@@ -24,7 +26,10 @@ LANES = 64  # matrices side by side
 
 @jax.custom_jvp
 def solve(L: Float[Array, "*b d d"], B: Float[Array, "*b d m"]) -> Float[Array, "*b d m"]:
-    """L^-1 B; only the lower triangle of L is read."""
+    """Triangular solve: L^-1 B (*b, d, m) for lower triangular L (*b, d, d) and B (*b, d, m).
+
+    Only the lower triangle of L is read.
+    """
     unit = _units(L)
     return _on_each(_solve_one, _solve_lanes, L / unit, B / unit)
 
@@ -39,7 +44,7 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def inverse(L: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
-    """L^-1; only the lower triangle of L is read."""
+    """Triangular inverse: L^-1 (*b, d, d) for lower L (*b, d, d), of which only the lower triangle is read."""
     unit = _units(L)
     eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
     return _on_each(_solve_one, _solve_lanes, L / unit, eye) / _t(unit)
@@ -53,7 +58,7 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def cholesky(S: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
-    """Cholesky factor: the lower L with L L^T = S, for each symmetric S (d, d).
+    """Cholesky factor: the lower L (*b, d, d) with L L^T = S, for each symmetric S (d, d).
 
     Where S is not positive definite, the diagonal of L has NaN. The rest of L may be NaN too, or, for small S on a CPU,
     the columns before the first pivot that is not positive stay finite.
@@ -70,10 +75,10 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def triangularized(A: Float[Array, "*b d e"]) -> Float[Array, "*b d d"]:
-    """The lower F with F F^T = A A^T and a positive diagonal, for d <= e.
+    """Orthogonal triangularization of A (*b, d, e), d <= e: lower F (*b, d, d), F F^T = A A^T, with positive diagonal.
 
-    A A^T is never formed, so that its condition number is not squared. Of a triangular A it is A, but for the signs of
-    columns and the last bits.
+    By QR of A^T, or Gram-Schmidt on the rows of A. A A^T is never formed, so that its condition number is not squared.
+    Of a triangular A it is A, but for the signs of columns and the last bits.
     """
     unit = _units(A)
     return unit * _on_each(_triangularize_one, _triangularize_lanes, A / unit)
@@ -180,6 +185,9 @@ def _triangularize_lanes(A):
 
 
 def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """Inverse factor of one large matrix: F with F F^T = A^-1; all NaN where A is not positive definite."""
+    """Inverse Cholesky factor of one large matrix A (d, d): the upper triangular F with F F^T = A^-1.
+
+    All NaN where A is not positive definite.
+    """
     factor = jnp.linalg.cholesky(A)
     return jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(A), dtype=A.dtype), lower=True).T

@@ -22,7 +22,7 @@ MOST_CELLS = 1 << 31  # that an index of 32 bits can number
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ZeroCopyRows:
-    """Rows (n, d) shared with NumPy: all cells from the first aligned one on, and a copy of the rows before it.
+    """Zero-copy rows (n, d) shared with NumPy: all cells from the first aligned one on, and a copy of those before.
 
     NumPy must not change them as long as XLA works on them.
     """
@@ -50,11 +50,11 @@ class ZeroCopyRows:
         return n * d - len(self.cells)
 
     def whole(self) -> Float[Array, "n d"]:
-        """A copy of all rows, in one array."""
+        """Copy of all rows (n, d), in one array."""
         return jnp.concatenate([self.first.reshape(-1)[: self._skipped], self.cells]).reshape(self.shape)
 
     def picked(self, rows: np.ndarray) -> Float[Array, "m d"]:
-        """A copy of some rows, whose numbers are given in ascending order."""
+        """Copy of some rows (m, d), whose numbers (m,) are given in ascending order."""
         few, d = self.first.shape
         early = rows[rows < few]
         starts = jnp.asarray(rows[len(early) :] * d - self._skipped)
@@ -63,13 +63,13 @@ class ZeroCopyRows:
 
 
 def can_share(x: np.ndarray) -> bool:
-    """Whether rows can be shared with XLA: in one piece, of a precision that JAX has, and not too many."""
+    """Zero-copy check: True if XLA can share rows: in one piece, of a precision that JAX has, under 2^31 cells."""
     known = x.dtype in (np.float32, np.float64) and x.dtype == jax.dtypes.canonicalize_dtype(x.dtype)
     return known and x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and 0 < x.size < MOST_CELLS
 
 
 def zero_copy_rows(x: np.ndarray) -> ZeroCopyRows:
-    """Shares NumPy's rows with XLA, all but the first few without a copy; only where `can_share`."""
+    """Zero-copy input: shares NumPy's rows (n, d) with XLA, but for a copy of the first few; only where `can_share`."""
     skipped = -x.ctypes.data % ALIGNMENT // x.itemsize
     few = -(-skipped // x.shape[1])
     cells = jax.device_put(x.reshape(-1)[skipped:], may_alias=True)

@@ -16,12 +16,15 @@ They have been run in Pallas's interpret mode and lowered for CUDA, and never on
 
 
 def chains(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether these chains are long, or may go to the kernel in Pallas."""
+    """Dispatch on a GPU: True if these chains are long (`chain_parallel.long`), or may go to the kernel in Pallas."""
     return chain_parallel.long(initial, transition, scores, lengths) or (gpu_kernels.value and fits(transition, scores))
 
 
 def fits(transition: Array, scores: Array) -> bool:
-    """Whether the kernel is for these chains: a table of moves in registers, offsets of 32 bits."""
+    """Dispatch to the kernel in Pallas: True if it can take these chains, with transition (k, k) and scores (n, t, k).
+
+    A table of moves has to fit registers, k up to 64, and offsets 32 bits.
+    """
     n, t, k = scores.shape
     padded = (n + 32) * t * 2 * k
     right = scores.size > 0 and scores.dtype in (jnp.float32, jnp.float64)

@@ -1,8 +1,11 @@
-"""The kernel of `chain.expectation` and `chain.log_partition` on a GPU: each program takes a few sequences through all
-steps, forward and then back, by the steps of the reference, so that no step has to be started on its own.
+"""Forward-backward on a GPU, in Pallas: each program takes a few sequences through all steps, forward and then back.
 
-States are padded to a power of two, with moves of log-probability minus infinity. What is carried from step to step and
-the expected moves stay in registers, sums over steps are compensated.
+    program 0: sequences 0 1 2 3    `_forward` in one loop 0 ──▶ t;  then `_backward` in one loop t ──▶ 0
+    program 1: sequences 4 5 6 7    ...
+
+So no step has to be started on its own. The kernel of `chain.expectation` and `chain.log_partition`, by the steps of
+the reference. States are padded to a power of two, with moves of log-probability minus infinity. What is carried from
+step to step and the expected moves stay in registers, sums over steps are compensated.
 """
 
 import jax
@@ -25,7 +28,11 @@ def log_partition(
     lengths: Int[Array, " n"],
     interpret: bool = False,
 ) -> Float[Array, " n"]:
-    """log of the sum over paths of exp score, for moves that are the same at each step: `chain.log_partition`."""
+    """Log-partition (n,) by the forward recursion: log of the sum over paths of exp(score), for moves all steps share.
+
+    The score of a path y of l steps is initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s, y_{s+1}], with
+    initial (k,), transition (k, k), scores (n, t, k) and the lengths l (n,). `interpret`: in Pallas's interpret mode.
+    """
     arguments = _padded(initial, transition, scores, lengths)
     (value,) = _call(_forward, arguments, [()], interpret)
     return value[: len(scores)]
@@ -38,7 +45,12 @@ def expectation(
     lengths: Int[Array, " n"],
     interpret: bool = False,
 ) -> tuple[Float[Array, " n"], Float[Array, "n t k"], Float[Array, "n k k"]]:
-    """Log-partition, marginals and expected transitions, for moves that are the same at each step."""
+    """Forward-backward: log-partition (n,), marginals p(y_s = i) (n, t, k), and expected transition counts (n, k, k).
+
+    Of paths y with probability in proportion to exp(initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s,
+    y_{s+1}]), with initial (k,), transition (k, k), scores (n, t, k), lengths (n,). `interpret`: in Pallas's interpret
+    mode.
+    """
     n, _, k = scores.shape
     first, moves, padded, lengths = _padded(initial, transition, scores, lengths)
     steps, table = padded.shape[1:], moves.shape
