@@ -22,7 +22,7 @@ MOST_CELLS = 1 << 31  # that an index of 32 bits can number
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ZeroCopyRows:
-    """Zero-copy rows (n, d) shared with NumPy: all cells from the first aligned one on, and a copy of those before.
+    """Zero-copy rows (n, d) shared with NumPy: all cells from the first aligned one on; rows before it are copied.
 
     NumPy must not change them as long as XLA works on them.
     """

@@ -14,7 +14,7 @@ FEWEST_PIECES, MOST_PIECES, SUMS, AMPLE = 8, 64, 1 << 20, 12  # SUMS: floats of 
 
 
 def num_pieces(n: int, row_cost: int) -> int:
-    """Into how many pieces n rows of so many parameters are cut: by the rows, and never by the cores.
+    """Number of pieces into which n rows are cut, `row_cost` parameters each: by the rows, and never by the cores.
 
     So sums over pieces are to the last bit those of any machine. A power of two, for no core should be left with a
     piece of its own while the others have none; no more than whose sums fit a cache; and beyond eight only where each
@@ -29,7 +29,7 @@ def num_pieces(n: int, row_cost: int) -> int:
 
 
 def called(handler: Any, results: Any, *arguments: Array) -> Any:
-    """What a handler makes of arguments: results of these shapes, of the first argument's type or their own."""
+    """FFI call of a handler in a program: its results, of these shapes, in the first argument's type or their own."""
     dtype = arguments[0].dtype
     shaped = tuple(one if hasattr(one, "dtype") else jax.ShapeDtypeStruct(one, dtype) for one in results)
     return jax.ffi.ffi_call(handler.target(dtype), shaped, vmap_method="sequential")(*arguments)
@@ -47,10 +47,11 @@ def one_pass(
     *sums: tuple[int, ...],
     more: tuple[Array, ...] = (),
 ) -> Any:
-    """One pass over the rows for labels (g, m): their scores (n, g, m), or a value and sums of these shapes.
+    """One pass of a handler over rows x (n, d) for labels (g, m): scores (n, g, m) if `scored`, else a value and sums.
 
-    The sums are sufficient statistics: of `counts` where they are given, else of the responsibilities that the labels,
-    the weights and the scores leave, which is a whole E-step.
+    The sums, of the shapes `sums`, are sufficient statistics: of `counts` where they are given, else of the
+    responsibilities that the labels y, the weights and the scores leave, which is a whole E-step; then the value is the
+    log-likelihood. `log_weights` (g, m) are those of labels; `parameters` and `more` go to the handler as they are.
     """
     labels, pieces = log_weights.shape, num_pieces(len(x), sum(p.size for p in parameters))
     summed = 0 if scored else pieces
@@ -63,6 +64,6 @@ def one_pass(
 
 
 def unlabelled(x: Array, labels: tuple[int, ...] | int) -> tuple[Array, Array, Array]:
-    """Labels -1 (unknown), weights 1, and log weights 0 of all labels: what a pass is given that has none."""
+    """Labels -1 (unknown) and weights 1 of rows x, and log-weights 0 of labels: what a pass is given that has none."""
     n, dtype = len(x), x.dtype
     return jnp.full(n, -1, jnp.int32), jnp.ones(n, dtype), jnp.zeros(labels, dtype)

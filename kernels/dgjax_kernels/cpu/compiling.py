@@ -62,7 +62,7 @@ class Clock(event.Listener):
 
 @contextlib.contextmanager
 def told(name: str, on_disk: bool) -> Iterator[None]:
-    """A block that may compile a handler: logs a line if that takes longer than PATIENCE."""
+    """Context manager around what may compile a handler: logs a line if that takes longer than PATIENCE seconds."""
     clock = Clock(name, on_disk)
     clock.timer.start()
     try:

@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def jit(function: F, **options: Any) -> F:
-    """Compiles a function that only handlers call, as a function of its own that LLVM may inline.
+    """Compilation by numba of a function that only handlers call, as a function of its own that LLVM may inline.
 
     Numba optimises a function again in each that calls it, so calls are kept shallow. Arrays are filled by loops: one
     assigned to part of another, or summed along an axis, takes 1 to 5 s to compile, for numba compiles the text of the
@@ -40,17 +40,17 @@ def jit(function: F, **options: Any) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compiles a function as part of the one that calls it, by numba: for a function that is called in one place."""
+    """Compilation by numba as part of the function that calls it: for a function that is called in one place."""
     return jit(function, inline="always")
 
 
 def within(function: F) -> F:
-    """Compiles a function that LLVM inlines wherever it is called: for short steps, each waiting for the last."""
+    """Compilation by numba with inlining by LLVM wherever it is called: for short steps, each waiting for the last."""
     return jit(function, forceinline=True)
 
 
 def intrinsic(function: Callable) -> Any:
-    """Declares a function whose body is LLVM instructions, given by a builder."""
+    """Declaration of a function whose body is LLVM instructions, given by a builder."""
     return numba_intrinsic(function)
 
 
@@ -66,13 +66,13 @@ def _at(builder, address, word):
 
 @intrinsic
 def load(typingctx, address, word):
-    """The word-th word at an address, read atomically."""
+    """Atomic load of the word-th 8-byte word at an address."""
     return intp(intp, intp), lambda c, b, s, a: b.load_atomic(_at(b, *a), "seq_cst", 8)
 
 
 @intrinsic
 def store(typingctx, address, word, value):
-    """Writes a value to the word-th word at an address."""
+    """Store of a value to the word-th 8-byte word at an address."""
 
     def build(c, b, s, a):
         b.store(a[2], _at(b, a[0], a[1]))
@@ -83,13 +83,13 @@ def store(typingctx, address, word, value):
 
 @intrinsic
 def fetch_add(typingctx, address, word, value):
-    """Adds a value to the word-th word at an address, atomically: the word as it was before."""
+    """Atomic fetch-and-add to the word-th 8-byte word at an address: gives the word as it was before."""
     return intp(intp, intp, intp), lambda c, b, s, a: b.atomic_rmw("add", _at(b, a[0], a[1]), a[2], "seq_cst")
 
 
 @intrinsic
 def allocate(typingctx, words):
-    """Allocates so many words, and gives their address."""
+    """Allocation of so many 8-byte words: their address."""
 
     def build(c, b, s, a):
         return b.ptrtoint(c.nrt.allocate(b, b.mul(a[0], ir.Constant(WORD, 8))), WORD)
@@ -99,7 +99,7 @@ def allocate(typingctx, words):
 
 @intrinsic
 def free(typingctx, address):
-    """Frees words that `allocate` gave."""
+    """Release of words that `allocate` gave."""
 
     def build(c, b, s, a):
         c.nrt.free(b, b.inttoptr(a[0], ir.IntType(8).as_pointer()))
@@ -110,14 +110,14 @@ def free(typingctx, address):
 
 @intrinsic
 def call(typingctx, function, argument):
-    """Calls the C function at an address with one word; the word it returns."""
+    """Call of the C function at an address with one word as argument: the word it returns."""
     kind = ir.FunctionType(WORD, [WORD])
     return intp(intp, intp), lambda c, b, s, a: b.call(b.inttoptr(a[0], kind.as_pointer()), [a[1]])
 
 
 @intrinsic
 def pointer(typingctx, address, dtype):
-    """An address as a pointer to numbers."""
+    """Pointer to numbers of a dtype, from an address."""
     to = CPointer(dtype.dtype)
     return to(intp, dtype), lambda c, b, s, a: b.inttoptr(a[0], c.get_value_type(to))
 
@@ -137,14 +137,14 @@ def _prefetch_line(typingctx, address):
 
 @jit
 def prefetch(row):
-    """Prefetches a row of numbers into the cache, in lines of 64 bytes."""
+    """Prefetch of a row of numbers into the cache, in lines of 64 bytes."""
     for offset in range(0, len(row) * row.itemsize, 64):
         _prefetch_line(row.ctypes.data + offset)
 
 
 @intrinsic
 def own_address(typingctx):
-    """The address of the handler that calls this, for other threads to call."""
+    """Address of the handler that calls this, for other threads to call."""
 
     def build(c, b, s, a):
         name = f"cfunc.{b.function.name}"
@@ -198,7 +198,10 @@ def let_others_run(typingctx):
 
 @jit
 def spread(frame, pieces, handler):
-    """Works through the pieces of a call by `handler`, on this thread and as many of XLA's as there are pieces for."""
+    """Threads: works through the pieces of a call by `handler`, on this one and as many of XLA's as pieces allow.
+
+    `frame` is the address of XLA's call frame, `handler` the address that each thread calls with the control block.
+    """
     control = allocate(CONTROL_WORDS)
     for word, value in ((TAG, 0), (NEXT, 0), (DONE, 0), (USERS, 2), (FRAME, frame), (PIECES, pieces)):
         store(control, word, value)
@@ -215,7 +218,7 @@ def spread(frame, pieces, handler):
 
 @jit
 def introduced(frame):
-    """Whether XLA asks for the version of the interface only, which is answered here: then there is no work."""
+    """FFI version query: True if XLA asks for the interface's version only, which is answered here."""
     extension = load(frame, FRAME_EXTENSION) if called(frame) else 0
     if extension != 0:
         store(load(extension, 3), 3, load(load(frame, FRAME_API), API_VERSION))
@@ -224,26 +227,26 @@ def introduced(frame):
 
 @jit
 def called(address):
-    """Whether an address is a call frame of XLA's, and not a control block of `spread`'s."""
+    """Kind of an address: True if it is a call frame of XLA's, False if it is a control block of `spread`'s."""
     return load(address, TAG) != 0
 
 
 @jit
 def next_piece(control):
-    """Takes the next piece of a call; -1 if there is none left."""
+    """Piece counter: takes the number of the next piece of a call from its control block; -1 if there is none left."""
     piece = fetch_add(control, NEXT, 1)
     return piece if piece < load(control, PIECES) else -1
 
 
 @jit
 def done(control):
-    """Reports that a piece is done."""
+    """Piece counter: reports to the control block of a call that a piece is done."""
     fetch_add(control, DONE, 1)
 
 
 @jit
 def wait(control, pieces):
-    """Waits until so many pieces are done, all of them taken before one that this thread has taken itself."""
+    """Waits until so many pieces of a call are done, all of them taken before one that this thread has taken itself."""
     while load(control, DONE) < pieces:
         let_others_run()
 
@@ -258,20 +261,20 @@ def leave(control):
 
 @jit
 def size(frame, kind, index, axis):
-    """The length of an axis of an argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
+    """Length of an axis of the index-th argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     return load(load(load(load(frame, kind), index), 5), axis)
 
 
 @jit
 def vector(frame, kind, index, dtype):
-    """An argument or result of one axis, as an array without a copy."""
+    """Zero-copy array of one axis: the index-th argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     buffer = load(load(frame, kind), index)
     return carray(pointer(load(buffer, 3), dtype), (load(load(buffer, 5), 0),))
 
 
 @jit
 def matrix(frame, kind, index, dtype):
-    """An argument or result of two axes, as an array without a copy."""
+    """Zero-copy array of two axes: the index-th argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1)))
@@ -279,7 +282,7 @@ def matrix(frame, kind, index, dtype):
 
 @jit
 def cube(frame, kind, index, dtype):
-    """An argument or result of three axes, as an array without a copy."""
+    """Zero-copy array of three axes: the index-th argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2)))
@@ -287,7 +290,7 @@ def cube(frame, kind, index, dtype):
 
 @jit
 def hypercube(frame, kind, index, dtype):
-    """An argument or result of four axes, as an array without a copy."""
+    """Zero-copy array of four axes: the index-th argument or result, `kind` being FRAME_ARGUMENTS or FRAME_RESULTS."""
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
@@ -295,5 +298,5 @@ def hypercube(frame, kind, index, dtype):
 
 @jit
 def part(n, piece, pieces):
-    """Where the piece-th of so many parts of n rows starts and stops."""
+    """Range of rows (start, stop) of the piece-th of so many pieces, as equal as can be, of n rows."""
     return piece * n // pieces, (piece + 1) * n // pieces

@@ -36,25 +36,28 @@ DIGEST = zlib.crc32(b"".join(_SOURCES) + repr(KEPT).encode())  # KEPT is the one
 
 
 class Handler(NamedTuple):
-    """A kernel as XLA can call it, in either precision; its name is one of `compiling.KERNELS`."""
+    """FFI handler of a kernel, as XLA can call it, in float32 and float64; its name is one of `compiling.KERNELS`."""
 
     name: str
     num_pieces: Callable  # (call frame): into how many pieces the call is cut
     work: Callable  # (control block, piece, precision): works on the piece, and on all others that it can take
 
     def target(self, dtype: Any) -> str:
-        """The name under which XLA finds the handler for a precision."""
+        """Registered name of the handler for a precision, under which XLA finds it; compiled first, if need be."""
         with _LOCK:  # threads that trace at once would register it twice
             return _target(self, jax.numpy.dtype(dtype))
 
 
 def of_result(index: int) -> Callable:
-    """Counts pieces: as many as the index-th result has rows, for it has a row for each piece's sum."""
+    """Number of pieces of a call: as many as the index-th result has rows, for it has a row for each piece's sum."""
     return ffi.jit(lambda frame: ffi.size(frame, ffi.FRAME_RESULTS, index, 0))
 
 
 def of_pieces(name: str, piece: Callable, num_pieces: Callable) -> Handler:
-    """The handler of a kernel whose pieces know nothing of each other: `piece(frame, number, dtype)` works on one."""
+    """FFI handler of a kernel whose pieces know nothing of each other: `piece(frame, number, dtype)` works on one.
+
+    `num_pieces(frame)` says into how many a call is cut.
+    """
 
     def work(control, number, dtype):
         while number >= 0:
@@ -66,7 +69,7 @@ def of_pieces(name: str, piece: Callable, num_pieces: Callable) -> Handler:
 
 
 def from_python(function: F) -> F:
-    """Compiles a function that Python calls, without the GIL, so that threads run it; kept on disk."""
+    """Compilation by numba of a function that Python calls, without the GIL, so that threads run it; kept on disk."""
     name, options = function.__name__, {"error_model": "numpy", "nogil": True}
     decorate: Any = njit
     named = _named(function, name)

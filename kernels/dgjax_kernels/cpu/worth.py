@@ -18,36 +18,43 @@ SPINNING = 32  # columns of a matrix from which OpenBLAS uses threads
 
 
 def supported(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether a handler can take these rows: there are some, in a precision that handlers have."""
+    """Dispatch to a CPU handler: True if it can take these rows x: there are some, in float32 or float64."""
     return x.size > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
 def supported_zero_copy(first: Array, cells: Array, *_: Array) -> bool:
-    """Whether a handler can take zero-copy rows, of which `cells` are nearly all: they are many, so it always pays."""
+    """Dispatch to a CPU handler of zero-copy rows, of which `cells` are nearly all: True if it can take them.
+
+    They are many, so compiling it always pays.
+    """
     return supported(cells)
 
 
 def large(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether a handler can take these rows, and one pass over their cells is worth compiling it, repeats or not."""
+    """Dispatch to a CPU handler: True if it can take these rows x, and one pass over their cells pays for compiling it.
+
+    From 2^17 cells on, repeats or not.
+    """
     return supported(x) and x.size >= MANY_CELLS
 
 
 def many_cells(cells: int) -> bool:
-    """Whether passes over so many cells, as often as `repeats` says, are worth compiling a handler."""
+    """Dispatch: True if passes over so many cells, as often as `repeats` says, are worth compiling: 2^17 in all."""
     return cells * repeats.value >= MANY_CELLS
 
 
 def worthwhile(x: Array | np.ndarray, *_: Array) -> bool:
-    """Whether a handler can take these rows, and they have so many cells that compiling it, 4 to 14 s, pays.
+    """Dispatch to a CPU handler: True if it can take these rows x, and their cells pay for compiling it, 4 to 14 s.
 
-    With fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2 cores, handler and reference: 300
-    rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0, 10,000 of 8 and 8 0.4 and 1.9.
+    Cells times repeats, from 2^17 on: with fewer, the reference takes less than 50 ms. A diagonal mixture's step on 2
+    cores, handler and reference: 300 rows of 4 columns and 3 labels 0.03 and 0.07 ms, 2,000 of 16 and 8 0.13 and 1.0,
+    10,000 of 8 and 8 0.4 and 1.9.
     """
     return supported(x) and many_cells(x.size)
 
 
 def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
-    """Whether the handler of full covariances can take these rows, and 40 s of compiling pay.
+    """Dispatch to the CPU handler of full covariances: True if it can take these rows x, and 40 s of compiling pay.
 
     Arguments end with the means and the Cholesky factors.
 
@@ -62,16 +69,17 @@ def worthwhile_for_full(x: Array, *arguments: Array) -> bool:
 
 
 def worthwhile_for_complete(x: Array, *arguments: Array) -> bool:
-    """Whether the handler of full covariances can take rows that are known to miss no cell, and compiling it pays.
+    """Dispatch to the CPU handler of full covariances for rows known to miss no cell: True if compiling it pays.
 
-    The reference then takes less time, so that there have to be more of them: measured at `worthwhile_for_full`.
+    The reference takes less time on such rows than on those with missing cells, so that there have to be more of them:
+    measured at `worthwhile_for_full`. Arguments end with the means and the Cholesky factors.
     """
     mean, L = arguments[-2:]
     return _for_full(x, len(x) * (mean.size + L.size))
 
 
 def worthwhile_for_conditional(residual: Array, group: Array, L: Array) -> bool:
-    """Whether the handler of conditional means can take these rows, each with the factor of its group, and 7 s pay.
+    """Dispatch to the CPU handler of conditional means: True if it can take rows with a factor each, and 7 s pay.
 
     Handler and reference: 200 rows of 4 columns and 3 labels 0.1 and 1 ms, of 16 and 8 0.6 and 60; 2,000 of 4 and 3 0.9
     and 13, of 16 and 8 6 and 1,160.
@@ -84,22 +92,27 @@ def _for_full(x, work):
 
 
 def many_steps(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether the handler of chains can take these, and 11 s of compiling pay: by the number of scores.
+    """Dispatch to the CPU handler of forward-backward: True if it can take these chains, and 11 s of compiling pay.
 
-    Sequences, steps and states (64, 1000, 8): 1.7 ms, and 30 by the reference; (1, 50000, 5): 3 and 50.
+    By the number of scores (n, t, k), if all steps share a transition. Sequences, steps and states (64, 1000, 8): 1.7
+    ms, and 30 by the reference; (1, 50000, 5): 3 and 50.
     """
     del initial, lengths
     return transition.ndim == 2 and worthwhile(scores)
 
 
 def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, lengths: Array) -> bool:
-    """Whether the Viterbi handler can take these chains, whose states a byte can number, and 7 s of compiling pay.
+    """Dispatch to the CPU handler of Viterbi: True if it can take these chains, and 7 s of compiling pay.
 
-    (64, 1000, 8): 0.46 ms, and 1.7 by the reference; (1, 50000, 5): 0.33 and 3.9.
+    Their states must be numbered by a byte. Sequences, steps and states (64, 1000, 8): 0.46 ms, and 1.7 by the
+    reference; (1, 50000, 5): 0.33 and 3.9.
     """
     return many_steps(initial, transition, scores, lengths) and scores.shape[2] <= 1 << 8
 
 
 def spinning(A: Array) -> bool:
-    """Whether LAPACK would factor this matrix on threads, which then spin for 26 ms on every core, waiting for more."""
+    """Dispatch of Cholesky: True if LAPACK would factor this matrix A on threads, which then spin on every core.
+
+    From 32 columns on, and for 26 ms after each call, waiting for another one.
+    """
     return supported(A) and len(A) >= SPINNING

@@ -42,7 +42,11 @@ def expectation(initial, transition, scores, lengths):
 
 
 def paths(initial, transition, scores, lengths, parts):
-    """The best path of each sequence, whose steps are cut into so many parts that are worked on side by side."""
+    """Viterbi: the best path (n, t) of each sequence, whose steps are cut into so many parts, worked on side by side.
+
+    The path y of the largest initial[y_0] + sum_s scores[s, y_s] + sum_s transition[y_s, y_{s+1}], with initial (k,),
+    transition (k, k), scores (n, t, k), lengths (n,); -1 beyond a sequence's length, and where no path is possible.
+    """
     from dgjax_kernels.cpu.chain import viterbi
 
     (n, t, k), width = scores.shape, viterbi.WIDTH

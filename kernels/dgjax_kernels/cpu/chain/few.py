@@ -1,7 +1,6 @@
 """Forward-backward for few sequences: WIDTH states side by side in SIMD lanes, each sequence from both ends at once.
 
-With fewer sequences than lanes, registers hold neighbouring states of one sequence; and two threads can work on it, for
-forward and backward recursions meet in the middle:
+A register holds neighbouring states of one sequence; and two threads share it, for the recursions meet in the middle:
 
     first half    side 0:  0 ──forward──▶ middle          middle ◀──backward── t  :side 1
     second half   side 0:                 middle ──forward──▶ t    reads b that side 1 left: marginals, counts there
@@ -9,13 +8,8 @@ forward and backward recursions meet in the middle:
     settle        log-partition from the middle, counts of both sides together, or all of it again in logarithms
 
 A call is cut into pieces in this order, halves of all sequences before the next stage, and a piece waits until the
-stages before it are done (`ffi.wait`).
-
-Probabilities are in float64, where nothing that is possible becomes 0: what falls below TINY is TINY. Each step is
-scaled by a power of two, so that the log of the scale is exact. The sum over states of a b is the weight of all paths,
-in units in which no a or b is above 2, so that TINY adds less to it than 4 k^2 TINY at each step: no rounding error,
-unless the sum is below LEAST. Without the second halves it is known in the middle only: then a state that is possible
-but is reached from below LEAST is one such case. Either is done again in logarithms (`logs`).
+stages before it are done (`ffi.wait`). Probabilities are in float64, each step scaled by a power of two, so that the
+log of the scale is exact; what is possible but falls below TINY is TINY, and `_settle` finds where that matters.
 
 Letters: k states, K of them with those of probability 0 that fill up registers, e exp(score - the best state's), a
 p(y_s, scores up to s), b what follows given y_s, u = e b, each in proportion, g p(y_s | all scores).
@@ -58,7 +52,7 @@ VALUE, FAULTS, REACHED, NOTES = 0, 1, 2, 8  # of a side: the log of its scales, 
 
 
 class Work(NamedTuple):
-    """Work memory of a thread: addresses, which unlike arrays cost nothing to hand on."""
+    """Work memory of a thread, k states, K in whole registers: addresses, which unlike arrays are free to hand on."""
 
     k: int
     K: int
@@ -74,7 +68,7 @@ class Work(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """Memory of one sequence, which its two sides share, for they are different threads."""
+    """Memory of one sequence, k states, K in whole registers, which its two sides share, for they are two threads."""
 
     row: int
     start: int  # of its scores
@@ -113,7 +107,7 @@ def _words(k, steps):
 
 
 def words_of_sequence(t: int, k: int) -> int:
-    """Words of a sequence's memory."""
+    """Memory of a sequence of t steps and k states, in 8-byte words."""
     return -(-k // WIDTH) * WIDTH * (2 * t + 2 * k) + 2 * NOTES
 
 
@@ -306,7 +300,13 @@ def _weight(work, sequence):
 
 @inlined
 def _settle(work, sequence, shift, arguments, results):
-    """Last stage of a sequence: its log-partition and counts, or all of it again in logarithms."""
+    """Last stage of a sequence: its log-partition and counts, or all of it again in logarithms.
+
+    The sum over states of a b is the weight of all paths, in units in which no a or b is above 2, so that TINY adds
+    less to it than 4 k^2 TINY at each step: no rounding error, unless the sum is below LEAST. Without the second halves
+    it is known in the middle only: then a state that is possible but is reached from below LEAST is one such case.
+    Either is done again in logarithms (`logs`).
+    """
     (initial, logs, scores, _), (values, marginals, counts) = arguments, results
     k, K, row, length, wanted = work.k, work.K, sequence.row, sequence.length, len(marginals) > 0
     notes, weight = numbers(sequence.notes, 2 * NOTES), _weight(work, sequence)

@@ -1,8 +1,11 @@
 """Forward-backward for one sequence in logarithms, by the recursions of `dgjax_kernels.chain`: slow, and exact always.
 
+    forward    f_s = x_s - log sum exp x_s,  x_s = scores_s + log sum_i exp(f_{s-1, i} + logs_ji):  log p(y_s | up to s)
+    backward   p(y_s = i) = sum_j p(y_{s+1} = j) exp(f_si + logs_ji) / sum_i of that
+
 For sequences that probabilities in float64 cannot hold: `many` and `few` find them, and call these functions. Each step
 is relative to the log of its own total, and the backward pass sums p(y_s | y_{s+1}, steps up to s), which cancel
-nothing.
+nothing. Letters: k states, `logs` the transposed transition, from i to j at j k + i, flat.
 """
 
 import math
@@ -44,7 +47,11 @@ def _less_total(x, k):
 
 @jit
 def forward(initial, logs, scores, length, filtered):
-    """Forward pass: fills log p(y_s | steps up to s), of all steps or the last 2; returns the log-partition."""
+    """Forward pass of one sequence: fills `filtered` with log p(y_s | steps up to s); returns the log-partition.
+
+    Of all steps if `filtered` is (length, k), of the last 2 if it is (2, k), step s at s modulo 2. initial (k,), `logs`
+    the transition transposed and flat (k k), scores (t, k).
+    """
     k, slots, value = len(initial), len(filtered), 0.0
     for s in range(length):
         now = filtered[s % slots]
@@ -58,7 +65,11 @@ def forward(initial, logs, scores, length, filtered):
 
 @jit
 def backward(logs, length, filtered, marginals, sums):
-    """Backward pass: marginals and transition counts of one sequence, from p(y_s | y_{s+1}, steps up to s)."""
+    """Backward pass of one sequence: marginals p(y_s) (t, k), and transition counts added to `sums`, flat (k k).
+
+    From p(y_s | y_{s+1}, steps up to s), by `filtered` (length, k), log p(y_s | steps up to s), which it overwrites;
+    `logs` is the transition transposed and flat.
+    """
     k = filtered.shape[1]
     later, norms = np.empty(k), np.empty(k)
     for j in range(k):

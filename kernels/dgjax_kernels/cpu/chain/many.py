@@ -5,13 +5,11 @@
     backward t ──▶ 0       b what follows given y_s;  marginals g = a b;  counts += (a / c) (e b)^T
 
 The textbook recursions (Rabiner 1989), which underflow where a step is surprising: what falls below TINY = 1e-100 but
-is possible is taken for TINY. That only ever adds to a sum over paths, at most TINY times the largest backward value b,
-divided by the shares c of two steps. A sequence where this may be no rounding error, as after a step that only a most
-unlikely path survives, is done again in logarithms (`logs`), which is slow and exact. Without the backward pass b is
-not known: then a state that is possible but is reached from below LEAST_REACHED is one such case.
+is possible is taken for TINY, and sequences in which that may matter are done again in logarithms (`_sequences`).
+Scores are put side by side for a block of steps at a time, which stays in the first-level cache.
 
 Letters: k states, e (k, WIDTH) exp(score - the best state's), a (k, WIDTH), c its sum, b (k, WIDTH) in proportion, g
-p(y_s | all steps). Scores are put side by side for a block of steps at a time, which stays in the first-level cache.
+p(y_s | all steps).
 """
 
 import math
@@ -46,7 +44,7 @@ BLOCK = 512  # states of consecutive steps that are worked on at once: 32 kB in 
 
 
 class Work(NamedTuple):
-    """Work memory of WIDTH sequences: addresses, which unlike arrays cost nothing to hand on.
+    """Work memory of WIDTH sequences of k states: addresses, which unlike arrays cost nothing to hand on.
 
     Potentials are relative to the largest; e and a are held for all steps if the posterior is wanted, else of a block.
     """
@@ -71,7 +69,7 @@ class Work(NamedTuple):
 
 @jit
 def given(frame, dtype):
-    """Reads the arguments of a call for chains: initial scores, moves, scores and lengths."""
+    """Arguments of a call for chains, zero-copy: initial (k,), moves (k, k), scores (n, t, k) and lengths (n,)."""
     arguments = ffi.FRAME_ARGUMENTS
     initial, transition = ffi.vector(frame, arguments, 0, dtype), ffi.matrix(frame, arguments, 1, dtype)
     return initial, transition, ffi.cube(frame, arguments, 2, dtype), ffi.vector(frame, arguments, 3, np.int32)
@@ -79,7 +77,10 @@ def given(frame, dtype):
 
 @jit
 def to_fill(frame, dtype):
-    """Reads the results of forward-backward: log-partitions, marginals and counts, the last two if they are wanted."""
+    """Results of forward-backward to be filled: log-partitions (n,), marginals (n, t, k), counts (n, k, k).
+
+    The last two have no rows if they are not wanted.
+    """
     results = ffi.FRAME_RESULTS
     values, marginals = ffi.vector(frame, results, 0, dtype), ffi.cube(frame, results, 1, dtype)
     return values, marginals, ffi.cube(frame, results, 2, dtype)
@@ -87,7 +88,10 @@ def to_fill(frame, dtype):
 
 @jit
 def to_shares(logs, into):
-    """Fills exp(logs - the largest), at least TINY of what is possible; returns the largest."""
+    """Probabilities relative to the largest: fills exp(logs - the largest), at least TINY of what is possible.
+
+    Returns the largest, 0 if all are minus infinity.
+    """
     top = -math.inf
     for i in range(len(logs)):
         top = max(top, np.float64(logs[i]))
@@ -136,7 +140,7 @@ def _load(scores, starts, lengths, k, first, stop, e):
 
 @jit
 def to_probabilities(e):
-    """Replaces each log by its exp, at least TINY unless it is minus infinity."""
+    """Probabilities from logs e, in place: exp of each, at least TINY unless it is minus infinity."""
     for i in range(len(e)):
         x = e[i]
         p = exp(x)
@@ -299,7 +303,13 @@ def _in_logs(work, initial, logs, scores, length, marginals, counts, row):
 
 @inlined
 def _sequences(work, shift, arguments, results, starts, row):
-    """WIDTH sequences side by side, and then, one by one, those whose faults need logarithms."""
+    """WIDTH sequences side by side, and then, one by one, those whose faults need logarithms.
+
+    Raising to TINY only ever adds to a sum over paths, at most TINY times the largest backward value b, divided by the
+    shares c of two steps. A sequence where this may be no rounding error, as after a step that only a most unlikely
+    path survives, is done again in logarithms (`logs`), which is slow and exact. Without the backward pass b is not
+    known: then a state that is possible but is reached from below LEAST_REACHED is one such case.
+    """
     (initial, logs, scores, lengths), (values, marginals, counts) = arguments, results
     n, t, k = scores.shape
     used, longest, lanes = min(WIDTH, n - row), 1, numbers(work.lengths, WIDTH)

@@ -48,7 +48,7 @@ ROW, BEGIN, FIRST, STOP, END = range(5)  # of a lane: its sequence, and the step
 
 
 class Work(NamedTuple):
-    """Work memory of WIDTH stretches: addresses, which unlike arrays cost nothing to hand on."""
+    """Work memory of WIDTH stretches of k states: addresses, which unlike arrays cost nothing to hand on."""
 
     k: int
     steps: int  # of a block

@@ -33,7 +33,10 @@ from dgjax_kernels.cpu.simd.tiles import add_products
 
 
 class Model(NamedTuple):
-    """Parameters prepared for lanes: d padded to a multiple of 4, labels that share a whitening grouped in units."""
+    """Parameters prepared for lanes: k = g m labels in g groups that share a factor L, d padded to a multiple of 4.
+
+    Labels of a group that share a whitening form a unit; offsets are a = L^-1 (mean - mean of the unit's first label).
+    """
 
     mean: np.ndarray  # (k, d)
     offset: np.ndarray  # (k, d): a
@@ -44,7 +47,7 @@ class Model(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sufficient statistics summed over rows, in float64."""
+    """Sufficient statistics summed over rows, in float64: log-likelihood, c, c u, c u u^T for k labels in g groups."""
 
     value: np.ndarray  # (1,)
     total: np.ndarray  # (k,)
@@ -55,7 +58,7 @@ class Sums(NamedTuple):
 
 @jit
 def new_model(mean, L, log_weights, dtype):
-    """Prepares the parameters, in arrays of its own."""
+    """Preparation of mean (g, m, d), Cholesky factors L (g, d, d) and log-weights (g, m), in arrays of its own."""
     g, m, d = mean.shape
     p, k = padded(d), g * m
     means, offset, factor = np.empty((k, p), dtype), np.empty((k, p), dtype), np.empty((g, p, p), dtype)
@@ -66,7 +69,10 @@ def new_model(mean, L, log_weights, dtype):
 
 @jit
 def fill_model(model, mean, L, log_weights):
-    """Prepares the parameters in the arrays of a model that there is: how many units the labels form."""
+    """Preparation of mean (g, m, d), Cholesky factors L (g, d, d) and log-weights (g, m), in the arrays of a `model`.
+
+    Returns how many units the labels form: labels of one group that are whitened together.
+    """
     g, m, d = mean.shape
     p, count = model.mean.shape[1], 0
     for i in range(g):
@@ -111,7 +117,7 @@ def _offsets(mean, L, a):
 
 @jit
 def complete_scores(model, lanes, d):
-    """Scores of the rows in the lanes, and their whitened residuals u."""
+    """Scores of the rows in the lanes, log weight + log N(x; mean, L L^T), and their residuals u = L^-1 (x - mean)."""
     length = lanes.cu[0]
     constant = 0.5 * d * math.log(2 * math.pi)
     for unit in range(len(model.units)):
@@ -128,7 +134,7 @@ def complete_scores(model, lanes, d):
 
 @jit
 def complete_moments(model, lanes, sums):
-    """Adds the sufficient statistics of the rows in the lanes, at their responsibilities c."""
+    """Sufficient statistics c, c u, c u u^T of the rows in the lanes, c their responsibilities, added to the sums."""
     index = np.empty(LANES, np.int64)
     for unit in range(len(model.units)):
         group, start, size = model.units[unit]
@@ -179,7 +185,12 @@ def _average(model, lanes, sums, unit):
 
 @jit
 def between(model, sums):
-    """Adds to the second moments of each unit the part between its labels: 1/2 sum P (a - a') (a - a')^T."""
+    """Second moments between the labels of a unit, added to those of its average residual.
+
+    They are 1/2 sum P (a - a') (a - a')^T over labels of offsets a, a' in a unit, P = sum over rows of c c^T / sum c.
+    Labels that share a whitening are summed as one, by the average of u - a over them (`_average`): one outer product
+    for each row in place of one for each label.
+    """
     for unit in range(len(model.units)):
         group, start, size = model.units[unit]
         for k in range(size):

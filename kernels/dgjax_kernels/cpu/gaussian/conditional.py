@@ -1,9 +1,13 @@
 """Conditional means under normal distributions, row by row: `gaussian.conditional`, which fills missing cells.
 
 A row r ~ N(0, L L^T) has r = L u with u standard normal. Given its observed cells, the mean of u is the u of least
-length that they allow, and the missing cells are then L u at their places. As in `missing`, there are two ways to u:
-few missing cells, less its part in the directions that they leave free, or few observed ones, by their rows of L. A
-factor is inverted when the first row of its group comes, for a call may have many groups and few rows.
+length that they allow, and the missing cells are then L u at their places:
+
+    r = 1.2 NaN 0.3   ─▶  u of least length with (L u)_0 = 1.2, (L u)_2 = 0.3   ─▶  1.2 (L u)_1 0.3
+
+Two ways to u: few missing cells, the whitened row with those at 0 less its part in the directions that they leave free;
+few observed ones, by a basis of their rows of L. A factor is inverted when the first row of its group comes, for a call
+may have many groups and few rows.
 """
 
 from typing import NamedTuple
@@ -30,7 +34,7 @@ class Group(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Work arrays for one row."""
+    """Work arrays for one row of d cells, padded to p."""
 
     missing: np.ndarray  # (d,): columns
     observed: np.ndarray  # (d,)

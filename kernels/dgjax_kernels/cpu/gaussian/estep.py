@@ -6,16 +6,11 @@ they are in the cache:
     row ─▶ bucket by its missing cells ──full──▶ LANES rows ─▶ scores ─▶ responsibilities ─▶ sums of statistics
            none: `complete`;  many rows that miss the same: `patterns`;  others, by how many they miss: `missing`
 
-Letters as in `dgjax_kernels.gaussian`; k runs over all g m labels. Everything is said of whitened rows, u = L^-1
-(x - mean), for which x = mean + L u: statistics are sums of c, c E[u] and c E[u u^T], which lose no digits to the
-units or the condition of the columns. A complete row has u by forward substitution. A row with missing cells needs the
-u of least length that its observed cells allow, and the part of space that they leave free, spanned by an orthonormal
-q: E[u u^T | x_observed] = u u^T + q q^T; `missing` says how.
+Everything is said of whitened rows, u = L^-1 (x - mean), for which x = mean + L u: statistics are sums of c, c E[u] and
+c E[u u^T], which lose no digits to the units or the condition of the columns. In many columns a row belongs to one
+label all but surely, so moments are those of the few lanes that count (`lanes.counting`).
 
-Where m labels share a factor (tied covariance), their whitened means differ by a, and the second moments of all labels
-are those of the average residual plus 1/2 sum_mm' P_mm' (a_m - a_m') (a_m - a_m')^T with P = sum c c^T / sum c: one
-outer product for each row in place of m. In many columns a row belongs to one label all but surely, so moments are
-those of the few lanes that count (`lanes.counting`).
+Letters: n rows x of d columns, k = g m labels in g groups of m that share a Cholesky factor L (d, d), c counts.
 """
 
 from typing import NamedTuple
@@ -40,7 +35,7 @@ from dgjax_kernels.cpu.simd.lanes import padded
 
 
 class Work(NamedTuple):
-    """State of the pass over one piece of the rows."""
+    """State of the pass over one piece of the rows: parameters, rows at work and waiting, and sums."""
 
     model: Model
     lanes: Lanes

@@ -12,8 +12,8 @@ Two ways to both parts, each an orthonormal basis q of the smaller one, by Gram-
 - few observed: fixed directions are spanned by the observed rows of L, which are F q'^T; so u = q' F^-1 r with r the
   observed residual, and the free part is I - q' q'^T.
 
-The primal way loses digits in proportion to the largest variance inflation factor, 1 / (1 - R^2) of a column given the
-others, and is taken up to one of 1e8: of float64's 16 digits 8 are left, as many as float32 data have.
+The primal way is taken only where it keeps 8 digits (`inverted`). Letters: d columns, k = g m labels in g groups that
+share a factor L, t directions of a basis q, p = d padded to a multiple of 4.
 """
 
 import math
@@ -43,7 +43,7 @@ KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics, 32 MB; a
 
 
 class Precise(NamedTuple):
-    """Parameters in float64 for rows with missing cells, prepared when the first such row comes."""
+    """Parameters in float64 for rows with missing cells, k labels in g groups, prepared when the first comes."""
 
     mean: np.ndarray  # (k, d)
     L: np.ndarray  # (g, d, d)
@@ -53,7 +53,7 @@ class Precise(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Work arrays for LANES rows with missing cells."""
+    """Work arrays for LANES rows with missing cells: g groups, d columns, up to t directions of a basis q."""
 
     lanes: Lanes
     picked: np.ndarray  # (2, d, LANES): columns missing and observed
@@ -66,7 +66,7 @@ class Buffers(NamedTuple):
 
 @jit
 def precise(mean, L):
-    """Prepares the parameters for rows with missing cells."""
+    """Preparation of mean (g, m, d) and Cholesky factors L (g, d, d) for rows with missing cells, in float64."""
     g, m, d = mean.shape
     p = padded(d)
     means, benign = np.zeros((g * m, p)), np.empty(g, np.bool_)
@@ -81,9 +81,11 @@ def precise(mean, L):
 
 @jit
 def inverted(L, full, factor, columns):
-    """Fills a factor in float64, the factor with its diagonal inverted, and L^-T: whether the inverse may be used.
+    """Inverse of a Cholesky factor L (d, d): fills L in float64, L with its diagonal inverted, and L^-T, padded from d.
 
-    The variance inflation factor of column j is |row j of L|^2 |column j of L^-1|^2.
+    True if L^-1 may be used for rows with missing cells. That loses digits in proportion to the largest variance
+    inflation factor, 1 / (1 - R^2) of a column given the others, and is done up to one of 1e8: of float64's 16 digits 8
+    are left, as many as float32 data have. The factor of column j is |row j of L|^2 |column j of L^-1|^2.
     """
     d, p, inflation = len(L), len(full), 0.0
     for j in range(p):
@@ -110,7 +112,7 @@ def inverted(L, full, factor, columns):
 
 @jit
 def new_buffers(g, k, d):
-    """Work arrays for g factors, k labels and d columns."""
+    """Work arrays for LANES rows with missing cells, for g factors, k labels and d columns."""
     p, t = padded(d), d
     kept = g if g * t * p * LANES <= KEPT_BASES else 1
     return Buffers(
@@ -209,7 +211,11 @@ def _group_basis(exact, buffers, group, missing, width, d):
 
 @jit
 def missing_scores(model, exact, buffers, missing, width, d, m):
-    """Scores of the rows in the lanes, and their whitened residuals u."""
+    """Scores of LANES rows that all miss so many cells, log weight + log N(x_observed), and their whitened residuals u.
+
+    Of the first `width` lanes, for labels in groups of m, in `buffers.lanes`; u is the one of least length with
+    x_observed = (mean + L u)_observed.
+    """
     lanes, scratch = buffers.lanes, buffers.lanes.cu[0]
     _pick(lanes.x, True, buffers.picked[0])
     _pick(lanes.x, False, buffers.picked[1])
@@ -245,7 +251,11 @@ def _log_sizes(size, result, width):
 
 @jit
 def missing_moments(exact, buffers, sums, missing, width, d, m):
-    """Adds the expected sufficient statistics of the rows in the lanes, at their responsibilities c."""
+    """Expected sufficient statistics of LANES rows that all miss so many cells, added to the sums.
+
+    At their responsibilities c they are c, c u and c E[u u^T | x_observed], the last as u u^T and the free part q q^T,
+    for labels in groups of m.
+    """
     lanes, index, both = buffers.lanes, np.empty(LANES, np.int64), np.empty((1, LANES))
     for group in range(len(exact.L)):
         labels = range(group * m, (group + 1) * m)

@@ -8,7 +8,7 @@ observed rows into [F 0] with F lower triangular, so that
 
 Scores and statistics are those of complete rows of the observed columns under factor F, by `complete`. Statistics of v
 are kept with the pattern, and become those of u once for all of its rows, when the pattern's place is given to another
-or the pass ends.
+or the pass ends. Letters: d columns, k = g m labels in g groups that share a factor L.
 """
 
 import math
@@ -26,7 +26,7 @@ MEMORY = 1 << 22  # floats of all places, 32 MB; with more patterns than places,
 
 
 class Patterns(NamedTuple):
-    """Models and sums of patterns, each in a place of its own."""
+    """Parameters and sufficient statistics of patterns of missing cells, each in a place of its own; k = g m labels."""
 
     bucket: np.ndarray  # (places,): whose rows it is for, 0 for none
     observed: np.ndarray  # (places,): how many columns are
@@ -47,7 +47,7 @@ class Patterns(NamedTuple):
 
 @jit
 def new_patterns(g, m, d):
-    """Empty places for patterns; none if there are no labels."""
+    """Empty places for patterns of missing cells of d columns, g groups of m labels; none if there are no labels."""
     p, k, kind = padded(d), g * m, np.float64
     places = min(SHARED, max(1, MEMORY // (3 * k * p + 3 * g * p * p + k * m * m))) if k else 0
     return Patterns(
@@ -71,7 +71,7 @@ def new_patterns(g, m, d):
 
 @jit
 def model_at(patterns, place):
-    """The distribution of a pattern's observed columns, as a model of complete rows."""
+    """Parameters of a pattern's observed columns, as of complete rows."""
     units = patterns.units[place][: patterns.used[place]]
     mean, offset, factor = patterns.mean[place], patterns.offset[place], patterns.factor[place]
     return Model(mean, offset, patterns.log_weight, patterns.log_det[place], factor, units)
@@ -79,14 +79,14 @@ def model_at(patterns, place):
 
 @jit
 def sums_at(patterns, place, value):
-    """The sums of the pattern in a place; the log-likelihood goes to the value of all rows at once."""
+    """Sufficient statistics of the pattern in a place; the log-likelihood goes to `value`, that of all rows at once."""
     total, first = patterns.total[place], patterns.first[place]
     return Sums(value, total, first, patterns.second[place], patterns.pairs[place])
 
 
 @jit
 def place_of(patterns, exact, log_weights, sums, x, bucket, d):
-    """The place of the pattern of the rows in x, prepared; a pattern that had it before joins the sums first."""
+    """Place of the pattern of the rows x (d, LANES), prepared; a pattern that had it before joins the sums first."""
     place = (bucket - d - 1) % len(patterns.bucket)
     if patterns.bucket[place] != bucket:
         unload(patterns, sums, place, d)
@@ -167,7 +167,7 @@ def _triangular(L, q, columns, t):
 
 @jit
 def observed_first(x, columns, t):
-    """Moves the observed columns of x (d, LANES) to the front."""
+    """Reordering of x (d, LANES) in place: its t observed columns are moved to the front."""
     for i in range(t):
         for n in range(LANES if columns[i] > i else 0):
             x[i, n] = x[columns[i], n]
@@ -175,7 +175,7 @@ def observed_first(x, columns, t):
 
 @jit
 def unload(patterns, sums, place, d):
-    """Adds the statistics of a place to the sums, rotated back by q, and frees it."""
+    """Sufficient statistics of the pattern in a place, rotated back by q and added to the sums; frees the place."""
     if patterns.bucket[place] == 0:
         return
     own, t = sums_at(patterns, place, sums.value), patterns.observed[place]

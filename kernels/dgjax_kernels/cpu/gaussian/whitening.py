@@ -1,8 +1,10 @@
-"""Inverse factor of one large matrix: W = L^-1 with A = L L^T, on one core, in float64, without LAPACK.
+"""Inverse factor of one large matrix A: W = L^-1 with A = L L^T, on one core, in float64, without LAPACK.
 
-Cholesky row by row, A_ij = (A_ij - <row i, row j>) / A_jj, and then W by forward substitution, four rows of W at a time
-so that a row is loaded once for four products. A of d columns takes d^3 / 3 products; they are few beside a pass over
-rows, and LAPACK's threads would slow that pass down (`worth.spinning`).
+    Cholesky, row by row      L_ij = (A_ij - <row i, row j>) / L_jj,  L_ii = sqrt(A_ii - <row i, row i>)
+    forward substitution      row i of W = (e_i - sum_j<i L_ij row j of W) / L_ii,  four rows j at a time
+
+Four at a time, so that a row is loaded once for four products. A of d columns takes d^3 / 3 products; they are few
+beside a pass over rows, and LAPACK's threads would slow that pass down (`worth.spinning`). The result is W^T.
 """
 
 import math

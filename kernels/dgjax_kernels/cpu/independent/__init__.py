@@ -1,4 +1,10 @@
-"""Independent columns on a CPU, with the signatures of their references; numba is imported when one is traced."""
+"""Independent columns on a CPU, with the signatures of their references; numba is imported when one is traced.
+
+    diagonal, diagonal_...      ─▶ `diagonal.handler`
+    table_..., poisson_..., multinomial_...  ─▶ `discrete.handler`, told which family
+
+A handler gives scores, or statistics at counts, or both in a whole E-step (`calls.one_pass`).
+"""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ Scores are linear in features of the cells, so that scores and statistics of LAN
 
 log x! is taken from a table, of eight at a time. Counts so large that x log(rate), the rate and log x! cancel are
 worked out by the deviance (Loader 2000). Rows that miss no cell go apart from the others: their constant terms are
-added once. Letters as in `dgjax_kernels.rows`.
+added once. Letters: x rows of d cells, k labels, f features, c counts (k, LANES), responsibilities times weights.
 """
 
 import math
@@ -31,7 +31,7 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Model(NamedTuple):
-    """Parameters prepared as coefficients of the features; labels and features of one kind padded to multiples of 4."""
+    """Parameters prepared as coefficients A of f features, for k labels and d columns, padded to multiples of 4."""
 
     family: int
     checked: bool  # cells are known to be in their columns' supports
@@ -45,7 +45,7 @@ class Model(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Features of LANES rows, side by side on the last axis, and what is made of them."""
+    """Features of LANES rows, side by side on the last axis, and their products: f features, d columns, k labels."""
 
     F: np.ndarray  # (f, LANES)
     absent: np.ndarray  # (d, LANES)
@@ -57,7 +57,7 @@ class Work(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sufficient statistics summed over rows."""
+    """Sufficient statistics summed over rows: f features, d columns, k labels, at counts c."""
 
     value: np.ndarray  # (1,)
     counts: np.ndarray  # (k,)

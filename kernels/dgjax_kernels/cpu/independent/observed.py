@@ -37,7 +37,7 @@ APART = LANES // TOGETHER  # how far those rows are from each other whose counts
 
 
 class Observed(NamedTuple):
-    """Which cells of the rows at work are observed, as places in tables; and the table of their responsibilities."""
+    """Observed cells of the rows at work, p columns, as places in tables; and the table of their responsibilities."""
 
     of_row: np.ndarray  # (p / 4, LANES): WIDTH times the subset of four columns that a row has
     of_column: np.ndarray  # (p padded to a multiple of WIDTH, APART): WIDTH times the subset of four rows
@@ -89,7 +89,7 @@ def _find(typingctx, x, at, step, places, to):
 
 @jit
 def find(x, observed):
-    """Finds the places of the rows in the lanes: x (p, LANES)."""
+    """Observed cells of the rows in the lanes, x (p, LANES): fills their places in tables."""
     for g in range(len(observed.of_row)):
         for n in range(0, LANES, WIDTH):
             _find(x, g * TOGETHER * LANES + n, LANES, observed.of_row, g * LANES + n)
@@ -100,7 +100,7 @@ def find(x, observed):
 
 @jit
 def add_scores(sums, observed, score):
-    """score (k, LANES) += sums over observed columns, by their table; k is padded to a multiple of WIDTH."""
+    """Sums over observed columns of the amounts of a `table`, added to score (k, LANES), k a multiple of WIDTH."""
     none = spread(0.0)
     for n in range(0, LANES, WIDTH):
         for k in range(len(sums)):
@@ -125,7 +125,7 @@ def _subsets(c, k, n, turned, sums):
 
 @jit
 def add_counts(c, observed, counts):
-    """counts (p, k) += responsibilities c (k, LANES) of rows whose cell is observed; p and k padded to WIDTH."""
+    """Counts (p, k) += responsibilities c (k, LANES) of rows whose cell is observed; p and k padded to WIDTH."""
     for n in range(0, APART, WIDTH):
         for k in range(0, len(c), WIDTH):
             _subsets(c, k, n, observed.turned, observed.sums)

@@ -25,7 +25,10 @@ def gradient_zero_copy(first, cells, y, w, b, W):
 
 
 def curvature(x, y, w, b, W):
-    """Minus the Hessian of the log-likelihood (k, e, k, e): `logistic.curvature`, with a faster gram."""
+    """Curvature (minus the Hessian) of softmax regression (k, e, k, e), as by `logistic.curvature`, with a faster gram.
+
+    Entry (i, a, j, b) is sum_n w_n p_ni ([i = j] - p_nj) z_na z_nb, z = (1, x), e = 1 + d, p = softmax(b + W x).
+    """
     return reference.curvature(x, y, w, b, W, gram=_gram, most_at_once=BUDGET)
 
 

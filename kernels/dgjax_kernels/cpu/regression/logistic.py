@@ -26,7 +26,7 @@ CACHED = 1 << 12  # cells of a batch: 32 kB in float64, a first-level cache
 
 
 class Batch(NamedTuple):
-    """Work arrays of one batch, rows on the last axis."""
+    """Work arrays of one batch of LANES rows of d columns for k labels, rows on the last axis."""
 
     s: np.ndarray  # (k, LANES), k padded to a multiple of WIDTH
     r: np.ndarray  # (k, LANES)
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Parameters in float64, as vectors take them, and the sums of the gradient."""
+    """Parameters in float64, as vectors take them, and the gradient's sums: k labels, d columns, p those of vectors."""
 
     bias: np.ndarray  # (k,), padded
     W: np.ndarray  # (1, p)

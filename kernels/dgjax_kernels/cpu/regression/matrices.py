@@ -1,4 +1,4 @@
-"""Products of matrices on a CPU: blocked for the caches, by tiles whose sums stay in registers.
+"""Matrix products on a CPU: blocked for the caches, by tiles whose sums stay in registers.
 
 C (m, n) is the sum over p of a_ip b_pj. The scheme is that of GotoBLAS (Goto and van de Geijn 2008, Anatomy of
 high-performance matrix multiplication):
@@ -199,7 +199,10 @@ def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
 
 @jit
 def multiply(a, b, c, sizes, rows, columns, turned):
-    """Fills some rows and columns of c (m, n) = a (m, k) b (k, n), where a or b may be given as its transpose."""
+    """Matrix product: fills some rows and columns of c (m, n) = a (m, k) b (k, n), all flat.
+
+    `sizes` is (m, n, k), `rows` and `columns` are (first, last), `turned` says whether a and b are given as transposes.
+    """
     lanes, k = BITS // (8 * c.itemsize), sizes[2]
     parts = -(-k // (LONGEST_TURNED if turned[0] else LONGEST))
     longest, large = -(-k // parts), ACROSS * lanes

@@ -6,8 +6,7 @@ Rows in a batch go through the same instructions, so they should miss the same c
 
 A hash table has the first SHARED patterns of a piece of the rows, each a bucket of its own; rows of any further pattern
 go to the bucket for their number of missing cells. Kernels that need less (independent columns) sort by kind only:
-complete, incomplete, empty. Responsibilities c are p(label | row), times the row's weight; `partition` is the same for
-all families.
+complete, incomplete, empty. Responsibilities c are p(label | row), times the row's weight, by `partition`.
 """
 
 import math
@@ -28,7 +27,7 @@ COMPLETE, INCOMPLETE, EMPTY, KINDS = 0, 1, 2, 3
 
 
 class Lanes(NamedTuple):
-    """A batch at work: rows side by side on the last axis."""
+    """Batch at work: LANES rows of d columns side by side on the last axis, for k labels."""
 
     rows: np.ndarray  # (LANES,)
     weight: np.ndarray
@@ -41,7 +40,7 @@ class Lanes(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Rows collected in buckets: one for each number of missing cells, then one for each shared pattern."""
+    """Rows collected in buckets: one for each number of missing cells of d, then one for each shared pattern."""
 
     rows: np.ndarray  # (d + 1 + SHARED, LANES)
     filled: np.ndarray  # (d + 1 + SHARED,)
@@ -69,7 +68,7 @@ def new_lanes(whitenings, k, p, dtype):
 
 @jit
 def new_waiting(d):
-    """Empty buckets."""
+    """Empty buckets for rows of d columns."""
     buckets = d + 1 + SHARED
     waiting = Waiting(
         np.empty((buckets, LANES), np.int64),
@@ -87,7 +86,7 @@ def new_waiting(d):
 
 @jit
 def collect(x, weights, row, stop, waiting, skip):
-    """Puts rows into buckets until one is full: the row to go on from, and that bucket, or -1 if none is.
+    """Rows into buckets by their missing cells, until one is full: the row to go on from, and that bucket or -1.
 
     From the last row on, buckets are given out as they are; rows of a pattern that has too few go to those that miss as
     many cells. After `stop` + the number of buckets nothing waits. Rows of weight 0 are left out if `skip`.
@@ -148,7 +147,11 @@ def _same(x, row, other):
 
 @jit
 def collect_kinds(x, weights, row, stop, waiting, count, skip):
-    """Puts rows with others of their kind until LANES are together: the row to go on from, and the kind, or -1."""
+    """Rows by kind, COMPLETE, INCOMPLETE or EMPTY, until LANES are together: the row to go on from, the kind or -1.
+
+    From the last row on, kinds are given out as they are, so that after `stop` + KINDS nothing waits. Rows of weight 0
+    are left out if `skip`.
+    """
     while row < stop:
         missing = 0
         for j in range(x.shape[1]):
@@ -167,7 +170,7 @@ def collect_kinds(x, weights, row, stop, waiting, count, skip):
 
 @jit
 def loaded(lanes, call, rows, filled):
-    """Loads rows into lanes; lanes left over repeat the first row, with weight 0."""
+    """Rows loaded into lanes, with their weights and labels; lanes left over repeat the first row, with weight 0."""
     for n in range(LANES):
         row = rows[n if n < filled else 0]
         lanes.rows[n] = row
@@ -179,7 +182,7 @@ def loaded(lanes, call, rows, filled):
 
 @jit
 def transposed(x, rows, lanes):
-    """Loads eight rows into eight lanes: a whole cache line of float64 is written at a time."""
+    """Transposition of eight rows of x (n, d) into eight lanes (d, 8), a whole cache line of float64 at a time."""
     x0, x1, x2, x3 = x[rows[0]], x[rows[1]], x[rows[2]], x[rows[3]]
     x4, x5, x6, x7 = x[rows[4]], x[rows[5]], x[rows[6]], x[rows[7]]
     for j in range(x.shape[1]):
@@ -190,7 +193,7 @@ def transposed(x, rows, lanes):
 
 @fast
 def added(x):
-    """The sum of x over lanes."""
+    """Sum of x (LANES,) over lanes."""
     total = 0.0
     for n in range(LANES):
         total += x[n]
@@ -199,7 +202,7 @@ def added(x):
 
 @jit
 def partition(lanes, sums, empty):
-    """Responsibilities c from scores, labels and weights; adds the rows' log-likelihoods to the value.
+    """Responsibilities c (k, LANES) from scores, labels and weights; adds the rows' log-likelihoods to the value.
 
     c = w p(label | row) by a softmax over labels, or one-hot where the label is given. A row that no label explains has
     log-likelihood minus infinity and c = 0; one with no cells and no label has exactly 0 (`empty`).
@@ -231,7 +234,7 @@ def partition(lanes, sums, empty):
 
 
 class Call(NamedTuple):
-    """Arguments and results of a pass over rows.
+    """Arguments and results of a pass over n rows of d columns, for k labels.
 
     Rows in `scores`: only scores are wanted. Rows in `counts`: statistics at these. Neither: a whole E-step.
     """
@@ -245,9 +248,9 @@ class Call(NamedTuple):
 
 @jit
 def given(frame, piece, place, dtype):
-    """Reads a pass over rows: its call, its log weights, and where a piece of the rows starts and stops.
+    """Arguments of a pass over rows, zero-copy: its call, its log-weights, where a piece of the rows starts and stops.
 
-    The first four arguments are the same for all families; parameters follow, and counts have this `place`.
+    The first four arguments are x, y, weights and log-weights; parameters follow, and counts have this `place`.
     """
     arguments, results = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     x, y = ffi.matrix(frame, arguments, 0, dtype), ffi.vector(frame, arguments, 1, np.int32)
@@ -259,7 +262,10 @@ def given(frame, piece, place, dtype):
 
 @jit
 def counted(lanes, call, sums, count, empty):
-    """Responsibilities of a batch, given or from its scores; or writes the scores, if they are wanted. Whether not."""
+    """Responsibilities of a batch, given as counts or by `partition`; or its scores written, if they are wanted.
+
+    True if responsibilities are there, False if only scores were wanted.
+    """
     for n in range(count if len(call.scores) else 0):
         row = call.scores[lanes.rows[n]]
         for k in range(len(row)):

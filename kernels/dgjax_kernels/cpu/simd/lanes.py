@@ -23,30 +23,30 @@ LEAST_COUNT = 1e-40
 
 
 def fast(function: F) -> F:
-    """Compiles arithmetic whose sums may be taken in any order, so that lanes can be added up; NaN and inf are kept."""
+    """Compilation of arithmetic whose sums may be in any order, so that lanes can be added up; NaN and inf are kept."""
     return jit(function, fastmath={"contract", "reassoc", "nsz"})
 
 
 def exact(function: F) -> F:
-    """Compiles arithmetic in the order in which it is written; a b + c may be fused."""
+    """Compilation of arithmetic in the order in which it is written; a b + c may be fused."""
     return jit(function, fastmath={"contract"})
 
 
 @intrinsic
 def as_bits(typingctx, x):
-    """The bits of a float64, as an integer."""
+    """Bits of a float64, as an integer."""
     return types.int64(types.float64), lambda c, b, s, a: b.bitcast(a[0], ir.IntType(64))
 
 
 @intrinsic
 def as_float(typingctx, bits):
-    """The float64 with these bits."""
+    """Float64 with these bits, given as an integer."""
     return types.float64(types.int64), lambda c, b, s, a: b.bitcast(a[0], ir.DoubleType())
 
 
 @intrinsic
 def wide(typingctx):
-    """Lets the loops of the function that this stands in use the widest registers, of which LLVM uses a half for some.
+    """SIMD width: lets loops of the function that this stands in use the widest registers; LLVM uses half for some.
 
     A step of complete rows of 16 columns and 8 labels took 8.9 ms without and 8.1 with it.
     """
@@ -60,7 +60,7 @@ def wide(typingctx):
 
 @exact
 def exp(x):
-    """e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits.
+    """Exponential e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits.
 
     x = power log 2 + r with |r| <= log(2) / 2, log 2 in two parts so that r is exact; then a Taylor polynomial of r,
     and the power is added to the exponent's bits.
@@ -87,7 +87,7 @@ def exp(x):
 
 @exact
 def log(x):
-    """log x for normal positive x, to two units in the last place.
+    """Logarithm of normal positive x, to two units in the last place.
 
     x = 2^exponent m with m from 0.71 to 1.41, and log m = 2 artanh f, f = (m - 1) / (m + 1), by its series.
     """
@@ -112,7 +112,7 @@ def log(x):
 
 @fast
 def solve(L, r, length):
-    """Forward substitution: r (d, LANES) becomes L^-1 r, and `length` the sum of its squares.
+    """Forward substitution: r (d, LANES) becomes L^-1 r, L (d, d) lower, and `length` (LANES,) the sum of its squares.
 
     Four rows at a time: what is known of four others is then loaded once for 16 products. The diagonal of L holds its
     inverse, for divisions are slow.
@@ -149,13 +149,13 @@ def solve(L, r, length):
 
 @jit
 def padded(d):
-    """The next multiple of 4."""
+    """Padded size: the next multiple of 4."""
     return -(-d // 4) * 4
 
 
 @fast
 def residual(x, mean, u, d):
-    """u = x - mean, 0 in the padding."""
+    """Residuals u (d, LANES) = x - mean, 0 in the padding, for x (d, LANES) and mean (d,)."""
     wide()
     for j in range(d):
         centre = mean[j]
@@ -168,7 +168,7 @@ def residual(x, mean, u, d):
 
 @fast
 def squares(u, a, total):
-    """Squared lengths: total = sum over d of (u - a)^2."""
+    """Squared lengths (LANES,): total = sum over d of (u - a)^2, for u (d, LANES) and a (d,)."""
     wide()
     total[:] = 0
     for j in range(len(u)):
@@ -179,7 +179,7 @@ def squares(u, a, total):
 
 @fast
 def first_moments(c, u, cu, total, first, k):
-    """First moments: cu = c u, and its sum and that of c over all lanes are added to those of label k."""
+    """First moments of label k: cu = c u (d, LANES), whose sum over lanes, and that of c, are added to its own."""
     wide()
     for n in range(LANES):
         total[k] += c[n]
@@ -193,7 +193,7 @@ def first_moments(c, u, cu, total, first, k):
 
 @fast
 def first_moments_of_few(c, u, cu, total, first, k, width):
-    """First moments of the first `width` lanes: cu = c u; sums of it and of c are added to those of label k.
+    """First moments of label k in the first `width` lanes: cu = c u (d, LANES); sums of it and of c are added.
 
     Apart from `first_moments`, where a number of lanes that is known when compiled saves a third of the time.
     """
@@ -209,7 +209,7 @@ def first_moments_of_few(c, u, cu, total, first, k, width):
 
 @jit
 def counting(c, total, width, index):
-    """Which lanes count, and how many: all, if most do.
+    """Lanes that count, of responsibilities c: fills `index` with them and says how many; all, if most do.
 
     A count of 1e-40 of the total so far is none: its part in the sums is far below rounding. One of NaN counts.
     """
@@ -226,7 +226,7 @@ def counting(c, total, width, index):
 
 @jit
 def to_front(rows, index, many, rest):
-    """Moves the lanes that count to the front, and fills the last eight up with a number."""
+    """Lanes that count, `many` by their `index`, moved to the front of each row; the last eight filled with `rest`."""
     for j in range(len(rows)):
         row = rows[j]
         for n in range(many):
@@ -237,5 +237,5 @@ def to_front(rows, index, many, rest):
 
 @jit
 def eights(n):
-    """The next multiple of 8."""
+    """Padded size: the next multiple of 8."""
     return -(-n // 8) * 8

@@ -6,7 +6,7 @@
 A tile is DOWN rows by ACROSS registers of the result; its 8 to 16 sums are registers over the whole inner loop, which
 loads DOWN + ACROSS numbers for DOWN * ACROSS products. GFLOP/s of `multiply` and `add_products` on a core of 74 in
 float64, k = 16 and f = 32 to 96: 79 and 72; as loops that LLVM made vectors of, 42 and 48. Where rows of lanes do not
-start at a cache line, 57 and 46: see `empty`.
+start at a cache line, 57 and 46: see `empty`. Letters: k labels, f features.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ CONTRACT = ("contract",)  # a b + c may be one instruction
 
 @jit
 def empty(shape, dtype):
-    """An array with undefined numbers that starts at a cache line."""
+    """Array with undefined numbers that starts at a cache line."""
     size = 1
     for length in shape:
         size *= length
@@ -37,7 +37,7 @@ def empty(shape, dtype):
 
 @jit
 def zeros(shape, dtype):
-    """An array of zeros that starts at a cache line."""
+    """Array of zeros that starts at a cache line."""
     size = 1
     for length in shape:
         size *= length
@@ -126,7 +126,7 @@ def _tile_of_product(typingctx, A, F, product, i, n):
 
 @jit
 def multiply(A, F, product):
-    """product (k, LANES) = A (k, f) F (f, LANES), k a multiple of 4."""
+    """Matrix product (k, LANES) = A (k, f) F (f, LANES), k a multiple of 4."""
     width = ACROSS * (BITS // (8 * F.itemsize))
     for n in range(0, F.shape[1], width):
         for i in range(0, len(A), DOWN):
@@ -186,9 +186,9 @@ def _tile_of_sums(typingctx, c, u, total, i, j, size):
 
 @jit
 def add_products(c, u, total, lower, width):
-    """total += c (k, width) u (f, width)^T, the sum over the first `width` lanes; k and f are multiples of 4.
+    """Matrix product added to total (k, f): c (k, width) u (f, width)^T, the sum over the first `width` lanes.
 
-    If `lower`, only tiles on and below the diagonal, for symmetric results.
+    k and f are multiples of 4. If `lower`, only tiles on and below the diagonal, for symmetric results.
     """
     for j in range(0, len(u), ACROSS):
         for i in range(j // DOWN * DOWN if lower else 0, len(c), DOWN):

@@ -52,19 +52,19 @@ def _place(builder, arguments, kind):
 
 @intrinsic
 def read(typingctx, address, offset):
-    """Reads WIDTH numbers at an offset from an address, which are aligned."""
+    """Vector load: WIDTH numbers at an offset from an address, aligned."""
     return VECTOR(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, VALUES), align=8 * WIDTH)
 
 
 @intrinsic
 def number(typingctx, address, offset):
-    """Reads the one number at an offset from an address."""
+    """Load of the one number at an offset from an address."""
     return types.float64(types.intp, types.intp), lambda c, b, s, a: b.load(_place(b, a, ir.DoubleType()))
 
 
 @intrinsic
 def write(typingctx, address, offset, vector):
-    """Writes WIDTH numbers at an offset from an address, which are aligned."""
+    """Vector store: WIDTH numbers at an offset from an address, aligned."""
 
     def build(c, b, s, a):
         b.store(a[2], _place(b, a, VALUES), align=8 * WIDTH)
@@ -75,7 +75,7 @@ def write(typingctx, address, offset, vector):
 
 @intrinsic
 def read_row(typingctx, array, offset):
-    """Reads WIDTH numbers at an offset in an array, wherever it starts, in either precision."""
+    """Vector load: WIDTH numbers at an offset in an array, wherever it starts, float32 or float64."""
     kind = array.dtype
 
     def build(c, b, s, a):
@@ -89,7 +89,7 @@ def read_row(typingctx, array, offset):
 
 @intrinsic
 def write_row(typingctx, array, offset, vector):
-    """Writes WIDTH numbers at an offset in an array, wherever it starts, in either precision."""
+    """Vector store: WIDTH numbers at an offset in an array, wherever it starts, float32 or float64."""
     kind = array.dtype
 
     def build(c, b, s, a):
@@ -103,7 +103,7 @@ def write_row(typingctx, array, offset, vector):
 
 @intrinsic
 def read_square(typingctx, array, offset, step):
-    """Reads WIDTH vectors of an array, `step` numbers apart."""
+    """Vector loads: WIDTH vectors of an array, `step` numbers apart."""
     kind, square = array.dtype, types.UniTuple(VECTOR, WIDTH)
 
     def build(c, b, s, a):
@@ -173,7 +173,7 @@ def plus_picked(typingctx, sums, table, places, at, step):
 
 
 def turned(b, rows):
-    """Transposes a square of LLVM's vectors: log2 of its width rounds, each of which swaps blocks off the diagonal."""
+    """Transposition of a square of LLVM's vectors: log2 of its width rounds, each swapping blocks off the diagonal."""
     width, rows = len(rows), [*rows]
     for d in (1 << bit for bit in range(width.bit_length() - 1)):
         for i in (i for i in range(width) if not i & d):
@@ -185,7 +185,7 @@ def turned(b, rows):
 
 @intrinsic
 def transposed(typingctx, rows):
-    """Transposes a square of WIDTH vectors in registers."""
+    """Transposition of a square of WIDTH vectors in registers."""
 
     def build(c, b, s, a):
         rows = turned(b, [b.extract_value(a[0], i) for i in range(WIDTH)])
@@ -197,7 +197,7 @@ def transposed(typingctx, rows):
 
 @intrinsic
 def write_bytes(typingctx, address, offset, vector):
-    """Writes WIDTH whole numbers from 0 to 255 as bytes."""
+    """Byte store: WIDTH whole numbers from 0 to 255, as bytes."""
 
     def build(c, b, s, a):
         start = b.inttoptr(a[0], ir.IntType(8).as_pointer())
@@ -210,13 +210,13 @@ def write_bytes(typingctx, address, offset, vector):
 
 @jit
 def numbers(address, size):
-    """Numbers at an address as an array."""
+    """Array of `size` float64 numbers at an address, without a copy."""
     return carray(ffi.pointer(address, np.float64), (size,))
 
 
 @intrinsic
 def spread(typingctx, x):
-    """A vector with the same number in all places."""
+    """Vector with the number x in all places."""
 
     def build(c, b, s, a):
         zero = ir.Constant(ir.IntType(32), 0)
@@ -301,7 +301,7 @@ def _folded(build):
 
 @intrinsic
 def each(typingctx, x):
-    """WIDTH vectors, each with one number of x in all places."""
+    """Vectors, WIDTH of them, each with one number of x in all places."""
     kind = types.UniTuple(VECTOR, WIDTH)
 
     def build(c, b, s, a):

@@ -89,7 +89,11 @@ def _sweep(x, y, start, stop, counts, origin, limits, sums):
 
 @handlers.from_python
 def sum_piece(x, y, counts, origins, limits, sums, piece):
-    """Summarises one piece of the rows: its columns in `limits` (pieces, LIMITS, d), its labels in the others."""
+    """Summary of one piece of the rows x (n, d): limits of its columns, and moments of each label's columns, y (n,).
+
+    Fills, at the piece, `limits` (pieces, LIMITS, d), `counts` (pieces, k) of each label's rows, `origins` (pieces, k,
+    d), and `sums` (pieces, MOMENTS, k, d) over observed cells of 1, x - origin and its square.
+    """
     (_, k, d), n, pieces = origins.shape, len(x), len(counts)
     D = -(-d // WIDTH) * WIDTH
     origin, limit, total = np.zeros((k, D)), np.zeros((LIMITS, D)), np.zeros((MOMENTS, k, D))

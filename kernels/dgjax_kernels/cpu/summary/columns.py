@@ -1,8 +1,8 @@
 """Summary of columns in one pass over the rows: missing cells, limits, whether all are whole, mean and spread.
 
-The pass reads cells as one long row. WIDTH or so neighbouring cells, a whole number of rows, are worked on side by side
-with SIMD instructions, and four such stretches at once, so that what is known of a column is fetched and stored once
-for all four:
+The pass reads cells as one long row. 256 (WIDTH) or so neighbouring cells, a whole number of rows, are worked on side
+by side with SIMD instructions, and four such stretches at once, so that what is known of a column is fetched and stored
+once for all four:
 
     cells   ─ a ─┬─ b ─┬─ c ─┬─ e ─┬─ a ─┬─ ...     each d × max(1, WIDTH // d) cells
     into    low, high, fraction, first, second, observed: a number for each cell of a stretch
@@ -127,7 +127,10 @@ def _piece(frame, piece, dtype):
 
 @handlers.from_python
 def copy_piece(x, copy, result, piece):
-    """Copies one piece of NumPy's rows, and summarises its columns on the way, while the cells are in the cache."""
+    """Summary of columns of one piece of NumPy's rows x (n, d), and their copy, made while the cells are in the cache.
+
+    Fills the piece's rows of `copy` (n, d), and `result` (pieces, NUM_RESULTS, d) at the piece.
+    """
     n, d = x.shape
     start, stop = ffi.part(n, piece, len(result))
     given, cells = x.reshape(n * d)[start * d : stop * d], copy.reshape(n * d)[start * d : stop * d]
@@ -145,7 +148,7 @@ def copy_piece(x, copy, result, piece):
 
 
 def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
-    """Summary of columns from those of pieces (pieces, NUM_RESULTS, d) of n rows."""
+    """Summary of columns of n rows, from those of their pieces (pieces, NUM_RESULTS, d); xp is NumPy or jax.numpy."""
     pieces = len(of_piece)
     low, high, fraction, mean, spread, observed = xp.moveaxis(of_piece, 1, 0)
     missing = (np.diff(np.arange(pieces + 1) * n // pieces)[:, None] - observed).sum(0).astype(np.int32)
@@ -156,9 +159,10 @@ def of_pieces(of_piece: Any, n: int, xp: Any) -> ColumnSummary:
 
 
 def together(count: Any, total: Any, mean: Any, spread: Any, xp: Any) -> tuple[Any, Any]:
-    """Mean and standard deviation of a whole from those of parts of `count` numbers each, along the first axis.
+    """Pooled mean and standard deviation of parts of `count` numbers each, along the first axis; `total` in all.
 
-    var = sum_i share_i (var_i + (mean_i - mean)^2), in units in which squares neither overflow nor vanish.
+    mean = sum_i share_i mean_i and var = sum_i share_i (var_i + (mean_i - mean)^2), share = count / total, for `mean`
+    and `spread` (parts, ...), in units in which squares neither overflow nor vanish; xp is NumPy or jax.numpy.
     """
     share = count / xp.where(total > 0, total, 1)
     origin = mean[0]

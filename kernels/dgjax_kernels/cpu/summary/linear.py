@@ -86,7 +86,10 @@ def _sweep(x, start, stop, W, b, limits, labels):
 
 @handlers.from_python
 def label_piece(x, weight, bias, limits, labels, piece):
-    """Labels one piece of the rows, and summarises its columns in `limits` (pieces, LIMITS, d)."""
+    """Labels of one piece of the rows x (n, d), argmax_y (bias_y + weight_y x), and the summary of its columns.
+
+    Fills the piece's `labels` (n,), and `limits` (pieces, LIMITS, d) at the piece; weight (k, d), bias (k,).
+    """
     (k, d), n, pieces = weight.shape, len(x), len(limits)
     D = -(-d // WIDTH) * WIDTH
     W, limit = np.zeros((k, D)), np.zeros((LIMITS, D))

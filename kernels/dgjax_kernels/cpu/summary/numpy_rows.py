@@ -1,5 +1,7 @@
 """Zero-copy input: large NumPy arrays are read where they are, on all cores, before XLA has seen them.
 
+    x (n, d) in NumPy's memory ─▶ pieces ─▶ a thread of Python for each core ─▶ sums of pieces ─▶ put together
+
 XLA wants its arrays aligned to 64 bytes, and large ones of NumPy's never are: it would copy them, into fresh memory,
 which takes longer than all that is to be done with them. On 2 cores (400,000, 20) in float64: copied and summarised in
 one pass 12 to 21 ms, into memory that was used before 7.5; summarised by label, without a copy, 5. These functions are
@@ -18,13 +20,13 @@ from dgjax_kernels.rows import ColumnSummary, LabelledSummary
 
 
 def can_read_rows(x: np.ndarray) -> bool:
-    """Whether an array is rows in one piece, and so large that compiling a pass over it, 4 s once, pays."""
+    """Zero-copy check: True if x is rows in one piece, and so many that compiling a pass over them, 4 s once, pays."""
     whole = x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and x.dtype in (np.float32, np.float64)
     return whole and large(x)
 
 
 def copy_and_summarise(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
-    """Copies rows, in the precision of `copy`, and summarises its columns on the way: one pass over memory for both."""
+    """Summary of columns of rows x (n, d), and their copy, in the precision of `copy`: one pass for both."""
     from dgjax_kernels.cpu.summary import columns
 
     n, d = x.shape
@@ -35,7 +37,7 @@ def copy_and_summarise(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
 
 
 def summarise_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> LabelledSummary:
-    """Summary of each column, and of each column in the rows of each of k labels, all of which are known.
+    """Summary of each column of rows x (n, d), and of each column in the rows of each of k labels y (n,), all known.
 
     Second moments of a label are summed about an origin, the first of its n rows in a piece, and moved to the mean
     afterwards. However far that row is from the others, the sum of squares about the mean holds its own square too, so
@@ -65,10 +67,11 @@ def summarise_by_label(x: np.ndarray, y: np.ndarray, k: int, dtype: Any) -> Labe
 def linear_labels(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any, labels: np.ndarray
 ) -> ColumnSummary | None:
-    """Writes argmax_y (bias_y + weight_y x) to `labels`, and summarises the columns, without mean and spread.
+    """Labels by linear scores: writes argmax_y (bias_y + weight_y x) to `labels` (n,), and summarises the columns.
 
-    `weight` (k, d) and `bias` (k,) are float64 and finite, `labels` (n,) int32 or int64. None, and nothing to be read
-    in `labels`, unless all cells are finite in the precision `dtype`, and so small that no sum can overflow.
+    x (n, d), `weight` (k, d) and `bias` (k,), float64 and finite, `labels` int32 or int64; the summary is without mean
+    and spread. None, and nothing to be read in `labels`, unless all cells are finite in the precision `dtype`, and so
+    small that no sum can overflow.
     """
     from dgjax_kernels.cpu.summary import by_label, linear
 
