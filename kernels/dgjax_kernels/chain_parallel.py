@@ -27,7 +27,7 @@ FEWEST_STEPS, MOST_WORK, MOST_MEMORY = 512, 1 << 18, 1 << 26  # exponentials of 
 
 
 class Stretch(NamedTuple):
-    """Transfer table of a stretch of steps: log p(end = j | before = i) (..., i, j), and the log of what it adds given i.
+    """Transfer table of a stretch of steps: log p(end = j | before = i) (..., i, j); the log of what it adds given i.
 
     That log (..., i) is the sum of `total` and `error`, so that it is right beyond one float's digits.
     """
