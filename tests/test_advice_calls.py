@@ -8,6 +8,7 @@ import advised
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from advised import CHAIN, ROWS, X, Y, typed
 
@@ -21,6 +22,7 @@ WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
 RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
 LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
 SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
+OPTAX = dg.Optax(optax.adam(0.1), key=jax.random.key(0))
 LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
 # A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
 CALLS = {
@@ -39,6 +41,11 @@ CALLS = {
         "dgjax.hidden_markov(KEY, X[None], 2, emissions='poisson')",
         "dgjax.hidden_markov(KEY, X[None], 2, {})",
         None,
+    ),
+    "reals, to a network for bits": (
+        "dgjax.fit(dgjax.neural_classifier(KEY, 2, 2, 'bernoulli', (2,)), X, Y, OPTAX, max_steps=1)",
+        "dgjax.fit(dgjax.neural_classifier(KEY, 2, 2, {}, hidden=(2,)), X, Y, OPTAX, max_steps=1).model",
+        "dgjax.fit(dgjax.neural_classifier(KEY, 2, 2, hidden=(2,)), X, Y, OPTAX, max_steps=1).model",
     ),
     "counts, to learn": ("dgjax.fit(RATES, X, y)", "bayes(X, {})", "bayes(X)"),
     "minus one where missing": (

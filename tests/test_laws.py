@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from laws import assert_close
-from zoo import CLASSIFIERS, QUICK, ZOO, D, K, N, every, labels, masks, num_labels, seeds, with_missing
+from zoo import CLASSIFIERS, QUICK, SEQUENTIAL, ZOO, D, K, N, every, labels, masks, num_labels, seeds, with_missing
 
 import dgjax as dg
 from dgjax import testing
@@ -169,6 +169,17 @@ VERBS = {
     "impute": lambda model, x, y, key: dg.impute(model, x),
     "sample_missing": lambda model, x, y, key: dg.sample_missing(model, key, x),
 }
+
+
+@every([*ZOO, *SEQUENTIAL], ("Poisson",))
+def test_keys_of_another_kind_draw(case):
+    """Those of the generator that accelerators are fond of."""
+    model, key = case.model("float32"), jax.random.key(3, impl="rbg")
+    x, y = dg.sample(model, key, (4, N) if case in SEQUENTIAL else N)
+    assert jnp.isfinite(dg.log_joint(model, x, y)).all()
+    x = x.at[..., 0].set(jnp.nan)
+    assert jnp.isfinite(dg.log_joint(model, x, dg.sample_labels(model, key, x))).all()
+    assert jnp.isfinite(dg.log_prob(model, dg.sample_missing(model, key, x))).all()
 
 
 @every(ZOO, QUICK)

@@ -65,7 +65,7 @@ def test_classes_far_apart_and_narrow_keep_their_digits(covariance):
 def test_known_labels_of_mixtures_are_not_all_there_is_to_know(x64):
     """Within the classes, components are still latent: EM goes on."""
     x, y = table("gaussian", k=2)
-    x = x + 4 * (np.arange(len(x)) % 2)[:, None]
+    x = x + 1.5 * (np.arange(len(x)) % 2)[:, None]
     start = dg.mixture_discriminant_analysis(jax.random.key(0), x, y)
     fitted = dg.fit(start, x, y, method=dg.EM(tol=1e-9), max_steps=2000)
     assert fitted.converged

@@ -145,10 +145,12 @@ def test_draws_are_poisson_at_any_rate():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [255.0, 256.0, 1000.0, 1e6])
-def test_the_distribution_of_draws_is_poissons(rate):
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("rate", [3.5, 255.0, 256.0, 1000.0, 1e6])
+def test_the_distribution_of_draws_is_poissons(rate, kind):
     """By a test of chi squared on the cells of a million draws."""
-    x = np.asarray(kernels.poisson_draws(jax.random.key(1), jnp.full(10**6, rate, jnp.float32)), float)
+    key = jax.random.key(1, impl=kind)
+    x = np.asarray(kernels.poisson_draws(key, jnp.full(10**6, rate, jnp.float32)), float)
     edges = np.unique(stats.poisson(rate).ppf(np.linspace(0.01, 0.99, 50)))
     expected = np.diff(stats.poisson(rate).cdf([-1, *edges, np.inf])) * len(x)
     seen = np.histogram(x, [-1, *(edges + 0.5), np.inf])[0]

@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._draws import has_draws
+from dgjax._neural import Neural
 from dgjax.data import (
     Data,
     as_labels,
@@ -202,9 +203,10 @@ def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, 
 
 def _option(model, summary):
     """By which option of a starter a model takes the cells that it takes, and when."""
-    if not model.generative:
+    if not model.generative and not isinstance(getattr(model, "scorer", None), Neural):
         return None
-    usual = "likelihood" if has_draws(model) else "emissions" if is_sequential(model) else "kinds"
+    networks = not model.generative or has_draws(model)
+    usual = "likelihood" if networks else "emissions" if is_sequential(model) else "kinds"
     return usual, " where the model is started" if summary is None else ""
 
 

@@ -77,12 +77,13 @@ def variational_autoencoder(
 
 
 def neural_classifier(
-    key: Array, num_features: int, num_classes: int, likelihood: Any = "bernoulli", hidden: Sequence[int] = (400,)
+    key: Array, num_features: int, num_classes: int, likelihood: Any = "gaussian", hidden: Sequence[int] = (400,)
 ) -> Logistic:
     """Neural classifier: a softmax on the last of the `hidden` layers of a network with random weights.
 
     Fit it by `dgjax.fit(model, x, y, dgjax.Optax(...))`. The network is the encoder of `variational_autoencoder`, and
-    `likelihood` says what the columns are: "bernoulli", "gaussian", "poisson", or one such as `dgjax.CategoricalCells`.
+    `likelihood` says what the columns are: "gaussian" takes any real numbers, "bernoulli" 0 and 1, "poisson" counts, or
+    one such as `dgjax.CategoricalCells`.
 
     Raises ValueError for fewer than one feature or two classes, or another likelihood.
     """

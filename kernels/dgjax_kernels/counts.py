@@ -191,10 +191,17 @@ def poisson_draws(key: Key[Array, ""], rate: Float[Array, "*n"]) -> Float[Array,
     """Draws of Poisson(rate), of any rate: by `jax.random.poisson` below 256, and above, where its acceptance loses its
     digits and at 2^31 its counts end, rounded normals, to the digits that such a count has.
     """
-    few = jax.random.poisson(key, jnp.where(rate < MANY, rate, 0)).astype(rate.dtype)
+    few = jax.random.poisson(_threefry(key), jnp.where(rate < MANY, rate, 0)).astype(rate.dtype)
     lam = jnp.where((rate >= MANY) & (rate < jnp.inf), rate, MANY)
     many = _rounded_normal(jax.random.fold_in(key, 1), lam, lam, lam, lam, lam)
     return jnp.where(rate < MANY, few, jnp.where(rate < jnp.inf, many, rate))
+
+
+def _threefry(key):
+    """A key of the one kind that `jax.random.poisson` takes: this key, or one made of its bits."""
+    if jax.random.key_impl(key) == "threefry2x32":
+        return key
+    return jax.random.wrap_key_data(jax.random.bits(key, (2,), jnp.uint32), impl="threefry2x32")
 
 
 def multinomial_draws(key: Key[Array, ""], total: int, p: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
