@@ -1,6 +1,6 @@
 """Discriminative and generative models side by side, exact on missing cells, on one set of compiled kernels.
 
-Nouns are frozen pytrees that hold parameters and nothing else; verbs are functions of a model and data:
+Models are frozen dataclasses, pytrees that hold parameters and nothing else; verbs are functions of a model and data:
 
 >>> import dgjax as dg, jax, jax.numpy as jnp
 >>> x = jnp.array([[0.0, 1.0], [0.2, 0.8], [2.0, jnp.nan], [2.2, 3.1]])

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are pytrees ("nouns"): the classes of all models and their parts."""
+"""Frozen dataclasses that are pytrees, made by the decorator `noun`: the classes of all models and their parts."""
 
 import dataclasses
 import functools
@@ -16,9 +16,9 @@ from dgjax._parameters import check_numbers
 T = TypeVar("T")
 
 NOUNS: dict[str, type] = {}
-"""Every noun by its name: what `dgjax.load` may build, and nothing else."""
+"""Dataclasses made by `noun`, by their names: what `dgjax.load` may build, and nothing else."""
 MADE: set[type] = set()
-"""Every noun, those of users that share a name too."""
+"""Dataclasses made by `noun`, those of users that share a name too."""
 
 
 def static(**kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ def noun(cls: type[T]) -> type[T]:
 
 
 def _register(cls):
-    """Tells JAX of the fields of a noun."""
+    """Registration of a dataclass as a pytree: its fields are children, the static ones part of the structure."""
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
 
     def flatten(self):
@@ -103,7 +103,7 @@ def for_any_rows(model: T) -> T:
 
 
 def _in_form(part: Any, complete: bool) -> Any:
-    """Part of a model with `complete` as given, in it and in all its parts; what is no noun stays."""
+    """Part of a model with `complete` as given, in it and in all its parts; what `noun` did not make stays."""
     if isinstance(part, tuple):
         return tuple(_in_form(own, complete) for own in part)
     own: Any = type(part)
@@ -121,7 +121,7 @@ def _in_form(part: Any, complete: bool) -> Any:
 
 @functools.cache
 def _complete_form(cls):
-    """A noun that differs from another in `complete` alone. It has no name of its own: it is never saved."""
+    """Dataclass that differs from another in `complete` alone. It has no name of its own: it is never saved."""
     form = type(cls.__name__, (cls,), {"complete": True, "__module__": cls.__module__, "__doc__": cls.__doc__})
     _register(form)
     return form

@@ -1,4 +1,4 @@
-"""From what a user has to what a model is shown: arrays and cells are checked once, `Data` is what is passed down."""
+"""Validation of input: arrays and cells are checked once, and `Data`, the validated data, is what is passed down."""
 
 from dgjax.data._arrays import (
     LARGE as LARGE,

@@ -1,4 +1,4 @@
-"""Rows, labels and weights: what is checked of their shapes and types before anything is compiled."""
+"""Validation of rows, labels and weights: their shapes and types, before anything is compiled."""
 
 from typing import Any
 
@@ -19,26 +19,26 @@ REAL = "real numbers, NaN where a cell is missing"
 
 
 def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> Array:
-    """`x` as floats of shape (n, d)."""
+    """Rows (n, d) of floats from `x`. Raises ValueError for another shape, or what is no array of real numbers."""
     return rows_and_summary(x, num_features, name)[0]
 
 
 def rows_and_summary(
     x: ArrayLike, num_features: int | None = None, name: str = "x"
 ) -> tuple[Array, kernels.ColumnSummary | None]:
-    """`x` as floats of shape (n, d); and what there is in each column, if that was seen on the way."""
+    """Rows (n, d) of floats from `x`, and the summary of each column if copying them gave it, else None."""
     return _on_device(_as_matrix(x, num_features, name))
 
 
 def readable_rows(x: ArrayLike) -> np.ndarray | None:
-    """Rows that NumPy holds, if kernels can read them where they lie."""
+    """Zero-copy input: rows that NumPy holds, if kernels can read them where they lie; else None."""
     array = _as_matrix(x, None, "x")
     readable = isinstance(array, np.ndarray) and kernels.can_read_rows(array)
     return array if readable and jax.default_backend() == "cpu" else None
 
 
 def float_type(x: Array | np.ndarray) -> np.dtype:
-    """The precision that rows have in JAX."""
+    """Precision that rows have in JAX: float32 or float64."""
     return jax.dtypes.canonicalize_dtype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
 
 
@@ -59,7 +59,7 @@ def _as_matrix(x, num_features, name):
 
 
 def _of_rows(shape, num_features, name):
-    """What makes rows of one dimension."""
+    """Advice for an error: what to type to make rows of an array of one dimension; empty if it cannot become rows."""
     row, column = f"{name}[None] for a single row", f"{name}[:, None] for a single column"
     if len(shape) != 1 or num_features not in (None, 1, *shape):
         return ""
@@ -67,12 +67,12 @@ def _of_rows(shape, num_features, name):
 
 
 def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> Array:
-    """`x` as an array of floats, in float32 or float64."""
+    """Array of floats from `x`, of any shape, in float32 or float64."""
     return _on_device(_as_real(x, name, expected))[0]
 
 
 def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | None = np.nan) -> Any:
-    """`x` as an array of real numbers, of a precision there is."""
+    """Array of real numbers from `x`, in NumPy or JAX. Raises ValueError for floats of less than 32 bits."""
     array = as_array(x, name, expected, missing)
     if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
@@ -93,9 +93,9 @@ def _on_device(array):
 
 
 def _copied(array):
-    """In memory that is aligned as XLA wants it, in a seventh of the time of `jnp.asarray` (160 MB: 16 and 120 ms).
+    """Aligned copy of NumPy's array, as XLA wants it, in a seventh of `jnp.asarray`'s time (160 MB: 16 and 120 ms).
 
-    Rows are looked at while they are copied.
+    Rows are summarised while they are copied.
     """
     copy, summary = aligned(array.shape, float_type(array)), None
     if kernels.can_read_rows(array):
@@ -107,7 +107,10 @@ def _copied(array):
 
 
 def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
-    """`y` as int labels, one for each row of x, or step (-1 where a sequence has ended); -1 (unknown) or from 0."""
+    """Labels from `y`, ints (n,) one for each row of x, or (n, t) one for each step: from 0 to k - 1, or -1, unknown.
+
+    k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range, or fractions.
+    """
     try:
         array = whole_labels(y, name)
     except ValueError:
@@ -131,7 +134,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
 
 
 def _check_upright(x, shape, of, name="x"):
-    """Raises if rows are columns, to judge by the shape of labels or weights."""
+    """Check of orientation: raises if rows are columns, to judge by the shape of labels or weights."""
     if not isinstance(x, Sequences) and x.shape[1:] == shape:
         raise ValueError(
             f"{name} must be rows of shape (n, d), one for each of the {of}; got shape {x.shape}. Type {name}.T."
@@ -139,7 +142,7 @@ def _check_upright(x, shape, of, name="x"):
 
 
 def _check_equal(y, x, name):
-    """Raises if labels are those of sequences of unequal length."""
+    """Check of sequences: raises if labels are those of sequences of unequal length."""
     if isinstance(x, Sequences) and isinstance(y, list | tuple) and len({np.shape(one) for one in y}) > 1:
         raise ValueError(
             f"{name} must have shape {x.x.shape[:2]}, one label for each step of x; got sequences of unequal length. "
@@ -148,7 +151,7 @@ def _check_equal(y, x, name):
 
 
 def whole_labels(y: Any, name: str, advice: str = "") -> Any:
-    """Labels as whole numbers, of any shape; masked ones are -1, unknown."""
+    """Labels from `y` as whole numbers, of any shape; masked ones are -1, unknown. Raises ValueError for fractions."""
 
     def told(array):
         return advice if advice and not np.isnan(array).any() else _advice.of_fractions(y, array, name)
@@ -157,7 +160,7 @@ def whole_labels(y: Any, name: str, advice: str = "") -> Any:
 
 
 def _of_labels(given, expected, name):
-    """What makes labels of the shape of a matrix, or of a single sequence."""
+    """Advice for an error: what to type to make labels of a matrix, or of a single sequence; empty if nothing does."""
     if len(expected) == 2 and expected == (1, *given):
         return f" Type np.reshape({name}, (1, -1))."
     if len(given) != len(expected) + 1 or given[:-1] != expected:
@@ -167,13 +170,19 @@ def _of_labels(given, expected, name):
 
 
 def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
-    """How many rows have the label -1, 0, ..., k - 1; some at a time, for NumPy makes wider copies of them to count."""
+    """Number of rows (1 + k,) with the label -1, 0, ..., k - 1, k = `num_labels`.
+
+    Counted some at a time, for NumPy makes wider copies of them to count.
+    """
     parts = (labels[start : start + LARGE] + 1 for start in range(0, len(labels), LARGE))
     return sum((np.bincount(part, minlength=1 + num_labels) for part in parts), np.zeros(1 + num_labels, int))
 
 
 def as_weights(weights: ArrayLike | None, x: Any) -> Array:
-    """`weights` as floats of shape (n,), one for each row or sequence, all one by default."""
+    """Weights (n,) as floats, one for each row or sequence of x, all 1 by default.
+
+    Raises ValueError unless they are finite, 0 or more, and neither too small nor too large for the precision of x.
+    """
     if weights is None:
         return jnp.ones(len(x), x.dtype)
     given = _as_real(weights, "weights", "a finite number for each row, 0 or more", missing=None)
@@ -188,7 +197,7 @@ def as_weights(weights: ArrayLike | None, x: Any) -> Array:
 
 
 def _check_amounts(weights, dtype):
-    """Raises unless weights, times a square too, are numbers with all their digits in this precision."""
+    """Check of weights: raises unless they, times a square too, are numbers with all their digits in this precision."""
     limits = np.finfo(dtype)
     least, most = float(limits.tiny / limits.eps), float(limits.max * limits.eps)
     low, high = weights.min(), weights.max()

@@ -1,7 +1,9 @@
 """Buffer pool: memory for copies of NumPy's rows, aligned as XLA wants it, and used again.
 
+    aligned(shape) ─▶ _memory: spare buffer, else fresh ─▶ array ─▶ ... last view is gone ─▶ spare buffers
+
 Of fresh memory the system clears every page when it is first written to, which takes longer than to copy rows into it:
-on 2 cores, 64 MB copied and looked at in 12 to 21 ms, and in 7.5 where the memory was used before. So what the last
+on 2 cores, 64 MB copied and summarised in 12 to 21 ms, and in 7.5 where the memory was used before. So what the last
 arrays lay in is kept for the next ones, LARGEST in all.
 """
 
@@ -18,7 +20,7 @@ _spare: list[np.ndarray] = []
 
 
 class _Buffer:
-    """What an array and all of its views refer to; when they are gone, its memory may be used again."""
+    """Owner of memory, to which an array and all of its views refer; when they are gone, it may be used again."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._memory = _memory(math.prod(shape) * dtype.itemsize + kernels.ALIGNMENT)
@@ -35,12 +37,15 @@ class _Buffer:
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array that holds anything."""
+    """Array of undefined numbers whose memory is aligned as XLA wants it, and comes from the buffer pool."""
     return np.asarray(_Buffer(shape, np.dtype(dtype)))
 
 
 def _memory(size):
-    """What was given back last and is not much too large; taken out to be looked at, for others look too."""
+    """Memory of `size` bytes or at most twice as many: the spare buffer that was given back last, else fresh.
+
+    Buffers are taken out of the pool to be compared, for other threads look too.
+    """
     passed, found = [], None
     while found is None:
         try:

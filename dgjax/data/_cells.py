@@ -1,4 +1,4 @@
-"""Cells: whether each lies in its column's support, and is observed somewhere."""
+"""Validation of cells: each lies in its column's support, and each column is observed somewhere."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,9 +27,10 @@ def check_cells(
     given: Any = None,
     option: Callable[[], Any] | None = None,
 ) -> bool | None:
-    """Raises if a cell lies outside its column's support. Whether all are observed, if that can be known.
+    """Validation of cells: True if all are observed, False if some are missing, None if unknown (inside jit).
 
-    The error goes by what the user gave, and where a model is learnt by the option of a starter that gives it others.
+    Raises ValueError if a cell lies outside its column's support. The message goes by `given`, what the user passed,
+    and `option()`, the option of a starter by which the model would take other cells.
     """
     if not is_concrete(x):
         return None
@@ -51,10 +52,10 @@ def check_cells(
 
 
 def _plainly_complete(x, supports):
-    """Whether all cells are observed, if the least and the largest of all lie inside every column's support; or None.
+    """Quick validation by the least and the largest of all cells: True if no cell is missing, False if some are.
 
-    Mostly they do. (1, 4) in 8 us and (5000, 8) in 30, where a look at each column takes 70 and 310, and a compilation
-    for each new number of rows.
+    None if that does not show that all lie inside every column's support; mostly it does. (1, 4) in 8 us and (5000, 8)
+    in 30, where a summary of each column takes 70 and 310, and a compilation for each new number of rows.
     """
     if not x.size or x.nbytes >= LARGE or jax.default_backend() != "cpu":
         return None
@@ -84,7 +85,7 @@ def _refuse(x, supports, given, option):
 
 
 def check_observed(x: Array, weights: Array, name: str = "x") -> None:
-    """Raises if a column is never observed: nothing can be learnt about it."""
+    """Check of columns: raises ValueError if one is never observed in rows of positive weight."""
     if not is_concrete(x, weights):
         return
     if np.all(_observed(x[:FEW], weights[:FEW])):  # mostly a few rows say it of all columns

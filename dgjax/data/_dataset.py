@@ -1,4 +1,4 @@
-"""`Data`: what a model is shown, after every check that can be made before anything is compiled."""
+"""`Data`: validated data, after every check that can be made before anything is compiled."""
 
 import dataclasses
 import functools
@@ -32,12 +32,11 @@ class Data:
     """Validated data, as a model is shown them: built once by the public function that was called, and passed down.
 
     `x`: rows (n, d), or `Sequences` of them. `y`: their labels, -1 where unknown, and `weights`, where a model is
-    learnt; `num_classes` where one is started. `summary`: what was seen of each column; or of each column in the rows
-    of each label, where all cells and labels are known, by which large NumPy arrays are read once, where they are
-    (zero-copy).
+    learnt; `num_classes` where one is started. `summary`: of each column; or of each column in the rows of each label,
+    where all cells and labels are known, by which large NumPy arrays are read once, where they are (zero-copy).
 
     Two facts are static, so that a program for complete rows is another than that for rows with holes. `complete`:
-    every cell was looked at, is observed and in its column's support. `labelled`: every label is known. They are False
+    every cell was checked, is observed and in its column's support. `labelled`: every label is known. They are False
     where that cannot be said before compiling.
     """
 
@@ -53,7 +52,7 @@ class Data:
 
     @property
     def known(self) -> bool:
-        """Whether no cell and no label is missing, so that one M-step is the closed form."""
+        """True if no cell and no label is missing, so that one M-step is the closed form."""
         return self.complete and self.labelled
 
     @property
@@ -71,7 +70,7 @@ class Data:
 
 
 def as_model(model: Any) -> Any:
-    """The model, made from a bare density if it is one."""
+    """Model as it is, or made from a bare density of one label. Raises TypeError for what is neither."""
     if not isinstance(model, type) and hasattr(type(model), "as_model"):
         return model.as_model()
     given, advice = f"a {type(model).__name__}", "The model comes first, then the data."
@@ -94,10 +93,11 @@ def model_and_rows(
     summary: kernels.ColumnSummary | None = None,
     option: Callable[[], Any] | None = None,
 ) -> tuple[Any, Data]:
-    """The model, made from a bare density if it is one, and its rows, after every check possible before compiling.
+    """Validated model and data: the model, made from a bare density if it is one, and its rows in `Data`.
 
-    Rows that are known are looked at even where the model is traced. Where it is learnt, `option` is that of a starter
-    by which it would have taken other cells.
+    After every check possible before compiling, in the wider of the precisions of both. Rows that are known are checked
+    even where the model is traced. `summary` is one of the columns, if there is one; where the model is learnt,
+    `option` gives that option of a starter by which it would have taken other cells.
     """
     with jax.ensure_compile_time_eval():
         return _model_and_rows(model, x, lengths, summary, option)
@@ -120,12 +120,12 @@ def _model_and_rows(model, x, lengths, summary, option):
 
 
 def is_sequential(model: Any) -> bool:
-    """Whether a model is one of sequences."""
+    """Kind of a model: True if it is one of sequences."""
     return getattr(type(model), "sequential", False)
 
 
 def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:
-    """Both in the wider of their two precisions, as jax.numpy would have it."""
+    """Model and rows in the wider of their two precisions, as jax.numpy would have it."""
     dtype = jnp.result_type(rows, *jax.tree.leaves(model))
     if all(leaf.dtype == dtype for leaf in (rows, *jax.tree.leaves(model))):
         return model, rows

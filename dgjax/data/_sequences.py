@@ -1,4 +1,4 @@
-"""Sequences: steps in one array, with lengths; and ragged ones padded."""
+"""Sequences: steps in one array with lengths, validated; and ragged ones padded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,9 +40,7 @@ def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
 
 
 def _one_of(sequence, name):
-    """One checked sequence in NumPy: rows (t, d) with NaN for masked cells, or whole labels (t,) with -1 for masked
-    ones.
-    """
+    """Validated sequence in NumPy: rows (t, d), NaN for masked cells, or whole labels (t,), -1 for masked ones."""
     if np.ndim(sequence) != 1:
         return np.asarray(as_array(sequence, name, "numbers"))
     advice = f"Of a series of single numbers type {name}[:, None]."
@@ -53,7 +51,11 @@ def _one_of(sequence, name):
 
 
 def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
-    """`x` as floats (n, t, d) and lengths (n,). Beyond its length a sequence repeats its first step, and counts not."""
+    """Sequences from `x`: floats (n, t, d) and lengths (n,), t by default.
+
+    Beyond its length a sequence repeats its first step, which counts for nothing. Raises ValueError for other shapes,
+    another number of columns than `num_features`, or lengths outside 1 to t.
+    """
     listed = enumerate(x) if isinstance(x, list | tuple) else ()
     shapes = {as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}
     if len(shapes) > 1:
@@ -76,7 +78,7 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
 
 
 def _of_sequences(shape, num_features, name):
-    """What makes sequences of a matrix, or of one dimension."""
+    """Advice for an error: what to type to make sequences of a matrix, or of one dimension; empty if nothing does."""
     single, numbers = f"{name}[None] for a single sequence", f"{name}[..., None] for sequences of single numbers"
     if len(shape) == 1 and num_features in (None, 1):
         return f" Type {name}[None, :, None]."

@@ -74,9 +74,7 @@ class VariationalAutoencoder(Learned):
 
     @property
     def num_parameters(self) -> int:
-        """Number of parameters of p(x | y): those of decoder and likelihood; the encoder only approximates the
-        posterior.
-        """
+        """Number of parameters of p(x | y), those of decoder and likelihood: the encoder only approximates p(z | x)."""
         return sum(leaf.size for leaf in jax.tree.leaves((self.decoder, self.likelihood)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -97,10 +95,9 @@ class VariationalAutoencoder(Learned):
     def evidence(
         self, x: Float[Array, "n d"], noise: Any, num_samples: int, kl_weight: Any, y: Int[Array, " n"] | None = None
     ) -> Float[Array, "n _"]:
-        """Evidence lower bound E_q log p(x_observed | z) - kl_weight KL(q || p) by `num_samples` draws: (n, k), or with
-        y (n, 1).
+        """Evidence lower bound E_q log p(x_observed | z) - kl_weight KL(q || p) by `num_samples` draws.
 
-        A row without observed cells has exactly 0.
+        (n, k), or with labels y (n,), (n, 1). A row without observed cells has exactly 0.
         """
         log_likelihood, cost = self._log_likelihood(x, y), self._cost(x, y)
         mean, log_scale = self._posterior(x, y)
@@ -116,19 +113,18 @@ class VariationalAutoencoder(Learned):
         return jnp.where(self._empty(x), 0, weights)
 
     def drawn(self, draws: Draws) -> "Bound":
-        """The density scored for learning: by the draws of one step or, for a key of None, its own evidence lower
-        bound.
-        """
+        """Density scored for learning, by the draws of one step or, for a key of None, its own: see `Bound`."""
         return Bound(self, draws.key, draws.kl_weight)
 
     def encode(self, x: Float[Array, "n d"], y: Float[Array, "n k"]) -> tuple[Array, Array]:
-        """Mean and scale, each (n, m), of q(z | x_observed, y); y (n, k) is one-hot, or memberships that sum to 1."""
+        """Encoding: mean and scale (n, m) of q(z | x_observed, y); y (n, k) one-hot, or memberships that sum to 1."""
         mean, log_scale = jnp.split(self._called(self.encoder, self.likelihood.seen(x), y), 2, axis=-1)
         return mean, jnp.exp(log_scale)
 
     def decode(self, z: Float[Array, "*n m"], y: Float[Array, "... k"]) -> Float[Array, "*n f"]:
-        """Parameters of the likelihood (..., f) for latent vectors z; y (..., k) is one-hot, or memberships that sum to
-        1.
+        """Decoding: parameters of the likelihood (..., f) for latent vectors z (..., m).
+
+        y (..., k) is one-hot, or memberships that sum to 1.
         """
         return self._called(self.decoder, z, y)
 
@@ -140,8 +136,7 @@ class VariationalAutoencoder(Learned):
         return self.likelihood.sample(key_x, self.decode(z, y))
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """Imputation by sampling-importance-resampling: one of `num_samples` draws of z, by its importance weight, is
-        decoded.
+        """Imputation by sampling-importance-resampling: one draw of z of `num_samples`, by its weight, is decoded.
 
         `x` (n, d) with a key and a label for each row. For a row without observed cells z is a draw from p(z).
         """
@@ -177,8 +172,7 @@ class VariationalAutoencoder(Learned):
         return Marginal(self, columns)
 
     def discriminative(self) -> tuple[Float[Array, " k"], Neural]:
-        """Classifier on the encoder's last hidden layer: bias (k,) of 0 and a neural scorer with a frozen trunk, a head
-        of 0.
+        """Classifier on the encoder's last hidden layer: bias (k,) of 0, and a neural scorer, trunk frozen, head 0.
 
         The head is left to `fit`. It is not the posterior of the bounds, which depends on the decoder too.
         """
@@ -191,8 +185,9 @@ class VariationalAutoencoder(Learned):
         return (self.likelihood.support,) * self.num_features
 
     def noise(self, x: Float[Array, "n d"]) -> Any:
-        """Standard normal draws for the rows of x, as a function of draw numbers; keys are the seed and each row's own
-        cells.
+        """Standard normal draws for the rows of x, as a function of draw numbers (s,) -> (s, n, 1, m).
+
+        Keys are the seed and each row's own cells.
         """
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), _digest(x))
         return noise_of_rows(keys, self.latent_dim, x.dtype)
@@ -264,9 +259,7 @@ class Bound:
 
 
 def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
-    """Function of draw numbers (s,) to standard normal draws (s, *shape); a draw's numbers depend on key and number
-    only.
-    """
+    """Standard normal draws (s, *shape) as a function of draw numbers (s,), each by key and number only."""
 
     def one(draw: Int[Array, ""]) -> Array:
         return jax.random.normal(jax.random.fold_in(key, draw), shape, dtype)
@@ -275,14 +268,12 @@ def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def noise_of_rows(keys: Key[Array, " n"], latent_dim: int, dtype: Any) -> Any:
-    """Function of draw numbers (s,) to standard normal draws (s, n, 1, m): each row has a key, its labels share the
-    draws.
-    """
+    """Standard normal draws (s, n, 1, m) as a function of draw numbers (s,): a key a row, shared by its labels."""
     return lambda draws: jax.vmap(lambda key: noise_of(key, (1, latent_dim), dtype)(draws), out_axes=1)(keys)
 
 
 def _digest(x):
-    """A number that a row's cells make, whatever their zeros' signs and the bits of their NaN."""
+    """Hash (n,) of each row's cells, whatever their zeros' signs and the bits of their NaN."""
     cells = jnp.where(jnp.isnan(x), jnp.inf, x + 0)
     words = jax.lax.bitcast_convert_type(cells, jnp.uint32)
     words = words.reshape(len(x), words.size // max(len(x), 1))
@@ -293,7 +284,7 @@ def _digest(x):
 
 
 def _expect(model, name, network, rows, size):
-    """Raises unless a network gives so many numbers for each row and label."""
+    """Check of a network: raises unless it gives so many numbers for each row and label."""
     try:
         shape = jax.eval_shape(network, rows).shape
     except (TypeError, ValueError) as error:

@@ -1,4 +1,8 @@
-"""Density: the abstract base class of all families, with members to write and members that follow from them."""
+"""Density: the abstract base class of all families, with members to write and members that follow from them.
+
+A family writes scores, draws, marginals, sufficient statistics and the M-step; the E-step, sums of labelled rows, initial
+parameters and the model of one label follow.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -59,12 +63,11 @@ class Density(ABC):
 
     @abstractmethod
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """`x` (n, d) with missing cells drawn from p(x_missing | x_observed, label), by a key for each row."""
+        """Conditional samples (n, d): missing cells of `x` drawn from p(x_missing | x_observed, label), a key a row."""
 
     @abstractmethod
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """Imputation: each NaN of `x` replaced by its conditional mean given the row's observed cells, or mode if
-        discrete.
+        """Imputation (n, d): each NaN of `x` replaced by its mean given the row's observed cells, or mode if discrete.
 
         Mean and mode are those of the mixture of labels with weights `posterior` (n, *labels), which sum to 1 in each
         row.
@@ -80,13 +83,14 @@ class Density(ABC):
 
     @abstractmethod
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Any:
-        """Expected sufficient statistics of rows x under responsibilities `counts`, 0 or more: a pytree that adds over
-        rows.
+        """Expected sufficient statistics of rows x (n, d) under responsibilities `counts` (n, *labels), 0 or more.
+
+        A pytree that adds over rows.
         """
 
     @abstractmethod
     def maximum(self, statistics: Any, prior: Any = None) -> Any:
-        """The M-step: parameters that maximise the expected log-likelihood plus the log prior."""
+        """M-step: the density whose parameters maximise the expected log-likelihood plus the log prior."""
 
     @abstractmethod
     def log_prior(self, prior: Any) -> Float[Array, ""]:
@@ -109,10 +113,10 @@ class Density(ABC):
     def expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Any]:
-        """E-step: log-likelihood sum_n w_n log p(x_n, y_n), summed responsibilities (k,), and expected sufficient
-        statistics.
+        """E-step: log-likelihood, summed responsibilities (k,), and expected sufficient statistics.
 
-        `log_weights` (k,) is log p(label); y (n,) is summed out where it is -1.
+        The log-likelihood is sum_n w_n log p(x_n, y_n) with `log_weights` (k,) = log p(label); y (n,) is summed out
+        where it is -1.
         """
 
         def block(x, y, weights):
@@ -130,8 +134,7 @@ class Density(ABC):
         return counts.sum(0), self.statistics(x, counts)
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """True if another M-step would change nothing: the statistics, centred at the parameters `before`, lost no
-        digits.
+        """True if another M-step would change nothing: statistics, centred at the parameters `before`, lost no digits.
 
         Always True for statistics that are plain counts and sums.
         """

@@ -1,4 +1,4 @@
-"""Independent binary columns."""
+"""Bernoulli density: independent binary columns."""
 
 from typing import Any, ClassVar
 

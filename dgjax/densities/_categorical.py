@@ -1,4 +1,4 @@
-"""Independent columns of categories."""
+"""Categorical density: independent columns of categories."""
 
 from typing import Any, ClassVar
 
@@ -47,7 +47,7 @@ class Categorical(Tabular):
 
     @property
     def _possible(self) -> Any:
-        """Which categories each column has (d, c)."""
+        """Mask (d, c) of the categories that each column has, under some label."""
         return possible(self.logits, len(self.label_shape))
 
     def natural_parameter(self) -> Float[Array, "*labels d c"]:
@@ -62,7 +62,7 @@ class Categorical(Tabular):
         return kernels.categorical(key, self.logits[at]).astype(self.logits.dtype)
 
     def _pseudo_statistics(self, prior: Dirichlet) -> Array:
-        """None of what is impossible."""
+        """Pseudo-counts of the prior (*labels, d, c), 0 for a category of probability 0."""
         return jnp.where(jnp.isneginf(self.logits), 0, prior.pseudo_statistics())
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Dirichlet:

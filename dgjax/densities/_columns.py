@@ -1,4 +1,4 @@
-"""Rows whose columns have different kinds."""
+"""Density of rows whose columns have different kinds: blocks of columns, independent given the label."""
 
 import functools
 import itertools
@@ -60,7 +60,7 @@ class Columns(Density):
         return [(b, x[:, jnp.array(c)]) for b, c in zip(self.blocks, self.columns or (), strict=True)]
 
     def _joined(self, parts: list[Array]) -> Array:
-        """Columns of the blocks back in their places."""
+        """Rows with the columns of the blocks back in their places."""
         back = np.argsort(sum(self.columns or (), ()))
         return jnp.concatenate(parts, axis=-1)[..., back]
 

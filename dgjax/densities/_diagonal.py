@@ -1,4 +1,4 @@
-"""Normal densities with independent columns: diagonal and spherical."""
+"""Normal densities with independent columns, diagonal and spherical: log p(x) = sum_j log N(x_j; mean_j, scale_j^2)."""
 
 import math
 from typing import Any, NamedTuple
@@ -19,10 +19,10 @@ from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
 
 class DiagonalStatistics(NamedTuple):
-    """Sufficient statistics of observed cells: sums of c, c z and c z^2, with z = (x - mean) / scale, c
-    responsibilities.
+    """Sufficient statistics of observed cells: sums of c, c z and c z^2, (*labels, d) each, c responsibilities.
 
-    Each is (*labels, d). Sums of c z^2 are over all columns too where these share a scale and no label is known.
+    z = (x - mean) / scale. Sums of c z^2 are over all columns too, (*labels, 1), where these share a scale; except in
+    `labelled`, where they are not yet.
     """
 
     total: Float[Array, "*labels d"]
@@ -74,13 +74,13 @@ class DiagonalGaussian(Density):
         return self.mean.size + self.log_scale.size
 
     def _log_scale(self) -> Array:
-        """log_scale for every label and column."""
+        """Log-scales (*labels, d) of every label and column."""
         own = self.log_scale.ndim - 1
         spread = jnp.expand_dims(self.log_scale, tuple(range(own, self.mean.ndim - 1)))
         return jnp.broadcast_to(spread, self.mean.shape)
 
     def _shared_sum(self, cells: Array) -> Array:
-        """Cells summed over the labels and columns that share a scale, in the shape of log_scale."""
+        """Sum of cells (*labels, d) over the labels and columns that share a scale, in the shape of log_scale."""
         own = self.log_scale.ndim - 1
         summed = cells.sum(axis=tuple(range(own, self.mean.ndim - 1)))
         return summed.sum(-1, keepdims=True) if self.log_scale.shape[-1] == 1 else summed
@@ -93,7 +93,7 @@ class DiagonalGaussian(Density):
         return kernels.diagonal(x, *self._flat()).reshape(len(x), *self.label_shape)
 
     def _flat(self) -> tuple[Array, Array]:
-        """mean (k, d) and log_scale (k, d), or (k, 1) where columns share it, for all labels in one axis."""
+        """Parameters as the kernels take them: mean (k, d), and log_scale (k, d), or (k, 1) where columns share it."""
         log_scale = self._log_scale()[..., : self.log_scale.shape[-1]]
         return _shared.flat(self.mean, self.label_shape), _shared.flat(log_scale, self.label_shape)
 
@@ -113,9 +113,7 @@ class DiagonalGaussian(Density):
         return type(self)(self.mean[..., picked], log_scale)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
-        """Discriminative twin: quadratic in each column, or linear where all labels share the scales, for then x^2
-        cancels.
-        """
+        """Discriminative twin: quadratic in each column, or linear where all labels share the scales (x^2 cancels)."""
         if self.log_scale.ndim == 1:
             return self.expanded()
         return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
@@ -170,7 +168,7 @@ class DiagonalGaussian(Density):
         return type(self)(self.mean + shift * half * half, log_scale)
 
     def _whitened(self, centre: Array) -> Array:
-        """(mean - centre) / scale."""
+        """Whitened distance (mean - centre) / scale (*labels, d)."""
         return kernels.in_units(self.mean - centre, self._log_scale())
 
     def _whitened_rate(self, prior: NormalInverseGamma) -> Array:
@@ -211,8 +209,7 @@ class DiagonalGaussian(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "DiagonalGaussian":
-        """Initial parameters for EM: means of each label's rows, and their variances with one pseudo-row for each
-        label.
+        """Initial parameters for EM: means and variances of each label's rows, with a pseudo-row for each label.
 
         The pseudo-rows have the columns' standard deviations within labels.
         """

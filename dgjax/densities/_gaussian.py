@@ -1,4 +1,4 @@
-"""Multivariate normal densities, full or tied."""
+"""Multivariate normal densities, full or tied: log N(x; mean, L L^T), L the lower Cholesky factor of a covariance."""
 
 import math
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ class Gaussian(Density):
         return self.mean.size + math.prod(self.scale_tril.shape[:-2]) * d * (d + 1) // 2
 
     def _grouped(self) -> tuple[Array, Array]:
-        """mean (g, m, d) and L (g, d, d): m labels share each of g factors."""
+        """Parameters as the kernels take them: mean (g, m, d) and L (g, d, d), m labels sharing each of g factors."""
         d = self.num_features
         L = self.scale_tril.reshape(-1, d, d)
         return self.mean.reshape(len(L), -1, d), L
@@ -93,9 +93,7 @@ class Gaussian(Density):
         return L[own] if own else L
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """Conditional samples of missing cells: a whole row is drawn, then shifted by the conditional mean of its
-        residual.
-        """
+        """Conditional samples of missing cells: a whole row is drawn, and moved by its residual's conditional mean."""
         _, L = self._grouped()
         shape = self.scale_tril.shape[:-2]
         groups = jnp.arange(len(L)).reshape(shape)[at[: len(shape)]]
@@ -105,9 +103,7 @@ class Gaussian(Density):
         return _shared.fill(x, drawn + moved)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """Imputation (n, d) by E[x | x_observed]; linear in the mean, so labels that share a factor enter by their
-        average.
-        """
+        """Imputation (n, d) by E[x | x_observed], linear in the mean: labels that share a factor are averaged."""
         (mean, L), n = self._grouped(), len(x)
         share = posterior.reshape(n, *mean.shape[:2])
         total = share.sum(-1)[..., None]
@@ -182,8 +178,9 @@ class Gaussian(Density):
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
     def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
-        """True if another M-step would change nothing: means and scales moved so little that no digits were lost at
-        `before`.
+        """True if another M-step would change nothing: means and scales moved so little that no digits were lost.
+
+        Statistics are centred at and whitened with the parameters `before`.
         """
         (mean, L), (old_mean, old_L) = self._grouped(), before._grouped()
         z = kernels.solve(L, (mean - old_mean).swapaxes(1, 2))
@@ -192,7 +189,10 @@ class Gaussian(Density):
         return _shared.digits_kept(z**2, unchanged).all() & _shared.digits_kept(narrowed**2, False).all()
 
     def _whitened_prior(self, prior):
-        """The prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count."""
+        """Prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count.
+
+        m and `scale` are the prior's; pull is (g, m, d), the scale (g, d, d).
+        """
         mean, L = self._grouped()
         if prior is None:
             return 0, jnp.zeros_like(mean), 0, 0
@@ -229,8 +229,7 @@ class Gaussian(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Gaussian":
-        """Initial parameters for EM: means of each label's rows, and their covariances with one pseudo-row for each
-        label.
+        """Initial parameters for EM: means and covariances of each label's rows, with a pseudo-row for each label.
 
         The pseudo-rows have the columns' standard deviations within labels, uncorrelated.
         """
@@ -248,16 +247,16 @@ class Gaussian(Density):
 
 
 def _residual(x, mean):
-    """x - mean; a mean of NaN makes no cell missing, but infinite."""
+    """Residual x - mean, NaN only where a cell is missing: a mean of NaN makes it infinite."""
     residual = x - mean
     return jnp.where(jnp.isnan(residual) & ~jnp.isnan(x), jnp.inf, residual)
 
 
 def _factored(scatter, raw, rows):
-    """The factor of the whitened covariance (g, d, d), and where nothing at all is left of a column (g, d).
+    """Cholesky factor of the whitened covariance (g, d, d), and where nothing at all is left of a column (g, d).
 
-    Added up about the old mean, `raw`, it is only known to eps for each term, and each is rounded some eight times: a
-    narrower direction becomes as wide as that, and the next step, whitened with it, sees further down.
+    Added up about the old mean, `raw`, the covariance is only known to eps for each term, and each is rounded some
+    eight times: a narrower direction becomes as wide as that, and the next step, whitened with it, sees further down.
     """
     d = scatter.shape[-1]
     size = jnp.diagonal(raw, axis1=1, axis2=2)
@@ -268,7 +267,7 @@ def _factored(scatter, raw, rows):
 
 
 def _digits_lost(moved, factor):
-    """Whether means moved so far that their squares, on average `moved` (g,), swamp the new covariance.
+    """True (g,) where means moved so far that their squares, on average `moved` (g,), swamp the new covariance.
 
     The covariance is then kept for one step, an expectation-conditional-maximisation step that still climbs; the next
     one is centred right. Without it, float32 would subtract two numbers that agree to every digit.

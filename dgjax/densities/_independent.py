@@ -23,11 +23,11 @@ from dgjax.scorers import Table
 
 
 class Family(NamedTuple):
-    """Kernels of a family, for rows (n, d) and natural parameters (k, d, s): scores (n, k), statistics (k, d, s),
-    E-step.
+    """Kernels of a family: scores (n, k), statistics (k, d, s) and E-step.
 
-    Statistics are summed under responsibilities (n, k). An E-step of None is composed of scores and statistics.
-    `complete` are the kernels of rows that are known to miss no cell, where these are others.
+    Of rows (n, d) and natural parameters (k, d, s). Statistics are summed under responsibilities (n, k). An E-step of
+    None is composed of scores and statistics. `complete` are kernels for rows that are known to miss no cell, where
+    there are any; None for the same kernels.
     """
 
     scores: Callable[..., Array]
@@ -57,8 +57,7 @@ def family_of(cell_statistics: Callable[[Array], tuple[Array, ...]]) -> Family:
 
 
 class Independent(Density):
-    """Density of independent columns of one exponential family: a family writes the natural parameter and a few
-    members.
+    """Density of independent columns of one exponential family, derived from its natural parameter and a few members.
 
     The dataclass has one field of parameters, (*labels, d) or, with `event_ndim` 2, (*labels, d, c).
     """
@@ -85,7 +84,7 @@ class Independent(Density):
         return jax.tree.leaves(self)[0]  # anything that JAX puts there
 
     def _flat(self) -> Float[Array, "k d *s"]:
-        """What the kernels take: the natural parameter, labels flattened."""
+        """Parameters as the kernels take them: natural parameters, with labels in one axis (k, d, ...)."""
         return _shared.flat(self.natural_parameter(), self.label_shape)
 
     @property
@@ -148,14 +147,12 @@ class Independent(Density):
         return jnp.where(pseudo == 0, 0, pseudo * self.natural_parameter()).sum()
 
     def _pseudo_statistics(self, prior: Any) -> Array:
-        """What the conjugate prior adds to the statistics."""
+        """Pseudo-statistics (*labels, d, s) that the conjugate prior adds to the statistics."""
         return prior.pseudo_statistics()
 
 
 class Tabular(Independent):
-    """Density of columns with few values: theta is a table of log-probabilities, the statistics are counts of each
-    value.
-    """
+    """Density of columns with few values: theta is a table of log-probabilities, statistics count each value."""
 
     family = Family(
         kernels.table,

@@ -101,9 +101,7 @@ class PoissonCells:
 
 @noun
 class CategoricalCells:
-    """Categorical likelihood of categories 0 to c - 1: p(x_j | z) = softmax(c decoder outputs). The encoder gets
-    one-hot.
-    """
+    """Categorical likelihood of categories 0 to c - 1: p(x_j | z) = softmax(c decoder outputs); encoded one-hot."""
 
     num_categories: int = static()
 

@@ -29,8 +29,7 @@ class MixtureStatistics(NamedTuple):
 
 @noun
 class Mixture(Density):
-    """Mixture p(x) = sum_y w_y p(x | y), w = softmax(log_weights); with labels y, the joint density p(x, y) = w_y p(x |
-    y).
+    """Mixture p(x) = sum_y w_y p(x | y), w = softmax(log_weights); with labels, the joint p(x, y) = w_y p(x | y).
 
     `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y observed it is
     a generative classifier (naive Bayes, discriminant analysis), with y hidden a mixture, with some labels
@@ -88,16 +87,14 @@ class Mixture(Density):
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
     def _joint(self, x: Array) -> Array:
-        """log p(x, z | label), (n, *labels, k)."""
+        """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
     def potentials(self, x: Float[Array, "n d"]) -> Classes:
         return Classes(self._joint(x), _shared.no_cells(x, self.complete))
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Joint log-likelihood log p(x_observed, y), (n,), of known labels y (n,); other labels are not computed if
-        possible.
-        """
+        """Joint log-likelihood log p(x_observed, y) (n,) of known labels y (n,), without other labels' if possible."""
         scores_at = getattr(self.density, "scores_at", None)
         if scores_at is None:
             return self.potentials(x).score(y)
@@ -129,7 +126,7 @@ class Mixture(Density):
         return jnp.where(possible, self.density.impute(x, counts), x)
 
     def _expected_counts(self, x: Array, counts: Array) -> Array:
-        """Counts shared out among components by their posterior, (n, *labels, k)."""
+        """Responsibilities (n, *labels, k): counts (n, *labels) shared out among components by their posterior."""
         joint = self._joint(x)
         possible = jnp.isfinite(joint.max(-1, keepdims=True))
         return jnp.where(possible, counts[..., None] * softmax(jnp.where(possible, joint, 0), axis=-1), 0)
@@ -153,17 +150,13 @@ class Mixture(Density):
     def labelled_statistics(
         self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> MixtureStatistics:
-        """Sufficient statistics where the component of each row, y (n,), is known: component weights, and the
-        density's.
-        """
+        """Sufficient statistics where each row's component y (n,) is known: component weights, and the density's."""
         return MixtureStatistics(*self.density.labelled(x, y, weights))
 
     def joint_expectation(
         self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], MixtureStatistics]:
-        """E-step: log-likelihood sum_n w_n log p(x_n, y_n), y summed out where it is -1, and expected sufficient
-        statistics.
-        """
+        """E-step: log-likelihood sum_n w_n log p(x_n, y_n), y summed out where -1, and expected statistics."""
         value, counts, statistics = self.density.expectation(x, y, weights, log_softmax(self.log_weights))
         return value, MixtureStatistics(counts, statistics)
 
@@ -198,9 +191,7 @@ class Mixture(Density):
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Mixture":
-        """Initial parameters for EM: components at k-means++ clusters of each label's rows or, with `random`, at a few
-        rows.
-        """
+        """Initial parameters for EM: components at k-means++ clusters of each label's rows, or a few `random` rows."""
         key_here, key_below = jax.random.split(key)
         if random:
             return self.started_at(key_below, x, _kmeans.few_rows(key_here, counts, self.num_labels), random)
@@ -211,9 +202,7 @@ class Mixture(Density):
     def started_at(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False
     ) -> "Mixture":
-        """Initial parameters for EM from responsibilities `counts` of the components; one with weight 0 (off) stays
-        off.
-        """
+        """Initial parameters for EM from responsibilities `counts` of components; one of weight 0 (off) stays off."""
         off = jnp.isneginf(self.log_weights)
         weights = self._weights_maximum(counts.sum(0), Dirichlet.shared(1.0, ~off, x.dtype))
         weights = jnp.where(off, -jnp.inf, weights)

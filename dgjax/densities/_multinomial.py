@@ -21,13 +21,12 @@ from dgjax.scorers import LogLinear
 
 @noun
 class Multinomial(Density):
-    """Multinomial density of a row of counts given its total N: log N! + sum_j x_j log p_j - log x_j!, p =
-    softmax(logits).
+    """Multinomial density of a row of counts given its total N: log N! + sum_j x_j log p_j - log x_j!.
 
-    `logits` (*labels, d); `total_count` is the total of sampled rows only (a scored row has its own total). With
-    missing cells N is unknown: observed counts are scored given their own total, as Multinomial(p observed / sum p
-    observed). That is the marginal where counts are Poisson of rate lambda p_j, and the unknown exposure lambda has
-    density 1 / lambda, which gives the distribution of missing cells too.
+    p = softmax(logits), `logits` (*labels, d); `total_count` is the total of sampled rows only (a scored row has its
+    own total). With missing cells N is unknown: observed counts are scored given their own total, as Multinomial(p
+    observed / sum p observed). That is the marginal where counts are Poisson of rate lambda p_j, and the unknown
+    exposure lambda has density 1 / lambda, which gives the distribution of missing cells too.
     """
 
     logits: Float[Array, "*labels d"]
@@ -60,7 +59,7 @@ class Multinomial(Density):
 
     @property
     def _possible(self) -> Any:
-        """Which columns may have counts (d,); those that may not under any label have no parameter."""
+        """Mask (d,) of the columns that may have counts; those that may not under any label have no parameter."""
         return possible(self.logits, len(self.label_shape))
 
     def _log_p(self) -> Array:
@@ -74,17 +73,17 @@ class Multinomial(Density):
         return kernels.multinomial_draws(key, self.total_count, p)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """Samples of missing counts: the exposure from its gamma posterior given the observed total, then Poisson
-        counts.
+        """Conditional samples of missing counts: the exposure from its gamma posterior, then Poisson counts.
 
-        All are 0 in a row without observed cells.
+        All are 0 in a row whose observed total is 0.
         """
         p = jnp.broadcast_to(jnp.exp(self._log_p()[at]), x.shape)
         return _shared.fill(x, jax.vmap(_draw_counts)(keys, x, p))
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        """Imputation by the mode: given the observed total N, a missing count is negative binomial, of odds p_j /
-        p_observed.
+        """Imputation by the mode of missing counts, each negative binomial given the row's observed total N.
+
+        Its odds are p_j / p_observed; the mode is that of the mixture of labels with weights `posterior`.
         """
         log_p = _shared.flat(self._log_p(), self.label_shape)
         share, total = kernels.observed_share(x, log_p)
@@ -103,8 +102,7 @@ class Multinomial(Density):
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
-        """Discriminative twin, linear in the counts: a bias of 0, and weights log p_yj up to a term common to all
-        labels.
+        """Discriminative twin, linear in the counts: a bias of 0, and weights log p_yj up to a term all labels share.
 
         The common part is left out, so that rounding is relative to the differences between labels, not to log p.
         """

@@ -1,4 +1,4 @@
-"""Independent columns of counts."""
+"""Poisson density: independent columns of counts."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class Poisson(Independent):
         return jnp.stack([-jnp.exp(self.log_rate), self.log_rate], -1)
 
     def _flat(self) -> Float[Array, "k d"]:
-        """The kernels take log-rates: what is of the size of a rate has to cancel before a count multiplies it."""
+        """Log-rates (k, d), which the kernels take: what is of a rate's size must cancel before counts multiply it."""
         return _shared.flat(self.log_rate, self.label_shape)
 
     def maximizer(self, statistics: Float[Array, "*labels d 2"]) -> "Poisson":

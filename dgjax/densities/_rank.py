@@ -22,14 +22,15 @@ MOST_COLUMNS = 8  # of a combination, that an error lists
 
 
 def tolerance(d: int, dtype: Any) -> float:
-    """The share of a column's size that is taken for rounding."""
+    """Rounding tolerance min(d, 8) eps: the share of a column's size that is taken for rounding, of d columns."""
     return min(d, 8) * float(jnp.finfo(dtype).eps)
 
 
 def at_least(L: Array, dead: Array) -> Array:
-    """Factors (g, d, d) with no pivot so far below the size of its row that it could not be told from rounding.
+    """Cholesky factors L (g, d, d) with pivots raised to half the rounding tolerance of their row's size.
 
-    That is where EM on dependent columns ends. Nothing is left where a column is `dead`.
+    A smaller pivot could not be told from rounding, and that is where EM on dependent columns ends. Pivots of columns
+    that are `dead` (g, d) are 0.
     """
     size = jnp.abs(L).sum(-1)
     pivot, least = jnp.diagonal(L, axis1=1, axis2=2), 0.5 * tolerance(L.shape[-1], L.dtype) * size
@@ -38,14 +39,14 @@ def at_least(L: Array, dead: Array) -> Array:
 
 
 class Normal(NamedTuple):
-    """A normal density within a model, and the numbers of its columns."""
+    """Normal density within a model, and the numbers of its columns in the model's rows."""
 
     density: Any
     columns: tuple[int, ...]
 
 
 def normals(model: Any, columns: tuple[int, ...] | None = None) -> Iterator[Normal]:
-    """The normal densities that a model is made of."""
+    """Normal densities that a model is made of, found through its blocks and components."""
     if hasattr(model, "scale_tril") or hasattr(model, "log_scale"):
         yield Normal(model, tuple(range(model.num_features)) if columns is None else columns)
     elif hasattr(model, "blocks"):
@@ -56,9 +57,10 @@ def normals(model: Any, columns: tuple[int, ...] | None = None) -> Iterator[Norm
 
 
 def collapsed(model: Any, regular: bool) -> Array:
-    """Whether a normal density has no spread in some direction; with a prior, which is `regular`, whatever its mean.
+    """Check of rank: True if a normal density has no spread in some direction, beyond the rounding of cells.
 
-    Each pivot against the size of its own column alone: `check_rank` has the last word.
+    Each pivot against the size of its own column alone: `check_rank` has the last word. With a prior (`regular`) the
+    mean does not count to that size.
     """
     found = jnp.zeros((), bool)
     for density, _ in normals(model):
@@ -72,7 +74,7 @@ def collapsed(model: Any, regular: bool) -> Array:
 
 
 def _factors(density, regular, xp: Any = jnp):
-    """L (g, d, d), and the size of each column (g, d)."""
+    """Cholesky factors L (g, d, d), and the size of each column (g, d): sum_l |L_jl|, and |mean_j| unless `regular`."""
     d = density.num_features
     L = xp.tril(density.scale_tril).reshape(-1, d, d)
     size = xp.abs(L).sum(-1)
@@ -80,7 +82,7 @@ def _factors(density, regular, xp: Any = jnp):
 
 
 def _scales(density, regular, xp: Any = jnp):
-    """The logarithms of scales (g, d), or (g, 1) if columns share one, and of the rounding of cells."""
+    """Log-scales (g, d), or (g, 1) if columns share one, and the log of the rounding of cells."""
     log_scale = density.log_scale.reshape(-1, density.log_scale.shape[-1])
     size = xp.abs(density.mean).reshape(len(log_scale), -1, density.num_features).max(1)
     size = size.mean(-1, keepdims=True) if log_scale.shape[-1] == 1 else size
@@ -89,7 +91,7 @@ def _scales(density, regular, xp: Any = jnp):
 
 
 class Dependent(NamedTuple):
-    """A column that has no spread of its own in one of the covariances, and those it is a combination of."""
+    """Column that has no spread of its own in one of the covariances, and those it is a combination of."""
 
     group: tuple[int, ...]
     column: int
@@ -97,9 +99,10 @@ class Dependent(NamedTuple):
 
 
 def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> None:
-    """Raises if a normal density has no spread in some direction, naming the columns; `labels` is what labels are.
+    """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
-    Unless all labels and cells are `known`, another column would collapse when those of one class are left out.
+    `labels` is what labels are called. Unless all labels and cells are `known`, another column would collapse when
+    those of one class are left out.
     """
     for density, columns in normals(model):
         with np.errstate(all="ignore"):
@@ -109,7 +112,7 @@ def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> No
 
 
 def _of_density(density, regular):
-    """What is dependent, in how many groups, and whether all columns share one scale."""
+    """Dependent columns of a density, in how many groups, and whether all columns share one scale."""
     density = jax.tree.map(np.asarray, density)
     if not hasattr(density, "scale_tril"):
         scale, rounding = _scales(density, regular, np)
@@ -131,7 +134,7 @@ def _group(g, shape):
 
 
 def _has_rank(L, size, c):
-    """Whether every whitened column is more than rounding."""
+    """Check of a factor: True if every whitened column is more than rounding."""
     if not (np.abs(np.diagonal(L)) > 0).all() or not np.isfinite(L).all():
         return False
     W = np.linalg.inv(L / size[:, None])
@@ -139,7 +142,7 @@ def _has_rank(L, size, c):
 
 
 def _dependent(L, size, c):
-    """Columns that those before them determine, one after another, and by which."""
+    """Dependent columns: those that the ones before them determine, one after another, and by which."""
     kept: list[int] = []
     spread = np.sqrt((L**2).sum(1))
     unit = L / np.where(spread > 0, spread, 1)[:, None]

@@ -1,4 +1,4 @@
-"""What the densities share: labels flattened for the kernels, and the methods that are the same for every leaf."""
+"""Shared by densities: labels flattened for the kernels, moments of columns, and what is the same for every family."""
 
 import functools
 import math
@@ -14,28 +14,28 @@ from dgjax._types import ColumnMoments
 
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
-    """(*L, ...) -> (k, ...)."""
+    """Parameter with label axes flattened: (*L, ...) -> (k, ...)."""
     return parameter.reshape(math.prod(label_shape), *parameter.shape[len(label_shape) :])
 
 
 def rows_by_labels(counts: Array) -> Array:
-    """(n, *L) -> (n, k), of no rows too."""
+    """Responsibilities with label axes flattened: (n, *L) -> (n, k), of no rows too."""
     return counts.reshape(len(counts), math.prod(counts.shape[1:]))
 
 
 def ratio(numerator: Array, denominator: Array, otherwise: Any) -> Array:
-    """numerator / denominator, and `otherwise` where the denominator is 0: a label that no row belongs to."""
+    """Ratio numerator / denominator, and `otherwise` where the denominator is 0: a label that no row belongs to."""
     empty = denominator == 0
     return jnp.where(empty, otherwise, numerator / jnp.where(empty, 1, denominator))
 
 
 def kept_digits(dtype: Any) -> float:
-    """How many times over a squared shift may exceed a variance before subtracting it costs five digits."""
+    """Cancellation limit 1e-5 / eps: how many times a variance, to keep five digits, a squared shift may be."""
     return 1e-5 / float(jnp.finfo(dtype).eps)
 
 
 def digits_kept(moved: Array, unchanged: Array | bool) -> Array:
-    """Whether something squared, in units of a scale, is near enough for that scale to have all its digits.
+    """True where something squared, in units of a scale, is near enough for that scale to have all its digits.
 
     A scale that stays `unchanged` where a mean has moved was kept for want of them.
     """
@@ -43,12 +43,12 @@ def digits_kept(moved: Array, unchanged: Array | bool) -> Array:
 
 
 def fill(x: Array, value: Array) -> Array:
-    """`value` where x is missing."""
+    """Rows x with `value` where a cell is missing."""
     return jnp.where(jnp.isnan(x), value, x)
 
 
 def no_cells(x: Array, complete: bool | None) -> Array:
-    """Which rows have no observed cell (n,); known without a look, which takes 1 ns a cell, where none is missing."""
+    """Mask (n,) of rows without an observed cell; all False, without a pass of 1 ns a cell, for `complete` rows."""
     return jnp.zeros(len(x), bool) if complete else jnp.isnan(x).all(-1)
 
 
@@ -90,7 +90,7 @@ def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
 
 
 def spread(spread: Array) -> Array:
-    """Standard deviations of columns, where there is none that of the mean variance, or 1."""
+    """Standard deviations (d,) of columns; where a column has none, that of the mean variance, or 1."""
     return jnp.where(spread > 0, spread, root_mean_square(spread))
 
 
@@ -104,7 +104,7 @@ def root_mean_square(spread: Array) -> Array:
 
 
 def prior_unit(spread: Array) -> Array:
-    """1, but the spread itself where its square might be beyond what the precision can hold: what a prior is in."""
+    """Unit (d,) of a prior: 1, or the spread itself where its square might be beyond what the precision can hold."""
     most = float(jnp.finfo(spread.dtype).max) ** 0.25
     return jnp.where((spread > 1 / most) & (spread < most), 1, spread)
 
@@ -112,7 +112,11 @@ def prior_unit(spread: Array) -> Array:
 def labelled_moments(
     x: Array | kernels.LabelledSummary, y: Array, weights: Array, centre: Array, log_scale: Array | None = None
 ) -> tuple[Array, Any]:
-    """`kernels.labelled_moments` of rows, or of what was seen of them; the scale is 1 by default."""
+    """Sums over each label's rows of w, w z and w z^2, z = (x - centre) / scale, from rows or their summary.
+
+    Total weights (k,), and three sums (k, d) over observed cells, as by `kernels.labelled_moments`; the scale is 1 by
+    default.
+    """
     log_scale = jnp.zeros_like(centre) if log_scale is None else log_scale
     if isinstance(x, kernels.LabelledSummary):
         return x.moments(centre, log_scale)
@@ -140,13 +144,13 @@ def moments_of_clusters(x: Array, counts: Array, complete: bool | None) -> tuple
 
 
 def check_features(density: Any, name: str, parameter: Array) -> None:
-    """Raises unless a parameter has an axis of columns."""
+    """Check of a parameter: raises unless it has an axis of columns."""
     if not parameter.ndim:
         raise ValueError(f"{type(density).__name__} expects {name} (*labels, d); got shape ().")
 
 
 def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: tuple[int, ...]) -> None:
-    """Raises unless the label axes of a field are those of the mean, or lead them."""
+    """Check of a field: raises unless its label axes are those of the mean, or the first of them."""
     if shape != leading[: len(shape)]:
         raise ValueError(
             f"{type(density).__name__}: the label axes of {name}, {shape}, must be those of mean, {leading}, or the "
@@ -156,7 +160,7 @@ def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: t
 
 @kernels.compiled
 def about_the_median(logs: Array) -> tuple[Array, Array, Array]:
-    """Logs of rates (k, d) as w = logs - ref, their median over labels (d,); exp(ref), and each rate's excess over it.
+    """Log-rates (k, d) about their median over labels, `ref` (d,): logs - ref, exp(ref), and exp(logs) - exp(ref).
 
     What is of the size of a rate and the same for most labels cancels here, before any count multiplies it. A median,
     for one label far from the others leaves theirs small.

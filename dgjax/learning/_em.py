@@ -1,5 +1,7 @@
 """Expectation-maximisation (EM).
 
+    model ─E-step─▶ responsibilities p(y | x) ─▶ expected sufficient statistics ─M-step─▶ model ─▶ ...
+
 The E-step weighs each row's labels by their responsibilities p(y | x), or by the label where it is known, and sums the
 sufficient statistics; the M-step takes the parameters that maximise the expected log-likelihood plus the log prior.
 Where every label and cell is known one M-step is the closed form. E-step and M-step are one turn of a compiled loop.
@@ -31,12 +33,11 @@ MOST_PASSES = 8
 
 @dataclasses.dataclass(frozen=True)
 class EM(Method):
-    """Expectation-maximisation, the usual method of generative models: no step lowers sum_n w_n log p(x_n, y_n) + log
-    prior.
+    """Expectation-maximisation (EM), the usual method of generative models: no step lowers the objective.
 
-    Missing cells and labels are summed out exactly. A step that gains no more than `tol` nats for each row ends the
-    fit; with 0 only `max_steps` does. Where every label and cell is known one step is the closed form, and the last,
-    unless the start was so far from the data that digits were lost.
+    That is sum_n w_n log p(x_n, y_n) + log prior, missing cells and labels summed out exactly. A step that gains no
+    more than `tol` nats for each row ends the fit; with 0 only `max_steps` does. Where every label and cell is known
+    one step is the closed form, and the last, unless the start was so far from the data that digits were lost.
 
     Source: Dempster, Laird and Rubin (1977).
     """
@@ -70,7 +71,7 @@ class EM(Method):
 
 
 class State(NamedTuple):
-    """A model, its expected sufficient statistics, its objective, and the objective after each step so far.
+    """State of EM: a model, its expected sufficient statistics, its objective, and that after each step so far.
 
     Before the first E-step `step` is -1, and there are no statistics yet.
     """
@@ -84,26 +85,26 @@ class State(NamedTuple):
 
 
 def start(model: Any, trace: Array) -> State:
-    """The state before anything was computed; `trace` is room for the objectives."""
+    """State of EM before the first E-step; `trace` is the buffer for the objectives."""
     value, step, converged = jax.device_put((np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)))
     return State(model, None, value, trace, step, converged)
 
 
 def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
-    """Expected statistics, and the objective sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
+    """E-step: expected statistics, and sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
     value, statistics = problem.shown_to(model).joint_expectation(problem.x, problem.y, problem.weights)
     return statistics, value + model.log_prior(problem.prior)
 
 
 @kernels.compiled
 def _upcoming(state: State, prior: Any) -> tuple[Any, Array]:
-    """The model of the next M-step, and whether it has a density."""
+    """M-step that would come next: its model, and whether it has a density."""
     model = state.model.maximum(state.statistics, prior)
     return model, has_density(model, prior)
 
 
 def has_density(model: Any, prior: Any) -> Array:
-    """Whether a model has a density: no component has collapsed onto fewer rows than it has dimensions."""
+    """Check of a model: True if it has a density, no component having collapsed onto too few rows for that."""
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
     one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
@@ -112,10 +113,10 @@ def has_density(model: Any, prior: Any) -> Array:
 
 @kernels.compiled
 def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
-    """The maximum where every label and cell is known, how many passes it took, one unless digits were lost, and
-    whether it has a density.
+    """Closed-form maximum where every label and cell is known, by an M-step, repeated only if digits were lost.
 
-    `data.x` is rows or, where moments suffice, a summary of the rows of each label, `kernels.LabelledSummary`.
+    Returns the model, how many passes it took, and whether it has a density. `data.x` is rows or, where moments
+    suffice, a summary of the rows of each label, `kernels.LabelledSummary`.
     """
 
     def step(carry):
@@ -130,7 +131,7 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
 
 @kernels.compiled
 def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
-    """EM from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
+    """EM steps from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
 
     Where every label and cell is known, the first step that loses no digits is the last.
     """
@@ -159,14 +160,14 @@ def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
 
 @jax.jit
 def advance_each(states: list[State], problem: Problem, tol: Array, until: Array) -> list[State]:
-    """Several states, side by side in one program."""
+    """EM steps of several states, side by side in one program."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     moved = jax.vmap(advance, in_axes=(0, None, None, None))(together, problem, tol, until)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], moved) for i in range(len(states))]
 
 
 def _with_density(state, prior):
-    """The model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it.
+    """Fitted model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it.
 
     Inside jit, where nothing can be raised, a collapsed one is NaN.
     """

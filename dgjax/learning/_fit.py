@@ -76,7 +76,7 @@ def fit(
     max_steps: int = 500,
     progress: bool = False,
 ) -> Fit[M]:
-    """The model that maximises an objective, started at `model`.
+    """Maximum-likelihood or, with a prior, penalised fit: the model that maximises an objective, started at `model`.
 
     Generative: sum_n w_n log p(x_n, y_n) + log prior, by expectation-maximisation. Cells may be missing (NaN) and so
     may labels (-1, or no `y` at all): both are summed out exactly. With every label and cell known one step is the
@@ -171,6 +171,7 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
 
 
 def _checked_solution(solution, prior):
+    """Closed-form model, raised about where it has collapsed; inside jit, where nothing can be raised, NaN there."""
     fitted, passes, has_density = solution
     if not is_concrete(has_density):  # nothing can be raised
         return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
@@ -179,7 +180,11 @@ def _checked_solution(solution, prior):
 
 
 def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):
-    """A model to start from and what it is fitted to, checked; the prior says nothing if `flat`."""
+    """Model to start a fit from, and its validated training data.
+
+    A discriminative model is returned in the form in which it is learnt, linear in its weights (`expanded`). `flat`:
+    there is no prior, so that each class must show each column that has missing cells.
+    """
     if zero_copy is None:
         model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
         warn_if_lost(x)
@@ -202,7 +207,11 @@ def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, 
 
 
 def _option(model, summary):
-    """By which option of a starter a model takes the cells that it takes, and when."""
+    """Advice for errors of cells: the option of a starter that says which cells a model takes, and when it is given.
+
+    "likelihood" of an autoencoder or a neural classifier, "emissions" of a chain, else "kinds"; None for any other
+    discriminative model.
+    """
     if not model.generative and not isinstance(getattr(model, "scorer", None), Neural):
         return None
     networks = not model.generative or has_draws(model)
@@ -211,7 +220,7 @@ def _option(model, summary):
 
 
 def _parts(model, y, complete):
-    """What fits the parts of a marginalized classifier, and puts them together."""
+    """Advice for an error: code that fits the parts of a marginalized classifier, and puts them together."""
     whole = "x" if complete else "dgjax.impute(density, x)"
     labels = ", y" if y is None or model.density.num_labels == model.num_labels else ""
     return (
@@ -238,7 +247,7 @@ def _is_noun(prior):
 
 
 def _chosen_prior(model, data, prior):
-    """The prior, "weak" made into one, after checking that it fits the model; a discriminative one has a ridge of 0."""
+    """Validated prior, "weak" made into one from the data; for a discriminative model a ridge, of 0 for None."""
     if not model.generative:
         if not isinstance(prior, Ridge | None):
             raise ValueError(
@@ -260,7 +269,11 @@ def _chosen_prior(model, data, prior):
 
 
 def _check_data(model, x, y, weights, complete):
-    """Raises if nothing, or not enough, can be learnt from these rows. Whether every label is known."""
+    """Check that there is enough to learn from; True if every row that counts has a label, False inside jit.
+
+    Raises ValueError for no row of positive weight, a column never observed, a single class, or fewer rows than
+    components.
+    """
     if not is_concrete(x, y, weights):
         return False
     counted, labels = np.asarray(weights) > 0, np.asarray(y)
@@ -284,7 +297,7 @@ def _check_data(model, x, y, weights, complete):
 
 
 def _check_observed_in_classes(model, x, y, weights):
-    """Raises if all labels are known and a class never shows a column: nothing says what it is like there."""
+    """Check of labelled rows with missing cells: raises if a class never shows a column, for it is unknown there."""
     if not is_concrete(x, y, weights):
         return
     counted, labels = np.asarray(weights) > 0, np.asarray(y)

@@ -1,4 +1,4 @@
-"""What learning by gradient maximises, as a function of one vector of parameters."""
+"""Objective of a fit in nats, its derivatives, and the coordinates in which a fit by gradient maximises it."""
 
 import dataclasses
 import functools
@@ -28,12 +28,12 @@ from dgjax.structures import num_steps
 )
 @dataclasses.dataclass(frozen=True)
 class Problem(Data):
-    """What is maximised: sum_n w_n [blend log p(x_n, y_n) + (1 - blend) log p(y_n | x_n)] + log prior, in nats.
+    """Objective of a fit, with its data: sum_n w_n [blend log p(x_n, y_n) + (1 - blend) log p(y_n | x_n)] + log prior.
 
-    Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model is scored
-    by draws, by `draws` if there are any, else by its own. Where rows were centred and scaled, `units` are theirs; a
-    penalty is of the weights in the user's units. It is the data with what is asked of them: `x`, `y`, `weights`, and
-    `complete`, that no cell is missing, as far as is known, and `labelled`, that no label is.
+    In nats. Without `blend`, log p(x, y) of a generative model and log p(y | x) of a discriminative one. Where a model
+    is scored by draws, by `draws` if there are any, else by its own. Where rows were centred and scaled, `units` are
+    theirs; a penalty is of the weights in the user's units. It is the data with what is asked of them: `x`, `y`,
+    `weights`, and `complete`, that no cell is missing, as far as is known, and `labelled`, that no label is.
     """
 
     prior: Any = None
@@ -47,7 +47,7 @@ class Problem(Data):
         return self.prior.strength if isinstance(self.prior, Ridge) else jnp.zeros(())
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
-        """What each row adds to the objective; nothing where its label is unknown and only p(y | x) is asked."""
+        """Objective of each row (n,), unweighted; 0 where its label is unknown and only p(y | x) is asked."""
         model = self.shown_to(with_draws(model, self.draws))
         if self.blend is None and self.labelled and model.generative:
             return model.joint_at(x, y)
@@ -69,18 +69,18 @@ class Problem(Data):
 
     @staticmethod
     def linear(model: Any) -> bool:
-        """Whether there are kernels for the derivatives."""
+        """Dispatch: True if there are kernels for the derivatives: of discriminative models with linear scores."""
         return not model.generative and model.linear
 
     def value_and_grad(self, model: Any) -> tuple[Array, Any]:
-        """The objective and its gradient."""
+        """Objective in nats and its gradient, a pytree like the model."""
         if not self.linear(model):
             return self.objective(model, jax.value_and_grad)
         rows = model.gradient(self.x, self.y, self.weights)
         return jax.tree.map(jnp.add, rows, jax.value_and_grad(self.penalty)(model))
 
     def derivatives(self, vector: Array, unravel: Any) -> tuple[Array, Array]:
-        """Gradient and Hessian of the objective as a function of a vector."""
+        """Gradient (p,) and Hessian (p, p) of the objective by a vector (p,), of which `unravel` makes a model."""
         model = unravel(vector)
         if self.linear(model):
             hessian = self._penalty_hessian(model, vector, unravel) - model.curvature(self.x, self.y, self.weights)
@@ -93,7 +93,11 @@ class Problem(Data):
         return self.objective(model, of_vector, row_cost=vector.size * model.num_labels)
 
     def _penalty_hessian(self, model, vector, unravel):
-        """Squares of weights have a diagonal one; those of products mix where columns were moved."""
+        """Hessian (p, p) of the log prior, as a function of a vector of parameters.
+
+        Diagonal, as that of squares of weights, unless columns were moved and a scorer has weights of their products,
+        which moving mixes.
+        """
         if self.units is None or isinstance(model.scorer, Linear):
             return -jnp.diag(self.penalty_curvature(vector, unravel))
         return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
@@ -109,7 +113,11 @@ class Problem(Data):
         return signs * (slope(signs) - slope(jnp.zeros_like(vector)))
 
     def objective(self, model: Any, derivative: Any = lambda f: f, row_cost: int | None = None) -> Any:
-        """The objective, or what `derivative` makes of it as a function of the model, summed over blocks of rows."""
+        """Objective in nats, summed over blocks of rows, or what `derivative` makes of it as a function of the model.
+
+        `derivative` takes a function of the model and gives another, whose results add over rows, such as
+        `jax.value_and_grad`.
+        """
 
         def block(x, y, weights):
             def value(m):
@@ -124,7 +132,10 @@ class Problem(Data):
 
 
 def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
-    """Rows and labels, those of weight 0 as the first that counts: their infinities would reach the gradient as NaN."""
+    """Masking of rows of weight 0: rows x and labels y, such rows replaced by the first that counts.
+
+    Their infinities would reach the gradient as NaN. Zero-copy rows stay as they are.
+    """
     counts = weights > 0
     if isinstance(x, kernels.ZeroCopyRows) or (is_concrete(counts) and np.asarray(counts).all()):
         return x, y
@@ -136,12 +147,12 @@ def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
 
 
 class Frame(NamedTuple):
-    """Where a fit is at work: a model, a whitener and units make the coordinates of its parameters.
+    """Coordinates of a fit: the parameters are those of `model` + F v at coordinates v, F the `whitener`.
 
-    In them, v, the parameters are those of `model` + F v, so that a curvature with the inverse F F^T is the identity. F
-    is (p, p), its diagonal (p,), or what all labels' weights have in common (1, d, d), where a scorer's weights are the
-    last of the parameters. `units` are those of the model, where the rows are in the user's; `away` are
-    those of both, where the rows were moved too.
+    So a curvature with the inverse F F^T is the identity. F is (p, p), its diagonal (p,), or what all labels' weights
+    have in common (1, d, d), where a scorer's weights are the last of the parameters; where it is None, v are the
+    parameters themselves. `units` are those of the model, where the rows are in the user's; `away` are those of both,
+    where the rows were moved too.
     """
 
     model: Any
@@ -150,7 +161,10 @@ class Frame(NamedTuple):
     away: Units | None = None
 
     def coordinates(self) -> tuple[Array, Any]:
-        """The parameters as one vector, and the way back. Those at minus infinity, structural zeros, stay."""
+        """Coordinates (p,) of the frame's model, and the function from coordinates to a model.
+
+        Parameters at minus infinity, structural zeros, stay.
+        """
         vector, unravel = ravel_pytree(self.model)
         free = jnp.isfinite(vector)
         plain = jnp.where(free, vector, 0)
@@ -164,7 +178,7 @@ class Frame(NamedTuple):
         return jnp.zeros_like(plain), lambda v: back(plain + self.spread(v))
 
     def spread(self, v: Array) -> Array:
-        """F v, a change of the parameters."""
+        """Change of the parameters F v (p,) for a change v (p,) of the coordinates."""
         F = self.whitener
         if F is None:
             return v
@@ -175,15 +189,16 @@ class Frame(NamedTuple):
 
     @kernels.compiled
     def model_at(self, vector: Array) -> Any:
-        """The user's model."""
+        """Model in the user's units at coordinates (p,)."""
         model = self.coordinates()[1](vector)
         return model if self.away is None else moved_back(model, self.away)
 
 
 def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any:
-    """The loss for each unit of weight as a function of the vector, with a gradient whose memory stays flat too.
+    """Loss, minus the objective for each unit of weight, as a function of a vector of which `unravel` makes a model.
 
-    In place of a vector, any pytree that `unravel` makes a model of.
+    Its gradient is summed over blocks of rows, so that its memory stays flat too. In place of a vector, any pytree that
+    `unravel` takes; `scale` in place of 1 / sum of weights.
     """
     scale = jnp.asarray(1 / problem.weights.sum() if scale is None else scale)
 
@@ -202,10 +217,10 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
 
 
 def as_number(value: Any, dtype: Any) -> Array:
-    """A number as an array, without a compilation."""
+    """Array of a number in a dtype, without a compilation."""
     return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 
 def tolerance(tol: Any, problem: Problem) -> Array:
-    """A tolerance as an array in the problem's precision."""
+    """Tolerance as an array in the problem's precision."""
     return as_number(tol, problem.weights.dtype)
