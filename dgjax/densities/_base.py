@@ -1,7 +1,7 @@
 """Density: the abstract base class of all families, with members to write and members that follow from them.
 
-A family writes scores, draws, marginals, sufficient statistics and the M-step; the E-step, sums of labelled rows, initial
-parameters and the model of one label follow.
+A family writes scores, draws, marginals, sufficient statistics and the M-step; the E-step, sums of labelled rows,
+initial parameters and the model of one label follow.
 """
 
 import math
