@@ -182,8 +182,8 @@ def _checked_solution(solution, prior):
 def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):
     """Model to start a fit from, and its validated training data.
 
-    A discriminative model is returned in the form in which it is learnt, linear in its weights (`expanded`). `flat`:
-    there is no prior, so that each class must show each column that has missing cells.
+    A discriminative model is returned in the form in which it is learnt (`expanded`). `flat`: there is no prior, so
+    that each class must show each column that has missing cells.
     """
     if zero_copy is None:
         model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
