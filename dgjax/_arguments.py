@@ -120,7 +120,10 @@ def as_whole(array: Any, name: str, expected: str, advice: Callable[[np.ndarray]
 
 
 def as_key(key: Any, name: str = "key") -> Array:
-    """One random key, typed: `jax.random.key(seed)`, or what `jax.random.PRNGKey(seed)` gives."""
+    """Random key, one and typed: `jax.random.key(seed)`, or made of what `jax.random.PRNGKey(seed)` gives.
+
+    Raises ValueError for anything else, such as a seed or several keys.
+    """
     untyped = isinstance(key, Array | np.ndarray) and key.dtype == np.uint32
     if untyped and key.shape == jax.random.key_data(jax.random.key(0)).shape:
         return jax.random.wrap_key_data(jnp.asarray(key))
@@ -166,7 +169,10 @@ def check_number(value: Any, name: str, least: int | float, most: int | float = 
 
 
 def as_columns(columns: Any, num_features: int) -> tuple[int, ...]:
-    """`columns` as distinct ints from 0 to num_features - 1."""
+    """Column numbers from `columns`: distinct ints from 0 to num_features - 1, at least one.
+
+    Negative ones count from the last column, as in NumPy. Raises ValueError for booleans, repeated numbers, or others.
+    """
     array = np.atleast_1d(np.asarray(columns))
     if array.dtype == bool:
         raise ValueError("columns must be column numbers; got booleans. Type np.flatnonzero(columns).")

@@ -101,7 +101,10 @@ class Dirichlet:
         return cls(jnp.where(possible, 1 + strength / count, 1).astype(dtype))
 
     def log_density(self, log_p: Float[Array, "*c"]) -> Float[Array, ""]:
-        """Log prior density sum_j (concentration_j - 1) log p_j, summed over distributions, up to a constant."""
+        """Log prior density sum_j (concentration_j - 1) log p_j, summed over distributions (..., c), up to a constant.
+
+        An impossible category, log p = minus infinity, adds 0.
+        """
         return jnp.sum(jnp.where(jnp.isneginf(log_p), 0, (self.concentration - 1) * log_p))
 
 

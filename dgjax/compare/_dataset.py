@@ -70,7 +70,7 @@ class Dataset:
 
     @property
     def sizes(self) -> list[tuple[str, int]]:
-        """How much there is, in words and numbers."""
+        """Sizes of the data set to print, as pairs of a word and a number, such as ("Rows", 150)."""
         return [("Rows", len(self.x))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ class Dataset:
         return self.x[rows], self.y[rows]
 
     def table(self, x: np.ndarray) -> np.ndarray:
-        """Rows as one table (m, d)."""
+        """Table (m, d) of all rows in `x`: rows (n, d) themselves, or the steps of sequences, one after another."""
         return x
 
 

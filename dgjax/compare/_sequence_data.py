@@ -35,7 +35,7 @@ class SequenceDataset(Dataset):
 
     @property
     def sizes(self) -> list[tuple[str, int]]:
-        """How much there is, in words and numbers."""
+        """Sizes of the data set to print, as pairs of a word and a number: of sequences, and of steps in all."""
         return [("Sequences", len(self.x)), ("Steps", sum(map(len, self.x)))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

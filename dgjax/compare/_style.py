@@ -57,7 +57,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How one line is drawn."""
+    """Style of one line in a plot: its legend label, colour, dashes and marker, hollow or not, thin or not."""
 
     label: str
     color: str

@@ -156,7 +156,8 @@ class Gaussian(Density):
     def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
         """M-step in whitened coordinates: mean + L shift, and L times the Cholesky factor of the whitened scatter.
 
-        At a fixed point of EM the shift is 0 and the factor the identity.
+        At a fixed point of EM the shift is 0 and the factor the identity. L stays as it is for one step where no row
+        belongs to a label, or where means moved so far that the scatter about them would be lost to rounding.
         """
         expect_prior(prior, NormalInverseWishart, self)
         mean, L = self._grouped()

@@ -101,8 +101,9 @@ class Dependent(NamedTuple):
 def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> None:
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
-    `labels` is what labels are called. Unless all labels and cells are `known`, another column would collapse when
-    those of one class are left out.
+    `regular`: there is a prior, under which the size of means does not count. `labels` is what labels are called,
+    "class", "component" or "state". The message advises to leave columns out where they are dependent under every
+    label, or in a class if all labels and cells are `known`: elsewhere another column would collapse in their place.
     """
     for density, columns in normals(model):
         with np.errstate(all="ignore"):
