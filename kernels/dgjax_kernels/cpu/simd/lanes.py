@@ -1,5 +1,8 @@
 """Arithmetic on lanes: LANES rows side by side on the last axis, so that an instruction works on several (SIMD).
 
+    x[0]   cell 0 of row 0 │ of row 1 │ ... │ of row 127       u[j, n] = x[j, n] - mean[j] for 8 n at once (AVX-512)
+    x[1]   cell 1 of row 0 │ of row 1 │ ... │ of row 127
+
 Loops over n in range(LANES) are what LLVM makes vectors of, as wide as the machine's. Matrices of d rows are padded to
 a multiple of 4, with the identity, so that loops take four rows at a time and load a row once for four products. Matrix
 products are in `tiles`, for LLVM does not keep their sums in registers.

@@ -1,9 +1,11 @@
 """Moments of each label by one pass over the rows: `rows.labelled_moments`, the M-step's sums of known labels.
 
+    row ─▶ queue of its label (places in memory, no copy) ──64 rows──▶ _add: for 8 columns: for 64 rows: w, w r, w r^2
+
 Each row adds to the sums of its own label only, so that the work does not grow with the number of labels, as products
 with one-hot rows do. Rows wait, as places in memory, until TOGETHER of one label are there, for the label's sums then
 stay in registers while they are added. On 2 cores and (400,000, 20) with 5 labels 4 ms, where adding row by row takes
-18 and products with one-hot rows 12. Sums are in float64, about a centre that is given.
+18 and products with one-hot rows 12. Sums are in float64, about a centre that is given: r = x - centre.
 """
 
 import math
