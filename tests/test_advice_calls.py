@@ -22,7 +22,7 @@ WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
 RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
 LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
 SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
-OPTAX = dg.Optax(optax.adam(0.1), key=jax.random.key(0))
+OPTAX = dg.Optax(optax.adam(0.1))
 LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
 # A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
 CALLS = {

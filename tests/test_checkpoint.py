@@ -59,11 +59,11 @@ OTHER = {
     "key": {"key": jax.random.key(1)},
     "validation": {"validation": 0.25},
     "blend": {"blend": 0.5},
-    "patience": {"patience": 3},
+    "validation, patience": {"validation": 0.25, "patience": 3},
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "validation" else n for n in OTHER])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if "validation" in n else n for n in OTHER])
 def test_another_fit_is_refused_by_what_differs(kept, name):
     with pytest.raises(ValueError, match=f"holds a fit of other {name}: .*Type the path of a new folder"):
         learnt(kept, **OTHER[name])

@@ -149,6 +149,9 @@ OPTIONS = {
     ),
     "strength 0": (ask("weak_prior", X, 0.0), ("strength", "0.0")),
     "blend of a classifier": (fit(kind="logistic", blend=0.5), ("blend", "generative", "Logistic")),
+    "blend without labels": (fit(y=None, blend=0.5), ("blend", "labels", "0.5", "Leave it out")),
+    "blend of unknown labels": (fit(y=Y * 0 - 1, blend=0.5), ("blend", "labels", "0.5", "Leave it out")),
+    "a weight of no labels": (fit(y=Y * 0 - 1, label_weight=5.0), ("label_weight", "-1", "Leave it out")),
     "blend by EM": (fit(blend=0.5, method=dg.EM()), ("EM", "blend", "LBFGS")),
     **{
         f"{name}={value!r}": (fit(**{name: value}), (name, str(value)))

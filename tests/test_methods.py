@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import dgjax as dg
@@ -75,3 +76,30 @@ def test_an_incomplete_method_is_not_one():
 
     with pytest.raises(TypeError, match="abstract method"):
         Half()
+
+
+SGD, KEY = optax.sgd(0.1), jax.random.key(0)
+# Options of which one would have no effect, and what the error says to type beside them.
+IGNORED = {
+    "patience": ({"optimizer": SGD, "batch_size": 10, "key": KEY, "patience": 3}, {"validation": 0.1}),
+    "key": ({"optimizer": SGD, "key": KEY}, {"batch_size": 64}),
+}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_option_that_would_be_ignored_is_told_and_what_is_told_works(name):
+    options, more = IGNORED[name]
+    told = "".join(f"{option}={value}" for option, value in more.items())
+
+    def fitted(options):
+        return dg.fit(dg.logistic_regression(2, 2), X, Y, dg.Optax(**options), max_steps=2)
+
+    with pytest.raises(ValueError, match=rf"{name} is for .* got .* Type {told}, or leave {name} out"):
+        fitted(options)
+    assert fitted(options | more).num_steps == 2
+    assert fitted({own: value for own, value in options.items() if own != name}).num_steps == 2
+
+
+def test_a_bar_is_for_outside_of_jit():
+    with pytest.raises(ValueError, match=r"progress is for .* Leave it out"):
+        jax.jit(lambda x: dg.fit(dg.logistic_regression(2, 2), x, Y, max_steps=2, progress=True).model)(X)

@@ -1,6 +1,7 @@
 """`fit`: checks of model, data, prior and method, the run of the method, and the closed form."""
 
 import dataclasses
+import functools
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -90,9 +91,9 @@ def fit(
     `dgjax.weak_prior(model, x)`, for short "weak"; None is maximum likelihood. `max_steps` ends every fit; `progress`
     shows a bar.
 
-    Raises ValueError for bad shapes, cells, labels or weights, a column never observed, fewer rows than components, a
-    solution that has collapsed onto too few rows to have a density there, or steps that diverged: `dgjax.Diverged`,
-    with the last good model.
+    Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
+    observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
+    steps that diverged: `dgjax.Diverged`, with the last good model.
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
@@ -103,12 +104,12 @@ def fit(
     problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_noun(prior) else prior, blend)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
+    if progress and not is_concrete(start, problem, jnp.zeros(())):
+        raise ValueError("progress is for a fit that is not inside jit, vmap or grad; got progress=True. Leave it out.")
     checkpointer = method.checkpointer(start, problem)
     state = method.init(start, problem, empty_trace(max_steps, problem.weights.dtype))
     try:
-        state = run(
-            lambda state, until: method.advance(problem, state, until), state, max_steps, progress, checkpointer
-        )
+        state = run(functools.partial(method.advance, problem), state, max_steps, progress, checkpointer)
         outcome, fitted = method.result(problem, state)
     except Diverged as error:
         error.model = error.model.density if bare else error.model
@@ -122,12 +123,17 @@ def fit(
     return _result(fitted.density if bare else fitted, outcome, max_steps)
 
 
-def _checked_blend(model, blend):
+def _checked_blend(model, y, blend):
     if blend is not None:
         check_number(blend, "blend", 0, 1)
         if not model.generative:
             raise ValueError(
                 f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
+            )
+        if is_concrete(y) and not (np.asarray(y) >= 0).any():
+            raise ValueError(
+                f"blend weighs log p(x, y) and log p(y | x), which needs labels; got blend={blend}, and no label in "
+                "y. Leave it out."
             )
     return blend
 
@@ -144,7 +150,7 @@ def _result(fitted, final, max_steps):
 
 
 def _problem(model, data, prior, blend):
-    share = None if _checked_blend(model, blend) is None else _objective.as_number(blend, data.x.dtype)
+    share = None if _checked_blend(model, data.y, blend) is None else _objective.as_number(blend, data.x.dtype)
     x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
     prior = _chosen_prior(model, data, prior)
     facts = {"complete": data.complete, "labelled": data.labelled}

@@ -17,6 +17,8 @@ from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
 from dgjax.priors import Ridge
 
+PATIENCE = 10
+
 
 class Schedule(NamedTuple):
     """Schedule of a stochastic fit: batch sizes, keys for shuffling and sampling, and the validation set."""
@@ -59,17 +61,20 @@ class Optax(Method):
     For data too large for passes over all rows, for networks, and beside `LBFGS` the only method of variational
     autoencoders. The optimizer minimises minus the objective divided by the sum of weights. `batch_size`: rows or
     sequences in each minibatch, shuffled by `key` in each epoch; None is all rows. `validation`: the share of rows held
-    out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping);
-    the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over which the
-    weight of an autoencoder's KL divergence rises to 1. `checkpoint`: a folder where the state is saved; an identical
-    call continues from it.
+    out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping),
+    10 by default; the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over
+    which the weight of an autoencoder's KL divergence rises to 1. `checkpoint`: a folder where the state is saved; an
+    identical call continues from it.
+
+    Raises ValueError for an option that would have no effect: `patience` without `validation`, or a `key` that nothing
+    is drawn by.
     """
 
     optimizer: Any
     batch_size: int | None = None
     key: Array | None = None
     validation: float = 0.0
-    patience: int = 10
+    patience: int | None = None
     warm_up: int = 0
     checkpoint: str | os.PathLike | None = None
 
@@ -80,27 +85,35 @@ class Optax(Method):
                 f"{_advice.shown(self.optimizer)}."
             )
         check_number(self.validation, "validation", 0, 1)
-        counts: dict[str, Any] = {"patience": as_count(self.patience, "patience")}
-        counts["warm_up"] = as_count(self.warm_up, "warm_up", 0)
-        if self.batch_size is not None:
-            counts["batch_size"] = as_count(self.batch_size, "batch_size")
+        object.__setattr__(self, "warm_up", as_count(self.warm_up, "warm_up", 0))
+        for name in ("patience", "batch_size"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_count(value, name))
         if self.key is not None:
-            counts["key"] = as_key(self.key)
-        for name, value in counts.items():
-            object.__setattr__(self, name, value)
-        if self.key is None and (self.batch_size is not None or self.validation):
-            name, by = (
-                ("batch_size", "rows are shuffled")
-                if self.batch_size is not None
-                else ("validation", "rows are held out")
+            object.__setattr__(self, "key", as_key(self.key))
+        for name, use in (("batch_size", "rows are shuffled"), ("validation", "rows are held out")):
+            if self.key is None and getattr(self, name):
+                raise ValueError(f"{name} needs key=jax.random.key(seed), by which {use}; got key=None.")
+        if self.patience is not None and not self.validation:
+            raise ValueError(
+                "patience is for held-out rows, whose objective it waits for; got "
+                f"patience={self.patience} and validation=0. Type validation=0.1, or leave patience out."
             )
-            raise ValueError(f"{name} needs key=jax.random.key(seed), by which {by}; got key=None.")
 
     def check(self, model: Any, problem: Problem) -> None:
-        if has_draws(model) and self.key is None:
+        drawn = has_draws(model)
+        if drawn and self.key is None:
             raise ValueError(f"{LEARNING}; got key=None.")
-        if self.warm_up and not has_draws(model):
-            raise ValueError("warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder.")
+        if self.warm_up and not drawn:
+            raise ValueError(
+                "warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder; got "
+                f"warm_up={self.warm_up} and a {type(model).__name__}. Leave it out."
+            )
+        if self.key is not None and not (drawn or self.batch_size or self.validation):
+            raise ValueError(
+                "key is for minibatches, held-out rows and models scored by random draws; got a key, all rows at each "
+                f"step, and a {type(model).__name__}. Type batch_size=64, or leave key out."
+            )
         n, held = len(problem.x), round(self.validation * len(problem.x))
         if self.validation and not 0 < held < n:
             raise ValueError(f"validation must leave rows on both sides; got {held} of {n} rows.")
@@ -109,7 +122,7 @@ class Optax(Method):
         learnt, held = self._split(problem)
         n, drawn = len(learnt.x), has_draws(model)
         size = n if self.batch_size is None else min(self.batch_size, n)
-        epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience)
+        epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience or PATIENCE)
         # None of the keys that split a key into a few.
         shuffle, draws = (None, None) if self.key is None else (_folded(self.key, i) for i in range(2))
         if held is not None and drawn:

@@ -38,8 +38,10 @@ def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Arra
     check_number(label_weight, "label_weight", 0)
     if is_concrete(label_weight) and label_weight == 1:
         return weights
-    if y is None or not model.generative:
-        given = "y=None" if y is None else f"a {type(model).__name__}, which learns from no other rows"
+    unknown = y is None or (is_concrete(labels) and not (np.asarray(labels) >= 0).any())
+    if unknown or not model.generative:
+        given = "y=None" if y is None else "y of which each is -1, unknown"
+        given = f"a {type(model).__name__}, which learns from no other rows" if not unknown else given
         raise ValueError(
             f"label_weight is for a generative model and rows of which some have a label; got {given}. Leave it out."
         )
