@@ -207,6 +207,14 @@ def _kind_named(support: Any) -> str:
     return "bernoulli" if support.high == 1 else next((kind for kind in kinds if kind in support.words), usual)
 
 
+def standardised(axes: tuple[int, ...], constant: bool = False, missing: bool = False) -> str:
+    """Code that gives columns mean 0 and spread 1: with some `constant`, which stay 0, or with cells `missing`."""
+    over = axes[0] if len(axes) == 1 else axes
+    mean, spread = (f"np.nan{name}(x, {over})" if missing else f"x.{name}({over})" for name in ("mean", "std"))
+    spread = f"np.where({spread} > 0, {spread}, 1)" if constant else spread
+    return f"x = (x - {mean}) / {spread}"
+
+
 def transposed(given: Any, ndim: int, name: str) -> str:
     """Code that swaps rows and columns, or in sequences steps and columns."""
     if ndim == 3:

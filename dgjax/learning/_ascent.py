@@ -19,13 +19,11 @@ from dgjax._arguments import check_number, is_concrete
 from dgjax._draws import LEARNING, has_draws
 from dgjax.learning._endings import ended
 from dgjax.learning._method import Method, Outcome
-from dgjax.learning._objective import Frame, Problem, tolerance
+from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
 from dgjax.learning._steps import State
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units
 from dgjax.learning._zero_copy import check_finite
-from dgjax.models import LinearChainCRF, Logistic
-from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
 
 
 class Ascent(NamedTuple):
@@ -99,21 +97,13 @@ def _no_worse_than_nothing(model, problem):
 
     Far from the maximum, where every probability is 0 or 1, there is no curvature to choose a step length by.
     """
-    if not (is_concrete(model, problem) and _is_concave(model)):
+    if not (is_concrete(model, problem) and is_concave(model)):
         return model
     known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
     uniform = -math.log(model.num_labels) * float(known @ np.asarray(problem.weights, float))
     if float(_objective_of(problem, model)) >= uniform:
         return model
     return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
-
-
-def _is_concave(model):
-    """Whether the log-likelihood is concave: the scores are linear in the parameters."""
-    if not isinstance(model, Logistic | LinearChainCRF):
-        return False
-    scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
-    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
 
 
 @kernels.compiled

@@ -117,7 +117,7 @@ def fit(
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if is_sequential(start) else "component" if y is None else "class"
-    _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
+    _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known, problem.x)
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
