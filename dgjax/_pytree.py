@@ -39,7 +39,7 @@ def noun(cls: type[T]) -> type[T]:
     infinity, unless the class is `unchecked`. JAX rebuilds such objects without the constructor, so a transformation
     may put anything in place of a leaf.
     """
-    check = cls.__dict__.get("__post_init__")
+    check = getattr(cls, "__post_init__", None)
 
     def settle(self: Any) -> None:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -127,10 +127,10 @@ def _complete_form(cls):
     return form
 
 
-def expect_part(owner: Any, name: str, method: str, kind: str) -> None:
-    """Raises ValueError unless field `name` of `owner` has the method `method`, as a part of that `kind` has."""
+def expect_part(owner: Any, name: str, contract: type | str, kind: str) -> None:
+    """Raises ValueError unless field `name` of `owner` is a part of that `kind`: of a class, or with a method."""
     part = getattr(owner, name)
-    if not hasattr(type(part), method):
+    if not (hasattr(type(part), contract) if isinstance(contract, str) else isinstance(part, contract)):
         raise ValueError(f"{type(owner).__name__}({name}=...) must be {kind}; got a {type(part).__name__}.")
 
 

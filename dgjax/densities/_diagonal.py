@@ -14,6 +14,7 @@ from dgjax._twins import LogDensity
 from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
+from dgjax.densities._rank import Normal
 from dgjax.priors import NormalInverseGamma, expect_prior
 from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
@@ -72,6 +73,9 @@ class DiagonalGaussian(Density):
     @property
     def num_parameters(self) -> int:
         return self.mean.size + self.log_scale.size
+
+    def normals(self) -> tuple[Normal, ...]:
+        return (Normal(self.mean, tuple(range(self.num_features)), log_scale=self.log_scale),)
 
     def _log_scale(self) -> Array:
         """Log-scales (*labels, d) of every label and column."""

@@ -72,6 +72,9 @@ class Gaussian(Density):
         d = self.num_features
         return self.mean.size + math.prod(self.scale_tril.shape[:-2]) * d * (d + 1) // 2
 
+    def normals(self) -> tuple[_rank.Normal, ...]:
+        return (_rank.Normal(self.mean, tuple(range(self.num_features)), scale_tril=self.scale_tril),)
+
     def _grouped(self) -> tuple[Array, Array]:
         """Parameters as the kernels take them: mean (g, m, d) and L (g, d, d), m labels sharing each of g factors."""
         d = self.num_features

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
 from dgjax._pytree import noun, static
-from dgjax._types import FINITE, Support, category
-from dgjax.densities._poisson import COUNT
+from dgjax._types import COUNT, FINITE, Support, category
 
 
 @noun

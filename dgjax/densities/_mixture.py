@@ -15,6 +15,7 @@ from dgjax._pytree import expect_part, noun
 from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
+from dgjax.densities._rank import Normal
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
 from dgjax.structures import Classes
@@ -43,7 +44,7 @@ class Mixture(Density):
     density: Density
 
     def __post_init__(self) -> None:
-        expect_part(self, "density", "sample_missing", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")
         if not self.log_weights.ndim or self.log_weights.shape != self.density.label_shape:
             raise ValueError(
                 f"Mixture expects a density with one label for each weight; log_weights have shape "
@@ -86,6 +87,9 @@ class Mixture(Density):
         """Number of free parameters; the weight of a component that is off is none."""
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
+    def normals(self) -> tuple[Normal, ...]:
+        return self.density.normals()
+
     def _joint(self, x: Array) -> Array:
         """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
@@ -95,10 +99,7 @@ class Mixture(Density):
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
         """Joint log-likelihood log p(x_observed, y) (n,) of known labels y (n,), without other labels' if possible."""
-        scores_at = getattr(self.density, "scores_at", None)
-        if scores_at is None:
-            return self.potentials(x).score(y)
-        return log_softmax(self.log_weights, axis=-1)[y] + scores_at(x, y)
+        return log_softmax(self.log_weights, axis=-1)[y] + self.density.scores_at(x, y)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = jax.nn.logsumexp(self._joint(x), axis=-1)

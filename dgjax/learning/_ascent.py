@@ -16,7 +16,7 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import check_number, is_concrete
-from dgjax._draws import LEARNING, has_draws
+from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._endings import ended
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Frame, Problem, is_concave, tolerance

@@ -11,17 +11,14 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import is_concrete
-from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
-from dgjax.densities import check_rank
+from dgjax.densities import check_rank, has_draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Frame, Problem, has_networks, is_concave
 from dgjax.learning._steps import PROMISED, State, rounding
 from dgjax.learning._units import moved
 from dgjax.structures import Sequences, num_steps
 
-CONSTANTS = "bias", "initial", "transition"
-"""What takes the constants that columns leave behind where they are centred."""
 RIDGE = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
@@ -73,7 +70,7 @@ def _at_most_all(model, last, gap):
 
 def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
     """Warns (ConvergenceWarning) that a fit is not at its maximum."""
-    message = getattr(final, "warning", None)
+    message = final.warning
     if message is None and not bool(final.converged) and tol > 0:
         message = (
             f"the fit ended at max_steps={max_steps}, before a step gained less than tol={float(tol):.3g} nats for "
@@ -92,8 +89,8 @@ def _in_users_units(frame, problem, tol, vector):
     model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
         return model, 0.0
-    steps, names = num_steps(problem.x), [name for name in CONSTANTS if hasattr(model, name)]
-    largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in (getattr(model, n) for n in names))
+    steps, given = num_steps(problem.x), {name: np.asarray(getattr(model, name)) for name in model.constants}
+    largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in given.values())
     if steps * (jnp.finfo(units.scale.dtype).eps * largest) ** 2 / 8 <= PROMISED * float(tol):
         return model, 0.0
     with jax.enable_x64(True):
@@ -104,8 +101,7 @@ def _in_users_units(frame, problem, tol, vector):
             return jax.tree.map(lambda a, b: np.nan_to_num(np.asarray(a) - np.asarray(b)), wanted, seen)
 
         missing = lacks(model)
-        better = {name: np.asarray(getattr(model, name), float) + getattr(missing, name) for name in names}
-        better = {name: jnp.asarray(value, getattr(model, name).dtype) for name, value in better.items()}
+        better = {name: jnp.asarray(own + getattr(missing, name), own.dtype) for name, own in given.items()}
         model = dataclasses.replace(model, **better)
         off = sum(float((own**2).sum()) for own in jax.tree.leaves(lacks(model)))
     return model, steps * off / 8

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
-from dgjax._draws import has_draws
 from dgjax._neural import Neural
 from dgjax.data import (
     Data,
@@ -28,12 +27,14 @@ from dgjax.data import (
     model_and_rows,
     warn_if_lost,
 )
+from dgjax.densities import has_draws
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._descent import Diverged
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
+from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import MixturePrior, Ridge
 from dgjax.structures import Sequences, in_rows
 
@@ -139,7 +140,7 @@ def _checked_blend(model, y, blend):
 
 
 def _result(fitted, final, max_steps):
-    judged = getattr(final, "validation", None)
+    judged = final.validation
     if not is_concrete(final.step):
         trace = final.trace[:max_steps]
         trace = jnp.where(jnp.arange(max_steps) < final.step, trace, trace[final.step - 1])
@@ -218,7 +219,7 @@ def _option(model, summary):
     "likelihood" of an autoencoder or a neural classifier, "emissions" of a chain, else "kinds"; None for any other
     discriminative model.
     """
-    if not model.generative and not isinstance(getattr(model, "scorer", None), Neural):
+    if not model.generative and not (isinstance(model, Logistic | LinearChainCRF) and isinstance(model.scorer, Neural)):
         return None
     networks = not model.generative or has_draws(model)
     usual = "likelihood" if networks else "emissions" if is_sequential(model) else "kinds"

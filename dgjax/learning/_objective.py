@@ -12,9 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
-from dgjax._draws import Draws, has_draws, with_draws
 from dgjax._neural import Neural
 from dgjax.data import Data
+from dgjax.densities import Draws, has_draws, with_draws
 from dgjax.learning._units import Units, moved_back
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import Ridge

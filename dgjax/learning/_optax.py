@@ -11,7 +11,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_number
-from dgjax._draws import LEARNING, has_draws
+from dgjax.densities import LEARNING, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem

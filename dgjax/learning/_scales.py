@@ -15,8 +15,8 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._draws import has_draws
 from dgjax._types import Support
+from dgjax.densities import has_draws
 from dgjax.learning._objective import Frame, Problem
 from dgjax.scorers import Linear, LogLinear
 from dgjax.structures import in_rows

@@ -46,7 +46,7 @@ class HiddenMarkov:
     sequential: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
-        expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")
         k = self.density.label_shape[-1] if self.density.label_shape else 0
         shapes = self.log_initial.shape, self.log_transition.shape, self.density.label_shape
         if shapes != ((k,), (k, k), (k,)):
@@ -85,6 +85,10 @@ class HiddenMarkov:
     @property
     def supports(self) -> tuple[Support, ...]:
         return self.density.supports
+
+    def normals(self) -> tuple[Any, ...]:
+        """Normal densities that the emissions are made of, with their columns."""
+        return self.density.normals()
 
     def potentials(self, x: Sequences) -> Chain:
         scores = x.in_steps(self.density.scores(x.in_rows()))

@@ -34,9 +34,10 @@ class LinearChainCRF(DiscriminativeModel):
     scorer: Scorer
 
     sequential: ClassVar[Literal[True]] = True
+    constants = ("initial", "transition")
 
     def __post_init__(self) -> None:
-        expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
+        expect_part(self, "scorer", Scorer, "a scorer, such as dgjax.Linear(weight)")
         k = len(self.initial) if self.initial.ndim else 0
         shapes = self.initial.shape, self.transition.shape, self.scorer.label_shape
         if shapes != ((k,), (k, k), (k,)):
