@@ -1,5 +1,6 @@
 """Endings of fits by gradient: what is said of a maximum that was not reached is no more than what is known."""
 
+import dataclasses
 import re
 import warnings
 
@@ -23,7 +24,7 @@ class Stopped(dg.LBFGS):
 
     def result(self, problem, state):
         return super().result(
-            problem, state._replace(inner=state.inner._replace(gap=jnp.full((), 2.0), converged=True))
+            problem, dataclasses.replace(state, inner=state.inner._replace(gap=jnp.full((), 2.0), converged=True))
         )
 
 

@@ -57,7 +57,7 @@ def variational_autoencoder(
         as_count(latent_dim, "latent_dim"),
     )
     k = 1 if num_classes is None else as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
-    cells = _cells(likelihood, d)
+    cells = _likelihood(likelihood, d)
     sizes = [as_count(size, "hidden") for size in hidden]
     key_encoder, key_decoder = jax.random.split(as_key(key))
     if image is None:
@@ -91,23 +91,23 @@ def neural_classifier(
         as_count(num_features, "num_features", of_data=_advice.COLUMNS),
         as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
     )
-    cells, sizes = _cells(likelihood, d), [as_count(size, "hidden") for size in hidden]
+    cells, sizes = _likelihood(likelihood, d), [as_count(size, "hidden") for size in hidden]
     # The last layer of a trunk is not looked at: it has no outputs.
     trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
     return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
 
 
-def _cells(likelihood, d):
-    match likelihood:
+def _likelihood(given, d):
+    match given:
         case "bernoulli":
             return BernoulliCells()
         case "gaussian":
             return GaussianCells(jnp.zeros(d))
         case "poisson":
             return PoissonCells()
-    if not hasattr(type(likelihood), "seen"):
+    if not hasattr(type(given), "seen"):
         raise ValueError(
             f'likelihood must be "bernoulli", "gaussian" or "poisson", or dgjax.CategoricalCells(num_categories); got '
-            f"{_advice.shown(likelihood)}."
+            f"{_advice.shown(given)}."
         )
-    return likelihood
+    return given
