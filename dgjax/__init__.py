@@ -20,7 +20,7 @@ from dgjax._autoencoder_verbs import (
 )
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._neural import Neural as Neural
-from dgjax._pytree import noun as noun, static as static
+from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
 from dgjax._twins import LogDensity as LogDensity

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dgjax._pytree import expect_part, noun, static
+from dgjax._pytree import dataclass, expect_part, static
 from dgjax._types import Scorer, Support
 from dgjax.scorers import Linear
 
 
-@noun
+@dataclass
 class Neural(Scorer):
     """Neural scorer: s(x, y) = head_y(features(x)), with features (n, h) from the last hidden layer of a network.
 

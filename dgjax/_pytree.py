@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are pytrees, made by the decorator `noun`: the classes of all models and their parts."""
+"""Frozen dataclasses that are pytrees, made by the decorator `dataclass`: the classes of all models and their parts."""
 
 import dataclasses
 import functools
@@ -15,10 +15,10 @@ from dgjax._parameters import check_numbers
 
 T = TypeVar("T")
 
-NOUNS: dict[str, type] = {}
-"""Dataclasses made by `noun`, by their names: what `dgjax.load` may build, and nothing else."""
+DATACLASSES: dict[str, type] = {}
+"""Dataclasses made by `dataclass`, by their names: what `dgjax.load` may build, and nothing else."""
 MADE: set[type] = set()
-"""Dataclasses made by `noun`, those of users that share a name too."""
+"""Dataclasses made by `dataclass`, those of users that share a name too."""
 
 
 def static(**kwargs: Any) -> Any:
@@ -32,7 +32,7 @@ def tree(**kwargs: Any) -> Any:
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, tree, dataclasses.field))
-def noun(cls: type[T]) -> type[T]:
+def dataclass(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a pytree of its fields.
 
     The constructor converts NumPy arrays, lists and numbers to JAX arrays, and in fields of floats refuses NaN and plus
@@ -63,8 +63,8 @@ def noun(cls: type[T]) -> type[T]:
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
     _register(cls)
     # No class of a user's takes the place of one of these: their files would load as something else.
-    if not NOUNS.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
-        NOUNS[cls.__name__] = cls
+    if not DATACLASSES.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
+        DATACLASSES[cls.__name__] = cls
     return cls
 
 
@@ -103,7 +103,7 @@ def for_any_rows(model: T) -> T:
 
 
 def _in_form(part: Any, complete: bool) -> Any:
-    """Part of a model with `complete` as given, in it and in all its parts; what `noun` did not make stays."""
+    """Part of a model with `complete` as given, in it and in all its parts; what `dataclass` did not make stays."""
     if isinstance(part, tuple):
         return tuple(_in_form(own, complete) for own in part)
     own: Any = type(part)

@@ -5,12 +5,12 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import Scorer, Support
 from dgjax.scorers import ColumnScorers, LatentScorer
 
 
-@noun
+@dataclass
 class LogDensity(Scorer):
     """Scorer s(x, y) = log p(x | y) of a normal density, (n, d) -> (n, *labels), by its whitened residuals.
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import Scorer, Support, category, in_order, num_free, possible
 
 
@@ -53,7 +53,7 @@ class Polynomial(Weighted):
         return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
 
 
-@noun
+@dataclass
 class Linear(Polynomial):
     """Linear scorer: s(x, y) = w_y . x; `weight` (*labels, d)."""
 
@@ -66,7 +66,7 @@ class Linear(Polynomial):
         return x
 
 
-@noun
+@dataclass
 class DiagonalQuadratic(Polynomial):
     """Quadratic scorer, one column at a time: s(x, y) = w_y . x + q_y . x^2; `weight` and `square` (*labels, d)."""
 
@@ -80,7 +80,7 @@ class DiagonalQuadratic(Polynomial):
         return jnp.concatenate([x, x**2], -1)
 
 
-@noun
+@dataclass
 class Quadratic(Polynomial):
     """Quadratic scorer: s(x, y) = w_y . x + sum_{i <= j} q_yij x_i x_j.
 
@@ -109,7 +109,7 @@ class Quadratic(Polynomial):
         return jnp.concatenate([x, x[:, i] * x[:, j]], -1)
 
 
-@noun
+@dataclass
 class LogLinear(Weighted):
     """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj for x >= 0; 0 times minus infinity is 0. `weight` (*labels,
     d).
@@ -125,7 +125,7 @@ class LogLinear(Weighted):
         return (Support("a finite number from 0", low=0),)
 
 
-@noun
+@dataclass
 class Table(Weighted):
     """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j], columns being 0 to c - 1; `weight` (*labels, d, c), may
     be -inf.
@@ -153,7 +153,7 @@ class Table(Weighted):
         return (category(self.weight.shape[-1]),)
 
 
-@noun
+@dataclass
 class Indicators(Weighted):
     """Scorer of sparse binary features: s(x, y) = sum_j w_y[x_j]; a row lists its active feature indices, padded with
     -1.
@@ -209,7 +209,7 @@ class OfScorer(Scorer):
         return self.scorer.supports
 
 
-@noun
+@dataclass
 class Shifted(OfScorer):
     """Scorer about an offset: s(x, y) = scorer(x - offset, y); the offset (d,) is constant, never trained.
 
@@ -249,7 +249,7 @@ class Shifted(OfScorer):
         return self.scorer.scores(x - jax.lax.stop_gradient(self.offset))
 
 
-@noun
+@dataclass
 class ColumnScorers(Scorer):
     """Sum of scorers on blocks of columns: s(x, y) = sum_i scorers_i(x[columns_i], y)."""
 
@@ -294,7 +294,7 @@ class ColumnScorers(Scorer):
         return in_order(self.columns, [scorer.supports for scorer in self.scorers])
 
 
-@noun
+@dataclass
 class LatentScorer(OfScorer):
     """Scorer with hidden components: s(x, y) = log sum_z exp(bias_yz + s(x, y, z)); `bias` (*labels, m), scorer
     (*labels, m).

@@ -13,8 +13,8 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 LARGEST_COUNT, TRACE = 400, 1e-30
 
 
-def kind(noun):
-    return type(noun).__name__
+def kind(part):
+    return type(part).__name__
 
 
 def numbers(array):

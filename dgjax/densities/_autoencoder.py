@@ -8,14 +8,14 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._neural import Neural
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import Draws, Learned
 from dgjax.densities._marginal import Marginal
 
 
-@noun
+@dataclass
 class VariationalAutoencoder(Learned):
     """Variational autoencoder: p(x | y) = E[p(x | z, y)] over z ~ N(0, I) of `latent_dim` m dimensions.
 
@@ -218,7 +218,7 @@ class VariationalAutoencoder(Learned):
         return len(x) * (self.row_cost if y is None else self.row_cost // self.num_classes)
 
 
-@noun
+@dataclass
 class Bound:
     """Evidence lower bound of an autoencoder as a score, what `fit` maximises.
 

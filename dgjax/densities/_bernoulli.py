@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import ColumnMoments, LabelIndex, Support
 from dgjax.densities._independent import Tabular
 from dgjax.priors import Beta
 
 
-@noun
+@dataclass
 class Bernoulli(Tabular):
     """Bernoulli density of binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
 

@@ -6,13 +6,13 @@ from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import ColumnMoments, LabelIndex, Support, category, num_free, possible
 from dgjax.densities._independent import Tabular
 from dgjax.priors import Dirichlet
 
 
-@noun
+@dataclass
 class Categorical(Tabular):
     """Categorical density of rows: log p(x) = sum_j log softmax(logits_j)[x_j].
 

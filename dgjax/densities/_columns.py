@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax import _advice
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
 from dgjax.densities._base import Density
 from dgjax.densities._rank import Normal
@@ -19,7 +19,7 @@ from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
 
 
-@noun
+@dataclass
 class Columns(Density):
     """Density of rows with columns of different kinds: blocks independent given the label, log p(x) = sum over blocks.
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _shared
@@ -31,7 +31,7 @@ class DiagonalStatistics(NamedTuple):
     second: Float[Array, "*labels #d"]
 
 
-@noun
+@dataclass
 class DiagonalGaussian(Density):
     """Normal density with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
@@ -28,7 +28,7 @@ class MixtureStatistics(NamedTuple):
     density: Any
 
 
-@noun
+@dataclass
 class Mixture(Density):
     """Mixture p(x) = sum_y w_y p(x | y), w = softmax(log_weights); with labels, the joint p(x, y) = w_y p(x | y).
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import COUNT, ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
@@ -18,7 +18,7 @@ from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import LogLinear
 
 
-@noun
+@dataclass
 class Multinomial(Density):
     """Multinomial density of a row of counts given its total N: log N! + sum_j x_j log p_j - log x_j!.
 

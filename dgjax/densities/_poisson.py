@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import COUNT, ColumnMoments, LabelIndex
 from dgjax.densities import _shared
 from dgjax.densities._count_modes import mixture_mode
@@ -13,7 +13,7 @@ from dgjax.priors import Gamma
 from dgjax.scorers import LogLinear
 
 
-@noun
+@dataclass
 class Poisson(Independent):
     """Poisson density of rows of counts: log p(x) = sum_j x_j log r_j - r_j - log x_j!, r = exp(log_rate).
 

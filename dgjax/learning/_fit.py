@@ -102,7 +102,7 @@ def fit(
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
     start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
-    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_noun(prior) else prior, blend)
+    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_prior(prior) else prior, blend)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
     if progress and not is_concrete(start, problem, jnp.zeros(())):
@@ -249,7 +249,7 @@ def _labels(model, y, x):
     return as_labels(y, x, model.num_labels)
 
 
-def _is_noun(prior):
+def _is_prior(prior):
     return prior is not None and not isinstance(prior, str)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, Support, num_free, possible
 from dgjax.densities import Density
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
@@ -26,7 +26,7 @@ class HiddenMarkovStatistics(NamedTuple):
     density: Any
 
 
-@noun
+@dataclass
 class HiddenMarkov:
     """Hidden Markov model: log p(x, y) = log p(y_0) + sum_s log p(y_{s+1} | y_s) + sum_s log p(x_s | y_s).
 

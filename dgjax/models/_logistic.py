@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support
 from dgjax.models._discriminative import DiscriminativeModel
@@ -22,7 +22,7 @@ NO_NAN = (
 )
 
 
-@noun
+@dataclass
 class Logistic(DiscriminativeModel):
     """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 

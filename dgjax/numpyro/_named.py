@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from numpyro.distributions.util import cholesky_of_inverse
 
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import Scorer
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.models import HiddenMarkov as HiddenMarkovModel, LinearChainCRF as LinearChainCRFModel
@@ -185,7 +185,7 @@ class LinearChainCRF(Conditional):
         return self.model.transition
 
 
-@noun
+@dataclass
 class Itself(Scorer):
     """Identity scorer: rows (n, k) are themselves the scores, s(x, y) = x_y."""
 
