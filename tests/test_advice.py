@@ -101,6 +101,11 @@ ADVICE = {
         bayes,
         "np.delete(x, [1], axis=1)",
     ),
+    "many columns never observed": (
+        {"x": np.c_[X, np.full((6, 12), np.nan)]},
+        bayes,
+        f"np.delete(x, {list(range(2, 14))}, axis=1)",
+    ),
     "a structural zero": (
         {"model": STATES},
         lambda model: dg.fit(model, [[[2.0], [0.0]]], max_steps=2, method=dg.EM(tol=0.0)),

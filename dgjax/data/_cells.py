@@ -93,8 +93,8 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
     never = np.flatnonzero(~np.asarray(_observed(x, weights)))
     if len(never):
         raise ValueError(
-            f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
-            f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
+            f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
+            f"nothing can be learnt about them. Type np.delete({name}, {never.tolist()}, axis=1)."
         )
 
 

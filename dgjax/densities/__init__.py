@@ -24,7 +24,7 @@ from dgjax.densities._likelihoods import (
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
 from dgjax.densities._poisson import Poisson as Poisson
-from dgjax.densities._rank import check_rank as check_rank, collapsed as collapsed
+from dgjax.densities._rank import LabelledRows as LabelledRows, check_rank as check_rank, collapsed as collapsed
 from dgjax.densities._shared import (
     column_moments as column_moments,
     fill as fill,

@@ -92,19 +92,56 @@ class Dependent(NamedTuple):
     of: tuple[int, ...]
 
 
-def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> None:
+class LabelledRows(NamedTuple):
+    """Rows x (n, d) that a model was fitted to, in NumPy, every cell and label y (n,) known, and weights (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+
+def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None = None) -> None:
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
     `regular`: there is a prior, under which the size of means does not count. `labels` is what labels are called,
-    "class", "component" or "state". The message advises to leave columns out where they are dependent under every
-    label, or in a class if all labels and cells are `known`: elsewhere another column would collapse in their place.
+    "class", "component" or "state". Of `rows`, whose cells and labels are all known, every collapsed column is named: a
+    fit ends at the first. The message advises to leave columns out where they are dependent under every label, or in a
+    class of `rows`: elsewhere another column would collapse in their place.
     """
     for normal in model.normals():
         host = jax.tree.map(np.asarray, normal._replace(columns=()))._replace(columns=normal.columns)
         with np.errstate(all="ignore"):
             found, groups, shared = _of_normal(host, regular)
+            if found and rows is not None and not (regular or shared) and host.mean.ndim == 2:
+                found = _of_normal(_maximum(host, rows), regular)[0] or found
         if found:
-            raise ValueError(_message(found, groups, shared, host.columns, labels, host.mean.dtype, known))
+            message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
+            raise ValueError(message)
+
+
+def _maximum(normal, rows):
+    """Maximum-likelihood density of the same columns: of the residuals of rows about the means of their labels."""
+    x, weights = rows.x[:, list(normal.columns)].astype(float), rows.weights.astype(float)
+    of = [np.flatnonzero((rows.y == label) & (weights > 0)) for label in range(len(normal.mean))]
+    mean = np.array([np.average(x[own], 0, weights[own]) if len(own) else normal.mean[k] for k, own in enumerate(of)])
+    residuals = [np.sqrt(weights[own])[:, None] * (x[own] - at) for own, at in zip(of, mean, strict=True)]
+    name, each = ("log_scale", _log_scale) if normal.scale_tril is None else ("scale_tril", _factor)
+    before = getattr(normal, name)
+    if before.ndim < (2 if normal.scale_tril is None else 3):  # all labels share it
+        residuals, of = [np.concatenate(residuals)], [np.concatenate(of)]
+    spread = [each(one / np.sqrt(weights[own].sum())) for one, own in zip(residuals, of, strict=True)]
+    spread = np.reshape(spread, before.shape).astype(before.dtype)
+    return normal._replace(**{name: spread, "mean": mean.astype(before.dtype)})
+
+
+def _log_scale(root):
+    return 0.5 * np.log((root**2).sum(0))
+
+
+def _factor(root):
+    """Cholesky factor L (d, d) of root^T root, root (n, d): by an orthogonal factor, without its square."""
+    d = root.shape[1]
+    return np.transpose(np.linalg.qr(np.concatenate([root, np.zeros((d, d))]), mode="r"))
 
 
 def _of_normal(normal, regular):

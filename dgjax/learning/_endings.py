@@ -12,12 +12,13 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import is_concrete
 from dgjax._warnings import ConvergenceWarning, warn
-from dgjax.densities import check_rank, has_draws
+from dgjax.data import Data
+from dgjax.densities import LabelledRows, check_rank, has_draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Frame, Problem, has_networks, is_concave
 from dgjax.learning._steps import PROMISED, State, rounding
 from dgjax.learning._units import moved
-from dgjax.structures import Sequences, num_steps
+from dgjax.structures import Sequences, in_rows, num_steps
 
 RIDGE = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
@@ -195,20 +196,17 @@ def is_broken(model: Any) -> bool:
     return is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
 
 
-def check_result(
-    model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class", known: bool = True, x: Any = None
-) -> None:
+def check_result(model: Any, value: Any, steps: Any, data: Data, prior: Any = None, labels: str = "class") -> None:
     """Raises ValueError if a fit collapsed or diverged: no density at the result, or data of probability 0.
 
-    `known` says that all labels and cells are known, in which case the message names every collapsed column; `x` are
-    the rows that steps by gradient diverged on.
+    The message names every collapsed column if all labels and cells of `data` are known.
     """
     if not is_concrete(model, value):
         return
-    check_rank(model, prior is not None, labels, known)
+    check_rank(model, prior is not None, labels, _labelled(data) if data.known else None)
     value, broken = float(value), is_broken(model)
     if (broken or np.isnan(value)) and has_draws(model):
-        scaled = "" if x is None else _scaling(x)
+        scaled = _scaling(data.x)
         raise ValueError(
             f"fit diverged after {int(steps)} step(s). {f'Standardise the columns, {scaled}, or type' * bool(scaled)}"
             f"{'' if scaled else 'Type'} a smaller step, such as method=dgjax.Optax(optax.adam(1e-4))."
@@ -225,3 +223,9 @@ def check_result(
             "where everything is possible: "
             "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)."
         )
+
+
+def _labelled(data):
+    weights = jnp.ones(len(data.x)) if data.weights is None else data.weights
+    x, y, weights = in_rows(data.x, data.y, weights)
+    return LabelledRows(np.asarray(x), np.asarray(y), np.asarray(weights)) if is_concrete(x, y, weights) else None

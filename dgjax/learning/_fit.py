@@ -118,7 +118,7 @@ def fit(
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if is_sequential(start) else "component" if y is None else "class"
-    _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known, problem.x)
+    _endings.check_result(fitted, outcome.value, outcome.step, problem, problem.prior, label_word)
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
@@ -167,22 +167,22 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
     if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
         check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
         prior = _prior.checked_prior(start, prior, float_type(data.x))
-        seen = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None)
+        seen, whole = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None), data
     else:
         given = data.x, data.y, data.weights
         start, seen = _checked(start, *given, None, prior is None, summary=data.columns, label_weight=label_weight)
         if not seen.known:
             return fit(model, *given[:2], weights=data.weights, prior=prior, label_weight=label_weight).model
-        prior = _chosen_prior(start, seen, prior)
-    return _checked_solution(_em.closed_form(start, seen, prior), prior)
+        prior, whole = _chosen_prior(start, seen, prior), seen
+    return _checked_solution(_em.closed_form(start, seen, prior), whole, prior)
 
 
-def _checked_solution(solution, prior):
+def _checked_solution(solution, data, prior):
     """Closed-form model, raised about where it has collapsed; inside jit, where nothing can be raised, NaN there."""
     fitted, passes, has_density = solution
     if not is_concrete(has_density):  # nothing can be raised
         return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
-    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
+    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, data, prior)
     return fitted
 
 
