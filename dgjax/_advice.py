@@ -169,6 +169,12 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
         return f" Type x = np.where(np.isinf({source}), np.nan, {source})."
     if np.isfinite(value) and option and not (value == -1 and np.nanmin(cells[:, column]) == -1 and not fraction):
         return _of_kind(cells, supports, wrong, *option)
+    bits = np.array([(one.whole, one.low, one.high) == (True, 0, 1) for one in supports])
+    seen = support.missing and (support.words.startswith("a category") or (value == -1 and 0 in cells[:, column]))
+    if bits[column] and np.isfinite(value) and not seen:
+        raw = bits & wrong.any(0)
+        bits = bits if 2 * raw.sum() > bits.sum() else raw  # a raw column may have no cell above 1
+        return _of_bits(read, source, bits, np.isnan(cells).any())
     if fraction:
         told = "np.round(x)" if all(one.whole for one in supports) else f"np.where({here}, np.round({read}), {source})"
         return f" If it is a whole number, type x = {told}."
@@ -178,10 +184,27 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
         below = f"{read} < {support.low:g}"
         below = below if all(one.low == support.low for one in supports) else f"({here}) & ({below})"
         return f" If that says that it is missing, type x = np.where({below}, np.nan, {source})."
-    return (
-        f" One that the model has not seen is scored as missing: x = np.where(({here}) & ({read} > {support.high:g}), "
-        f"np.nan, {source})."
-    )
+    above = _above(read, supports)
+    return f" What the model has not seen is scored as missing: type x = np.where({above}, np.nan, {source})."
+
+
+def _of_bits(read, source, columns, holes):
+    """Error advice for columns of 0 and 1: to make their cells these, as the cells that the model was learnt from."""
+    bits = f"{read} > threshold"
+    bits = f"np.where(np.isnan({source}), np.nan, {bits})" if holes else bits
+    if not columns.all():
+        bits = f"np.where(np.isin(np.arange(np.shape(x)[-1]), {np.flatnonzero(columns).tolist()}), {bits}, {source})"
+    return f" If those that the model was learnt from were 0 and 1 by a threshold, type x = {bits}."
+
+
+def _above(read, supports):
+    """Code that masks the cells above their columns' supports, of all columns at once."""
+    high = [one.high for one in supports]
+    if len(set(high)) == 1:
+        return f"{read} > {high[0]:g}"
+    if len(high) > 2 * FEW:
+        return f"{read} > [support.high for support in model.supports]"
+    return f"{read} > [{', '.join('np.inf' if one == np.inf else f'{one:g}' for one in high)}]"
 
 
 def _of_kind(cells, supports, wrong, option, where):

@@ -20,6 +20,13 @@ pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
 WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
 RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
+BITS = dg.Mixture(np.zeros(2), dg.Bernoulli([[0.2, -1.0, 0.5], [1.0, 0.3, -0.4]]))
+REALS = dg.DiagonalGaussian(np.zeros((2, 1)), np.zeros((2, 1)))
+CODES = dg.Columns((dg.Categorical(np.zeros((2, 2, 2))), REALS), ((0, 2), (1,)))
+CODES = dg.Mixture(np.zeros(2), CODES)
+BITS_AND_REALS = dg.Mixture(np.zeros(2), dg.Columns((BITS.density.marginal((0, 1)), REALS), ((0, 1), (2,))))
+MANY = np.where(np.arange(4) < 3 + np.arange(20)[:, None] % 2, 0, -np.inf)
+MANY = dg.Mixture(np.zeros(1), dg.Categorical(MANY[None]))
 LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
 SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
 OPTAX = dg.Optax(optax.adam(0.1))
@@ -59,6 +66,41 @@ CALLS = {
         "dgjax.log_prob(RATES, np.where((WHOLE == 0) | (WHOLE == 2), np.nan, WHOLE - 1))",
     ),
     "a fraction": ("dgjax.log_prob(RATES, {WHOLE + 0.2})", "dgjax.log_prob(RATES, {})", "dgjax.log_prob(RATES, WHOLE)"),
+    "categories not seen, in several columns": (
+        "dgjax.log_prob(CODES, {np.array([[2, 1.5, 3], [0, 9.9, np.nan], [5, 0, 1]])})",
+        "dgjax.log_prob(CODES, {})",
+        "dgjax.log_prob(CODES, np.array([[np.nan, 1.5, np.nan], [0, 9.9, np.nan], [np.nan, 0, 1]]))",
+    ),
+    "categories not seen, in many columns": (
+        "dgjax.log_prob(MANY, {np.arange(20.0)[None]})",
+        "dgjax.log_prob(MANY, {})",
+        "dgjax.log_prob(MANY, np.where(np.arange(20) > 2 + np.arange(20) % 2, np.nan, np.arange(20.0))[None])",
+    ),
+    "grey for black and white": (
+        "dgjax.predict_log_proba(BITS, {7 * np.eye(3)})",
+        "dgjax.predict_log_proba(BITS, {})",
+        "dgjax.predict_log_proba(BITS, np.eye(3))",
+    ),
+    "grey for black and white, with holes": (
+        "dgjax.predict_log_proba(BITS, {np.where(np.eye(3), np.nan, 9.0)})",
+        "dgjax.predict_log_proba(BITS, {})",
+        "dgjax.predict_log_proba(BITS, np.where(np.eye(3), np.nan, 1))",
+    ),
+    "grey for black and white, to a twin": (
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), {7 * np.eye(3)})",
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), {})",
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), np.eye(3))",
+    ),
+    "grey in one column of two": (
+        "dgjax.log_prob(BITS_AND_REALS, {np.array([[9.0, 1, 3], [0, 1, 5]])})",
+        "dgjax.log_prob(BITS_AND_REALS, {})",
+        "dgjax.log_prob(BITS_AND_REALS, np.array([[1.0, 1, 3], [0, 1, 5]]))",
+    ),
+    "minus one where a bit is missing": (
+        "dgjax.log_prob(BITS, {np.eye(3) - np.eye(3)[::-1]})",
+        "dgjax.log_prob(BITS, {})",
+        "dgjax.log_prob(BITS, np.where(np.eye(3) < np.eye(3)[::-1], np.nan, np.eye(3) - np.eye(3)[::-1]))",
+    ),
     "infinite": (
         "dgjax.log_prob(ROWS, {np.where(X > 1, np.inf, X)})",
         "dgjax.log_prob(ROWS, {})",
@@ -125,8 +167,16 @@ SLOW = *SLOW, "data where sizes belong", "columns where their number belongs"
 def test_a_call_as_an_error_advises_it(name, tmp_path):
     call, then, meant = CALLS[name]
     given = re.search(r"{(.+)}", call)
-    own = {"np": np, "jax": jax, "dgjax": dg, "x": X, "y": Y, "model": ROWS, "KEY": jax.random.key(0)}
-    own |= {"path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
+    own = {
+        "np": np,
+        "jax": jax,
+        "dgjax": dg,
+        "x": X,
+        "y": Y,
+        "model": MANY if "MANY" in call else ROWS,
+        "KEY": jax.random.key(0),
+    }
+    own |= {"threshold": 3, "path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
     names = vars(advised) | globals() | own
     argument = "y" if "y must" in call or "joint" in call else "x"
     if given:

@@ -76,9 +76,10 @@ def _refuse(x, supports, given, option):
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
     each = of_columns(supports, x.shape[1])
+    words = each[column].words if np.isnan(x[row, column]) else each[column].words.partition(". ")[0]  # on NaN
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
-        f"{float(x[row, column])!r}, and column {column} expects {each[column].words}"
+        f"{x[row, column]!s}, and column {column} expects {words}"
         f"{', or NaN where missing' if each[column].missing else ''}."
         f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
     )
