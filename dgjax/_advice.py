@@ -31,12 +31,14 @@ def numbered(given: Any, labels: np.ndarray, name: str) -> str:
 
 
 def signed(given: Any, name: str, fill: int = -1) -> str:
-    """Code for plain integer labels: fills masked or NA entries with `fill`; just the name if there are none."""
+    """Code for plain integer labels: fills masked, NA or NaN entries with `fill`; just the name if there are none."""
     holds = getattr(getattr(given, "dtype", None), "kind", "O") in "if"
     if np.ma.is_masked(given):
         return f"np.ma.filled({name}{'' if holds else '.astype(int)'}, {fill})"
     wide = "" if holds else '.astype("Int64")'
-    return f"{name}{wide}.fillna({fill})" if _has_na(given) else name
+    if _has_na(given):
+        return f"{name}{wide}.fillna({fill})"
+    return f"np.where(np.isnan({name}), {fill}, {name})" if np.isnan(np.asarray(given, float)).any() else name
 
 
 def plain(given: Any, name: str) -> str:
@@ -67,20 +69,21 @@ def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> st
         return f"Type {numbered(given, labels, name)} to number them."
     if len(known) > num_labels:
         return f"Start a model of {len(known)} labels."
+    source = signed(given, name)
+    found = f"np.searchsorted(classes, {source})"
+    found = f"np.where(np.equal({source}, -1), -1, {found})" if labels.min() == -1 else found
     return (
-        f"Type np.searchsorted(classes, {signed(given, name)}), where classes is the list of the {num_labels} values "
-        f"that the model's labels stand for, in order."
+        f"Type {found}, where classes is the list of the {num_labels} values that the model's labels stand for, in "
+        "order."
     )
 
 
 def of_fractions(given: Any, labels: np.ndarray, name: str) -> str:
     """Error advice for labels that are not whole numbers: code that renumbers them, NaN becoming -1."""
-    missing = np.isnan(labels)
-    known = labels[~missing]
-    if missing.any() and labels.ndim == 1 and ((known < 0) | (known != np.floor(known))).any():
-        return f"Type pandas.Series({name}).factorize(sort=True)[0] to number them, with -1 where they are NaN."
-    if missing.any():
-        return f"Type np.where(np.isnan({name}), -1, {name})."
+    if np.isnan(labels).any():
+        flat, back = (name, "") if labels.ndim == 1 else (f"np.ravel({name})", f".reshape(np.shape({name}))")
+        code = f"pandas.Series({flat}).factorize(sort=True)[0]{back}"
+        return f"Type {code} to number them, with -1 where they are NaN."
     return f"Type {numbered(given, labels, name)} to number them."
 
 

@@ -87,7 +87,7 @@ LABELS_AND_WEIGHTS = {
     "labels of another model": (ask("log_joint", X, Y + 5), ("y", "0 to 1", "5 to 6")),
     "more labels than classes": (make("naive_bayes", X, Y + 1, num_classes=2), ("y", "0 to 1", "1 to 2")),
     "half labels": (fit(y=Y + 0.5), ("y[0]", "whole-number", "-1", "0.5", "np.unique")),
-    "NaN labels": (fit(y=np.where(Y == 0, np.nan, 1.0)), ("y[0]", "nan", "np.isnan(y), -1, y")),
+    "NaN beside half labels": (fit(y=np.where(Y == 0, np.nan, 0.5)), ("y[1]", "0.5", "factorize", "NaN")),
     "too few labels": (fit(y=Y[:3]), ("y", "(8,)", "(3,)")),
     "one-hot labels": (fit(y=np.eye(2)[Y]), ("y", "(8,)", "(8, 2)")),
     "text labels": (fit(y=np.array(["a", "b"] * 4)), ("y", "whole-number", "<U1", "np.unique")),

@@ -109,7 +109,8 @@ def _copied(array):
 def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
     """Labels from `y`, ints (n,) one for each row of x, or (n, t) one for each step: from 0 to k - 1, or -1, unknown.
 
-    k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range, or fractions.
+    NaN is unknown too. k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range,
+    or fractions.
     """
     try:
         array = whole_labels(y, name)
@@ -151,12 +152,16 @@ def _check_equal(y, x, name):
 
 
 def whole_labels(y: Any, name: str, advice: str = "") -> Any:
-    """Labels from `y` as whole numbers, of any shape; masked ones are -1, unknown. Raises ValueError for fractions."""
+    """Labels from `y` as whole numbers, of any shape; -1, unknown, for masked ones and for NaN beside whole numbers.
 
-    def told(array):
-        return advice if advice and not np.isnan(array).any() else _advice.of_fractions(y, array, name)
-
-    return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, told)
+    Raises ValueError for fractions.
+    """
+    array = as_array(y, name, LABELS, missing=-1)
+    known = array
+    if is_concrete(array) and jnp.issubdtype(array.dtype, jnp.floating):
+        array = np.asarray(array)
+        known = np.where(np.isnan(array), -1, array)
+    return as_whole(known, name, LABELS, lambda _: advice or _advice.of_fractions(y, array, name))
 
 
 def _of_labels(given, expected, name):

@@ -81,8 +81,8 @@ def fit(
     """Maximum-likelihood or, with a prior, penalised fit: the model that maximises an objective, started at `model`.
 
     Generative: sum_n w_n log p(x_n, y_n) + log prior, by expectation-maximisation. Cells may be missing (NaN) and so
-    may labels (-1, or no `y` at all): both are summed out exactly. With every label and cell known one step is the
-    closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    may labels (-1 or NaN, or no `y` at all): both are summed out exactly. With every label and cell known one step is
+    the closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
 
     `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,). `method` is `dgjax.EM()`,
