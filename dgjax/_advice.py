@@ -267,6 +267,11 @@ def of_width(given: Any, shape: tuple[int, ...], num_features: int, name: str) -
     )
 
 
+def split(name: str) -> str:
+    """Code for a list of sequences, from all their steps, one sequence after another, and `lengths`."""
+    return f"np.split({name}, np.cumsum(lengths)[:-1])"
+
+
 def padded(shapes: set[tuple[int, ...]], name: str, labels: bool = False) -> str:
     """Error advice for sequences of unequal length: code that pads them into one array."""
     if labels:

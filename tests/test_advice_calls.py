@@ -201,6 +201,40 @@ def test_sequences_and_paths_of_unequal_length_are_padded_as_told():
     assert dg.log_joint(CHAIN, x, y, names["lengths"]).shape == (2,)
 
 
+@pytest.mark.parametrize("pack", [np.array, pandas.DataFrame, np.ndarray.tolist])
+def test_steps_of_sequences_one_after_another_are_split_as_told(pack):
+    """As hmmlearn takes them: all steps (sum t_i, d), labels (sum t_i,), and lengths."""
+    names = {"dgjax": dg, "np": np, "x": pack(X), "y": Y.tolist(), "lengths": [4, 2]}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Type") as caught:
+            dg.fit(CHAIN, names["x"], names["y"], prior="weak", lengths=names["lengths"])
+        exec(typed(str(caught.value)), names)
+    x, y, lengths = (names[name] for name in ("x", "y", "lengths"))
+    np.testing.assert_array_equal(dg.log_joint(CHAIN, x, y, lengths), dg.log_joint(CHAIN, *padded_paths()))
+
+
+def padded_paths():
+    x, lengths = dg.pad(SEQUENCES)
+    return x, dg.pad(PATHS)[0], lengths
+
+
+STEPS = {
+    "to start": lambda x, lengths: dg.hidden_markov(jax.random.key(0), x, 2, lengths=lengths),
+    "to score": lambda x, lengths: dg.log_prob(CHAIN, x, lengths),
+    "to find paths": lambda x, lengths: dg.predict(CHAIN, x, lengths),
+    "of a prior": lambda x, lengths: dg.weak_prior(CHAIN, x, lengths=lengths),
+    "of one column": lambda x, lengths: dg.hidden_markov(jax.random.key(0), x[..., 0], 2, lengths=lengths),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_verb_tells_how_steps_are_split(name):
+    single = "[:, None]" * (name == "of one column")
+    with pytest.raises(ValueError, match=r"np\.split") as caught:
+        STEPS[name](X, np.array([4, 2]))
+    assert typed(str(caught.value)) == f"x, lengths = dgjax.pad(np.split(x{single}, np.cumsum(lengths)[:-1]))"
+
+
 @pytest.mark.slow
 def test_the_parts_of_a_marginalized_classifier_are_fitted_as_told():
     model, x, y = dg.marginalize(LOGISTIC, ROWS), np.where(np.eye(6, 2), np.nan, X), Y

@@ -122,7 +122,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
         _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
             f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
-            f"{_of_labels(array.shape, shape, name)}"
+            f"{_of_labels(array.shape, shape, name, x)}"
         )
     if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
@@ -164,8 +164,10 @@ def whole_labels(y: Any, name: str, advice: str = "") -> Any:
     return as_whole(known, name, LABELS, lambda _: advice or _advice.of_fractions(y, array, name))
 
 
-def _of_labels(given, expected, name):
-    """Advice for an error: what to type to make labels of a matrix, or of a single sequence; empty if nothing does."""
+def _of_labels(given, expected, name, x):
+    """Advice for an error: what to type to make labels of a matrix, or of sequences; empty if nothing does."""
+    if len(expected) == 2 and is_concrete(x) and given == (int(x.lengths.sum()),) and expected[0] > 1:
+        return f" Type {name} = dgjax.pad({_advice.split(f'np.asarray({name})')})[0]."
     if len(expected) == 2 and expected == (1, *given):
         return f" Type np.reshape({name}, (1, -1))."
     if len(given) != len(expected) + 1 or given[:-1] != expected:
