@@ -298,6 +298,9 @@ CRF, REGRESSION = (
     for starter in ("linear_chain_crf", "logistic_regression")
 )
 """What to type where a starter that takes sizes was given data."""
+WITHOUT_LABELS = "Without classes to tell apart, type dgjax.gaussian_mixture(key, x, num_components)."
+STATES_WITHOUT_LABELS = "Without states to tell apart, type dgjax.hidden_markov(key, x, num_states)."
+"""What to type where there are no labels, or those of one class."""
 
 VERBS = {
     "predict_proba": "jax.numpy.exp(dgjax.predict_log_proba(model, x))",

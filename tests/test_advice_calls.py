@@ -28,11 +28,24 @@ BITS_AND_REALS = dg.Mixture(np.zeros(2), dg.Columns((BITS.density.marginal((0, 1
 MANY = np.where(np.arange(4) < 3 + np.arange(20)[:, None] % 2, 0, -np.inf)
 MANY = dg.Mixture(np.zeros(1), dg.Categorical(MANY[None]))
 LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
+CRF = dg.LinearChainCRF(np.zeros(2), np.zeros((2, 2)), dg.Linear(np.eye(2)))
 SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
 OPTAX = dg.Optax(optax.adam(0.1))
 LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
 # A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
 CALLS = {
+    "a single class": ("bayes(X, y * 0)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label": ("bayes(X, y * 0 - 1)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label, of two classes": ("bayes(X, y * 0 - 1, num_classes=2)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "labels that are None": ("bayes(X, None)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "one class and unknown ones, masked": (
+        "dgjax.discriminant_analysis(X, np.ma.masked_equal(y, 1))",
+        "{}",
+        "dgjax.gaussian_mixture(KEY, X, 2)",
+    ),
+    "a single class, to learn": ("dgjax.fit(LOGISTIC, X, y * 0)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label, to learn": ("dgjax.fit(LOGISTIC, X)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no state, to learn": ("dgjax.fit(CRF, x, y[None] * 0 - 1)", "{}", "dgjax.hidden_markov(KEY, X[None], 2)"),
     "a count, to Bernoulli": (
         "bayes(WHOLE, kinds='bernoulli')",
         "bayes(WHOLE, {})",
@@ -175,9 +188,13 @@ def test_a_call_as_an_error_advises_it(name, tmp_path):
         "y": Y,
         "model": MANY if "MANY" in call else ROWS,
         "KEY": jax.random.key(0),
+        "key": jax.random.key(0),
+        "num_components": 2,
+        "num_states": 2,
     }
     own |= {"threshold": 3, "path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
     names = vars(advised) | globals() | own
+    names["x"] = X[None] if "CRF" in call else X
     argument = "y" if "y must" in call or "joint" in call else "x"
     if given:
         names[argument] = eval(given[1], names)

@@ -240,8 +240,8 @@ def _labels(model, y, x):
     if y is None:
         if not model.generative:
             raise ValueError(
-                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit "
-                "a generative model: dgjax.gaussian_mixture."
+                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
+                f"{_without_labels(model)}"
             )
         return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
     if isinstance(y, Method) or is_optimizer(y):
@@ -275,6 +275,10 @@ def _chosen_prior(model, data, prior):
     return _prior.checked_prior(model, prior, data.x.dtype)
 
 
+def _without_labels(model):
+    return _advice.STATES_WITHOUT_LABELS if is_sequential(model) else _advice.WITHOUT_LABELS
+
+
 def _check_data(model, x, y, weights, complete):
     """Check that there is enough to learn from; True if every row that counts has a label, False inside jit.
 
@@ -291,10 +295,11 @@ def _check_data(model, x, y, weights, complete):
         check_observed(x, weights)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
+    instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
-        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")
+        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}. {instead}")
     if not len(known) and not model.generative:
-        raise ValueError("y must hold at least two classes; every label is -1, unknown.")
+        raise ValueError(f"y must hold at least two classes; every label is -1, unknown. {instead}")
     if not len(known) and num_counted < model.num_labels:
         raise ValueError(
             f"x must have at least as many rows as the model has components; got {num_counted} rows for "

@@ -28,7 +28,8 @@ def naive_bayes(
     `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
     all columns together. Cells may be NaN, and labels -1; EM then fits the model, and `label_weight` is how many times
     a row with a label counts. `prior="weak"` adds one pseudo-row for each class, which gives a column that is constant
-    in a class some spread.
+    in a class some spread. `num_classes` is one more than the highest label by default; a class above those, without a
+    row, has probability 0, or under a prior little more.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
@@ -53,7 +54,8 @@ def discriminant_analysis(
 
     `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be
     NaN, and labels -1; EM then fits the model, and `label_weight` is how many times a row with a label counts.
-    `prior="weak"` adds one pseudo-row for each class.
+    `prior="weak"` adds one pseudo-row for each class. `num_classes` is one more than the highest label by default; a
+    class above those, without a row, has probability 0, or under a prior little more.
 
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.

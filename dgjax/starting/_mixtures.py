@@ -42,9 +42,9 @@ def mixture_discriminant_analysis(
     y)`.
 
     `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal", "spherical", or "tied", one for all
-    classes.
+    classes. `num_classes` is one more than the highest label by default.
 
-    Raises ValueError for bad cells or labels, or a single class.
+    Raises ValueError for bad cells or labels, a single class, or a class with fewer rows than `num_components`.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     data = _training_data.labelled(x, y, num_classes)
