@@ -9,7 +9,7 @@ Models are frozen dataclasses, pytrees that hold parameters and nothing else; ve
 [0, 0, 1, 1]
 """
 
-from dgjax import _advice, learning as learning, priors as priors
+from dgjax import _elsewhere, learning as learning, priors as priors
 from dgjax._autoencoder_verbs import (
     decode as decode,
     elbo as elbo,
@@ -113,4 +113,4 @@ __version__ = _installed_version()
 
 
 def __getattr__(name: str) -> object:
-    raise AttributeError(_advice.of_name(name), name=name)
+    raise AttributeError(_elsewhere.of_name(name), name=name)

@@ -102,6 +102,11 @@ def of_text(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
         return f"Type {told}." if told else f"Type {coded} to number them."
     if told:
         return f"Type {told}."
+    if array.ndim == 1 and any(" " in cell.strip() for cell in array if isinstance(cell, str)):
+        return (
+            f"Type CountVectorizer().fit_transform({name}).toarray(), where CountVectorizer counts words, of "
+            'sklearn.feature_extraction.text; kinds="multinomial" takes their numbers.'
+        )
     if array.ndim != 2:
         return ""
     kinds = [_kind_of(column) for column in array.T]
@@ -145,16 +150,30 @@ def _is_number(text: str) -> bool:
 
 def of_objects(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
     """Error advice for arrays of Python objects with None or NA: code that converts them to numbers."""
-    known = [cell for cell in array.flat if cell is not None and type(cell).__name__ != "NAType"]
-    strange = next((cell for cell in known if not hasattr(cell, "__float__")), None)
+    strange = next((at for at, cell in np.ndenumerate(array) if not _may_be_number(cell)), None)
     if strange is not None:
-        return f"Leave out what is no number, such as {shown(strange)}."
+        place = f"{name}[{', '.join(map(str, strange))}]"
+        return f"Leave out what is no number, such as {place}, which is {shown(array[strange])}."
     if array.ndim == 1 and labels:
         return f'Type pandas.Series({name}, dtype="Float64").fillna(-1).'
     if array.ndim == 2:
         return f'Type pandas.DataFrame({name}).astype("Float64").'
     told = _as_numbers(given, name)
     return f"Type {told}." if told else ""
+
+
+def _may_be_number(cell: Any) -> bool:
+    return cell is None or type(cell).__name__ == "NAType" or hasattr(cell, "__float__")
+
+
+def of_dates(given: Any, name: str) -> tuple[list[Any], str]:
+    """Columns of a frame that hold dates or times, and code that makes seconds of them."""
+    kinds = {column: getattr(kind, "kind", "O") for column, kind in zip(given.columns, given.dtypes, strict=True)}
+    columns = [column for column, kind in kinds.items() if kind in "mM"]
+    second, told = "np.timedelta64(1, 's')", "c"
+    for kind, code in (("m", "c"), ("M", "(c - c.min())")):
+        told = f"{code} / {second} if c.dtype.kind == '{kind}' else {told}" if kind in kinds.values() else told
+    return columns, f"{name}.apply(lambda c: {told})"
 
 
 def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np.ndarray, option: Any) -> str:
@@ -301,64 +320,3 @@ CRF, REGRESSION = (
 WITHOUT_LABELS = "Without classes to tell apart, type dgjax.gaussian_mixture(key, x, num_components)."
 STATES_WITHOUT_LABELS = "Without states to tell apart, type dgjax.hidden_markov(key, x, num_states)."
 """What to type where there are no labels, or those of one class."""
-
-VERBS = {
-    "predict_proba": "jax.numpy.exp(dgjax.predict_log_proba(model, x))",
-    "fit_predict": "dgjax.predict(dgjax.fit(model, x).model, x)",
-    "score_samples": "dgjax.log_prob(model, x)",
-    "score": "dgjax.log_prob(model, x).mean()",
-    "decision_function": "dgjax.predict_log_proba(model, x)",
-    "transform": "dgjax.encode(model, x)",
-    "inverse_transform": "dgjax.decode(model, z)",
-    "fit_transform": "dgjax.encode(dgjax.fit(model, x).model, x)",
-    "partial_fit": "dgjax.fit(model, x, y).model",
-    "log_likelihood": "dgjax.log_prob(model, x)",
-    "logpdf": "dgjax.log_prob(model, x)",
-    "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
-    "GaussianNB": "dgjax.naive_bayes(x, y)",
-    "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',
-    "CategoricalNB": 'dgjax.naive_bayes(x, y, kinds="categorical")',
-    "MultinomialNB": 'dgjax.naive_bayes(x, y, kinds="multinomial")',
-    "LinearDiscriminantAnalysis": "dgjax.discriminant_analysis(x, y)",
-    "QuadraticDiscriminantAnalysis": 'dgjax.discriminant_analysis(x, y, covariance="full")',
-    "LogisticRegression": REGRESSION[5:-1],
-    "GaussianHMM": "dgjax.hidden_markov(key, x, num_states)",
-}
-"""What goes by another name here."""
-
-
-def of_name(name: str) -> str:
-    """Error message for a name that dgjax does not have, with its counterpart here if there is one."""
-    told = f"Type {VERBS[name]}." if name in VERBS else ""
-    told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
-    return f"dgjax has no {name!r}. {told}".rstrip()
-
-
-METHODS = (
-    VERBS
-    | {
-        "fit": "dgjax.fit(model, x, y).model",
-        "sample": "dgjax.sample(model, jax.random.key(0), 10)",
-        "sample_labels": "dgjax.sample_labels(model, jax.random.key(0), x)",
-        "sample_missing": "dgjax.sample_missing(model, jax.random.key(0), x)",
-        "save": "dgjax.save(path, model)",
-        "bic": "dgjax.bic(model, x)",
-        "aic": "dgjax.aic(model, x)",
-        "log_joint": "dgjax.log_joint(model, x, y)",
-        "log_conditional": "dgjax.log_conditional(model, x, y)",
-    }
-    | {
-        verb: f"dgjax.{verb}(model, x)"
-        for verb in ("predict", "predict_log_proba", "log_prob", "encode", "reconstruct")
-    }
-)
-
-
-def of_attribute(self: Any, name: str) -> Any:
-    """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
-    if name not in METHODS:
-        return object.__getattribute__(self, name)
-    model = "fit.model" if type(self).__name__ == "Fit" else "model"
-    told = METHODS[name].replace("(model", f"({model}").replace(", model)", f", {model})")
-    message = f"{type(self).__name__} has no {name!r}: what is asked of a model is a function. Type {told}."
-    raise AttributeError(message, name=name, obj=self)

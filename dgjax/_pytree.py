@@ -11,6 +11,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_array, is_concrete
+from dgjax._elsewhere import of_attribute
 from dgjax._parameters import check_numbers
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ def dataclass(cls: type[T]) -> type[T]:
     cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True)(cls)
     if not hasattr(cls, "__getattr__"):
-        cls.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
+        cls.__getattr__ = of_attribute  # type: ignore[attr-defined]
     # The annotations are those of the fields; the constructor takes anything that becomes such an array.
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
     _register(cls)

@@ -7,6 +7,7 @@ import optax
 import pytest
 import scipy.sparse
 from advised import CHAIN, ROWS, X, Y, bayes, typed
+from sklearn.feature_extraction.text import CountVectorizer
 
 import dgjax as dg
 
@@ -58,6 +59,16 @@ ADVICE = {
         {"x": np.arange(12).reshape(6, 2).astype("datetime64[s]")},
         bayes,
         "(x - x.min()) / np.timedelta64(1, 's')",
+    ),
+    "dates in a frame": (
+        {"x": pandas.DataFrame({"a": X[:, 0], "when": pandas.date_range("2020-01-01", periods=6)})},
+        bayes,
+        "x.apply(lambda c: (c - c.min()) / np.timedelta64(1, 's') if c.dtype.kind == 'M' else c)",
+    ),
+    "words": (
+        {"x": ["good film", "bad film", "good", "bad", "good good film", "bad bad"]},
+        lambda x: bayes(x, kinds="multinomial"),
+        "CountVectorizer().fit_transform(x).toarray()",
     ),
     "text": (
         {"x": TEXT},
@@ -203,6 +214,19 @@ MEANT = {
     "None in a list": ({"x": OPTIONAL.tolist()}, bayes, OPTIONAL.astype(float)),
     "None in a frame": ({"x": pandas.DataFrame(OPTIONAL)}, bayes, OPTIONAL.astype(float)),
     "NA in a frame": ({"x": pandas.DataFrame(OPTIONAL).replace({None: pandas.NA})}, bayes, OPTIONAL.astype(float)),
+    "days and times beside numbers, in a frame": (
+        {
+            "x": pandas.DataFrame(
+                {
+                    "at": pandas.to_datetime(["2020-01-03", None, "2020-01-01"] * 2),
+                    "for": pandas.to_timedelta([5, 1, 2] * 2, "h"),
+                    "a": X[:, 0],
+                }
+            )
+        },
+        bayes,
+        np.c_[[172800, np.nan, 0] * 2, [18000, 3600, 7200] * 2, X[:, 0]],
+    ),
     "days, one of them missing": (
         {"x": np.array(["2020-01-03", "NaT", "2020-01-01"] * 2, "datetime64[s]")[:, None]},
         bayes,
@@ -234,7 +258,7 @@ def test_what_an_error_advises_works(name):
     given, call, told = ADVICE[name]
     argument, value, error = refused(given, call)
     assert told in error, error
-    names = {"np": np, "jax": jax, "pandas": pandas, argument: value}
+    names = {"np": np, "jax": jax, "pandas": pandas, "CountVectorizer": CountVectorizer, argument: value}
     call(**{argument: eval(told.removeprefix(f"{argument} = "), names)})
 
 
@@ -279,3 +303,8 @@ def test_decode_needs_a_class_and_finite_numbers():
     for z, y, match in ((np.zeros((1, 2)), [-1], "-1, unknown"), (np.full((1, 2), np.nan), [0], r"z\[0, 0\] = nan")):
         with pytest.raises(ValueError, match=match):
             dg.decode(model, z, y)
+
+
+def test_what_is_no_number_is_told_with_its_place():
+    with pytest.raises(ValueError, match=r"x\[1, 0\], which is \{'a': 1\}"):
+        bayes(np.array([[1.5, None], [{"a": 1}, 2]], object))

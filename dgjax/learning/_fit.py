@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
+from dgjax._elsewhere import of_attribute, told_keywords
 from dgjax._neural import Neural
 from dgjax.data import (
     Data,
@@ -61,9 +62,10 @@ class Fit(Generic[M]):
     validation: Array | None = None
 
 
-Fit.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
+Fit.__getattr__ = of_attribute  # type: ignore[attr-defined]
 
 
+@told_keywords
 def fit(
     model: M,
     x: ArrayLike,

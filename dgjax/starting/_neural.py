@@ -10,6 +10,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key
+from dgjax._elsewhere import told_keywords
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
 from dgjax.models import Logistic
@@ -17,6 +18,7 @@ from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.starting._by_name import scorer
 
 
+@told_keywords
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
     """Logistic regression with weights 0, to be fitted by `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))`.
 
@@ -31,6 +33,7 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     return Logistic(jnp.zeros(k), scorer(features, num_features, k, _advice.REGRESSION))
 
 
+@told_keywords
 def variational_autoencoder(
     key: Array,
     num_features: int,
@@ -76,6 +79,7 @@ def variational_autoencoder(
     return density if num_classes is None else Mixture(jnp.full(k, -np.log(k)), density)
 
 
+@told_keywords
 def neural_classifier(
     key: Array, num_features: int, num_classes: int, likelihood: Any = "gaussian", hidden: Sequence[int] = (400,)
 ) -> Logistic:

@@ -159,8 +159,19 @@ def _too_few(labels, given):
     return f"{few} {_advice.WITHOUT_LABELS}"
 
 
-def named_kinds(kinds, d, name="emissions"):
-    """Kind of each of d columns, from one kind or a list of them; raises ValueError for unknown kinds."""
+def named_kinds(kinds, d, name="emissions", x=None):
+    """Kind of each of d columns, from one kind, a list of them, or a dict by the columns' names in `x`, or numbers.
+
+    Raises ValueError for unknown kinds, or columns.
+    """
+    if isinstance(kinds, dict):
+        columns = list(getattr(x, "columns", range(d)))
+        if set(kinds) != set(columns):
+            raise ValueError(
+                f"{name} must give the kind of every column, {_advice.shown(columns)}, and of no other; got "
+                f"{_advice.shown(kinds)}."
+            )
+        kinds = [kinds[column] for column in columns]
     named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
     if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
         raise ValueError(
