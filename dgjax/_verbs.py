@@ -5,12 +5,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice, _zero_copy
-from dgjax._arguments import as_columns, as_count, as_key, as_shape
+from dgjax._arguments import as_columns, as_count, as_key, as_shape, is_concrete
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.densities import Density
@@ -113,9 +114,11 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
     `x` (n, d); returns (n, d), observed cells untouched. Labels are averaged over their posterior p(y | x_observed). A
     row that no label could give is returned unchanged.
 
-    Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
+    Raises ValueError for a discriminative model, a wrong shape, a cell out of range, or a missing one whose
+    distribution has no mean. Inside `jit` that cell stays missing.
     """
     checked, rows = _generative(model, x, lengths)
+    _check_means(checked.density.columns_without_mean, rows.x)
     return _within(rows, _impute(checked, rows), x)
 
 
@@ -203,6 +206,20 @@ def require_generative(model: Any) -> Any:
             "dgjax.discriminant_analysis, dgjax.gaussian_mixture, dgjax.hidden_markov."
         )
     return checked
+
+
+def _check_means(lacking: tuple[int, ...], x: Any) -> None:
+    """Check before an imputation: raises ValueError for a missing cell in one of the columns that are `lacking` a
+    mean.
+    """
+    if not lacking or not is_concrete(x):
+        return
+    missing = np.isnan(x.x[x.inside] if isinstance(x, Sequences) else x)[:, list(lacking)].any(0)
+    if missing.any():
+        raise ValueError(
+            f"impute has no mean for the missing cells of column {lacking[int(missing.argmax())]}, as its distribution "
+            "has no finite mean; draw values with dgjax.sample_missing(model, key, x)."
+        )
 
 
 def _within(rows: Data, filled: Array, x: ArrayLike) -> Array:

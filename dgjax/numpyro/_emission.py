@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpyro.distributions import Distribution, Independent, biject_to, constraints
+from numpyro.distributions import Distribution, ExpandedDistribution, Independent, biject_to, constraints
 
 from dgjax._arguments import is_concrete
-from dgjax._types import FINITE, LabelIndex, Scorer, Support
+from dgjax._types import LabelIndex, Support
 from dgjax.densities import Density, fill, flat, rows_by_labels
+from dgjax.numpyro import _counts
+from dgjax.numpyro._support import as_support, feasible, is_inside
 from dgjax.priors import WrongPriorError
 
 CLOSED_FORM = (
@@ -41,13 +43,14 @@ class Form:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Emission(Density, Scorer):
+class Emission(Density):
     """Density of rows by a NumPyro distribution: of a mixture's components, of classes, or of a chain's states.
 
     `Emission.of(distribution)`: its batch is the labels (*labels,), its event a row (d,) or a single cell ();
     `dist.StudentT(df, loc, scale).to_event(1)` with loc (k, d). Parameters are stored unconstrained, so that every
     gradient step is valid; integer parameters, such as numbers of trials, are fixed. NaN is marginalised where columns
-    are independent, and an error where they are not.
+    are independent, and an error where they are not. Inside `jit` a cell outside the distribution's support has
+    probability 0.
     """
 
     __no_type_check__ = True  # JAX puts anything in place of the fields
@@ -59,23 +62,21 @@ class Emission(Density, Scorer):
     def of(cls, distribution: Distribution) -> "Emission":
         """Density of a NumPyro distribution.
 
-        Raises ValueError if its event is not a row or a cell, or if its parameters constrain each other.
+        Raises ValueError if its event is not a row or a cell, if its parameters constrain each other, or if there is
+        more to it than parameters, as a truncated distribution keeps another.
         """
         base = distribution.base_dist if isinstance(distribution, Independent) else distribution
         given = base.get_args()
         if "scale_tril" in given:
             given = {name: given[name] for name in given if name not in ("covariance_matrix", "precision_matrix")}
-        name = type(base).__name__
-        dependent = [own for own in given if constraints.is_dependent(type(base).arg_constraints[own])]
-        if len(distribution.event_shape) > 1 or dependent or not given:
-            raise ValueError(
-                "Emission.of expects a distribution with parameters of its own, whose event is a row (d,) or a cell () "
-                f"and whose batch is the labels; got a {name} with event {distribution.event_shape}"
-                + (f" and {dependent[0]} limited by another parameter." if dependent else ".")
-            )
+        _expect_own_parameters(distribution, base, given)
         by_cell = not base.event_shape
         num_features = distribution.event_shape[0] if distribution.event_shape else 1
-        support = _support(base.support, by_cell)
+        parameters = {
+            own: unconstrained(type(base).arg_constraints[own], jnp.asarray(value)) for own, value in given.items()
+        }
+        most = _counts.largest_count(type(base), jnp.result_type(*parameters.values())) if base.is_discrete else np.inf
+        support = as_support(base, most)
         form = Form(
             type(base),
             distribution.batch_shape,
@@ -85,14 +86,18 @@ class Emission(Density, Scorer):
             (support,) * num_features,
             bool(base.is_discrete),
         )
-        return cls({own: unconstrained(form.constraint(own), jnp.asarray(value)) for own, value in given.items()}, form)
+        return cls(parameters, form)
 
     @property
     def distribution(self) -> Any:
         """The NumPyro distribution with the current parameters."""
+        return self._base.to_event(1) if self.form.column_axis else self._base
+
+    @property
+    def _base(self) -> Any:
+        """The distribution of a cell, if columns are independent, else of a row."""
         values = {name: natural(self.form.constraint(name), value) for name, value in self.parameters.items()}
-        base = self.form.family(**values, validate_args=False)
-        return base.to_event(1) if self.form.column_axis else base
+        return self.form.family(**values, validate_args=False)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -117,11 +122,12 @@ class Emission(Density, Scorer):
 
     def scores(self, x: Array) -> Array:
         x = x.reshape(len(x), *[1] * len(self.label_shape), self.num_features)
-        missing, distribution = jnp.isnan(x), self.distribution
-        base = distribution.base_dist if self.form.column_axis else distribution
+        missing, base = jnp.isnan(x), self._base
         cells = x if self.form.column_axis or not self.form.by_cell else x[..., 0]
-        value = jnp.where(jnp.isnan(cells), base.support.feasible_like(jnp.zeros_like(cells)), cells)
-        logs = base.log_prob(value.astype(int) if self.form.discrete else value)
+        inside = is_inside(base.support, cells)
+        value = jnp.where(inside if self.form.by_cell else inside[..., None], cells, feasible(base, cells))
+        logs = _counts.log_prob(base, value) if self.form.discrete else base.log_prob(value)
+        logs = jnp.where(inside, logs, -jnp.inf)
         if self.form.by_cell:
             logs = jnp.where(jnp.isnan(cells), 0, logs)
             return logs.sum(-1) if self.form.column_axis else logs
@@ -129,7 +135,7 @@ class Emission(Density, Scorer):
 
     def sample(self, key: Array, at: LabelIndex) -> Array:
         shape = jnp.shape(at[0])
-        draws = jnp.asarray(self.distribution.sample(key, shape)).reshape(-1, *self.label_shape, self.num_features)
+        draws = jnp.asarray(_counts.sample(self._base, key, shape)).reshape(-1, *self.label_shape, self.num_features)
         picked = draws[(jnp.arange(len(draws)), *(own.reshape(-1) for own in at))]
         return picked.reshape(*shape, self.num_features).astype(self._dtype)
 
@@ -143,7 +149,16 @@ class Emission(Density, Scorer):
                 "dgjax.sample_missing(model, key, x)."
             )
         mean = jnp.broadcast_to(self.distribution.mean.reshape(*self.label_shape, -1), (*self.label_shape, x.shape[1]))
+        mean = jnp.where(jnp.isfinite(mean), mean, jnp.nan)
         return fill(x, rows_by_labels(posterior) @ flat(mean, self.label_shape))
+
+    @property
+    def columns_without_mean(self) -> tuple[int, ...]:
+        """Columns whose mean is not finite for some label, as of a Cauchy distribution; () inside `jit`."""
+        if self.form.discrete or not is_concrete(self):
+            return ()
+        mean = np.asarray(self.distribution.mean).reshape(-1, self.num_features)
+        return tuple(np.flatnonzero(~np.isfinite(mean).all(0)).tolist())
 
     def marginal(self, columns: tuple[int, ...]) -> "Emission":
         if not self.form.column_axis:
@@ -200,7 +215,7 @@ def as_density(emission: Any, name: str = "emission") -> Any:
     """A dgjax density as it is, or a NumPyro distribution as an `Emission`; raises ValueError for anything else."""
     if isinstance(emission, Distribution):
         return Emission.of(emission)
-    if not isinstance(emission, Density):
+    if not hasattr(type(emission), "statistics"):
         raise ValueError(
             f"{name} must be a density, such as dgjax.Gaussian(mean, scale_tril), or a NumPyro distribution with a "
             f"batch of labels; got a {type(emission).__name__}."
@@ -221,22 +236,29 @@ def natural(constraint: Any, value: Array) -> Array:
     return jax.lax.stop_gradient(value) if constraint.is_discrete else biject_to(constraint)(value)
 
 
-def _support(constraint, by_cell):
-    """Support of a column, from the bounds of a NumPyro constraint that are concrete, the widest over labels."""
-    whole = constraint.is_discrete
-    low, high = (_limit(constraint, name, sign) for name, sign in (("lower_bound", -1), ("upper_bound", 1)))
-    low, high = (0.0, 1.0) if isinstance(constraint, type(constraints.boolean)) else (low, high)
-    limits = [f"{'from' if i == 0 else 'to'} {v:g}" for i, v in enumerate((low, high)) if np.isfinite(v)]
-    number = "a whole number" if whole else "a finite number"
-    words = " ".join([number, *limits]) if by_cell else f"{number}; its columns cannot be marginalised"
-    if (low, high, whole, by_cell) == (-np.inf, np.inf, False, True):
-        return FINITE
-    return Support(words, low, high, whole, missing=by_cell)
+def _expect_own_parameters(distribution, base, given):
+    """Check of a distribution: raises ValueError unless it is made again of its parameters, each free of the others."""
+    name, event, why = type(base).__name__, distribution.event_shape, ""
+    dependent = [own for own in given if constraints.is_dependent(type(base).arg_constraints[own])]
+    if isinstance(base, ExpandedDistribution):
+        own = type(base.base_dist).__name__
+        why = f"expanded to batch {base.batch_shape}. Broadcast its parameters: dist.{own}(jnp.broadcast_to("
+        why += f"{next(iter(base.base_dist.get_args()), 'parameter')}, {base.batch_shape}), ...)"
+    elif dependent:
+        why = f"{dependent[0]} limited by another parameter"
+    elif given and not _is_made_of(base, given):
+        why = f"more to it than its parameters {', '.join(given)}. Derive a density of your own from dgjax.Density"
+    if len(event) > 1 or why or not given:
+        raise ValueError(
+            "Emission.of expects a distribution with parameters of its own, whose event is a row (d,) or a cell () and "
+            f"whose batch is the labels; got a {name} with event {event}{' and ' if why else ''}{why}."
+        )
 
 
-def _limit(constraint, name, sign):
-    bound = getattr(constraint, name, None)
-    if bound is None or not is_concrete(bound):
-        return sign * np.inf
-    values = np.asarray(bound)
-    return float(values.max() if sign > 0 else values.min())
+def _is_made_of(base, given):
+    """Whether a distribution's class makes it of its parameters, and of nothing else, such as another distribution."""
+    try:
+        again = type(base)(**given)
+    except (TypeError, AssertionError, ValueError):
+        return False
+    return (again.batch_shape, again.event_shape) == (base.batch_shape, base.event_shape)

@@ -1,12 +1,19 @@
-"""Supports as NumPyro constraints: numbers within a column's limits, or NaN for a missing cell."""
+"""Supports as NumPyro constraints, and NumPyro's as supports: numbers within a column's limits, or NaN for a missing
+cell.
+"""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpyro.distributions import biject_to, constraints, transforms
 
-from dgjax._types import Support
+from dgjax._arguments import is_concrete
+from dgjax._types import FINITE, Support
+
+OPEN = (constraints.greater_than, constraints.less_than, constraints.open_interval)
+CLOSED = (constraints.greater_than_eq, constraints.less_than_eq)  # which derive from the open ones
 
 
 class OrMissing(constraints.Constraint):
@@ -71,3 +78,57 @@ def _to_unconstrained(constraint):
             "guides have no unconstrained form of them. Give obs=."
         )
     return transforms.IndependentTransform(transforms.IdentityTransform(), constraint.event_dim)
+
+
+def as_support(base: Any, most: float) -> Support:
+    """Support of the columns of a NumPyro distribution: bounds that are concrete, the widest over labels, to `most`.
+
+    `most` is the largest count that the distribution's formula takes. A bound that is outside itself, as 0 is of
+    positive numbers, becomes the next number.
+    """
+    constraint, by_cell = base.support, not base.event_shape
+    low, high = limits(constraint)
+    is_open = isinstance(constraint, OPEN) and not isinstance(constraint, CLOSED)
+    words = [
+        "a whole number" if constraint.is_discrete else "a finite number",
+        *([f"{'above' if is_open else 'from'} {low:g}"] if np.isfinite(low) else []),
+        *([f"{'below' if is_open else 'to'} {high:g}"] if np.isfinite(high) else []),
+    ]
+    if by_cell and (low, high, constraint.is_discrete) == (-np.inf, np.inf, False):
+        return FINITE
+    if is_open:
+        one = np.dtype(jnp.result_type(float)).type
+        low = low if np.isinf(low) else float(np.nextafter(one(low), one(np.inf)))
+        high = high if np.isinf(high) else float(np.nextafter(one(high), one(-np.inf)))
+    if not by_cell:
+        return Support(f"{words[0]}; its columns cannot be marginalised", low, high, constraint.is_discrete, False)
+    if most < high:
+        high, lost = most, "beyond which NumPyro's formula cancels: type jax.config.update('jax_enable_x64', True)"
+        words.append(f"to {most:g}, {lost}")
+    return Support(" ".join(words), low, high, constraint.is_discrete)
+
+
+def limits(constraint: Any) -> tuple[float, float]:
+    """Bounds of a NumPyro constraint, the widest of several, infinite where there are none or they are not concrete."""
+    if isinstance(constraint, type(constraints.boolean)):
+        return 0.0, 1.0
+    low, high = (getattr(constraint, name, None) for name in ("lower_bound", "upper_bound"))
+    return (
+        float(np.min(low)) if low is not None and is_concrete(low) else -np.inf,
+        float(np.max(high)) if high is not None and is_concrete(high) else np.inf,
+    )
+
+
+def is_inside(constraint: Any, cells: Array) -> Array:
+    """Mask of the cells, or of the rows if the constraint is of rows, that are finite and inside; False for NaN."""
+    whole = (cells == jnp.floor(cells)) | (not constraint.is_discrete)
+    finite = (jnp.isfinite(cells) & whole).all(tuple(range(-constraint.event_dim, 0)))
+    return finite & constraint(cells)
+
+
+def feasible(base: Any, cells: Array) -> Array:
+    """Cells or rows inside the support of a NumPyro distribution, to stand for those that are not: its log-probability
+    is finite there, and so are its gradients.
+    """
+    shape = jnp.broadcast_shapes(cells.shape, base.batch_shape + base.event_shape)
+    return base.support.feasible_like(jnp.zeros(shape, cells.dtype))

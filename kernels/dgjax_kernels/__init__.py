@@ -30,6 +30,9 @@ from dgjax_kernels.blocks import (
     sum_rows as sum_rows,
 )
 from dgjax_kernels.counts import (
+    binomial_draws as binomial_draws,
+    log_binomial as log_binomial,
+    log_gamma_poisson as log_gamma_poisson,
     log_negative_binomial as log_negative_binomial,
     log_poisson as log_poisson,
     multinomial_draws as multinomial_draws,
@@ -52,6 +55,7 @@ from dgjax_kernels.rows import (
     LabelledSummary as LabelledSummary,
     in_units as in_units,
     kept as kept,
+    logsumexp as logsumexp,
     unit_of as unit_of,
 )
 from dgjax_kernels.zero_copy import (

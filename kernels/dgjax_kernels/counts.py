@@ -1,4 +1,4 @@
-"""Counts: Poisson, multinomial and negative binomial log densities, sufficient statistics and draws.
+"""Counts: Poisson, multinomial and (negative) binomial log densities, sufficient statistics and draws.
 
 x log(rate) - rate - log x! cancels for large counts: at a rate of 1e4 float32 would keep two digits of it. So scores
 are a deviance, which is small near the mode, plus Stirling's remainder R (Loader 2000):
@@ -187,6 +187,45 @@ def log_negative_binomial(
     return jnp.where(total > 0, binomial + jnp.log(total) - jnp.log(n), jnp.where(x > 0, -jnp.inf, 0))
 
 
+def log_gamma_poisson(
+    x: Float[Array, "*#s"], concentration: Float[Array, "*#s"], rate: Float[Array, "*#s"]
+) -> Float[Array, "*#s"]:
+    """Gamma-Poisson log density: x is Poisson of a rate that is Gamma(concentration r, rate b), a negative binomial.
+
+    log of Gamma(x + r) / (Gamma(r) x!) b^r / (1 + b)^(x + r); minus infinity where x is no count. With n = x + r that
+    is r / n times a binomial of n trials, r of which are no count, written as Poissons conditioned on their sum.
+    """
+    count = is_count(x)
+    x, log_rest = jnp.where(count, x, 0), -jnp.log1p(rate)
+    n, log_share = x + concentration, jnp.log(rate) + log_rest
+    log_r, log_n = jnp.log(concentration), jnp.log(n)
+    others = _deviance(concentration, log_r, n * jnp.exp(log_share), log_n + log_share)
+    sizes = _real_remainder(n) - _real_remainder(concentration) + 0.5 * (log_r - log_n)
+    value = _of_count(x, n * jnp.exp(log_rest), log_n + log_rest) - others + sizes
+    return jnp.where(count, value, -jnp.inf)
+
+
+def log_binomial(
+    x: Float[Array, "*#s"], total: Float[Array, "*#s"], log_p: Float[Array, "*#s"], log_q: Float[Array, "*#s"]
+) -> Float[Array, "*#s"]:
+    """Binomial log density: log of C(total, x) p^x q^(total - x), q = 1 - p; minus infinity for no x from 0 to total.
+
+    Written as Poissons conditioned on their sum, which does not cancel for large totals.
+    """
+    count = is_count(x) & (x <= total)
+    x, log_n = jnp.where(count, x, 0), jnp.log(jnp.where(total > 0, total, 1))
+    hits = _of_count(x, total * jnp.exp(log_p), log_n + log_p)
+    misses = _of_count(total - x, total * jnp.exp(log_q), log_n + log_q)
+    return jnp.where(count, hits + misses - _of_count(total, total, log_n), -jnp.inf)
+
+
+def _real_remainder(x):
+    """log Gamma(x + 1) - (x + 1/2) log x + x - log(2 pi) / 2, of positive numbers."""
+    few = jnp.minimum(x, 16)
+    direct = jax.lax.lgamma(few + 1) - (few + 0.5) * jnp.log(few) + few - 0.5 * LOG_TWO_PI
+    return jnp.where(x < 16, direct, _stirling_remainder(jnp.maximum(x, 16)))
+
+
 def poisson_draws(key: Key[Array, ""], rate: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Draws of Poisson(rate), of any rate: by `jax.random.poisson` below 256, and above, where its acceptance loses its
     digits and at 2^31 its counts end, rounded normals, to the digits that such a count has.
@@ -224,6 +263,13 @@ def multinomial_draws(key: Key[Array, ""], total: int, p: Float[Array, "*n d"]) 
     start = jnp.full(p.shape[:-1], total, p.dtype)
     _, drawn = jax.lax.scan(step, start, (jax.random.split(key, len(columns)), shares))
     return jnp.moveaxis(drawn, 0, -1)
+
+
+def binomial_draws(key: Key[Array, ""], total: Float[Array, "*n"], p: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Binomial draws: successes in `total` trials of probability p, trial by trial below 2^17 of them."""
+    few = jax.random.binomial(key, jnp.where(total < MANY_TRIALS, total, 0), p, dtype=p.dtype)
+    many = _binomial_draws(jax.random.fold_in(key, 1), jnp.maximum(total, MANY_TRIALS).astype(p.dtype), p)
+    return jnp.where(total < MANY_TRIALS, few, many)
 
 
 def _binomial_draws(key, n, p):

@@ -324,6 +324,12 @@ def categorical(key: Key[Array, ""], scores: Float[Array, "*n k"]) -> Int[Array,
     return jnp.where(jnp.isneginf(top[..., 0]), 0, chosen)
 
 
+def logsumexp(scores: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    """log sum_k exp(score_k) over the last axis; minus infinity, with a gradient of 0, where all scores are."""
+    none = jnp.isneginf(scores).all(-1)
+    return jnp.where(none, -jnp.inf, jax.nn.logsumexp(jnp.where(none[..., None], 0, scores), axis=-1))
+
+
 def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
     """Log-partition (n,) and responsibilities (n, k): log sum_k exp(score_nk) and p(k | row n), by softmax.
 
@@ -333,7 +339,7 @@ def partition(scores: Float[Array, "n k"], labels: Int[Array, " n"]) -> tuple[Fl
     known = labels >= 0
     hard = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
     clamped = jnp.where(known[:, None] & (hard == 0), -jnp.inf, scores)
-    value = jax.nn.logsumexp(clamped, axis=-1)
+    value = logsumexp(clamped)
     explained = jnp.isfinite(value)
     counts = jnp.exp(clamped - jnp.where(explained, value, 0)[:, None])
     return value, jnp.where(explained[:, None], counts, 0)
