@@ -9,7 +9,7 @@ Models are frozen dataclasses, pytrees that hold parameters and nothing else; ve
 [0, 0, 1, 1]
 """
 
-from dgjax import _advice, learning as learning, priors as priors
+from dgjax import _elsewhere, learning as learning, priors as priors
 from dgjax._autoencoder_verbs import (
     decode as decode,
     elbo as elbo,
@@ -20,7 +20,7 @@ from dgjax._autoencoder_verbs import (
 )
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._neural import Neural as Neural
-from dgjax._pytree import noun as noun, static as static
+from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
 from dgjax._twins import LogDensity as LogDensity
@@ -113,4 +113,4 @@ __version__ = _installed_version()
 
 
 def __getattr__(name: str) -> object:
-    raise AttributeError(_advice.of_name(name), name=name)
+    raise AttributeError(_elsewhere.of_name(name), name=name)

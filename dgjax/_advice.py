@@ -31,12 +31,14 @@ def numbered(given: Any, labels: np.ndarray, name: str) -> str:
 
 
 def signed(given: Any, name: str, fill: int = -1) -> str:
-    """Code for plain integer labels: fills masked or NA entries with `fill`; just the name if there are none."""
+    """Code for plain integer labels: fills masked, NA or NaN entries with `fill`; just the name if there are none."""
     holds = getattr(getattr(given, "dtype", None), "kind", "O") in "if"
     if np.ma.is_masked(given):
         return f"np.ma.filled({name}{'' if holds else '.astype(int)'}, {fill})"
     wide = "" if holds else '.astype("Int64")'
-    return f"{name}{wide}.fillna({fill})" if _has_na(given) else name
+    if _has_na(given):
+        return f"{name}{wide}.fillna({fill})"
+    return f"np.where(np.isnan({name}), {fill}, {name})" if np.isnan(np.asarray(given, float)).any() else name
 
 
 def plain(given: Any, name: str) -> str:
@@ -67,20 +69,21 @@ def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> st
         return f"Type {numbered(given, labels, name)} to number them."
     if len(known) > num_labels:
         return f"Start a model of {len(known)} labels."
+    source = signed(given, name)
+    found = f"np.searchsorted(classes, {source})"
+    found = f"np.where(np.equal({source}, -1), -1, {found})" if labels.min() == -1 else found
     return (
-        f"Type np.searchsorted(classes, {signed(given, name)}), where classes is the list of the {num_labels} values "
-        f"that the model's labels stand for, in order."
+        f"Type {found}, where classes is the list of the {num_labels} values that the model's labels stand for, in "
+        "order."
     )
 
 
 def of_fractions(given: Any, labels: np.ndarray, name: str) -> str:
     """Error advice for labels that are not whole numbers: code that renumbers them, NaN becoming -1."""
-    missing = np.isnan(labels)
-    known = labels[~missing]
-    if missing.any() and labels.ndim == 1 and ((known < 0) | (known != np.floor(known))).any():
-        return f"Type pandas.Series({name}).factorize(sort=True)[0] to number them, with -1 where they are NaN."
-    if missing.any():
-        return f"Type np.where(np.isnan({name}), -1, {name})."
+    if np.isnan(labels).any():
+        flat, back = (name, "") if labels.ndim == 1 else (f"np.ravel({name})", f".reshape(np.shape({name}))")
+        code = f"pandas.Series({flat}).factorize(sort=True)[0]{back}"
+        return f"Type {code} to number them, with -1 where they are NaN."
     return f"Type {numbered(given, labels, name)} to number them."
 
 
@@ -99,6 +102,11 @@ def of_text(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
         return f"Type {told}." if told else f"Type {coded} to number them."
     if told:
         return f"Type {told}."
+    if array.ndim == 1 and any(" " in cell.strip() for cell in array if isinstance(cell, str)):
+        return (
+            f"Type CountVectorizer().fit_transform({name}).toarray(), where CountVectorizer counts words, of "
+            'sklearn.feature_extraction.text; kinds="multinomial" takes their numbers.'
+        )
     if array.ndim != 2:
         return ""
     kinds = [_kind_of(column) for column in array.T]
@@ -142,16 +150,30 @@ def _is_number(text: str) -> bool:
 
 def of_objects(given: Any, array: np.ndarray, name: str, labels: bool) -> str:
     """Error advice for arrays of Python objects with None or NA: code that converts them to numbers."""
-    known = [cell for cell in array.flat if cell is not None and type(cell).__name__ != "NAType"]
-    strange = next((cell for cell in known if not hasattr(cell, "__float__")), None)
+    strange = next((at for at, cell in np.ndenumerate(array) if not _may_be_number(cell)), None)
     if strange is not None:
-        return f"Leave out what is no number, such as {shown(strange)}."
+        place = f"{name}[{', '.join(map(str, strange))}]"
+        return f"Leave out what is no number, such as {place}, which is {shown(array[strange])}."
     if array.ndim == 1 and labels:
         return f'Type pandas.Series({name}, dtype="Float64").fillna(-1).'
     if array.ndim == 2:
         return f'Type pandas.DataFrame({name}).astype("Float64").'
     told = _as_numbers(given, name)
     return f"Type {told}." if told else ""
+
+
+def _may_be_number(cell: Any) -> bool:
+    return cell is None or type(cell).__name__ == "NAType" or hasattr(cell, "__float__")
+
+
+def of_dates(given: Any, name: str) -> tuple[list[Any], str]:
+    """Columns of a frame that hold dates or times, and code that makes seconds of them."""
+    kinds = {column: getattr(kind, "kind", "O") for column, kind in zip(given.columns, given.dtypes, strict=True)}
+    columns = [column for column, kind in kinds.items() if kind in "mM"]
+    second, told = "np.timedelta64(1, 's')", "c"
+    for kind, code in (("m", "c"), ("M", "(c - c.min())")):
+        told = f"{code} / {second} if c.dtype.kind == '{kind}' else {told}" if kind in kinds.values() else told
+    return columns, f"{name}.apply(lambda c: {told})"
 
 
 def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np.ndarray, option: Any) -> str:
@@ -169,6 +191,12 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
         return f" Type x = np.where(np.isinf({source}), np.nan, {source})."
     if np.isfinite(value) and option and not (value == -1 and np.nanmin(cells[:, column]) == -1 and not fraction):
         return _of_kind(cells, supports, wrong, *option)
+    bits = np.array([(one.whole, one.low, one.high) == (True, 0, 1) for one in supports])
+    seen = support.missing and (support.words.startswith("a category") or (value == -1 and 0 in cells[:, column]))
+    if bits[column] and np.isfinite(value) and not seen:
+        raw = bits & wrong.any(0)
+        bits = bits if 2 * raw.sum() > bits.sum() else raw  # a raw column may have no cell above 1
+        return _of_bits(read, source, bits, np.isnan(cells).any())
     if fraction:
         told = "np.round(x)" if all(one.whole for one in supports) else f"np.where({here}, np.round({read}), {source})"
         return f" If it is a whole number, type x = {told}."
@@ -178,10 +206,27 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
         below = f"{read} < {support.low:g}"
         below = below if all(one.low == support.low for one in supports) else f"({here}) & ({below})"
         return f" If that says that it is missing, type x = np.where({below}, np.nan, {source})."
-    return (
-        f" One that the model has not seen is scored as missing: x = np.where(({here}) & ({read} > {support.high:g}), "
-        f"np.nan, {source})."
-    )
+    above = _above(read, supports)
+    return f" What the model has not seen is scored as missing: type x = np.where({above}, np.nan, {source})."
+
+
+def _of_bits(read, source, columns, holes):
+    """Error advice for columns of 0 and 1: to make their cells these, as the cells that the model was learnt from."""
+    bits = f"{read} > threshold"
+    bits = f"np.where(np.isnan({source}), np.nan, {bits})" if holes else bits
+    if not columns.all():
+        bits = f"np.where(np.isin(np.arange(np.shape(x)[-1]), {np.flatnonzero(columns).tolist()}), {bits}, {source})"
+    return f" If those that the model was learnt from were 0 and 1 by a threshold, type x = {bits}."
+
+
+def _above(read, supports):
+    """Code that masks the cells above their columns' supports, of all columns at once."""
+    high = [one.high for one in supports]
+    if len(set(high)) == 1:
+        return f"{read} > {high[0]:g}"
+    if len(high) > 2 * FEW:
+        return f"{read} > [support.high for support in model.supports]"
+    return f"{read} > [{', '.join('np.inf' if one == np.inf else f'{one:g}' for one in high)}]"
 
 
 def _of_kind(cells, supports, wrong, option, where):
@@ -205,6 +250,14 @@ def _kind_named(support: Any) -> str:
     kinds = ("multinomial", "categorical", "poisson")
     usual = "gaussian" if not support.whole else "poisson" if support.high == np.inf else "categorical"
     return "bernoulli" if support.high == 1 else next((kind for kind in kinds if kind in support.words), usual)
+
+
+def standardised(axes: tuple[int, ...], constant: bool = False, missing: bool = False) -> str:
+    """Code that gives columns mean 0 and spread 1: with some `constant`, which stay 0, or with cells `missing`."""
+    over = axes[0] if len(axes) == 1 else axes
+    mean, spread = (f"np.nan{name}(x, {over})" if missing else f"x.{name}({over})" for name in ("mean", "std"))
+    spread = f"np.where({spread} > 0, {spread}, 1)" if constant else spread
+    return f"x = (x - {mean}) / {spread}"
 
 
 def transposed(given: Any, ndim: int, name: str) -> str:
@@ -233,6 +286,11 @@ def of_width(given: Any, shape: tuple[int, ...], num_features: int, name: str) -
     )
 
 
+def split(name: str) -> str:
+    """Code for a list of sequences, from all their steps, one sequence after another, and `lengths`."""
+    return f"np.split({name}, np.cumsum(lengths)[:-1])"
+
+
 def padded(shapes: set[tuple[int, ...]], name: str, labels: bool = False) -> str:
     """Error advice for sequences of unequal length: code that pads them into one array."""
     if labels:
@@ -259,64 +317,6 @@ CRF, REGRESSION = (
     for starter in ("linear_chain_crf", "logistic_regression")
 )
 """What to type where a starter that takes sizes was given data."""
-
-VERBS = {
-    "predict_proba": "jax.numpy.exp(dgjax.predict_log_proba(model, x))",
-    "fit_predict": "dgjax.predict(dgjax.fit(model, x).model, x)",
-    "score_samples": "dgjax.log_prob(model, x)",
-    "score": "dgjax.log_prob(model, x).mean()",
-    "decision_function": "dgjax.predict_log_proba(model, x)",
-    "transform": "dgjax.encode(model, x)",
-    "inverse_transform": "dgjax.decode(model, z)",
-    "fit_transform": "dgjax.encode(dgjax.fit(model, x).model, x)",
-    "partial_fit": "dgjax.fit(model, x, y).model",
-    "log_likelihood": "dgjax.log_prob(model, x)",
-    "logpdf": "dgjax.log_prob(model, x)",
-    "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
-    "GaussianNB": "dgjax.naive_bayes(x, y)",
-    "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',
-    "CategoricalNB": 'dgjax.naive_bayes(x, y, kinds="categorical")',
-    "MultinomialNB": 'dgjax.naive_bayes(x, y, kinds="multinomial")',
-    "LinearDiscriminantAnalysis": "dgjax.discriminant_analysis(x, y)",
-    "QuadraticDiscriminantAnalysis": 'dgjax.discriminant_analysis(x, y, covariance="full")',
-    "LogisticRegression": REGRESSION[5:-1],
-    "GaussianHMM": "dgjax.hidden_markov(key, x, num_states)",
-}
-"""What goes by another name here."""
-
-
-def of_name(name: str) -> str:
-    """Error message for a name that dgjax does not have, with its counterpart here if there is one."""
-    told = f"Type {VERBS[name]}." if name in VERBS else ""
-    told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
-    return f"dgjax has no {name!r}. {told}".rstrip()
-
-
-METHODS = (
-    VERBS
-    | {
-        "fit": "dgjax.fit(model, x, y).model",
-        "sample": "dgjax.sample(model, jax.random.key(0), 10)",
-        "sample_labels": "dgjax.sample_labels(model, jax.random.key(0), x)",
-        "sample_missing": "dgjax.sample_missing(model, jax.random.key(0), x)",
-        "save": "dgjax.save(path, model)",
-        "bic": "dgjax.bic(model, x)",
-        "aic": "dgjax.aic(model, x)",
-        "log_joint": "dgjax.log_joint(model, x, y)",
-        "log_conditional": "dgjax.log_conditional(model, x, y)",
-    }
-    | {
-        verb: f"dgjax.{verb}(model, x)"
-        for verb in ("predict", "predict_log_proba", "log_prob", "encode", "reconstruct")
-    }
-)
-
-
-def of_attribute(self: Any, name: str) -> Any:
-    """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
-    if name not in METHODS:
-        return object.__getattribute__(self, name)
-    model = "fit.model" if type(self).__name__ == "Fit" else "model"
-    told = METHODS[name].replace("(model", f"({model}").replace(", model)", f", {model})")
-    message = f"{type(self).__name__} has no {name!r}: what is asked of a model is a function. Type {told}."
-    raise AttributeError(message, name=name, obj=self)
+WITHOUT_LABELS = "Without classes to tell apart, type dgjax.gaussian_mixture(key, x, num_components)."
+STATES_WITHOUT_LABELS = "Without states to tell apart, type dgjax.hidden_markov(key, x, num_states)."
+"""What to type where there are no labels, or those of one class."""

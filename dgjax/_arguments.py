@@ -88,7 +88,10 @@ def _refuse(array: Any, value: Any, name: str, expected: str) -> NoReturn:
     kind = array.dtype.kind if isinstance(array, np.ndarray) else "c" * jnp.issubdtype(array.dtype, np.complexfloating)
     texts = [i for i, cell in np.ndenumerate(array) if isinstance(cell, str)] if kind in ("O", "U", "S") else []
     advice, seconds = "", "np.timedelta64(1, 's')"
-    if texts and array.ndim:
+    dates, told = _advice.of_dates(value, name) if array.ndim == 2 and hasattr(value, "dtypes") else ([], "")
+    if dates:
+        given, advice = f"dates or times in column(s) {_advice.shown(dates)}", f"Type {told}."
+    elif texts and array.ndim:
         given += f", {name}[{', '.join(map(str, texts[0]))}] is {_advice.shown(array[texts[0]])}"
         advice = _advice.of_text(value, array, name, expected == LABELS)
     elif kind == "O" and array.ndim:

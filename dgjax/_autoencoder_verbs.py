@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count, is_concrete
-from dgjax._draws import Draws, has_draws, with_draws
 from dgjax._types import Generative
 from dgjax._verbs import by_scores, predict, require_generative
 from dgjax.data import as_floats, as_labels, is_sequential, model_and_rows
+from dgjax.densities import Draws, Learned, VariationalAutoencoder, has_draws, with_draws
 
 
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
@@ -48,7 +48,7 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     checked, rows = model_and_rows(require_generative(model), x)
     if not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)
-    if not hasattr(checked.density, "importance_log_weights"):
+    if not isinstance(checked.density, Learned):
         raise ValueError(f"log_prob_error is for one autoencoder; {type(checked.density).__name__} holds it deeper.")
     return _log_prob_error(checked, rows)
 
@@ -179,6 +179,6 @@ def _drawn(model: Any, verb: str) -> Any:
 def _autoencoder(model: Any, verb: str) -> Any:
     """The `VariationalAutoencoder` within a model; raises ValueError, naming the verb, for a model without one."""
     density = _drawn(model, verb).density
-    if not hasattr(type(density), "decode"):
+    if not isinstance(density, VariationalAutoencoder):
         raise ValueError(f"{verb} is for a variational autoencoder, or a Mixture of its classes; got others around it.")
     return density

@@ -6,30 +6,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dgjax._pytree import expect_part, noun, static
+from dgjax._pytree import dataclass, expect_part, static
 from dgjax._types import Scorer, Support
 from dgjax.scorers import Linear
 
 
-@noun
-class Neural:
+@dataclass
+class Neural(Scorer):
     """Neural scorer: s(x, y) = head_y(features(x)), with features (n, h) from the last hidden layer of a network.
 
     `trunk` is the network, and `head` a scorer of h features. `cells` is a likelihood of `dgjax`, such as
-    `GaussianCells`, which encodes `num_features` raw columns as network inputs. A trunk that takes labels as input gets
+    `GaussianCells`, which encodes `num_columns` raw columns as network inputs. A trunk that takes labels as input gets
     1 / num_classes for each. With `frozen` True the trunk is constant and only the head is learnt.
     """
 
     trunk: Any
     head: Scorer
     cells: Any
-    num_features: int = static()
+    num_columns: int = static()
     frozen: bool = static(default=False)
 
     def __post_init__(self) -> None:
         for name, method, kind in (("trunk", "features", "a network"), ("cells", "seen", "a likelihood of cells")):
             expect_part(self, name, method, kind)
-        expect_part(self, "head", "scores", "a scorer")
+        expect_part(self, "head", Scorer, "a scorer")
 
     @classmethod
     def start(
@@ -44,6 +44,10 @@ class Neural:
     @property
     def label_shape(self) -> tuple[int, ...]:
         return self.head.label_shape
+
+    @property
+    def num_features(self) -> int:
+        return self.num_columns
 
     @property
     def row_cost(self) -> int:

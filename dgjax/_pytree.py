@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are pytrees, made by the decorator `noun`: the classes of all models and their parts."""
+"""Frozen dataclasses that are pytrees, made by the decorator `dataclass`: the classes of all models and their parts."""
 
 import dataclasses
 import functools
@@ -11,14 +11,15 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_array, is_concrete
+from dgjax._elsewhere import of_attribute
 from dgjax._parameters import check_numbers
 
 T = TypeVar("T")
 
-NOUNS: dict[str, type] = {}
-"""Dataclasses made by `noun`, by their names: what `dgjax.load` may build, and nothing else."""
+DATACLASSES: dict[str, type] = {}
+"""Dataclasses made by `dataclass`, by their names: what `dgjax.load` may build, and nothing else."""
 MADE: set[type] = set()
-"""Dataclasses made by `noun`, those of users that share a name too."""
+"""Dataclasses made by `dataclass`, those of users that share a name too."""
 
 
 def static(**kwargs: Any) -> Any:
@@ -32,14 +33,14 @@ def tree(**kwargs: Any) -> Any:
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, tree, dataclasses.field))
-def noun(cls: type[T]) -> type[T]:
+def dataclass(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a pytree of its fields.
 
     The constructor converts NumPy arrays, lists and numbers to JAX arrays, and in fields of floats refuses NaN and plus
     infinity, unless the class is `unchecked`. JAX rebuilds such objects without the constructor, so a transformation
     may put anything in place of a leaf.
     """
-    check = cls.__dict__.get("__post_init__")
+    check = getattr(cls, "__post_init__", None)
 
     def settle(self: Any) -> None:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -58,13 +59,13 @@ def noun(cls: type[T]) -> type[T]:
     cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True)(cls)
     if not hasattr(cls, "__getattr__"):
-        cls.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
+        cls.__getattr__ = of_attribute  # type: ignore[attr-defined]
     # The annotations are those of the fields; the constructor takes anything that becomes such an array.
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
     _register(cls)
     # No class of a user's takes the place of one of these: their files would load as something else.
-    if not NOUNS.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
-        NOUNS[cls.__name__] = cls
+    if not DATACLASSES.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
+        DATACLASSES[cls.__name__] = cls
     return cls
 
 
@@ -103,7 +104,7 @@ def for_any_rows(model: T) -> T:
 
 
 def _in_form(part: Any, complete: bool) -> Any:
-    """Part of a model with `complete` as given, in it and in all its parts; what `noun` did not make stays."""
+    """Part of a model with `complete` as given, in it and in all its parts; what `dataclass` did not make stays."""
     if isinstance(part, tuple):
         return tuple(_in_form(own, complete) for own in part)
     own: Any = type(part)
@@ -127,10 +128,10 @@ def _complete_form(cls):
     return form
 
 
-def expect_part(owner: Any, name: str, method: str, kind: str) -> None:
-    """Raises ValueError unless field `name` of `owner` has the method `method`, as a part of that `kind` has."""
+def expect_part(owner: Any, name: str, contract: type | str, kind: str) -> None:
+    """Raises ValueError unless field `name` of `owner` is a part of that `kind`: of a class, or with a method."""
     part = getattr(owner, name)
-    if not hasattr(type(part), method):
+    if not (hasattr(type(part), contract) if isinstance(contract, str) else isinstance(part, contract)):
         raise ValueError(f"{type(owner).__name__}({name}=...) must be {kind}; got a {type(part).__name__}.")
 
 

@@ -14,7 +14,7 @@ import jaxtyping
 import numpy as np
 
 from dgjax import _advice, _archive
-from dgjax._pytree import NOUNS
+from dgjax._pytree import DATACLASSES
 from dgjax._warnings import PrecisionWarning, warn
 
 MODEL = _archive.Kind("dgjax", "dgjax.save")
@@ -68,10 +68,10 @@ def load(path: str | os.PathLike) -> Any:
 def _needed(header: dict[str, Any]) -> Iterator[str]:
     """Names of the arrays that a file's header refers to; raises ValueError if the header describes no model."""
     root = header.get("model")
-    name = root.get("noun") if isinstance(root, dict) else None
+    name = root.get("class") if isinstance(root, dict) else None
     if isinstance(root, dict) and "tuple" in root:
         raise ValueError("holds a tuple, which is no model.")
-    if isinstance(name, str) and name in NOUNS and not hasattr(NOUNS[name], "as_model"):
+    if isinstance(name, str) and name in DATACLASSES and not hasattr(DATACLASSES[name], "as_model"):
         raise ValueError(f"holds a {name}, which is no model.")
     return _arrays_of(root, "model")
 
@@ -109,10 +109,10 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
     """Description of a model, or a part of it, as JSON lists and dictionaries; its arrays go to `arrays` by place."""
     if place.count(".") > DEEPEST:
         raise ValueError(f"save keeps models of up to {DEEPEST} levels; {place[:80]}... is deeper.")
-    if NOUNS.get(type(value).__name__) is type(value):
+    if DATACLASSES.get(type(value).__name__) is type(value):
         parts = {f.name: (f, getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {
-            "noun": type(value).__name__,
+            "class": type(value).__name__,
             "fields": {
                 name: {"static": _plain(part, f"{place}.{name}")}
                 if field.metadata.get("static")
@@ -124,7 +124,7 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
         return {"tuple": [_describe(part, f"{place}.{i}", arrays) for i, part in enumerate(value)]}
     if value is None:
         return {"none": True}
-    if type(value).__name__ in NOUNS:
+    if type(value).__name__ in DATACLASSES:
         raise ValueError(
             f"save keeps what load builds again, and for {place} that would be another class of the name "
             f"{type(value).__name__}. Make the model anew, or give its class a name of its own."
@@ -145,7 +145,7 @@ def _plain(value: Any, place: str) -> Any:
     if callable(value):
         raise ValueError(
             f"save keeps no functions, and {place} is one, which is code. Write a class that calls it, decorated by "
-            "@dgjax.noun, or save its parameters by themselves."
+            "@dgjax.dataclass, or save its parameters by themselves."
         )
     raise ValueError(
         f"save keeps static fields that are numbers, text or tuples of them; {place} is {_archive.short(value)}."
@@ -157,7 +157,7 @@ def _arrays_of(node: Any, place: str) -> Iterator[str]:
     if place.count(".") > DEEPEST:
         raise ValueError(f"nests more than {DEEPEST} levels deep.")
     match node:
-        case {"noun": str(name), "fields": dict(fields)}:
+        case {"class": str(name), "fields": dict(fields)}:
             _check_fields(name, fields)
             for key, child in fields.items():
                 if "static" not in child:
@@ -174,11 +174,11 @@ def _arrays_of(node: Any, place: str) -> Iterator[str]:
 
 
 def _check_fields(name: str, fields: dict[str, Any]) -> None:
-    if name not in NOUNS:
+    if name not in DATACLASSES:
         raise ValueError(
             f"holds {_archive.short(name)}, which this dgjax does not know. Import the package that defines it."
         )
-    expected = {field.name: field for field in dataclasses.fields(NOUNS[name])}
+    expected = {field.name: field for field in dataclasses.fields(DATACLASSES[name])}
     unset = [f.name for f in expected.values() if f.default is f.default_factory is dataclasses.MISSING]
     wrong = [*(set(fields) - set(expected)), *(set(unset) - set(fields))]
     if wrong:
@@ -196,11 +196,11 @@ def _build(node: Any, arrays: dict[str, Any]) -> Any:
     it.
     """
     match node:
-        case {"noun": name, "fields": fields}:
+        case {"class": name, "fields": fields}:
             parts = {key: _build(child, arrays) for key, child in fields.items()}
             _check_parts(name, parts)
             try:
-                return NOUNS[name](**parts)
+                return DATACLASSES[name](**parts)
             except Exception as error:  # a constructor may run into anything, given anything
                 raise _Impossible(f"holds no {name} that could be: {error}") from None
         case {"tuple": parts}:
@@ -214,7 +214,7 @@ def _build(node: Any, arrays: dict[str, Any]) -> Any:
 
 def _check_parts(name: str, parts: dict[str, Any]) -> None:
     """Raises ValueError unless each field agrees with its annotation, and the arrays' shapes with each other."""
-    expected = {field.name: field.type for field in dataclasses.fields(NOUNS[name])}
+    expected = {field.name: field.type for field in dataclasses.fields(DATACLASSES[name])}
     with jaxtyping.jaxtyped("context"):
         for key, part in parts.items():
             if not _suits(part, expected[key]):
@@ -235,13 +235,13 @@ def _suits(part: Any, annotation: Any) -> bool:
     if annotation in (None, types.NoneType, bool, int, str, tuple) or origin is tuple:
         return type(part) is (types.NoneType if annotation is None else origin or annotation)
     if getattr(annotation, "_is_protocol", False):
-        return NOUNS.get(type(part).__name__) is type(part)
+        return DATACLASSES.get(type(part).__name__) is type(part)
     if inspect.isabstract(annotation):
-        return NOUNS.get(type(part).__name__) is type(part) and isinstance(part, annotation)
+        return DATACLASSES.get(type(part).__name__) is type(part) and isinstance(part, annotation)
     if annotation is jax.Array:  # a field that holds any pytree leaves NumPy's arrays as they are
         return isinstance(part, jax.Array | np.ndarray)
     if isinstance(annotation, type) and (
-        issubclass(annotation, jaxtyping.AbstractArray) or NOUNS.get(annotation.__name__) is annotation
+        issubclass(annotation, jaxtyping.AbstractArray) or DATACLASSES.get(annotation.__name__) is annotation
     ):
         return isinstance(part, annotation)
     return True

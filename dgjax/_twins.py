@@ -5,13 +5,13 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import Scorer, Support
 from dgjax.scorers import ColumnScorers, LatentScorer
 
 
-@noun
-class LogDensity:
+@dataclass
+class LogDensity(Scorer):
     """Scorer s(x, y) = log p(x | y) of a normal density, (n, d) -> (n, *labels), by its whitened residuals.
 
     The discriminative twin of normal densities whose labels differ in covariance or variance. Expanded to w_y . x +
@@ -34,7 +34,7 @@ class LogDensity:
         return self.density.row_cost
 
     @property
-    def num_parameters(self) -> int:
+    def num_parameters(self) -> int | Array:
         return jax.eval_shape(self.density.expanded)[1].num_parameters
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:

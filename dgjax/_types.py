@@ -1,16 +1,18 @@
-"""Protocols: scorers, generative and discriminative models; and the support of a column.
+"""Contracts: scorers, generative and discriminative models; and the support of a column.
 
 A density or scorer has labels of some shape `*L`, mostly `(k,)`, and returns values for all labels at once.
 """
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Array, Float
 
 from dgjax._arguments import is_concrete
 from dgjax.structures import Structure
@@ -63,6 +65,7 @@ class Support(NamedTuple):
 
 
 FINITE = Support("a finite number")
+COUNT = Support("a count, a whole number from 0", low=0, whole=True)
 
 
 def category(num_categories: int) -> Support:
@@ -83,37 +86,61 @@ def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Suppo
     return tuple(support for _, support in sorted(placed))
 
 
-@runtime_checkable
-class Scorer(Protocol):
-    """Scorer: any function s(x, y) of a row, computed for every label at once."""
+class Scorer(ABC):
+    """Scorer: a function s(x, y) of a row, computed for every label at once; labels have shape `label_shape`, as (k,).
+
+    A scorer is a frozen dataclass of weights. It writes the abstract members, and the others follow: every number in it
+    is a parameter and is penalised, and a cell may be any finite number.
+    """
 
     @property
-    def label_shape(self) -> tuple[int, ...]: ...
+    @abstractmethod
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape L of the labels, mostly (k,)."""
+
     @property
+    @abstractmethod
     def num_features(self) -> int | None:
-        """Number of columns d of a row; None for a scorer of rows of any width."""
-        ...
+        """Columns d of a row; None for a scorer of rows of any width."""
+
+    @abstractmethod
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        """Scores of rows under every label: (n, d) -> (n, *labels)."""
 
     @property
     def row_cost(self) -> int:
         """Memory for one row, in floats, when all labels are scored; it sets how many rows form a block."""
-        ...
-
-    def scores(self, x: Array) -> Array:
-        """Scores of rows: (n, d) -> (n, *L)."""
-        ...
-
-    def penalty(self) -> Array:
-        """Sum of squared weights, |w|^2: a ridge prior subtracts strength / 2 times it."""
-        ...
+        return (self.num_features or 0) + math.prod(self.label_shape)
 
     @property
-    def num_parameters(self) -> int | Array: ...
+    def num_parameters(self) -> int | Array:
+        """Number of free parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self))
+
+    def penalty(self) -> Float[Array, ""]:
+        """Sum of squared weights, |w|^2: a ridge prior subtracts strength / 2 times it. Minus infinity adds 0."""
+        weights = jax.tree.leaves(self)
+        squares = (jnp.where(jnp.isneginf(w), 0, w**2).sum() for w in weights)
+        return sum(squares, start=jnp.zeros((), jnp.result_type(float, *weights)))
 
     @property
     def supports(self) -> tuple[Support, ...]:
         """Support of each column; a tuple of one support stands for all columns."""
-        ...
+        return (FINITE,)
+
+    @property
+    def linear(self) -> bool:
+        """Whether scores are features(x) @ coefficients.T, all finite, as the kernels for derivatives require."""
+        return False
+
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
+        """Features (n, f) of rows, where the scorer is `linear`."""
+        raise NotImplementedError
+
+    @property
+    def coefficients(self) -> Float[Array, "k f"]:
+        """Coefficients (k, f) of the features, labels in one axis, where the scorer is `linear`."""
+        raise NotImplementedError
 
 
 @runtime_checkable

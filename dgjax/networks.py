@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import noun, static, tree
+from dgjax._pytree import dataclass, static, tree
 
 
-@noun
+@dataclass
 class Network:
     """Neural network from any pure function, `apply(parameters, x)`, with `parameters` a pytree and rows x (n, f).
 
@@ -42,7 +42,7 @@ class Network:
     features = __call__
 
 
-@noun
+@dataclass
 class MLP:
     """Multilayer perceptron: layers x -> relu(x W + b), the last without relu; (..., f) -> (..., outputs).
 
@@ -95,7 +95,7 @@ class MLP:
         return x
 
 
-@noun
+@dataclass
 class ConvolutionalEncoder:
     """Convolutional encoder of images: 3 x 3 convolutions of stride 2 with relu, then an `MLP` on all their outputs.
 
@@ -144,7 +144,7 @@ class ConvolutionalEncoder:
         return maps.reshape(*x.shape[:-1], math.prod(maps.shape[1:]))
 
 
-@noun
+@dataclass
 class ConvolutionalDecoder:
     """Convolutional decoder of images: an `MLP`, then 3 x 3 convolutions, each after doubling height and width.
 

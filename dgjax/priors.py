@@ -13,10 +13,10 @@ from jaxtyping import Array, Float
 
 from dgjax import _parameters
 from dgjax._arguments import is_concrete
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 
 
-@noun
+@dataclass
 class NormalInverseWishart:
     """Conjugate prior of a normal's mean u and covariance S (d, d): N(u; m, S / c) IW(S; scale, degrees).
 
@@ -39,7 +39,7 @@ class NormalInverseWishart:
         _parameters.check_least(self, "degrees", -2 - self.scale.shape[-1], ", -(d + 2), for the mode to exist")
 
 
-@noun
+@dataclass
 class NormalInverseGamma:
     """Conjugate prior of a normal column's mean u and variance v: N(u; m, v / c) IG(v; shape, rate).
 
@@ -60,7 +60,7 @@ class NormalInverseGamma:
         _parameters.check_least(self, "shape", -1.5, " for the mode to exist")
 
 
-@noun
+@dataclass
 class Beta:
     """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability. Mode: p = (a - 1 + ones) / (a + b - 2
     + n).
@@ -77,7 +77,7 @@ class Beta:
         return jnp.stack(jnp.broadcast_arrays(self.b - 1, self.a - 1), -1)
 
 
-@noun
+@dataclass
 class Dirichlet:
     """Conjugate prior prod_j p_j^(concentration_j - 1) of category probabilities. Mode: p_j ~ concentration_j - 1 +
     n_j.
@@ -108,7 +108,7 @@ class Dirichlet:
         return jnp.sum(jnp.where(jnp.isneginf(log_p), 0, (self.concentration - 1) * log_p))
 
 
-@noun
+@dataclass
 class Gamma:
     """Conjugate prior r^(shape - 1) exp(-rate r) of a Poisson rate r. Mode: r = (shape - 1 + sum of counts) / (rate +
     n).
@@ -128,7 +128,7 @@ class Gamma:
         return jnp.stack(jnp.broadcast_arrays(self.rate, self.shape - 1), -1)
 
 
-@noun
+@dataclass
 class Ridge:
     """Ridge (L2) prior of a discriminative model's weights: log p(w) = -strength / 2 |w|^2; the bias has none.
 
@@ -141,7 +141,7 @@ class Ridge:
         not_negative(self, strength=self.strength)
 
 
-@noun
+@dataclass
 class MixturePrior:
     """Prior of a mixture: `weights`, a Dirichlet prior of its component weights, and `density`, one of its density.
 
@@ -155,7 +155,7 @@ class MixturePrior:
         _expect_parts(self, "weights")
 
 
-@noun
+@dataclass
 class HiddenMarkovPrior:
     """Prior of a hidden Markov model: Dirichlet priors of initial and transition probabilities, and one of its density.
 
@@ -171,7 +171,7 @@ class HiddenMarkovPrior:
         _expect_parts(self, "initial", "transition")
 
 
-@noun
+@dataclass
 class ColumnsPrior:
     """Prior of a `Columns` density: a tuple of one prior for each block; `None` is flat."""
 

@@ -1,8 +1,7 @@
 """Scorers: functions s(x, y) of a row for every label, the building block of logistic models and CRFs."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,21 +10,51 @@ from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun, static
-from dgjax._types import FINITE, Scorer, Support, category, in_order, num_free, possible
+from dgjax._pytree import dataclass, static
+from dgjax._types import Scorer, Support, category, in_order, num_free, possible
 
 
-def _flat(weight: Array, event_ndim: int) -> Array:
-    return weight.reshape(-1, math.prod(weight.shape[weight.ndim - event_ndim :]))
+class Weighted(Scorer):
+    """Scorer of one field `weight`, (*labels, d) or, with `event_ndim` 2, (*labels, d, c)."""
+
+    event_ndim: ClassVar[int] = 1
+    weight: Float[Array, "..."]
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.weight.shape[: -self.event_ndim]
+
+    @property
+    def num_features(self) -> int | None:
+        return self.weight.shape[-self.event_ndim]
+
+    def _flat(self) -> Float[Array, "k *f"]:
+        """Weights with labels in one axis, as the kernels take them."""
+        return self.weight.reshape(-1, *self.weight.shape[len(self.label_shape) :])
 
 
-def _linear_scores(self: Any, x: Array) -> Array:
-    """Scores (n, *labels) that are linear: features of the rows (n, f) times coefficients (k, f), all finite."""
-    return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
+class Polynomial(Weighted):
+    """Scorer that is linear in finite weights, fields (*labels, f_i) for features of the columns, in their order."""
+
+    @property
+    def row_cost(self) -> int:
+        return sum(own.shape[-1] for own in jax.tree.leaves(self)) + math.prod(self.label_shape)
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    @property
+    def coefficients(self) -> Float[Array, "k f"]:
+        weights = jnp.concatenate(jax.tree.leaves(self), -1)
+        return weights.reshape(-1, weights.shape[-1])
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return (self.features(x) @ self.coefficients.T).reshape(len(x), *self.label_shape)
 
 
-@noun
-class Linear:
+@dataclass
+class Linear(Polynomial):
     """Linear scorer: s(x, y) = w_y . x; `weight` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
@@ -33,41 +62,12 @@ class Linear:
     def __post_init__(self) -> None:
         _parameters.check_finite(self, "weight")
 
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return (FINITE,)
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-1]
-
-    @property
-    def num_features(self) -> int:
-        return self.weight.shape[-1]
-
-    @property
-    def row_cost(self) -> int:
-        return self.num_features + math.prod(self.label_shape)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.weight.size
-
     def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return x
 
-    @property
-    def coefficients(self) -> Float[Array, "k d"]:
-        return _flat(self.weight, 1)
 
-    scores = _linear_scores
-
-    def penalty(self) -> Float[Array, ""]:
-        return (self.weight**2).sum()
-
-
-@noun
-class DiagonalQuadratic:
+@dataclass
+class DiagonalQuadratic(Polynomial):
     """Quadratic scorer, one column at a time: s(x, y) = w_y . x + q_y . x^2; `weight` and `square` (*labels, d)."""
 
     weight: Float[Array, "*labels d"]
@@ -76,41 +76,12 @@ class DiagonalQuadratic:
     def __post_init__(self) -> None:
         _parameters.check_same_shape(self, "weight", "square")
 
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return (FINITE,)
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-1]
-
-    @property
-    def num_features(self) -> int:
-        return self.weight.shape[-1]
-
-    @property
-    def row_cost(self) -> int:
-        return 2 * self.num_features + math.prod(self.label_shape)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.weight.size + self.square.size
-
     def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
         return jnp.concatenate([x, x**2], -1)
 
-    @property
-    def coefficients(self) -> Float[Array, "k f"]:
-        return _flat(jnp.concatenate([self.weight, self.square], -1), 1)
 
-    scores = _linear_scores
-
-    def penalty(self) -> Float[Array, ""]:
-        return (self.weight**2).sum() + (self.square**2).sum()
-
-
-@noun
-class Quadratic:
+@dataclass
+class Quadratic(Polynomial):
     """Quadratic scorer: s(x, y) = w_y . x + sum_{i <= j} q_yij x_i x_j.
 
     `weight` (*labels, d), `products` (*labels, d (d + 1) / 2), ordered by rows of the upper triangle.
@@ -133,90 +104,35 @@ class Quadratic:
         i, j = np.triu_indices(weight.shape[-1])
         return cls(weight, matrix[..., i, j] * jnp.where(i == j, 1, 2).astype(matrix.dtype))
 
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return (FINITE,)
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-1]
-
-    @property
-    def num_features(self) -> int:
-        return self.weight.shape[-1]
-
-    @property
-    def row_cost(self) -> int:
-        return self.num_features + self.products.shape[-1] + math.prod(self.label_shape)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.weight.size + self.products.size
-
     def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
-        i, j = np.triu_indices(self.num_features)
+        i, j = np.triu_indices(self.weight.shape[-1])
         return jnp.concatenate([x, x[:, i] * x[:, j]], -1)
 
-    @property
-    def coefficients(self) -> Float[Array, "k f"]:
-        return _flat(jnp.concatenate([self.weight, self.products], -1), 1)
 
-    scores = _linear_scores
-
-    def penalty(self) -> Float[Array, ""]:
-        return (self.weight**2).sum() + (self.products**2).sum()
-
-
-@noun
-class LogLinear:
+@dataclass
+class LogLinear(Weighted):
     """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj for x >= 0; 0 times minus infinity is 0. `weight` (*labels,
     d).
     """
 
     weight: Float[Array, "*labels d"]
 
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-1]
-
-    @property
-    def num_features(self) -> int:
-        return self.weight.shape[-1]
-
-    @property
-    def row_cost(self) -> int:
-        return self.num_features + math.prod(self.label_shape)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.weight.size
-
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return kernels.log_linear(x, _flat(self.weight, 1)).reshape(len(x), *self.label_shape)
-
-    def penalty(self) -> Float[Array, ""]:
-        return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
+        return kernels.log_linear(x, self._flat()).reshape(len(x), *self.label_shape)
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (Support("a finite number from 0", low=0),) * self.num_features
+        return (Support("a finite number from 0", low=0),)
 
 
-@noun
-class Table:
+@dataclass
+class Table(Weighted):
     """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j], columns being 0 to c - 1; `weight` (*labels, d, c), may
     be -inf.
     """
 
+    event_ndim = 2
     weight: Float[Array, "*labels d c"]
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-2]
-
-    @property
-    def num_features(self) -> int:
-        return self.weight.shape[-2]
 
     @property
     def row_cost(self) -> int:
@@ -230,19 +146,15 @@ class Table:
         return math.prod(self.label_shape) * num_free(possible(self.weight, len(self.label_shape)))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        weight = self.weight.reshape(-1, *self.weight.shape[-2:])
-        return kernels.table(x, weight).reshape(len(x), *self.label_shape)
-
-    def penalty(self) -> Float[Array, ""]:
-        return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
+        return kernels.table(x, self._flat()).reshape(len(x), *self.label_shape)
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (category(self.weight.shape[-1]),) * self.num_features
+        return (category(self.weight.shape[-1]),)
 
 
-@noun
-class Indicators:
+@dataclass
+class Indicators(Weighted):
     """Scorer of sparse binary features: s(x, y) = sum_j w_y[x_j]; a row lists its active feature indices, padded with
     -1.
 
@@ -263,26 +175,11 @@ class Indicators:
             )
 
     @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.weight.shape[:-1]
-
-    @property
     def num_features(self) -> None:
         return None
 
-    @property
-    def row_cost(self) -> int:
-        return math.prod(self.label_shape)
-
-    @property
-    def num_parameters(self) -> int | Array:
-        return self.weight.size
-
     def scores(self, x: Float[Array, "n m"]) -> Float[Array, "n *labels"]:
-        return kernels.indicator_scores(x, _flat(self.weight, 1)).reshape(len(x), *self.label_shape)
-
-    def penalty(self) -> Float[Array, ""]:
-        return jnp.where(jnp.isneginf(self.weight), 0, self.weight**2).sum()
+        return kernels.indicator_scores(x, self._flat()).reshape(len(x), *self.label_shape)
 
     @property
     def supports(self) -> tuple[Support, ...]:
@@ -291,8 +188,29 @@ class Indicators:
         return (Support(words, low=-1, high=top, whole=True),)
 
 
-@noun
-class Shifted:
+class OfScorer(Scorer):
+    """Scorer made of another, of which it has columns, costs, penalty and supports."""
+
+    scorer: Scorer
+
+    @property
+    def num_features(self) -> int | None:
+        return self.scorer.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return self.scorer.row_cost
+
+    def penalty(self) -> Float[Array, ""]:
+        return self.scorer.penalty()
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.scorer.supports
+
+
+@dataclass
+class Shifted(OfScorer):
     """Scorer about an offset: s(x, y) = scorer(x - offset, y); the offset (d,) is constant, never trained.
 
     It lies where the scorer's numbers are small, which keeps their digits.
@@ -313,39 +231,26 @@ class Shifted:
         return self.scorer.label_shape
 
     @property
-    def num_features(self) -> int | None:
-        return self.scorer.num_features
-
-    @property
-    def row_cost(self) -> int:
-        return self.scorer.row_cost
-
-    @property
     def num_parameters(self) -> int | Array:
         return self.scorer.num_parameters
 
     @property
-    def features(self) -> Callable[[Array], Array]:
-        inner = self.scorer.features  # type: ignore[attr-defined]
-        return lambda x: inner(x - jax.lax.stop_gradient(self.offset))
+    def linear(self) -> bool:
+        return self.scorer.linear
 
     @property
     def coefficients(self) -> Float[Array, "k f"]:
-        return self.scorer.coefficients  # type: ignore[attr-defined]
+        return self.scorer.coefficients
+
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n f"]:
+        return self.scorer.features(x - jax.lax.stop_gradient(self.offset))
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return self.scorer.scores(x - jax.lax.stop_gradient(self.offset))
 
-    def penalty(self) -> Float[Array, ""]:
-        return self.scorer.penalty()
 
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return self.scorer.supports
-
-
-@noun
-class ColumnScorers:
+@dataclass
+class ColumnScorers(Scorer):
     """Sum of scorers on blocks of columns: s(x, y) = sum_i scorers_i(x[columns_i], y)."""
 
     scorers: tuple[Scorer, ...]
@@ -389,8 +294,8 @@ class ColumnScorers:
         return in_order(self.columns, [scorer.supports for scorer in self.scorers])
 
 
-@noun
-class LatentScorer:
+@dataclass
+class LatentScorer(OfScorer):
     """Scorer with hidden components: s(x, y) = log sum_z exp(bias_yz + s(x, y, z)); `bias` (*labels, m), scorer
     (*labels, m).
 
@@ -405,23 +310,8 @@ class LatentScorer:
         return self.bias.shape[:-1]
 
     @property
-    def num_features(self) -> int | None:
-        return self.scorer.num_features
-
-    @property
-    def row_cost(self) -> int:
-        return self.scorer.row_cost
-
-    @property
     def num_parameters(self) -> int | Array:
         return self.bias.size + self.scorer.num_parameters
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.logsumexp(self.bias + self.scorer.scores(x))
-
-    def penalty(self) -> Float[Array, ""]:
-        return self.scorer.penalty()
-
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return self.scorer.supports

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 
 
-@noun
+@dataclass
 class Sequences:
     """Sequences of rows: x (n, t, d), of which the first `lengths` (n,) steps exist."""
 
@@ -63,9 +63,10 @@ class Structure(abc.ABC):
     """Label space: log-potentials s(x, y) over every label y, for n rows or sequences at once.
 
     A model's `potentials` returns one, and verbs and `fit` use nothing else, so that a new label space (a segment, a
-    tree) is one new class. A subclass is a `dgjax.noun` of arrays; learning follows the gradient of `log_partition` by
-    them. Labels `y` are ints (n, *label), one or many for each row, from 0 to k - 1, or -1 where unknown. A score of
-    minus infinity is a label of probability 0. `dgjax.testing.check_structure` checks this contract.
+    tree) is one new class. A subclass is a `dgjax.dataclass` of arrays; learning follows the gradient of
+    `log_partition` by them. Labels `y` are ints (n, *label), one or many for each row, from 0 to k - 1, or -1 where
+    unknown. A score of minus infinity is a label of probability 0. `dgjax.testing.check_structure` checks this
+    contract.
     """
 
     scores: Float[Array, "n *label k"]
@@ -114,7 +115,7 @@ class Structure(abc.ABC):
         return jnp.exp(self.log_marginals())
 
 
-@noun
+@dataclass
 class Classes(Structure):
     """Label space of k classes: scores s(x, y) (n, k) for n rows.
 
@@ -169,7 +170,7 @@ class Classes(Structure):
         return jnp.isfinite(self.scores.max(-1))
 
 
-@noun
+@dataclass
 class Chain(Structure):
     """Label space of paths of t states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s,
     y_{s+1}}.

@@ -86,11 +86,9 @@ def _crf(parameters, path):
     return _paths(start, moves, given) - _paths(start, moves, scores)
 
 
-def _cases():
-    rng = np.random.default_rng(0)
-    loc, factors, weights = 2 * rng.normal(size=(B, K, D)), _factors(rng, B, K), _simplex(rng, B, K)
+def _of_labels(rng, loc, factors, weights, rates):
+    """Mixtures, classifiers and chains."""
     chain = {"initial_probs": _simplex(rng, B, K), "transition_probs": _simplex(rng, B, K, K)}
-    rates = np.exp(rng.normal(1, 0.5, (B, K)))
 
     def hidden_markov(rate, **own):
         return dgn.HiddenMarkov(**own, emission=dist.Poisson(rate), num_steps=T)
@@ -101,22 +99,28 @@ def _cases():
 
     mixture = {"probs": weights, "loc": loc, "scale_tril": factors}
     crf = {"initial": rng.normal(size=(B, K)), "transition": rng.normal(size=(B, K, K))}
-    categories = {"probs": _simplex(rng, B, D, 4)}
     return [
         Case("GaussianMixture", dgn.GaussianMixture, mixture, _mixture),
         Case("HiddenMarkov", by_vmap(hidden_markov), {**chain, "rate": rates}, _hidden_markov),
         Case("LinearChainCRF", dgn.LinearChainCRF, {**crf, "scores": rng.normal(size=(B, T, K))}, _crf),
         Case(
-            "NaNMultivariateNormal",
-            dgn.NaNMultivariateNormal,
-            {"loc": loc[:, 0], "scale_tril": factors[:, 0]},
-            lambda p, row: _normal(row, p["loc"], p["scale_tril"]),
-        ),
-        Case(
             "GenerativeClassifier",
             lambda probs: dgn.GenerativeClassifier(probs, dg.Gaussian(loc[0].astype(probs.dtype), factors[0])),
             {"probs": weights},
             lambda p, row: _mixture({**p, "loc": loc[0], "scale_tril": factors[0]}, row),
+        ),
+    ]
+
+
+def _of_rows(rng, loc, factors, weights, rates):
+    """Distributions of rows in which cells may be missing."""
+    categories = {"probs": _simplex(rng, B, D, 4)}
+    return [
+        Case(
+            "NaNMultivariateNormal",
+            dgn.NaNMultivariateNormal,
+            {"loc": loc[:, 0], "scale_tril": factors[:, 0]},
+            lambda p, row: _normal(row, p["loc"], p["scale_tril"]),
         ),
         Case(
             "NaNNormal",
@@ -139,6 +143,13 @@ def _cases():
             lambda p, row: float(dist.Multinomial(int(row.sum()), p["probs"]).log_prob(row.astype(int))),
         ),
     ]
+
+
+def _cases():
+    rng = np.random.default_rng(0)
+    loc, factors, weights = 2 * rng.normal(size=(B, K, D)), _factors(rng, B, K), _simplex(rng, B, K)
+    shared = loc, factors, weights, np.exp(rng.normal(1, 0.5, (B, K)))
+    return [*_of_labels(rng, *shared), *_of_rows(rng, *shared)]
 
 
 CASES = _cases()

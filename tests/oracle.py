@@ -7,14 +7,14 @@ empty for a model. Rows have NaN where a cell is missing.
 import itertools
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
 LARGEST_COUNT, TRACE = 400, 1e-30
 
 
-def kind(noun):
-    return type(noun).__name__
+def kind(part):
+    return type(part).__name__
 
 
 def numbers(array):
@@ -384,34 +384,3 @@ def log_prior_of_normals(density, means, spreads, prior):
             scale = of_label(prior.rate, group, 1)
             total += stats.invgamma(float(prior.shape), scale=scale).logpdf(spreads[group]).sum()
     return total
-
-
-def features(row, quadratic):
-    d = len(row)
-    return np.array([*row, *([row[i] * row[j] for i in range(d) for j in range(i, d)] if quadratic else [])])
-
-
-def logistic_objective(bias, weight, x, y, weights, l2, quadratic=False):
-    """sum_n w_n log p(y_n | x_n) - l2 / 2 |weight|^2, and its gradient; one row is the log-odds of class 1."""
-    value, gradient = -l2 / 2 * (weight**2).sum(), -l2 * np.column_stack([0 * bias, weight])
-    for row, label, w in zip(x, y, weights, strict=True):
-        phi = features(row, quadratic)
-        scores = np.append(np.zeros(int(len(bias) == 1)), bias + weight @ phi)
-        if label >= 0:
-            value += w * log_softmax(scores)[label]
-            slope = w * (np.eye(len(scores))[label] - softmax(scores))
-            gradient = gradient + np.outer(slope[-len(bias) :], [1.0, *phi])
-    return value, gradient
-
-
-def logistic_maximum(k, x, y, weights, l2, quadratic=False):
-    """Bias and weights at the maximum, started at 0."""
-    shape = (1 if k == 2 else k, 1 + len(features(x[0], quadratic)))
-
-    def downhill(theta):
-        theta = theta.reshape(shape)
-        value, gradient = logistic_objective(theta[:, 0], theta[:, 1:], x, y, weights, l2, quadratic)
-        return -value, -gradient.ravel()
-
-    best = optimize.minimize(downhill, np.zeros(np.prod(shape)), jac=True, method="BFGS", options={"gtol": 1e-9})
-    return np.split(best.x.reshape(shape), [1], axis=1)

@@ -7,6 +7,7 @@ import optax
 import pytest
 import scipy.sparse
 from advised import CHAIN, ROWS, X, Y, bayes, typed
+from sklearn.feature_extraction.text import CountVectorizer
 
 import dgjax as dg
 
@@ -30,11 +31,6 @@ TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2,
 
 # What is given, the call, and the statement that the error ends in: an assignment, or what becomes the first argument.
 ADVICE = {
-    "unknown labels that are NaN": (
-        {"y": np.where(np.arange(6) > 3, np.nan, Y)},
-        bayes,
-        "np.where(np.isnan(y), -1, y)",
-    ),
     "labels of -1 and 1": ({"y": 2 * Y - 1}, bayes, NUMBER),
     "labels from 1": ({"y": Y + 1}, bayes, NUMBER),
     "labels with gaps, some unknown": ({"y": np.r_[-1, 5, 9, 5, 9, 5]}, bayes, f"{NUMBER} - 1"),
@@ -64,6 +60,16 @@ ADVICE = {
         bayes,
         "(x - x.min()) / np.timedelta64(1, 's')",
     ),
+    "dates in a frame": (
+        {"x": pandas.DataFrame({"a": X[:, 0], "when": pandas.date_range("2020-01-01", periods=6)})},
+        bayes,
+        "x.apply(lambda c: (c - c.min()) / np.timedelta64(1, 's') if c.dtype.kind == 'M' else c)",
+    ),
+    "words": (
+        {"x": ["good film", "bad film", "good", "bad", "good good film", "bad bad"]},
+        lambda x: bayes(x, kinds="multinomial"),
+        "CountVectorizer().fit_transform(x).toarray()",
+    ),
     "text": (
         {"x": TEXT},
         lambda x: bayes(x, kinds="categorical"),
@@ -89,7 +95,7 @@ ADVICE = {
     "an unseen category": (
         {"x": [[0.0, 1], [2, 3]]},
         lambda x: dg.log_prob(COUNTS, x),
-        "x = np.where((np.arange(np.shape(x)[-1]) == 1) & (np.asarray(x) > 2), np.nan, x)",
+        "x = np.where(np.asarray(x) > 2, np.nan, x)",
     ),
     "an identifier for a category": (
         {"x": np.array([[0.0], [1e9], [5], [5], [0], [0]])},
@@ -100,6 +106,11 @@ ADVICE = {
         {"x": X * [1, np.nan]},
         bayes,
         "np.delete(x, [1], axis=1)",
+    ),
+    "many columns never observed": (
+        {"x": np.c_[X, np.full((6, 12), np.nan)]},
+        bayes,
+        f"np.delete(x, {list(range(2, 14))}, axis=1)",
     ),
     "a structural zero": (
         {"model": STATES},
@@ -161,6 +172,16 @@ MEANT = {
         [1, 0, -1, 1, 0, 1],
     ),
     "NaN beside -1": ({"y": np.array([-1, 1.5, np.nan, -1, 1.5, 1.5])}, bayes, [0, 1, -1, 0, 1, 1]),
+    "NaN beside -1, of steps": (
+        {"y": np.array([[-1, 1.5, np.nan, -1, 1.5, 1.5]])},
+        lambda y: dg.log_joint(CHAIN, X[None], y),
+        [[0, 1, -1, 0, 1, 1]],
+    ),
+    "NaN beside gaps": ({"y": [9, np.nan, 5, 9, np.nan, 5]}, bayes, [1, -1, 0, 1, -1, 0]),
+    "NaN beside gaps, in a series": ({"y": pandas.Series([9, None, 5, 9, 5, 5])}, bayes, [1, -1, 0, 1, 0, 0]),
+    "NaN beside labels from 1": ({"y": np.array([3, np.nan, 2, 3, 1, 2])}, joint, [2, -1, 1, 2, 0, 1]),
+    "labels with gaps, one class not there": ({"y": [9, -1, 5, 9, 5, 5]}, joint, [2, -1, 1, 2, 1, 1]),
+    "NaN beside gaps, one class not there": ({"y": [9, np.nan, 5, 9, 5, 5]}, joint, [2, -1, 1, 2, 1, 1]),
     "numbers in words": (
         {"y": ["10", "9", "10", "9", "10", "9"]},
         lambda y: bayes(y=y if isinstance(y, list) else y - 9),
@@ -193,6 +214,19 @@ MEANT = {
     "None in a list": ({"x": OPTIONAL.tolist()}, bayes, OPTIONAL.astype(float)),
     "None in a frame": ({"x": pandas.DataFrame(OPTIONAL)}, bayes, OPTIONAL.astype(float)),
     "NA in a frame": ({"x": pandas.DataFrame(OPTIONAL).replace({None: pandas.NA})}, bayes, OPTIONAL.astype(float)),
+    "days and times beside numbers, in a frame": (
+        {
+            "x": pandas.DataFrame(
+                {
+                    "at": pandas.to_datetime(["2020-01-03", None, "2020-01-01"] * 2),
+                    "for": pandas.to_timedelta([5, 1, 2] * 2, "h"),
+                    "a": X[:, 0],
+                }
+            )
+        },
+        bayes,
+        np.c_[[172800, np.nan, 0] * 2, [18000, 3600, 7200] * 2, X[:, 0]],
+    ),
     "days, one of them missing": (
         {"x": np.array(["2020-01-03", "NaT", "2020-01-01"] * 2, "datetime64[s]")[:, None]},
         bayes,
@@ -213,7 +247,7 @@ def refused(given, call):
 def test_what_an_error_advises_gives_what_was_meant(name):
     given, call, meant = MEANT[name]
     argument, value, error = refused(given, call)
-    value = eval(typed(error), {"np": np, "pandas": pandas, "dgjax": dg, argument: value})
+    value = eval(typed(error), {"np": np, "pandas": pandas, "dgjax": dg, "classes": [0, 5, 9], argument: value})
     plain = pandas.DataFrame(value).to_numpy(float, na_value=np.nan).reshape(np.shape(meant))
     np.testing.assert_array_equal(plain, np.asarray(meant, float), err_msg=error)
     call(**{argument: value})
@@ -224,8 +258,18 @@ def test_what_an_error_advises_works(name):
     given, call, told = ADVICE[name]
     argument, value, error = refused(given, call)
     assert told in error, error
-    names = {"np": np, "jax": jax, "pandas": pandas, argument: value}
+    names = {"np": np, "jax": jax, "pandas": pandas, "CountVectorizer": CountVectorizer, argument: value}
     call(**{argument: eval(told.removeprefix(f"{argument} = "), names)})
+
+
+@pytest.mark.parametrize("pack", [np.array, list, jnp.array, pandas.Series])
+def test_labels_that_are_nan_are_unknown(pack):
+    """As those that pandas marks NA, or NumPy's masked ones."""
+    some = np.where(np.arange(6) % 3 == 0, -1, Y)
+    y = pack(np.where(some < 0, np.nan, some))
+    np.testing.assert_array_equal(dg.log_joint(ROWS, X, y), dg.log_joint(ROWS, X, some))
+    for a, b in zip(*map(jax.tree.leaves, (bayes(y=y), bayes(y=some))), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_ragged_sequences_are_padded_as_told():
@@ -246,11 +290,12 @@ def test_an_impossible_row_is_minus_infinity_for_rows_and_for_sequences():
 
 
 def test_pad_keeps_the_kind_of_what_it_is_given():
-    for labels, match in (([0, np.nan], r"np\.isnan"), ([0.5, 1.7], r"sequences\[0\]\[:, None\]")):
-        with pytest.raises(ValueError, match=match):
-            dg.pad([np.array(labels), np.array([1.0])])
-    y, _ = dg.pad([np.ma.masked_array([0, 1], [False, True]), [1.0]])
-    np.testing.assert_array_equal(y, [[0, -1], [1, -1]])
+    for series in ([0.5, 1.7], [0.5, np.nan]):
+        with pytest.raises(ValueError, match=r"sequences\[0\]\[:, None\]"):
+            dg.pad([np.array(series), np.array([1.0])])
+    for labels in (np.ma.masked_array([0, 1], [False, True]), [0, np.nan]):
+        y, _ = dg.pad([labels, [1.0]])
+        np.testing.assert_array_equal(y, [[0, -1], [1, -1]])
 
 
 def test_decode_needs_a_class_and_finite_numbers():
@@ -258,3 +303,8 @@ def test_decode_needs_a_class_and_finite_numbers():
     for z, y, match in ((np.zeros((1, 2)), [-1], "-1, unknown"), (np.full((1, 2), np.nan), [0], r"z\[0, 0\] = nan")):
         with pytest.raises(ValueError, match=match):
             dg.decode(model, z, y)
+
+
+def test_what_is_no_number_is_told_with_its_place():
+    with pytest.raises(ValueError, match=r"x\[1, 0\], which is \{'a': 1\}"):
+        bayes(np.array([[1.5, None], [{"a": 1}, 2]], object))

@@ -20,12 +20,32 @@ pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 TEXT = pandas.DataFrame({"a": ["u", "v", None, "u", "v", "u"], "b": [1, 2, 1, 2, 1, 1]})
 WHOLE = np.array([[0, 5], [8, 1], [3, 2], [2, 0], [1, 1], [4, 3]])
 RATES = dg.Mixture(np.zeros(2), dg.Poisson(np.arange(4.0).reshape(2, 2)))
+BITS = dg.Mixture(np.zeros(2), dg.Bernoulli([[0.2, -1.0, 0.5], [1.0, 0.3, -0.4]]))
+REALS = dg.DiagonalGaussian(np.zeros((2, 1)), np.zeros((2, 1)))
+CODES = dg.Columns((dg.Categorical(np.zeros((2, 2, 2))), REALS), ((0, 2), (1,)))
+CODES = dg.Mixture(np.zeros(2), CODES)
+BITS_AND_REALS = dg.Mixture(np.zeros(2), dg.Columns((BITS.density.marginal((0, 1)), REALS), ((0, 1), (2,))))
+MANY = np.where(np.arange(4) < 3 + np.arange(20)[:, None] % 2, 0, -np.inf)
+MANY = dg.Mixture(np.zeros(1), dg.Categorical(MANY[None]))
 LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
+CRF = dg.LinearChainCRF(np.zeros(2), np.zeros((2, 2)), dg.Linear(np.eye(2)))
 SEQUENCES, PATHS = [X[:4], X[4:]], [Y[:4], Y[4:]]
 OPTAX = dg.Optax(optax.adam(0.1))
 LABELLED = "dgjax.log_joint(CHAIN, dgjax.pad(SEQUENCES)[0], {}, dgjax.pad(SEQUENCES)[1])"
 # A call with what is given, that with what is typed in its place, and what must come out: another call, or nothing.
 CALLS = {
+    "a single class": ("bayes(X, y * 0)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label": ("bayes(X, y * 0 - 1)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label, of two classes": ("bayes(X, y * 0 - 1, num_classes=2)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "labels that are None": ("bayes(X, None)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "one class and unknown ones, masked": (
+        "dgjax.discriminant_analysis(X, np.ma.masked_equal(y, 1))",
+        "{}",
+        "dgjax.gaussian_mixture(KEY, X, 2)",
+    ),
+    "a single class, to learn": ("dgjax.fit(LOGISTIC, X, y * 0)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no label, to learn": ("dgjax.fit(LOGISTIC, X)", "{}", "dgjax.gaussian_mixture(KEY, X, 2)"),
+    "no state, to learn": ("dgjax.fit(CRF, x, y[None] * 0 - 1)", "{}", "dgjax.hidden_markov(KEY, X[None], 2)"),
     "a count, to Bernoulli": (
         "bayes(WHOLE, kinds='bernoulli')",
         "bayes(WHOLE, {})",
@@ -59,6 +79,41 @@ CALLS = {
         "dgjax.log_prob(RATES, np.where((WHOLE == 0) | (WHOLE == 2), np.nan, WHOLE - 1))",
     ),
     "a fraction": ("dgjax.log_prob(RATES, {WHOLE + 0.2})", "dgjax.log_prob(RATES, {})", "dgjax.log_prob(RATES, WHOLE)"),
+    "categories not seen, in several columns": (
+        "dgjax.log_prob(CODES, {np.array([[2, 1.5, 3], [0, 9.9, np.nan], [5, 0, 1]])})",
+        "dgjax.log_prob(CODES, {})",
+        "dgjax.log_prob(CODES, np.array([[np.nan, 1.5, np.nan], [0, 9.9, np.nan], [np.nan, 0, 1]]))",
+    ),
+    "categories not seen, in many columns": (
+        "dgjax.log_prob(MANY, {np.arange(20.0)[None]})",
+        "dgjax.log_prob(MANY, {})",
+        "dgjax.log_prob(MANY, np.where(np.arange(20) > 2 + np.arange(20) % 2, np.nan, np.arange(20.0))[None])",
+    ),
+    "grey for black and white": (
+        "dgjax.predict_log_proba(BITS, {7 * np.eye(3)})",
+        "dgjax.predict_log_proba(BITS, {})",
+        "dgjax.predict_log_proba(BITS, np.eye(3))",
+    ),
+    "grey for black and white, with holes": (
+        "dgjax.predict_log_proba(BITS, {np.where(np.eye(3), np.nan, 9.0)})",
+        "dgjax.predict_log_proba(BITS, {})",
+        "dgjax.predict_log_proba(BITS, np.where(np.eye(3), np.nan, 1))",
+    ),
+    "grey for black and white, to a twin": (
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), {7 * np.eye(3)})",
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), {})",
+        "dgjax.predict_log_proba(dgjax.discriminative(BITS), np.eye(3))",
+    ),
+    "grey in one column of two": (
+        "dgjax.log_prob(BITS_AND_REALS, {np.array([[9.0, 1, 3], [0, 1, 5]])})",
+        "dgjax.log_prob(BITS_AND_REALS, {})",
+        "dgjax.log_prob(BITS_AND_REALS, np.array([[1.0, 1, 3], [0, 1, 5]]))",
+    ),
+    "minus one where a bit is missing": (
+        "dgjax.log_prob(BITS, {np.eye(3) - np.eye(3)[::-1]})",
+        "dgjax.log_prob(BITS, {})",
+        "dgjax.log_prob(BITS, np.where(np.eye(3) < np.eye(3)[::-1], np.nan, np.eye(3) - np.eye(3)[::-1]))",
+    ),
     "infinite": (
         "dgjax.log_prob(ROWS, {np.where(X > 1, np.inf, X)})",
         "dgjax.log_prob(ROWS, {})",
@@ -125,9 +180,21 @@ SLOW = *SLOW, "data where sizes belong", "columns where their number belongs"
 def test_a_call_as_an_error_advises_it(name, tmp_path):
     call, then, meant = CALLS[name]
     given = re.search(r"{(.+)}", call)
-    own = {"np": np, "jax": jax, "dgjax": dg, "x": X, "y": Y, "model": ROWS, "KEY": jax.random.key(0)}
-    own |= {"path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
+    own = {
+        "np": np,
+        "jax": jax,
+        "dgjax": dg,
+        "x": X,
+        "y": Y,
+        "model": MANY if "MANY" in call else ROWS,
+        "KEY": jax.random.key(0),
+        "key": jax.random.key(0),
+        "num_components": 2,
+        "num_states": 2,
+    }
+    own |= {"threshold": 3, "path": tmp_path / "model", "fit": dg.Fit(ROWS, jnp.zeros(1), True, 1)}
     names = vars(advised) | globals() | own
+    names["x"] = X[None] if "CRF" in call else X
     argument = "y" if "y must" in call or "joint" in call else "x"
     if given:
         names[argument] = eval(given[1], names)
@@ -149,6 +216,40 @@ def test_sequences_and_paths_of_unequal_length_are_padded_as_told():
         exec(typed(str(caught.value)), names)
         x, y = names["x"], names["y"]
     assert dg.log_joint(CHAIN, x, y, names["lengths"]).shape == (2,)
+
+
+@pytest.mark.parametrize("pack", [np.array, pandas.DataFrame, np.ndarray.tolist])
+def test_steps_of_sequences_one_after_another_are_split_as_told(pack):
+    """As hmmlearn takes them: all steps (sum t_i, d), labels (sum t_i,), and lengths."""
+    names = {"dgjax": dg, "np": np, "x": pack(X), "y": Y.tolist(), "lengths": [4, 2]}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Type") as caught:
+            dg.fit(CHAIN, names["x"], names["y"], prior="weak", lengths=names["lengths"])
+        exec(typed(str(caught.value)), names)
+    x, y, lengths = (names[name] for name in ("x", "y", "lengths"))
+    np.testing.assert_array_equal(dg.log_joint(CHAIN, x, y, lengths), dg.log_joint(CHAIN, *padded_paths()))
+
+
+def padded_paths():
+    x, lengths = dg.pad(SEQUENCES)
+    return x, dg.pad(PATHS)[0], lengths
+
+
+STEPS = {
+    "to start": lambda x, lengths: dg.hidden_markov(jax.random.key(0), x, 2, lengths=lengths),
+    "to score": lambda x, lengths: dg.log_prob(CHAIN, x, lengths),
+    "to find paths": lambda x, lengths: dg.predict(CHAIN, x, lengths),
+    "of a prior": lambda x, lengths: dg.weak_prior(CHAIN, x, lengths=lengths),
+    "of one column": lambda x, lengths: dg.hidden_markov(jax.random.key(0), x[..., 0], 2, lengths=lengths),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_verb_tells_how_steps_are_split(name):
+    single = "[:, None]" * (name == "of one column")
+    with pytest.raises(ValueError, match=r"np\.split") as caught:
+        STEPS[name](X, np.array([4, 2]))
+    assert typed(str(caught.value)) == f"x, lengths = dgjax.pad(np.split(x{single}, np.cumsum(lengths)[:-1]))"
 
 
 @pytest.mark.slow

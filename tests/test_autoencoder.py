@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import dgjax as dg
-from dgjax._draws import Draws
+from dgjax.densities import Draws
 
 N, D, M, K = 6, 5, 2, 3
 KEY = jax.random.key(0)
@@ -282,7 +282,7 @@ def test_divergence_leaves_the_last_good_model():
 @pytest.mark.slow
 def test_warm_up_weighs_the_divergence(x64):
     """The first of two steps of warm-up sees half of it: by differences of the bound with all and with none of it."""
-    from dgjax._draws import Draws, with_draws
+    from dgjax.densities import Draws, with_draws
 
     model = classes(num_classes=None)
     x, _ = rows_of(model)
@@ -299,7 +299,7 @@ def test_warm_up_weighs_the_divergence(x64):
 
 @pytest.mark.slow
 def test_more_draws_in_learning_are_the_importance_weighted_bound():
-    from dgjax._draws import Draws, with_draws
+    from dgjax.densities import Draws, with_draws
 
     density = classes(num_classes=None)
     x = jnp.asarray(rows_of(density)[0])

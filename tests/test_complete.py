@@ -7,7 +7,7 @@ import pytest
 from laws import assert_close
 
 import dgjax as dg
-from dgjax._pytree import NOUNS, for_any_rows, for_complete_rows
+from dgjax._pytree import DATACLASSES, for_any_rows, for_complete_rows
 from dgjax.densities._marginal import Marginal
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
@@ -26,7 +26,7 @@ def test_a_model_for_complete_rows_differs_in_that_alone():
     assert own.density.complete
     assert not model.density.complete
     assert isinstance(own.density, dg.Gaussian)
-    assert NOUNS["Gaussian"] is dg.Gaussian
+    assert DATACLASSES["Gaussian"] is dg.Gaussian
     assert all(a is b for a, b in zip(*map(jax.tree.leaves, (model, own)), strict=True))
     assert jax.tree.structure(for_any_rows(own)) == jax.tree.structure(model)
     assert for_complete_rows(own) == own

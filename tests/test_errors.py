@@ -87,7 +87,7 @@ LABELS_AND_WEIGHTS = {
     "labels of another model": (ask("log_joint", X, Y + 5), ("y", "0 to 1", "5 to 6")),
     "more labels than classes": (make("naive_bayes", X, Y + 1, num_classes=2), ("y", "0 to 1", "1 to 2")),
     "half labels": (fit(y=Y + 0.5), ("y[0]", "whole-number", "-1", "0.5", "np.unique")),
-    "NaN labels": (fit(y=np.where(Y == 0, np.nan, 1.0)), ("y[0]", "nan", "np.isnan(y), -1, y")),
+    "NaN beside half labels": (fit(y=np.where(Y == 0, np.nan, 0.5)), ("y[1]", "0.5", "factorize", "NaN")),
     "too few labels": (fit(y=Y[:3]), ("y", "(8,)", "(3,)")),
     "one-hot labels": (fit(y=np.eye(2)[Y]), ("y", "(8,)", "(8, 2)")),
     "text labels": (fit(y=np.array(["a", "b"] * 4)), ("y", "whole-number", "<U1", "np.unique")),
@@ -220,7 +220,7 @@ OPTIONS = {
 }
 
 
-NOUNS = {
+PARTS = {
     "covariance of more columns": (make("Gaussian", np.zeros((2, 2)), np.eye(3)), ("scale_tril", "(2, 2)", "(3, 3)")),
     "covariance of more labels": (make("Gaussian", np.zeros((2, 2)), np.zeros((3, 2, 2))), ("scale_tril", "(3,)")),
     "mean in words": (make("Gaussian", "a", np.eye(2)), ("Gaussian", "mean", "a")),
@@ -283,7 +283,7 @@ CASES = {
     "x": ROWS,
     "y and weights": LABELS_AND_WEIGHTS,
     "options": OPTIONS,
-    "nouns": NOUNS,
+    "parts of models": PARTS,
 }
 
 
@@ -304,7 +304,7 @@ def half(path):
     path.write_bytes(path.read_bytes()[:100])
 
 
-UNKNOWN = {"format_version": 1, "model": {"noun": "Elsewhere", "fields": {}}}
+UNKNOWN = {"format_version": 1, "model": {"class": "Elsewhere", "fields": {}}}
 FILES = {
     "missing": (lambda path: None, ("No such file", "model.dg")),
     "truncated": (half, ("model.dg", "truncated")),
@@ -314,7 +314,7 @@ FILES = {
     "of another library": (foreign, ("model.dg", "dgjax.save")),
     "newer": (lambda path: foreign(path, json.dumps({"format_version": 999})), ("model.dg", "999", "pip install")),
     "broken header": (lambda path: foreign(path, "{"), ("model.dg", "header")),
-    "an unknown noun": (lambda path: foreign(path, json.dumps(UNKNOWN)), ("model.dg", "Elsewhere")),
+    "an unknown class": (lambda path: foreign(path, json.dumps(UNKNOWN)), ("model.dg", "Elsewhere")),
 }
 
 

@@ -72,7 +72,7 @@ def test_a_damaged_file_is_refused_or_says_the_same(tmp_path, model):
 
 
 JUNK = (None, 0, "x", [], {}, {"none": True}, {"static": 3}, {"static": [[0], [1.5]]}, {"static": float("nan")})
-JUNK = (*JUNK, {"static": 10**30}, {"tuple": []}, {"array": "model"}, {"noun": "Poisson", "fields": {}}, True)
+JUNK = (*JUNK, {"static": 10**30}, {"tuple": []}, {"array": "model"}, {"class": "Poisson", "fields": {}}, True)
 
 
 def places(node):
@@ -101,51 +101,51 @@ def test_another_description_is_refused_or_a_model(tmp_path, model):
 
 
 NOTHING = {"none": True}
-NOUN = {"noun": "Poisson", "fields": {"log_rate": {"array": "a"}}}
+WRITTEN = {"class": "Poisson", "fields": {"log_rate": {"array": "a"}}}
 RATE = {"array": "a"}
 DEEP = json.loads('{"tuple":[' * 80 + '{"none":true}' + "]}" * 80)
 RATES = np.zeros((2, 3), np.float32)
 
 
 def blocks(node):
-    return {"noun": "Columns", "fields": {"blocks": node}}
+    return {"class": "Columns", "fields": {"blocks": node}}
 
 
 DESCRIPTIONS = {
-    "nothing in a field": ({"noun": "Poisson", "fields": {"log_rate": NOTHING}}, {}, "log_rate is None"),
-    "a static for an array": ({"noun": "Poisson", "fields": {"log_rate": {"static": 1}}}, {}, "log_rate"),
-    "whole numbers": (NOUN, {"a": np.zeros((2, 3), np.int32)}, r"log_rate is int32\[2, 3\]"),
-    "too few dimensions": (NOUN, {"a": np.zeros((), np.float32)}, "log_rate is"),
-    "complex": (NOUN, {"a": np.zeros((2, 3), np.complex64)}, "of C64"),
-    "a missing array": (NOUN, {}, "lacks its array 'a'"),
-    "an array too many": (NOUN, {"a": RATES, "b": RATES}, "'b' that belongs nowhere"),
+    "nothing in a field": ({"class": "Poisson", "fields": {"log_rate": NOTHING}}, {}, "log_rate is None"),
+    "a static for an array": ({"class": "Poisson", "fields": {"log_rate": {"static": 1}}}, {}, "log_rate"),
+    "whole numbers": (WRITTEN, {"a": np.zeros((2, 3), np.int32)}, r"log_rate is int32\[2, 3\]"),
+    "too few dimensions": (WRITTEN, {"a": np.zeros((), np.float32)}, "log_rate is"),
+    "complex": (WRITTEN, {"a": np.zeros((2, 3), np.complex64)}, "of C64"),
+    "a missing array": (WRITTEN, {}, "lacks its array 'a'"),
+    "an array too many": (WRITTEN, {"a": RATES, "b": RATES}, "'b' that belongs nowhere"),
     "one array many times": (blocks({"tuple": [{"array": "a"}] * 300}), {"a": RATES}, "'a' 300 times"),
     "a deep one": (blocks(DEEP), {}, "nests more than 64 levels"),
-    "a tuple": ({"tuple": [NOUN]}, {"a": RATES}, "a tuple, which is no model"),
-    "a prior": ({"noun": "Gamma", "fields": {"shape": {"array": "a"}, "rate": {"array": "b"}}},
+    "a tuple": ({"tuple": [WRITTEN]}, {"a": RATES}, "a tuple, which is no model"),
+    "a prior": ({"class": "Gamma", "fields": {"shape": {"array": "a"}, "rate": {"array": "b"}}},
                 {"a": np.ones(3, np.float32), "b": np.ones(3, np.float32)}, "a Gamma, which is no model"),
-    "a field too many": ({"noun": "Poisson", "fields": {"log_rate": RATE, "b": NOTHING}}, {"a": RATES}, "'b'"),
+    "a field too many": ({"class": "Poisson", "fields": {"log_rate": RATE, "b": NOTHING}}, {"a": RATES}, "'b'"),
     "text for a number": (
-        {"noun": "Multinomial", "fields": {"logits": {"array": "a"}, "total_count": {"static": "4"}}},
+        {"class": "Multinomial", "fields": {"logits": {"array": "a"}, "total_count": {"static": "4"}}},
         {"a": RATES},
         "total_count is '4'",
     ),
     "half a number": (
-        {"noun": "Multinomial", "fields": {"logits": {"array": "a"}, "total_count": {"static": 4.5}}},
+        {"class": "Multinomial", "fields": {"logits": {"array": "a"}, "total_count": {"static": 4.5}}},
         {"a": RATES},
         "total_count is 4.5",
     ),
     "no density in a mixture": (
-        {"noun": "Mixture", "fields": {"log_weights": {"array": "a"}, "density": {"array": "b"}}},
+        {"class": "Mixture", "fields": {"log_weights": {"array": "a"}, "density": {"array": "b"}}},
         {"a": np.zeros(2, np.float32), "b": RATES},
         "density is float32",
     ),
     "shapes that differ": (
-        {"noun": "Mixture", "fields": {"log_weights": {"array": "b"}, "density": NOUN}},
+        {"class": "Mixture", "fields": {"log_weights": {"array": "b"}, "density": WRITTEN}},
         {"a": RATES, "b": np.zeros(5, np.float32)},
         "no Mixture that could be",
     ),
-    "a noun in no noun": ([NOUN], {"a": RATES}, "makes no sense"),
+    "a class in no class": ([WRITTEN], {"a": RATES}, "makes no sense"),
 }  # fmt: skip
 
 
@@ -166,7 +166,7 @@ HEADERS = {
     "none": "[]",
     "huge": '{"format_version": ' + "9" * 5000 + "}",
     "a deep one": '{"format_version": 1, "model":' + '{"tuple":[' * 5000 + "1" + "]}" * 5000 + "}",
-    "deep numbers": '{"format_version": 1, "model": {"noun": "Multinomial", "fields": {"logits": {"none": true}, '
+    "deep numbers": '{"format_version": 1, "model": {"class": "Multinomial", "fields": {"logits": {"none": true}, '
     '"total_count": {"static": ' + "[" * 900 + "]" * 900 + "}}}}",
 }
 
@@ -178,9 +178,9 @@ def test_headers_that_make_no_sense(tmp_path, name):
 
 
 def test_files_of_the_first_version_load(tmp_path):
-    save_file({"a": RATES}, tmp_path / "model", {"dgjax": json.dumps({"format_version": 1, "model": NOUN})})
+    save_file({"a": RATES}, tmp_path / "model", {"dgjax": json.dumps({"format_version": 1, "model": WRITTEN})})
     assert_same_tree(dg.load(tmp_path / "model"), POISSON, 0)
-    save_file({"a": RATES}, tmp_path / "model", {"dgjax": json.dumps({"format_version": 2, "model": NOUN})})
+    save_file({"a": RATES}, tmp_path / "model", {"dgjax": json.dumps({"format_version": 2, "model": WRITTEN})})
     assert "damaged" in refused(tmp_path / "model")
 
 
@@ -255,7 +255,7 @@ def test_only_what_loads_is_saved(tmp_path):
 
 def test_a_class_of_another_name_takes_no_place(tmp_path):
     theirs = type("Poisson", (), {"__annotations__": {"log_rate": jax.Array}, "as_model": lambda self: self})
-    theirs = dg.noun(theirs)
+    theirs = dg.dataclass(theirs)
     dg.save(tmp_path / "model", POISSON)
     assert type(dg.load(tmp_path / "model")) is dg.Poisson
     with pytest.raises(ValueError, match="another class of the name Poisson"):
@@ -264,7 +264,7 @@ def test_a_class_of_another_name_takes_no_place(tmp_path):
 
 def test_memory_that_is_not_there_is_named(tmp_path):
     shape, size = [1, 1 << 41], 1 << 43
-    texts = {"dgjax": json.dumps({"format_version": 1, "model": NOUN})}
+    texts = {"dgjax": json.dumps({"format_version": 1, "model": WRITTEN})}
     header = json.dumps({"__metadata__": texts, "a": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}})
     with (tmp_path / "model").open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header.encode())
@@ -318,6 +318,6 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("words", MISFITS)
-def test_parts_that_do_not_fit_make_no_noun(words):
+def test_parts_that_do_not_fit_make_no_dataclass(words):
     with pytest.raises(ValueError, match=words):
         MISFITS[words]()

@@ -4,6 +4,7 @@ import itertools
 import zlib
 
 import jax
+import logistic_oracle
 import numpy as np
 import oracle
 import pytest
@@ -260,11 +261,11 @@ def test_logistic_regression(k, kind, l2, method):
         x, y = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [1, 2]]) * 1.0, LABELS["all"]
     fitted = dg.fit(dg.logistic_regression(2, k, kind), x, y, weights=weights, prior=dg.priors.Ridge(l2), method=method)
     quadratic = kind == "quadratic"
-    bias, weight = oracle.logistic_maximum(k, x, y, weights, l2, quadratic)
+    bias, weight = logistic_oracle.maximum(k, x, y, weights, l2, quadratic)
     bias = bias[:, 0]
     scorer = fitted.model.scorer
     value = np.concatenate([scorer.weight, *([scorer.products] if quadratic else [])], axis=1)
-    assert_close(fitted.objective[-1], oracle.logistic_objective(bias, weight, x, y, weights, l2, quadratic)[0])
+    assert_close(fitted.objective[-1], logistic_oracle.objective(bias, weight, x, y, weights, l2, quadratic)[0])
     assert_close(value, weight, 1e-5)
     # The same number added to every bias changes nothing.
     center = 0 if k == 2 else 1

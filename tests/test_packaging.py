@@ -1,4 +1,4 @@
-"""What is installed: two import packages, typed, one version, and nothing that happens on import."""
+"""What is installed: two import packages and a command, typed, one version, and nothing that happens on import."""
 
 import os
 import re
@@ -38,6 +38,16 @@ def test_without_being_installed_the_version_is_unknown(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", missing)
     assert installed_version() == "unknown"
+
+
+def test_the_command_tells_its_version_without_jax():
+    script = (
+        "import sys, _dgjax_command; _dgjax_command.main(); assert not {'jax', 'numpy', 'dgjax'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--version"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"dgjax {metadata.version('dgjax')}\n"), done.stderr
 
 
 def test_the_citation_and_the_hooks_are_of_the_versions_in_use():
@@ -83,7 +93,8 @@ def test_the_wheel_has_both_packages_and_nothing_else(tmp_path):
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"dgjax", "dgjax_kernels"}
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"dgjax", "dgjax_kernels", "_dgjax_command.py"}
     for source in [*ROOT.glob("dgjax/**/*.py"), *ROOT.glob("kernels/dgjax_kernels/**/*.py")]:
         assert str(source.relative_to(ROOT)).removeprefix("kernels/") in names
 

@@ -50,6 +50,25 @@ def test_dependent_columns_are_named_and_the_advice_works(name, dtype):
     assert np.isfinite(dg.log_prob(dg.discriminant_analysis(remaining, Y, "full"), remaining)).all()
 
 
+def test_every_collapsed_column_of_every_class_is_named_at_once():
+    """Of steps that end at the first collapse, columns at other depths would be named one fit after another."""
+    x = np.c_[rows(), np.zeros(N), np.where(Y == 1, 5.3, rows(9)[:, 0]), np.where(Y == 0, 1e-3, rows(9)[:, 1])]
+    x = np.c_[x, np.where(Y == 0, 700, rows(8)[:, 0]), np.where(Y == 1, rows()[:, 0] - rows()[:, 1], rows(8)[:, 1])]
+    flat, dependent = [3, 4, 5, 6], [3, 4, 5, 6, 7]
+    start = dg.naive_bayes(x, Y, prior="weak")
+    for call, columns, count in (
+        (lambda x: dg.naive_bayes(x, Y), flat, 4),
+        (lambda x: dg.naive_bayes(x, Y, weights=1 + Y), flat, 4),
+        (lambda x: dg.fit(start if x.shape[1] == 8 else dg.marginal(start, [0, 1, 2, 7]), x, Y), flat, 4),
+        (lambda x: dg.discriminant_analysis(x, Y, "full"), dependent, 5),
+    ):
+        with pytest.raises(ValueError, match="says nothing more") as error:
+            call(x)
+        assert f"np.delete(x, {columns}, axis=1)" in str(error.value)
+        assert f"and {count} more like it" in str(error.value)
+        call(np.delete(x, columns, axis=1))
+
+
 @pytest.mark.slow
 def test_percentages_are_refused_whatever_the_luck():
     for seed in range(30):

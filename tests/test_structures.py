@@ -23,7 +23,7 @@ def paths():
     return np.array(list(itertools.product(range(K), repeat=T)), np.int32)
 
 
-@dg.noun
+@dg.dataclass
 class SecondOrder(Structure):
     """Paths in which a state depends on the two before it: every path is written out, which is fine for a few.
 
@@ -94,7 +94,7 @@ def test_a_label_space_keeps_its_contract(name):
     check_structure(STRUCTURES[name])
 
 
-@dg.noun
+@dg.dataclass
 class SecondOrderCRF:
     """p(y | x) proportional to exp of a linear scorer of each step, and a weight for each three states in a row."""
 

@@ -52,7 +52,7 @@ def spoilt(right, **members):
     def bound(member):
         return lambda self, *arguments, **options: member(right, self, *arguments, **options)
 
-    return dg.noun(type("Wrong", (right,), {"__annotations__": {}, **{k: bound(v) for k, v in members.items()}}))
+    return dg.dataclass(type("Wrong", (right,), {"__annotations__": {}, **{k: bound(v) for k, v in members.items()}}))
 
 
 def sample_of(model, missing=True, unknown=False):

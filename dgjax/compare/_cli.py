@@ -39,41 +39,41 @@ def dgjax(
     """Discriminative and generative models in pairs."""
 
 
+def _words(help: str, metavar: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help)
+
+
+DATA = "A CSV or Parquet file, or digits, breast-cancer, wine, iris or activity."
+Data = Annotated[str, typer.Argument(metavar="[DATA]", help=DATA)]
+Target = Annotated[str | None, _words("The column of the labels.", "COLUMN")]
+Sequence = Annotated[str | None, _words("The column that says which sequence a row belongs to.", "COLUMN")]
+Out = Annotated[Path, _words("Where report.html and results.json go.", "DIR")]
+Quick = Annotated[bool, _words("Fewer splits and rows: some 2 to 3 minutes of processor time.", None, "--quick")]
+Drop = Annotated[list[str] | None, _words("A column to leave out; may be repeated.", "COLUMN")]
+Separator = Annotated[str | None, _words("Between cells: a character, comma, semicolon, tab, pipe or space.", "MARK")]
+Decimal = Annotated[str | None, _words("Before decimals, as ','.", "MARK")]
+Thousands = Annotated[str | None, _words("Between thousands, as '.' or ' '.", "MARK")]
+Encoding = Annotated[str | None, _words("Of the file, as cp1252 or utf-16.", "NAME")]
+Comment = Annotated[str | None, _words("What follows it on a line is left out.", "MARK")]
+Missing = Annotated[list[str] | None, _words("A missing cell, as -999; may be repeated.", "TEXT")]
+NoHeader = Annotated[bool, _words("The first line is a row: columns are called c0, c1 and so on.", None, "--no-header")]
+
+
 @app.command()
 def compare(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="[DATA]", help="A CSV or Parquet file, or digits, breast-cancer, wine, iris or activity."
-        ),
-    ] = "digits",
-    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the labels.")] = None,
-    sequence: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column that says which sequence a row belongs to.")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html and results.json go.")] = Path(
-        "dgjax-report"
-    ),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer splits and rows: some 2 to 3 minutes of processor time.")
-    ] = False,
-    drop: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
-    ] = None,
-    separator: Annotated[
-        str | None,
-        typer.Option(metavar="MARK", help="Between cells: a character, comma, semicolon, tab, pipe or space."),
-    ] = None,
-    decimal: Annotated[str | None, typer.Option(metavar="MARK", help="Before decimals, as ','.")] = None,
-    thousands: Annotated[str | None, typer.Option(metavar="MARK", help="Between thousands, as '.' or ' '.")] = None,
-    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Of the file, as cp1252 or utf-16.")] = None,
-    comment: Annotated[str | None, typer.Option(metavar="MARK", help="What follows it on a line is left out.")] = None,
-    missing: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="A missing cell, as -999; may be repeated.")
-    ] = None,
-    no_header: Annotated[
-        bool, typer.Option("--no-header", help="The first line is a row: columns are called c0, c1 and so on.")
-    ] = False,
+    data: Data = "digits",
+    target: Target = None,
+    sequence: Sequence = None,
+    out: Out = Path("dgjax-report"),
+    quick: Quick = False,
+    drop: Drop = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    comment: Comment = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
     from dgjax.compare import _dataset, _sequence_data

@@ -8,6 +8,7 @@ import numpy as np
 from dgjax.compare import _metrics
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair, average_over, draw, fill, fit_drawn
+from dgjax.compare._encode import Encoder
 from dgjax.compare._networks import walks
 from dgjax.compare._questions import Task, each
 from dgjax.compare._results import Answer, Record
@@ -129,30 +130,27 @@ def _with_twins(bench: Bench, repeats: int, measure, averaged) -> list[Task]:
 
 def knowledge(bench: Bench, answer: Answer) -> list[Task]:
     """Samples of each class and occluded rows filled in: how near they are to the truth, and pictures of them."""
-    forest, plan = "forest", bench.plan
+    plan, labels = bench.plan, range(len(bench.dataset.classes))
 
     def measure(repeat: int, key: str) -> list[Record]:
         fitted = bench.full(key, repeat)
+        assert fitted.encoder is not None
         if repeat == 0 and key == "autoencoder":
             x, y = _one_of_each(bench)
             answer.pictures["walks"] = {key: walks(fitted, x, y, NUM_STEPS)}
-        return [*drawn(repeat, key, fitted), *filled(repeat, key, fitted)]
+        return [*drawn(repeat, key, fitted, fitted.encoder), *filled(repeat, key, fitted, fitted.encoder)]
 
-    def drawn(repeat: int, key: str, fitted: Fitted) -> list[Record]:
-        labels = range(len(bench.dataset.classes))
+    def drawn(repeat: int, key: str, fitted: Fitted, encoder: Encoder) -> list[Record]:
         rows = [draw(fitted, label, NUM_DRAWN, 1000 * repeat + label) for label in labels]
         if repeat == 0:
-            assert fitted.encoder is not None
-            answer.pictures.setdefault("samples", {})[key] = np.stack([fitted.encoder.numbers(r) for r in rows])
-        judge = bench.full(forest, repeat).model
+            answer.pictures.setdefault("samples", {})[key] = np.stack([encoder.numbers(r) for r in rows])
+        judge = bench.full("forest", repeat).model
         right = [(judge.predict(r.astype(np.float32)) == label).mean() for label, r in zip(labels, rows, strict=True)]
         return [Record("samples recognised", key, repeat, float(np.mean(right)))]
 
-    def filled(repeat: int, key: str, fitted: Fitted) -> list[Record]:
-        assert fitted.encoder is not None
+    def filled(repeat: int, key: str, fitted: Fitted, encoder: Encoder) -> list[Record]:
         x = bench.test(repeat)[0][: plan.missing_test_rows]
-        covered = cover(x, bench, repeat)
-        encoder, places = fitted.encoder, fitted.encoder.places
+        covered, places = cover(x, bench, repeat), encoder.places
         truth, blank = encoder.view(x, "features"), encoder.view(covered, "features")
         hidden = np.isnan(blank[:, places]) & ~np.isnan(truth[:, places])
         guesses = {EXACT: fill(fitted, covered), MEAN: encoder.view(covered, "features", filled=True)}
@@ -167,7 +165,7 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
         return [Record("samples recognised", "real rows", repeat, right)]
 
     repeats = plan.missing_repeats
-    return each(bench, repeats, [forest], real) + each(bench, repeats, bench.generative, measure)
+    return each(bench, repeats, ["forest"], real) + each(bench, repeats, bench.generative, measure)
 
 
 def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:

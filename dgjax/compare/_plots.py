@@ -104,7 +104,7 @@ def _by_pair(
                 axes.set_ylim(low, high if metric == "log-loss" else min(high, 1.02))
                 axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
                 if metric == "accuracy":
-                    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+                    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
             axis(axes, settings, bench.plan.unit)
             legend(axes)
             pictures.append(drawn(figure, f"{pair.name}: {label.lower()} {about}".strip()))
@@ -133,7 +133,7 @@ def _axis_labelled(axes: Axes, settings: Sequence[float], unit: str) -> None:
 def _axis_missing(axes: Axes, settings: Sequence[float], unit: str) -> None:
     axes.set_xlabel("Share missing")
     axes.set_xticks(settings)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
 
 
 def labelled_rows(answer: Answer, bench: Bench) -> list[Picture]:
@@ -195,7 +195,7 @@ def _reliability(answer: Answer, name: str, lines: Sequence[tuple[str, Look]]) -
             axes.errorbar(x, y, yerr=error, capsize=2, elinewidth=1, **look.options())
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="Largest class probability", ylabel="Share that is right")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         axes.annotate("too modest", (0.05, 0.93), color=FAINT, fontsize=8)
         axes.annotate("too sure", (0.98, 0.06), color=FAINT, fontsize=8, ha="right")
         legend(axes)
@@ -332,7 +332,7 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
             )
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if not filling:
-            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         _below(axes, [bench.contestants[key].short for key in bench.generative])
         axes.set_xlabel(label)
         legend(axes)

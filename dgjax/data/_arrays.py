@@ -109,7 +109,8 @@ def _copied(array):
 def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
     """Labels from `y`, ints (n,) one for each row of x, or (n, t) one for each step: from 0 to k - 1, or -1, unknown.
 
-    k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range, or fractions.
+    NaN is unknown too. k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range,
+    or fractions.
     """
     try:
         array = whole_labels(y, name)
@@ -121,7 +122,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
         _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
             f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
-            f"{_of_labels(array.shape, shape, name)}"
+            f"{_of_labels(array.shape, shape, name, x)}"
         )
     if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
@@ -151,16 +152,22 @@ def _check_equal(y, x, name):
 
 
 def whole_labels(y: Any, name: str, advice: str = "") -> Any:
-    """Labels from `y` as whole numbers, of any shape; masked ones are -1, unknown. Raises ValueError for fractions."""
+    """Labels from `y` as whole numbers, of any shape; -1, unknown, for masked ones and for NaN beside whole numbers.
 
-    def told(array):
-        return advice if advice and not np.isnan(array).any() else _advice.of_fractions(y, array, name)
+    Raises ValueError for fractions.
+    """
+    array = as_array(y, name, LABELS, missing=-1)
+    known = array
+    if is_concrete(array) and jnp.issubdtype(array.dtype, jnp.floating):
+        array = np.asarray(array)
+        known = np.where(np.isnan(array), -1, array)
+    return as_whole(known, name, LABELS, lambda _: advice or _advice.of_fractions(y, array, name))
 
-    return as_whole(as_array(y, name, LABELS, missing=-1), name, LABELS, told)
 
-
-def _of_labels(given, expected, name):
-    """Advice for an error: what to type to make labels of a matrix, or of a single sequence; empty if nothing does."""
+def _of_labels(given, expected, name, x):
+    """Advice for an error: what to type to make labels of a matrix, or of sequences; empty if nothing does."""
+    if len(expected) == 2 and is_concrete(x) and given == (int(x.lengths.sum()),) and expected[0] > 1:
+        return f" Type {name} = dgjax.pad({_advice.split(f'np.asarray({name})')})[0]."
     if len(expected) == 2 and expected == (1, *given):
         return f" Type np.reshape({name}, (1, -1))."
     if len(given) != len(expected) + 1 or given[:-1] != expected:

@@ -76,9 +76,10 @@ def _refuse(x, supports, given, option):
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
     each = of_columns(supports, x.shape[1])
+    words = each[column].words if np.isnan(x[row, column]) else each[column].words.partition(". ")[0]  # on NaN
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
-        f"{float(x[row, column])!r}, and column {column} expects {each[column].words}"
+        f"{x[row, column]!s}, and column {column} expects {words}"
         f"{', or NaN where missing' if each[column].missing else ''}."
         f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
     )
@@ -93,8 +94,8 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
     never = np.flatnonzero(~np.asarray(_observed(x, weights)))
     if len(never):
         raise ValueError(
-            f"{name} column(s) {', '.join(map(str, never[:10]))} are never observed, so nothing can be learnt about "
-            f"them. Remove them, for instance with np.delete({name}, {never.tolist()[:10]}, axis=1)."
+            f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
+            f"nothing can be learnt about them. Type np.delete({name}, {never.tolist()}, axis=1)."
         )
 
 

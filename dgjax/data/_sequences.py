@@ -64,7 +64,7 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
         )
     array = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:
-        hint = _of_sequences(array.shape, num_features, name)
+        hint = _of_steps(x, array, lengths, name) or _of_sequences(array.shape, num_features, name)
         raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
     if num_features is not None and array.shape[2] != num_features:
         raise ValueError(
@@ -75,6 +75,21 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
         return Sequences(array, jnp.full(len(array), array.shape[1]))
     sequences = Sequences(array, _as_lengths(lengths, *array.shape[:2]))
     return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
+
+
+def _of_steps(given, steps, lengths, name):
+    """Advice for an error: code that makes sequences of all their steps, one sequence after another; or empty.
+
+    Where the lengths add up to the number of steps, as other libraries take sequences.
+    """
+    if lengths is None or steps.ndim not in (1, 2) or not is_concrete(lengths):
+        return ""
+    number = np.asarray(lengths)
+    if number.ndim != 1 or number.dtype.kind not in "iu" or number.sum() != len(steps):
+        return ""
+    own = name if isinstance(given, np.ndarray) else f"np.asarray({name})"
+    own = f"{own}[:, None]" if steps.ndim == 1 else own
+    return f" Type {name}, lengths = dgjax.pad({_advice.split(own)})."
 
 
 def _of_sequences(shape, num_features, name):

@@ -8,7 +8,13 @@ from dgjax.densities._columns import Columns as Columns
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._gaussian import Gaussian as Gaussian
 from dgjax.densities._independent import Family as Family, Independent as Independent, family_of as family_of
-from dgjax.densities._learned import Learned as Learned
+from dgjax.densities._learned import (
+    LEARNING as LEARNING,
+    Draws as Draws,
+    Learned as Learned,
+    has_draws as has_draws,
+    with_draws as with_draws,
+)
 from dgjax.densities._likelihoods import (
     BernoulliCells as BernoulliCells,
     CategoricalCells as CategoricalCells,
@@ -17,8 +23,8 @@ from dgjax.densities._likelihoods import (
 )
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
-from dgjax.densities._poisson import COUNT as COUNT, Poisson as Poisson
-from dgjax.densities._rank import check_rank as check_rank, collapsed as collapsed
+from dgjax.densities._poisson import Poisson as Poisson
+from dgjax.densities._rank import LabelledRows as LabelledRows, check_rank as check_rank, collapsed as collapsed
 from dgjax.densities._shared import (
     column_moments as column_moments,
     fill as fill,

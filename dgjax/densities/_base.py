@@ -16,6 +16,7 @@ import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._types import ColumnMoments, LabelIndex, Scorer, Support
 from dgjax.densities import _shared
+from dgjax.densities._rank import Normal
 
 SMOOTHING = 0.1
 """Share of each row given to all labels alike where a start could give a value no probability."""
@@ -99,6 +100,14 @@ class Density(ABC):
     @abstractmethod
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Any:
         """Conjugate prior worth `strength` rows with the means and standard deviations of `columns`."""
+
+    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+        """Log-density log p(x_observed | y) (n,) of each row under its own label y (n,), all of which are known."""
+        return jnp.take_along_axis(self.scores(x), y[:, None], -1)[:, 0]
+
+    def normals(self) -> tuple[Normal, ...]:
+        """Normal densities that this one is made of, with their columns: `fit` tells which lack spread. None if not."""
+        return ()
 
     @property
     def row_cost(self) -> int:

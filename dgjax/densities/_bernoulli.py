@@ -1,20 +1,19 @@
 """Bernoulli density: independent binary columns."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import ColumnMoments, LabelIndex, Support
-from dgjax.densities import _shared
 from dgjax.densities._independent import Tabular
 from dgjax.priors import Beta
 
 
-@noun
+@dataclass
 class Bernoulli(Tabular):
     """Bernoulli density of binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
 
@@ -25,9 +24,10 @@ class Bernoulli(Tabular):
 
     unchecked: ClassVar[bool] = True  # plus infinity is p = 1
     conjugate, support = Beta, Support("0 or 1", low=0, high=1, whole=True)
+    _of_sums = staticmethod(lambda cells, ones: (cells - ones, ones))
 
     def __post_init__(self) -> None:
-        _shared.check_features(self, "logits", self.logits)
+        super().__post_init__()
         _parameters.check_given(self, "logits")
 
     def natural_parameter(self) -> Float[Array, "*labels d 2"]:
@@ -41,12 +41,6 @@ class Bernoulli(Tabular):
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         p = jax.nn.sigmoid(self.logits[at])
         return jax.random.bernoulli(key, p).astype(p.dtype)
-
-    def labelled(
-        self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]
-    ) -> tuple[Float[Array, " k"], Float[Array, "k d 2"]]:
-        counts, (cells, ones, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.logits))
-        return counts, jnp.stack([cells - ones, ones], -1)
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Beta:
         half = jnp.full(self.num_features, 1 + strength / 2, columns.mean.dtype)

@@ -1,20 +1,18 @@
 """Categorical density: independent columns of categories."""
 
-from typing import Any, ClassVar
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._types import ColumnMoments, LabelIndex, Support, category, num_free, possible
 from dgjax.densities._independent import Tabular
 from dgjax.priors import Dirichlet
 
 
-@noun
+@dataclass
 class Categorical(Tabular):
     """Categorical density of rows: log p(x) = sum_j log softmax(logits_j)[x_j].
 
@@ -25,30 +23,19 @@ class Categorical(Tabular):
 
     logits: Float[Array, "*labels d c"]
 
-    event_ndim: ClassVar[int] = 2
-    conjugate = Dirichlet
+    event_ndim, conjugate = 2, Dirichlet
 
     def __post_init__(self) -> None:
-        if self.logits.ndim < 2:
-            raise ValueError(f"Categorical expects logits (*labels, d, c); got shape {self.logits.shape}.")
+        super().__post_init__()
         _parameters.check_possible(self, "logits")
 
     @property
-    def num_categories(self) -> int:
-        return self.logits.shape[-1]
-
-    @property
     def supports(self) -> tuple[Support, ...]:
-        return (category(self.num_categories),) * self.num_features
+        return (category(self.logits.shape[-1]),) * self.num_features
 
     @property
     def num_parameters(self) -> int | Array:
-        return self.score_cost * num_free(self._possible)
-
-    @property
-    def _possible(self) -> Any:
-        """Mask (d, c) of the categories that each column has, under some label."""
-        return possible(self.logits, len(self.label_shape))
+        return self.score_cost * num_free(possible(self.logits, len(self.label_shape)))
 
     def natural_parameter(self) -> Float[Array, "*labels d c"]:
         """Log-probabilities of all categories, (*labels, d, c)."""
@@ -66,4 +53,4 @@ class Categorical(Tabular):
         return jnp.where(jnp.isneginf(self.logits), 0, prior.pseudo_statistics())
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Dirichlet:
-        return Dirichlet.shared(strength, self._possible, columns.mean.dtype)
+        return Dirichlet.shared(strength, possible(self.logits, len(self.label_shape)), columns.mean.dtype)

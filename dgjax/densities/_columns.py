@@ -11,14 +11,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax import _advice
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
 from dgjax.densities._base import Density
+from dgjax.densities._rank import Normal
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
 
 
-@noun
+@dataclass
 class Columns(Density):
     """Density of rows with columns of different kinds: blocks independent given the label, log p(x) = sum over blocks.
 
@@ -32,7 +33,7 @@ class Columns(Density):
     columns: tuple[tuple[int, ...], ...] | None = static(default=None)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.blocks, tuple) or not all(hasattr(type(b), "statistics") for b in self.blocks):
+        if not isinstance(self.blocks, tuple) or not all(isinstance(b, Density) for b in self.blocks):
             raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {_advice.shown(self.blocks)}.")
         sizes = [block.num_features for block in self.blocks]
         edges = np.cumsum([0, *sizes]).tolist()
@@ -79,6 +80,11 @@ class Columns(Density):
     @property
     def num_parameters(self) -> int | Array:
         return sum(block.num_parameters for block in self.blocks)
+
+    def normals(self) -> tuple[Normal, ...]:
+        parts = zip(self.blocks, self.columns or (), strict=True)
+        found = [(normal, columns) for block, columns in parts for normal in block.normals()]
+        return tuple(normal._replace(columns=tuple(columns[i] for i in normal.columns)) for normal, columns in found)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return functools.reduce(jnp.add, (block.scores(part) for block, part in self._parts(x)))

@@ -9,11 +9,12 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
+from dgjax.densities._rank import Normal
 from dgjax.priors import NormalInverseGamma, expect_prior
 from dgjax.scorers import DiagonalQuadratic, Linear, Shifted
 
@@ -30,7 +31,7 @@ class DiagonalStatistics(NamedTuple):
     second: Float[Array, "*labels #d"]
 
 
-@noun
+@dataclass
 class DiagonalGaussian(Density):
     """Normal density with independent columns: log p(x) = sum_j log N(x_j; mean_j, exp(log_scale_j)^2).
 
@@ -72,6 +73,9 @@ class DiagonalGaussian(Density):
     @property
     def num_parameters(self) -> int:
         return self.mean.size + self.log_scale.size
+
+    def normals(self) -> tuple[Normal, ...]:
+        return (Normal(self.mean, tuple(range(self.num_features)), log_scale=self.log_scale),)
 
     def _log_scale(self) -> Array:
         """Log-scales (*labels, d) of every label and column."""

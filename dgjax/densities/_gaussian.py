@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import noun
+from dgjax._pytree import dataclass
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, ColumnMoments, LabelIndex, Support
 from dgjax.densities import _rank, _shared
@@ -26,7 +26,7 @@ class GaussianStatistics(NamedTuple):
     second: Float[Array, "g d d"]
 
 
-@noun
+@dataclass
 class Gaussian(Density):
     """Multivariate normal density: log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - log |L| - d log(2 pi) / 2.
 
@@ -71,6 +71,9 @@ class Gaussian(Density):
     def num_parameters(self) -> int:
         d = self.num_features
         return self.mean.size + math.prod(self.scale_tril.shape[:-2]) * d * (d + 1) // 2
+
+    def normals(self) -> tuple[_rank.Normal, ...]:
+        return (_rank.Normal(self.mean, tuple(range(self.num_features)), scale_tril=self.scale_tril),)
 
     def _grouped(self) -> tuple[Array, Array]:
         """Parameters as the kernels take them: mean (g, m, d) and L (g, d, d), m labels sharing each of g factors."""

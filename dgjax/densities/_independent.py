@@ -4,11 +4,12 @@ For every such family scores, sufficient statistics, the E-step, marginals, impu
 from theta. A prior is pseudo-statistics: its log density is their score, and the M-step adds them.
 """
 
+import dataclasses
 import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,14 @@ class Independent(Density):
     conjugate: ClassVar[type]
     support: ClassVar[Support]
     event_ndim: ClassVar[int] = 1
+    _of_sums: ClassVar[Any] = None
+    """Sufficient statistics, as a function of the number of observed cells and their sum; None if they take more."""
+
+    def __post_init__(self) -> None:
+        if self._parameter.ndim < self.event_ndim:
+            (field,), axes = dataclasses.fields(cast(Any, self)), ", ".join(("d", "c")[: self.event_ndim])
+            name, shape = type(self).__name__, self._parameter.shape
+            raise ValueError(f"{name} expects {field.name} (*labels, {axes}); got shape {shape}.")
 
     @abstractmethod
     def natural_parameter(self) -> Float[Array, "*labels d s"]:
@@ -134,6 +143,12 @@ class Independent(Density):
         if self._kernels.expectation is None:
             return super().expectation(x, y, weights, log_weights)
         return self._kernels.expectation(x, y, weights, log_weights, self._flat())
+
+    def labelled(self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]) -> tuple[Float[Array, " k"], Any]:
+        if self._of_sums is None:
+            return super().labelled(x, y, weights)
+        counts, (cells, total, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self._parameter))
+        return counts, jnp.stack(self._of_sums(cells, total), -1)
 
     def maximum(self, statistics: Float[Array, "*labels d s"], prior: Any = None) -> Any:
         expect_prior(prior, self.conjugate, self)

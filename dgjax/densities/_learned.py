@@ -1,17 +1,51 @@
-"""Densities without an M-step in closed form, whose parameters are learnt by gradient, such as networks."""
+"""Densities without an M-step in closed form, whose parameters are learnt by gradient, such as networks.
 
-from typing import Any, NoReturn
+Where log p(x) is no finite sum, scores are Monte Carlo estimates, by random draws that are fixed but while learning.
+"""
 
+from typing import Any, ClassVar, NamedTuple, NoReturn
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dgjax import _advice
-from dgjax._draws import LEARNING
 from dgjax.densities._base import Density
+
+LEARNING = (
+    "A variational autoencoder learns by gradient: type method=dgjax.Optax(optax.adam(1e-3), batch_size=128, "
+    "key=jax.random.key(0)), max_steps=2000"
+)
+
+
+class Draws(NamedTuple):
+    """Random draws of one training step: a key, or None for the model's own fixed draws, and the weight of the KL
+    divergence.
+
+    `kl_weight` is 1, or below during warm-up.
+    """
+
+    key: Array | None
+    kl_weight: Array | float = 1.0
 
 
 class Learned(Density):
-    """Density without sufficient statistics or conjugate prior: `fit` needs a gradient method."""
+    """Density without sufficient statistics or conjugate prior: `fit` needs a gradient method.
+
+    One that is scored by random draws says so by `by_draws`, and writes `drawn` and `importance_log_weights`.
+    """
+
+    by_draws: ClassVar[bool] = False
+    """Whether scores are Monte Carlo estimates of a log-density, by random draws."""
+
+    def drawn(self, draws: Draws) -> Any:
+        """Density that is scored by the draws of one training step, as its objective; itself if scores are exact."""
+        del draws
+        return self
+
+    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
+        """Log importance weights (s, n, *labels) of s draws, of log-mean `scores`; one if they are exact."""
+        return self.scores(x)[None]
 
     def statistics(self, *_: Any, **__: Any) -> NoReturn:
         """Raises ValueError: there are no sufficient statistics; the message names the gradient methods."""
@@ -48,3 +82,19 @@ class Learned(Density):
         """Raises ValueError: there is no conjugate prior."""
         del columns, strength
         raise ValueError(f"weak_prior is for densities with a conjugate prior; a {type(self).__name__} has none.")
+
+
+def _by_draws(node: Any) -> bool:
+    return isinstance(node, Learned) and node.by_draws
+
+
+def has_draws(model: Any) -> bool:
+    """Whether a part of a model is scored by random draws."""
+    return any(map(_by_draws, jax.tree.leaves(model, is_leaf=_by_draws)))
+
+
+def with_draws(model: Any, draws: Draws | None) -> Any:
+    """The model with every part that is scored by draws replaced by `part.drawn(draws)`, its form for learning."""
+    if draws is None:
+        return model
+    return jax.tree.map(lambda node: node.drawn(draws) if _by_draws(node) else node, model, is_leaf=_by_draws)

@@ -11,12 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import noun, static
-from dgjax._types import FINITE, Support, category
-from dgjax.densities._poisson import COUNT
+from dgjax._pytree import dataclass, static
+from dgjax._types import COUNT, FINITE, Support, category
 
 
-@noun
+@dataclass
 class BernoulliCells:
     """Bernoulli likelihood of cells 0 and 1: p(x_j = 1 | z) = sigmoid(decoder output_j). The encoder gets -1 and 1."""
 
@@ -42,7 +41,7 @@ class BernoulliCells:
         return jax.random.bernoulli(key, jax.nn.sigmoid(outputs)).astype(outputs.dtype)
 
 
-@noun
+@dataclass
 class GaussianCells:
     """Normal likelihood: p(x_j | z) = N(decoder output_j, exp(log_scale_j)^2), with `log_scale` (d,) learnt.
 
@@ -73,7 +72,7 @@ class GaussianCells:
         return outputs + jnp.exp(self.log_scale) * jax.random.normal(key, outputs.shape, outputs.dtype)
 
 
-@noun
+@dataclass
 class PoissonCells:
     """Poisson likelihood of counts: p(x_j | z) = Poisson(exp(decoder output_j)). The encoder gets log(1 + x_j)."""
 
@@ -99,7 +98,7 @@ class PoissonCells:
         return kernels.poisson_draws(key, jnp.exp(outputs))
 
 
-@noun
+@dataclass
 class CategoricalCells:
     """Categorical likelihood of categories 0 to c - 1: p(x_j | z) = softmax(c decoder outputs); encoded one-hot."""
 

@@ -5,12 +5,12 @@ from typing import Any, ClassVar, NoReturn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities._learned import Learned
 
 
-@noun
+@dataclass
 class Marginal(Learned):
     """Marginal log p(x_columns) of some columns: the whole density, given NaN in all other columns."""
 

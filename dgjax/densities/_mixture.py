@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
+from dgjax.densities._rank import Normal
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
 from dgjax.structures import Classes
@@ -27,7 +28,7 @@ class MixtureStatistics(NamedTuple):
     density: Any
 
 
-@noun
+@dataclass
 class Mixture(Density):
     """Mixture p(x) = sum_y w_y p(x | y), w = softmax(log_weights); with labels, the joint p(x, y) = w_y p(x | y).
 
@@ -43,7 +44,7 @@ class Mixture(Density):
     density: Density
 
     def __post_init__(self) -> None:
-        expect_part(self, "density", "sample_missing", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")
         if not self.log_weights.ndim or self.log_weights.shape != self.density.label_shape:
             raise ValueError(
                 f"Mixture expects a density with one label for each weight; log_weights have shape "
@@ -90,6 +91,9 @@ class Mixture(Density):
         """Number of free parameters; the weight of a component that is off is none."""
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
+    def normals(self) -> tuple[Normal, ...]:
+        return self.density.normals()
+
     def _joint(self, x: Array) -> Array:
         """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
@@ -99,10 +103,7 @@ class Mixture(Density):
 
     def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
         """Joint log-likelihood log p(x_observed, y) (n,) of known labels y (n,), without other labels' if possible."""
-        scores_at = getattr(self.density, "scores_at", None)
-        if scores_at is None:
-            return self.potentials(x).score(y)
-        return log_softmax(self.log_weights, axis=-1)[y] + scores_at(x, y)
+        return log_softmax(self.log_weights, axis=-1)[y] + self.density.scores_at(x, y)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         evidence = kernels.logsumexp(self._joint(x))

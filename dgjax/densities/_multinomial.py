@@ -9,17 +9,16 @@ from jaxtyping import Array, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
-from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
+from dgjax._pytree import dataclass, static
+from dgjax._types import COUNT, ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
 from dgjax.densities._count_modes import mixture_mode
-from dgjax.densities._poisson import COUNT
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.scorers import LogLinear
 
 
-@noun
+@dataclass
 class Multinomial(Density):
     """Multinomial density of a row of counts given its total N: log N! + sum_j x_j log p_j - log x_j!.
 
@@ -33,7 +32,8 @@ class Multinomial(Density):
     total_count: int = static(default=1)
 
     def __post_init__(self) -> None:
-        _shared.check_features(self, "logits", self.logits)
+        if not self.logits.ndim:
+            raise ValueError("Multinomial expects logits (*labels, d); got shape ().")
         _parameters.check_possible(self, "logits")
         object.__setattr__(self, "total_count", as_count(self.total_count, "Multinomial(total_count=...)", 0))
 

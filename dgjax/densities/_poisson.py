@@ -1,23 +1,19 @@
 """Poisson density: independent columns of counts."""
 
-from typing import Any
-
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import noun
-from dgjax._types import ColumnMoments, LabelIndex, Support
+from dgjax._pytree import dataclass
+from dgjax._types import COUNT, ColumnMoments, LabelIndex
 from dgjax.densities import _shared
 from dgjax.densities._count_modes import mixture_mode
 from dgjax.densities._independent import Family, Independent
 from dgjax.priors import Gamma
 from dgjax.scorers import LogLinear
 
-COUNT = Support("a count, a whole number from 0", low=0, whole=True)
 
-
-@noun
+@dataclass
 class Poisson(Independent):
     """Poisson density of rows of counts: log p(x) = sum_j x_j log r_j - r_j - log x_j!, r = exp(log_rate).
 
@@ -28,9 +24,7 @@ class Poisson(Independent):
 
     family = Family(kernels.poisson, kernels.poisson_statistics, kernels.poisson_expectation)
     conjugate, support = Gamma, COUNT
-
-    def __post_init__(self) -> None:
-        _shared.check_features(self, "log_rate", self.log_rate)
+    _of_sums = staticmethod(lambda cells, total: (cells, total))
 
     def natural_parameter(self) -> Float[Array, "*labels d 2"]:
         """Natural parameter (*labels, d, 2): -r and log r, the coefficients of 1 and of x."""
@@ -49,11 +43,8 @@ class Poisson(Independent):
 
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """Mode of the mixture of Poisson distributions with weights `posterior` (n, k), for each cell (n, d)."""
-        rate = jnp.exp(self._flat())
-
-        def mass(count):
-            return jnp.exp(kernels.log_poisson(count[:, None], rate, self._flat()))
-
+        logs, rate = self._flat(), jnp.exp(self._flat())
+        mass = lambda n: jnp.exp(kernels.log_poisson(n[:, None], rate, logs))  # noqa: E731
         return mixture_mode(posterior, rate[None], mass, jnp.floor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
@@ -63,12 +54,6 @@ class Poisson(Independent):
         """
         weight, _, excess = _shared.about_the_median(self._flat())
         return -excess.sum(-1).reshape(self.label_shape), LogLinear(weight.reshape(self.log_rate.shape))
-
-    def labelled(
-        self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]
-    ) -> tuple[Float[Array, " k"], Float[Array, "k d 2"]]:
-        counts, (cells, first, _) = _shared.labelled_moments(x, y, weights, jnp.zeros_like(self.log_rate))
-        return counts, jnp.stack([cells, first], -1)
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Gamma:
         mean = columns.mean

@@ -10,7 +10,6 @@ standard deviation of u_j, there is nothing but rounding: the column is a combin
 the rounding of cells is even, and its standard deviation sqrt(12) times smaller than eps.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -39,21 +38,16 @@ def at_least(L: Array, dead: Array) -> Array:
 
 
 class Normal(NamedTuple):
-    """Normal density within a model, and the numbers of its columns in the model's rows."""
+    """Parameters of a normal density within a model, and the numbers of its columns in the model's rows.
 
-    density: Any
+    `mean` (*labels, d), and either `scale_tril` (*_, d, d), lower Cholesky factors of the covariances, or `log_scale`
+    (*_, d), or (*_, 1) if columns share one. Labels whose axes these lack share them.
+    """
+
+    mean: Any
     columns: tuple[int, ...]
-
-
-def normals(model: Any, columns: tuple[int, ...] | None = None) -> Iterator[Normal]:
-    """Normal densities that a model is made of, found through its blocks and components."""
-    if hasattr(model, "scale_tril") or hasattr(model, "log_scale"):
-        yield Normal(model, tuple(range(model.num_features)) if columns is None else columns)
-    elif hasattr(model, "blocks"):
-        for block, own in zip(model.blocks, model.columns, strict=True):
-            yield from normals(block, own if columns is None else tuple(columns[i] for i in own))
-    elif hasattr(model, "density"):
-        yield from normals(model.density, columns)
+    scale_tril: Any = None
+    log_scale: Any = None
 
 
 def collapsed(model: Any, regular: bool) -> Array:
@@ -63,28 +57,28 @@ def collapsed(model: Any, regular: bool) -> Array:
     mean does not count to that size.
     """
     found = jnp.zeros((), bool)
-    for density, _ in normals(model):
-        if hasattr(density, "scale_tril"):
-            L, size = _factors(density, regular)
-            pivot, rounding = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2)), tolerance(L.shape[-1], L.dtype) * size
+    for normal in model.normals():
+        if normal.scale_tril is None:
+            pivot, rounding = _scales(normal, regular)
         else:
-            pivot, rounding = _scales(density, regular)
+            L, size = _factors(normal, regular)
+            pivot, rounding = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2)), tolerance(L.shape[-1], L.dtype) * size
         found |= ~(pivot > rounding).all()
     return found
 
 
-def _factors(density, regular, xp: Any = jnp):
+def _factors(normal, regular, xp: Any = jnp):
     """Cholesky factors L (g, d, d), and the size of each column (g, d): sum_l |L_jl|, and |mean_j| unless `regular`."""
-    d = density.num_features
-    L = xp.tril(density.scale_tril).reshape(-1, d, d)
+    d = len(normal.columns)
+    L = xp.tril(normal.scale_tril).reshape(-1, d, d)
     size = xp.abs(L).sum(-1)
-    return L, size if regular else size + xp.abs(density.mean).reshape(len(L), -1, d).max(1)
+    return L, size if regular else size + xp.abs(normal.mean).reshape(len(L), -1, d).max(1)
 
 
-def _scales(density, regular, xp: Any = jnp):
+def _scales(normal, regular, xp: Any = jnp):
     """Log-scales (g, d), or (g, 1) if columns share one, and the log of the rounding of cells."""
-    log_scale = density.log_scale.reshape(-1, density.log_scale.shape[-1])
-    size = xp.abs(density.mean).reshape(len(log_scale), -1, density.num_features).max(1)
+    log_scale = normal.log_scale.reshape(-1, normal.log_scale.shape[-1])
+    size = xp.abs(normal.mean).reshape(len(log_scale), -1, len(normal.columns)).max(1)
     size = size.mean(-1, keepdims=True) if log_scale.shape[-1] == 1 else size
     # A scale of nothing, minus infinity, is no larger than no rounding at all.
     return log_scale, xp.log((0 if regular else tolerance(1, size.dtype)) * size)
@@ -98,31 +92,68 @@ class Dependent(NamedTuple):
     of: tuple[int, ...]
 
 
-def check_rank(model: Any, regular: bool, labels: str, known: bool = True) -> None:
+class LabelledRows(NamedTuple):
+    """Rows x (n, d) that a model was fitted to, in NumPy, every cell and label y (n,) known, and weights (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+
+def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None = None) -> None:
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
     `regular`: there is a prior, under which the size of means does not count. `labels` is what labels are called,
-    "class", "component" or "state". The message advises to leave columns out where they are dependent under every
-    label, or in a class if all labels and cells are `known`: elsewhere another column would collapse in their place.
+    "class", "component" or "state". Of `rows`, whose cells and labels are all known, every collapsed column is named: a
+    fit ends at the first. The message advises to leave columns out where they are dependent under every label, or in a
+    class of `rows`: elsewhere another column would collapse in their place.
     """
-    for density, columns in normals(model):
+    for normal in model.normals():
+        host = jax.tree.map(np.asarray, normal._replace(columns=()))._replace(columns=normal.columns)
         with np.errstate(all="ignore"):
-            found, groups, shared = _of_density(density, regular)
+            found, groups, shared = _of_normal(host, regular)
+            if found and rows is not None and not (regular or shared) and host.mean.ndim == 2:
+                found = _of_normal(_maximum(host, rows), regular)[0] or found
         if found:
-            raise ValueError(_message(found, groups, shared, columns, labels, density.mean.dtype, known))
+            message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
+            raise ValueError(message)
 
 
-def _of_density(density, regular):
-    """Dependent columns of a density, in how many groups, and whether all columns share one scale."""
-    density = jax.tree.map(np.asarray, density)
-    if not hasattr(density, "scale_tril"):
-        scale, rounding = _scales(density, regular, np)
-        wrong, shape, shared = ~(scale > rounding), density.log_scale.shape[:-1], scale.shape[1] < density.num_features
+def _maximum(normal, rows):
+    """Maximum-likelihood density of the same columns: of the residuals of rows about the means of their labels."""
+    x, weights = rows.x[:, list(normal.columns)].astype(float), rows.weights.astype(float)
+    of = [np.flatnonzero((rows.y == label) & (weights > 0)) for label in range(len(normal.mean))]
+    mean = np.array([np.average(x[own], 0, weights[own]) if len(own) else normal.mean[k] for k, own in enumerate(of)])
+    residuals = [np.sqrt(weights[own])[:, None] * (x[own] - at) for own, at in zip(of, mean, strict=True)]
+    name, each = ("log_scale", _log_scale) if normal.scale_tril is None else ("scale_tril", _factor)
+    before = getattr(normal, name)
+    if before.ndim < (2 if normal.scale_tril is None else 3):  # all labels share it
+        residuals, of = [np.concatenate(residuals)], [np.concatenate(of)]
+    spread = [each(one / np.sqrt(weights[own].sum())) for one, own in zip(residuals, of, strict=True)]
+    spread = np.reshape(spread, before.shape).astype(before.dtype)
+    return normal._replace(**{name: spread, "mean": mean.astype(before.dtype)})
+
+
+def _log_scale(root):
+    return 0.5 * np.log((root**2).sum(0))
+
+
+def _factor(root):
+    """Cholesky factor L (d, d) of root^T root, root (n, d): by an orthogonal factor, without its square."""
+    d = root.shape[1]
+    return np.transpose(np.linalg.qr(np.concatenate([root, np.zeros((d, d))]), mode="r"))
+
+
+def _of_normal(normal, regular):
+    """Dependent columns of a normal density, in how many groups, and whether all columns share one scale."""
+    if normal.scale_tril is None:
+        scale, rounding = _scales(normal, regular, np)
+        wrong, shape, shared = ~(scale > rounding), normal.log_scale.shape[:-1], scale.shape[1] < len(normal.columns)
         found = [Dependent(_group(g, shape), int(j), ()) for g, j in np.argwhere(wrong)]
         return found, len(scale), shared
-    L, size = _factors(density, regular, np)
+    L, size = _factors(normal, regular, np)
     c = tolerance(L.shape[-1], L.dtype)
-    L, size, shape = L.astype(float), size.astype(float), density.scale_tril.shape[:-2]
+    L, size, shape = L.astype(float), size.astype(float), normal.scale_tril.shape[:-2]
     found = []
     for g, (own, cells) in enumerate(zip(L, size, strict=True)):
         if not _has_rank(own, cells, c):

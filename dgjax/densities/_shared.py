@@ -143,12 +143,6 @@ def moments_of_clusters(x: Array, counts: Array, complete: bool | None) -> tuple
     return centre + unit * shift, jnp.where(resolved, unit * within, spread(unit * overall))
 
 
-def check_features(density: Any, name: str, parameter: Array) -> None:
-    """Check of a parameter: raises unless it has an axis of columns."""
-    if not parameter.ndim:
-        raise ValueError(f"{type(density).__name__} expects {name} (*labels, d); got shape ().")
-
-
 def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: tuple[int, ...]) -> None:
     """Check of a field: raises unless its label axes are those of the mean, or the first of them."""
     if shape != leading[: len(shape)]:

@@ -6,7 +6,7 @@ Both work on columns that are centred and scaled, so that they reach one maximum
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,18 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import check_number, is_concrete
-from dgjax._draws import LEARNING, has_draws
+from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._endings import ended
 from dgjax.learning._method import Method, Outcome
-from dgjax.learning._objective import Frame, Problem, tolerance
-from dgjax.learning._steps import State
+from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
+from dgjax.learning._steps import State, UnderWay
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units
 from dgjax.learning._zero_copy import check_finite
-from dgjax.models import LinearChainCRF, Logistic
-from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
 
 
-class Ascent(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Ascent(UnderWay):
     """A fit by gradient under way: the coordinates that it climbs in, the problem there, the state, and what takes the
     next steps.
     """
@@ -37,21 +36,6 @@ class Ascent(NamedTuple):
     problem: Problem
     inner: State
     steps: Callable[..., State]
-
-    @property
-    def step(self) -> Array:
-        """How many steps there were."""
-        return self.inner.step
-
-    @property
-    def converged(self) -> Array:
-        """Whether there is no going on."""
-        return self.inner.converged
-
-    @property
-    def trace(self) -> Array:
-        """The objective after each step so far."""
-        return self.inner.trace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +53,7 @@ class ByGradient(Method):
 
     def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
         tol = tolerance(self.tol, state.problem)
-        return state._replace(inner=state.steps(state.frame, state.problem, tol, state.inner, until))
+        return dataclasses.replace(state, inner=state.steps(state.frame, state.problem, tol, state.inner, until))
 
     def result(self, problem: Problem, state: Ascent) -> tuple[Outcome, Any]:
         check_finite(state.frame.model, problem.x, state.inner)
@@ -99,21 +83,13 @@ def _no_worse_than_nothing(model, problem):
 
     Far from the maximum, where every probability is 0 or 1, there is no curvature to choose a step length by.
     """
-    if not (is_concrete(model, problem) and _is_concave(model)):
+    if not (is_concrete(model, problem) and is_concave(model)):
         return model
     known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
     uniform = -math.log(model.num_labels) * float(known @ np.asarray(problem.weights, float))
     if float(_objective_of(problem, model)) >= uniform:
         return model
     return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
-
-
-def _is_concave(model):
-    """Whether the log-likelihood is concave: the scores are linear in the parameters."""
-    if not isinstance(model, Logistic | LinearChainCRF):
-        return False
-    scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
-    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
 
 
 @kernels.compiled

@@ -20,7 +20,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
-from dgjax._draws import Draws
+from dgjax.densities import Draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, make_loss
 

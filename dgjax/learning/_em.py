@@ -20,10 +20,9 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import check_number, is_concrete
-from dgjax._draws import LEARNING, has_draws
 from dgjax._pytree import for_complete_rows
 from dgjax.data import Data, is_sequential
-from dgjax.densities import collapsed
+from dgjax.densities import LEARNING, collapsed, has_draws
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem, tolerance
 from dgjax.structures import Sequences

@@ -9,24 +9,25 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax import _advice
 from dgjax._arguments import is_concrete
-from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
-from dgjax.densities import check_rank
+from dgjax.data import Data
+from dgjax.densities import LabelledRows, check_rank, has_draws
 from dgjax.learning._method import Outcome
-from dgjax.learning._objective import Frame, Problem
+from dgjax.learning._objective import Frame, Problem, has_networks, is_concave
 from dgjax.learning._steps import PROMISED, State, rounding
 from dgjax.learning._units import moved
-from dgjax.structures import num_steps
+from dgjax.structures import Sequences, in_rows, num_steps
 
-CONSTANTS = "bias", "initial", "transition"
-"""What takes the constants that columns leave behind where they are centred."""
 RIDGE = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
 every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so
 much."""
+NEARLY = 0.2
+"""How far means from 0 and spreads from 1 may be in columns that need no scaling."""
 
 
 def is_maximum(problem: Problem, tol: Any, last: State, gap: Any = None) -> Any:
@@ -45,7 +46,7 @@ def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outc
     if is_concrete(last):  # every operation on arrays of JAX's takes 30 us
         value, gap, converged = jax.device_get((last.value, last.gap, last.converged))
         last = last._replace(value=value, gap=gap, converged=converged)
-    gap = last.gap + rounded_off
+    gap = _at_most_all(frame.model, last, last.gap + rounded_off)
     converged = last.converged & is_maximum(problem, tol, last, gap)
     result = Outcome(-last.value, last.trace, last.step, converged), model
     if not is_concrete(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
@@ -61,9 +62,16 @@ def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outc
     return result[0]._replace(warning=warning), result[1]
 
 
+def _at_most_all(model, last, gap):
+    """What is left to gain, at most the loss itself where that is never below 0: log p(y | x) <= 0, and its ridge."""
+    if model.generative:
+        return gap
+    return np.minimum(gap, last.value) if is_concrete(last) else jnp.minimum(gap, last.value)
+
+
 def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
     """Warns (ConvergenceWarning) that a fit is not at its maximum."""
-    message = getattr(final, "warning", None)
+    message = final.warning
     if message is None and not bool(final.converged) and tol > 0:
         message = (
             f"the fit ended at max_steps={max_steps}, before a step gained less than tol={float(tol):.3g} nats for "
@@ -82,8 +90,8 @@ def _in_users_units(frame, problem, tol, vector):
     model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
         return model, 0.0
-    steps, names = num_steps(problem.x), [name for name in CONSTANTS if hasattr(model, name)]
-    largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in (getattr(model, n) for n in names))
+    steps, given = num_steps(problem.x), {name: np.asarray(getattr(model, name)) for name in model.constants}
+    largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in given.values())
     if steps * (jnp.finfo(units.scale.dtype).eps * largest) ** 2 / 8 <= PROMISED * float(tol):
         return model, 0.0
     with jax.enable_x64(True):
@@ -94,8 +102,7 @@ def _in_users_units(frame, problem, tol, vector):
             return jax.tree.map(lambda a, b: np.nan_to_num(np.asarray(a) - np.asarray(b)), wanted, seen)
 
         missing = lacks(model)
-        better = {name: np.asarray(getattr(model, name), float) + getattr(missing, name) for name in names}
-        better = {name: jnp.asarray(value, getattr(model, name).dtype) for name, value in better.items()}
+        better = {name: jnp.asarray(own + getattr(missing, name), own.dtype) for name, own in given.items()}
         model = dataclasses.replace(model, **better)
         off = sum(float((own**2).sum()) for own in jax.tree.leaves(lacks(model)))
     return model, steps * off / 8
@@ -106,17 +113,41 @@ def _exactly(tree):
 
 
 def _of_precision(frame, problem, last, gap):
-    columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
-    named = f", most of all of column(s) {columns}" if columns else ""
-    generative = frame.model.generative
+    """Warning that no step gains. How much is left, and where, is known of concave objectives alone."""
+    generative, dtype = frame.model.generative, last.value.dtype
     held = problem.prior is not None if generative else float(problem.strength) >= RIDGE
     advised = "dgjax.weak_prior(model, x)" if generative else f"dgjax.priors.Ridge({RIDGE:g})"
     told = "" if held else f"type prior={advised}, "
+    wider = "jax.config.update('jax_enable_x64', True), and float64 columns"
+    if is_concave(frame.model):
+        columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
+        named = f", most of all of column(s) {columns}" if columns else ""
+        return (
+            f"the fit ended {float(gap):.2g} nats for each row short of its maximum, by an estimate: no step gains in "
+            f"{dtype}, which has too few digits for these parameters{named}. Remove columns that are nearly "
+            f"combinations of others, {told}or type {wider}."
+        )
+    if has_networks(frame.model):
+        scaled = _scaling(problem.x)
+        told = f"Type {scaled}, or " if scaled else "Type "
+        told += "method=dgjax.Optax(optax.adam(1e-3)), where a step need not gain"
+    else:
+        told = f"{told[:1].upper()}{told[1:]}or type {wider}" if told else f"Type {wider}"
     return (
-        f"the fit ended {float(gap):.2g} nats for each row short of its maximum: no step gains in "
-        f"{last.value.dtype}, which has too few digits for these parameters{named}. Remove columns that are nearly "
-        f"combinations of others, {told}or type jax.config.update('jax_enable_x64', True), and float64 columns."
+        f"the fit ended at {-float(last.value):.3g} nats for each row, where no step gains in {dtype}. How much is "
+        f"left to gain cannot be said, since the objective is not concave. {told}."
     )
+
+
+def _scaling(x):
+    """Code that standardises the user's columns; an empty string if they are."""
+    x = np.asarray(x.x if isinstance(x, Sequences) else x, float)
+    axes = tuple(range(x.ndim - 1))
+    with np.errstate(all="ignore"):
+        mean, spread = np.nanmean(x, axes), np.nanstd(x, axes)
+    if np.all((np.abs(mean) < NEARLY) & ((np.abs(spread - 1) < NEARLY) | (spread == 0))):
+        return ""
+    return _advice.standardised(axes, bool((spread == 0).any()), bool(np.isnan(x).any()))
 
 
 def _columns(model, sizes):
@@ -165,21 +196,20 @@ def is_broken(model: Any) -> bool:
     return is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
 
 
-def check_result(
-    model: Any, value: Any, steps: Any, prior: Any = None, labels: str = "class", known: bool = True
-) -> None:
+def check_result(model: Any, value: Any, steps: Any, data: Data, prior: Any = None, labels: str = "class") -> None:
     """Raises ValueError if a fit collapsed or diverged: no density at the result, or data of probability 0.
 
-    `known` says that all labels and cells are known, in which case the message names every collapsed column.
+    The message names every collapsed column if all labels and cells of `data` are known.
     """
     if not is_concrete(model, value):
         return
-    check_rank(model, prior is not None, labels, known)
+    check_rank(model, prior is not None, labels, _labelled(data) if data.known else None)
     value, broken = float(value), is_broken(model)
     if (broken or np.isnan(value)) and has_draws(model):
+        scaled = _scaling(data.x)
         raise ValueError(
-            f"fit diverged after {int(steps)} step(s). Standardise the columns, x = (x - x.mean(0)) / x.std(0), or "
-            "type a smaller step, such as method=dgjax.Optax(optax.adam(1e-4))."
+            f"fit diverged after {int(steps)} step(s). {f'Standardise the columns, {scaled}, or type' * bool(scaled)}"
+            f"{'' if scaled else 'Type'} a smaller step, such as method=dgjax.Optax(optax.adam(1e-4))."
         )
     if broken or np.isnan(value) or value == np.inf:
         raise ValueError(
@@ -193,3 +223,9 @@ def check_result(
             "where everything is possible: "
             "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)."
         )
+
+
+def _labelled(data):
+    weights = jnp.ones(len(data.x)) if data.weights is None else data.weights
+    x, y, weights = in_rows(data.x, data.y, weights)
+    return LabelledRows(np.asarray(x), np.asarray(y), np.asarray(weights)) if is_concrete(x, y, weights) else None

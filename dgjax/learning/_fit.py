@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
-from dgjax._draws import has_draws
+from dgjax._elsewhere import of_attribute, told_keywords
 from dgjax._neural import Neural
 from dgjax.data import (
     Data,
@@ -28,12 +28,14 @@ from dgjax.data import (
     model_and_rows,
     warn_if_lost,
 )
+from dgjax.densities import has_draws
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._descent import Diverged
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
+from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import MixturePrior, Ridge
 from dgjax.structures import Sequences, in_rows
 
@@ -60,9 +62,10 @@ class Fit(Generic[M]):
     validation: Array | None = None
 
 
-Fit.__getattr__ = _advice.of_attribute  # type: ignore[attr-defined]
+Fit.__getattr__ = of_attribute  # type: ignore[attr-defined]
 
 
+@told_keywords
 def fit(
     model: M,
     x: ArrayLike,
@@ -80,8 +83,8 @@ def fit(
     """Maximum-likelihood or, with a prior, penalised fit: the model that maximises an objective, started at `model`.
 
     Generative: sum_n w_n log p(x_n, y_n) + log prior, by expectation-maximisation. Cells may be missing (NaN) and so
-    may labels (-1, or no `y` at all): both are summed out exactly. With every label and cell known one step is the
-    closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
+    may labels (-1 or NaN, or no `y` at all): both are summed out exactly. With every label and cell known one step is
+    the closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
 
     `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,). `method` is `dgjax.EM()`,
@@ -101,7 +104,7 @@ def fit(
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
     start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
-    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_noun(prior) else prior, blend)
+    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_prior(prior) else prior, blend)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
     if progress and not is_concrete(start, problem, jnp.zeros(())):
@@ -117,7 +120,7 @@ def fit(
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if is_sequential(start) else "component" if y is None else "class"
-    _endings.check_result(fitted, outcome.value, outcome.step, problem.prior, label_word, problem.known)
+    _endings.check_result(fitted, outcome.value, outcome.step, problem, problem.prior, label_word)
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
@@ -139,7 +142,7 @@ def _checked_blend(model, y, blend):
 
 
 def _result(fitted, final, max_steps):
-    judged = getattr(final, "validation", None)
+    judged = final.validation
     if not is_concrete(final.step):
         trace = final.trace[:max_steps]
         trace = jnp.where(jnp.arange(max_steps) < final.step, trace, trace[final.step - 1])
@@ -166,22 +169,22 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
     if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
         check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
         prior = _prior.checked_prior(start, prior, float_type(data.x))
-        seen = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None)
+        seen, whole = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None), data
     else:
         given = data.x, data.y, data.weights
         start, seen = _checked(start, *given, None, prior is None, summary=data.columns, label_weight=label_weight)
         if not seen.known:
             return fit(model, *given[:2], weights=data.weights, prior=prior, label_weight=label_weight).model
-        prior = _chosen_prior(start, seen, prior)
-    return _checked_solution(_em.closed_form(start, seen, prior), prior)
+        prior, whole = _chosen_prior(start, seen, prior), seen
+    return _checked_solution(_em.closed_form(start, seen, prior), whole, prior)
 
 
-def _checked_solution(solution, prior):
+def _checked_solution(solution, data, prior):
     """Closed-form model, raised about where it has collapsed; inside jit, where nothing can be raised, NaN there."""
     fitted, passes, has_density = solution
     if not is_concrete(has_density):  # nothing can be raised
         return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
-    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, prior, "class")
+    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, data, prior)
     return fitted
 
 
@@ -218,7 +221,7 @@ def _option(model, summary):
     "likelihood" of an autoencoder or a neural classifier, "emissions" of a chain, else "kinds"; None for any other
     discriminative model.
     """
-    if not model.generative and not isinstance(getattr(model, "scorer", None), Neural):
+    if not model.generative and not (isinstance(model, Logistic | LinearChainCRF) and isinstance(model.scorer, Neural)):
         return None
     networks = not model.generative or has_draws(model)
     usual = "likelihood" if networks else "emissions" if is_sequential(model) else "kinds"
@@ -239,8 +242,8 @@ def _labels(model, y, x):
     if y is None:
         if not model.generative:
             raise ValueError(
-                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. Without labels, fit "
-                "a generative model: dgjax.gaussian_mixture."
+                "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
+                f"{_without_labels(model)}"
             )
         return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
     if isinstance(y, Method) or is_optimizer(y):
@@ -248,7 +251,7 @@ def _labels(model, y, x):
     return as_labels(y, x, model.num_labels)
 
 
-def _is_noun(prior):
+def _is_prior(prior):
     return prior is not None and not isinstance(prior, str)
 
 
@@ -274,6 +277,10 @@ def _chosen_prior(model, data, prior):
     return _prior.checked_prior(model, prior, data.x.dtype)
 
 
+def _without_labels(model):
+    return _advice.STATES_WITHOUT_LABELS if is_sequential(model) else _advice.WITHOUT_LABELS
+
+
 def _check_data(model, x, y, weights, complete):
     """Check that there is enough to learn from; True if every row that counts has a label, False inside jit.
 
@@ -290,10 +297,11 @@ def _check_data(model, x, y, weights, complete):
         check_observed(x, weights)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
+    instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
-        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}.")
+        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}. {instead}")
     if not len(known) and not model.generative:
-        raise ValueError("y must hold at least two classes; every label is -1, unknown.")
+        raise ValueError(f"y must hold at least two classes; every label is -1, unknown. {instead}")
     if not len(known) and num_counted < model.num_labels:
         raise ValueError(
             f"x must have at least as many rows as the model has components; got {num_counted} rows for "

@@ -159,6 +159,8 @@ def direction(memory: Memory, vector: Array, gradient: Array, scaled: bool) -> t
     scale = jnp.ones((), vector.dtype)
     if scaled:
         sy, yy = products[newest, newest + m], products[newest + m, newest + m]
+        # Nocedal and Wright (2006), eq. 7.20: the size of the inverse Hessian along the newest pair. Before there is
+        # one nothing is known of the curvature, and the first step that is tried is no longer than 1.
         curved = (sy > 0) & jnp.isfinite(yy)
         scale = jnp.where(curved, sy / jnp.where(curved, yy, 1), jnp.minimum(1, 1 / _length(gradient)))
     w = _two_loops(products, with_g, scale, newest)
@@ -213,6 +215,7 @@ def search(
         new, grad = value_and_grad(vector + step * direction)
         here = Point(step, jnp.vdot(grad, direction))
         gains = new <= value + LEAST_GAIN * step * slope
+        # Approximate Wolfe condition of Hager and Zhang (2005): where values agree to rounding, slopes still tell.
         gains |= (new <= value + noise) & (here.slope <= (2 * LEAST_GAIN - 1) * slope)
         gains = (gains & (slope < 0)) | (jnp.isposinf(value) & ~jnp.isposinf(new))
         ends = (gains & (here.slope >= FLAT_ENOUGH * slope)) | ~(slope < 0)

@@ -31,6 +31,7 @@ from dgjax.learning._scales import penalty_units, whitener_of
 from dgjax.learning._steps import PROMISED, State, first, stepped
 from dgjax.learning._sum_to_zero import contrast
 
+# Of a step, by 2^-30 in all: less than 2^-23, eps of float32, so that in it no parameter moves any more.
 HALVINGS = 30
 # Nats for each row that a gradient of length 1 is said to be worth: those of a curvature of a twentieth.
 STEEPEST = 10.0
@@ -174,6 +175,7 @@ def _backtrack(loss, vector, value, direction, decrement):
 
     def cond(carry):
         step, new, count = carry
+        # Armijo's condition with the constant of Nocedal and Wright (2006), section 3.1; the slope is -decrement.
         return ~(new <= value - 1e-4 * step * decrement) & (count < HALVINGS)
 
     def body(carry):

@@ -12,11 +12,13 @@ from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
-from dgjax._draws import Draws, with_draws
+from dgjax._neural import Neural
 from dgjax.data import Data
+from dgjax.densities import Draws, has_draws, with_draws
 from dgjax.learning._units import Units, moved_back
+from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import Ridge
-from dgjax.scorers import Linear
+from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
 from dgjax.structures import num_steps
 
 
@@ -129,6 +131,20 @@ class Problem(Data):
         fill = (0, -1, 0)
         rows = kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost)
         return jax.tree.map(jnp.add, rows, derivative(self.penalty)(model))
+
+
+def is_concave(model: Any) -> bool:
+    """Whether the log-likelihood is concave: the scores are linear in the parameters."""
+    if not isinstance(model, Logistic | LinearChainCRF):
+        return False
+    scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
+    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
+
+
+def has_networks(model: Any) -> bool:
+    """Whether a part of a model is a neural network: of a neural scorer, or of an autoencoder."""
+    neural = lambda node: isinstance(node, Neural)  # noqa: E731
+    return has_draws(model) or any(map(neural, jax.tree.leaves(model, is_leaf=neural)))
 
 
 def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:

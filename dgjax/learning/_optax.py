@@ -11,10 +11,11 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_number
-from dgjax._draws import LEARNING, has_draws
+from dgjax.densities import LEARNING, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
+from dgjax.learning._steps import UnderWay
 from dgjax.priors import Ridge
 
 PATIENCE = 10
@@ -29,7 +30,8 @@ class Schedule(NamedTuple):
     held: Problem | None
 
 
-class Descent(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Descent(UnderWay):
     """State of a stochastic fit: initial model, masks of trainable entries, training rows, schedule, inner state."""
 
     model: Any
@@ -37,21 +39,6 @@ class Descent(NamedTuple):
     problem: Problem
     schedule: Schedule
     inner: _descent.State
-
-    @property
-    def step(self) -> Array:
-        """How many steps there were."""
-        return self.inner.step
-
-    @property
-    def converged(self) -> Array:
-        """Whether there is no going on: the validation set no longer gains, or a step diverged."""
-        return self.inner.converged
-
-    @property
-    def trace(self) -> Array:
-        """The objective before each step so far."""
-        return self.inner.trace
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,7 +138,7 @@ class Optax(Method):
         advanced = _descent.advance(
             state.model, state.free, state.problem, self.optimizer, epochs, shuffle, draws, held, state.inner, until
         )
-        return state._replace(inner=advanced)
+        return dataclasses.replace(state, inner=advanced)
 
     def result(self, problem: Problem, state: "Descent") -> tuple[Outcome, Any]:
         _, _, draws, held = state.schedule

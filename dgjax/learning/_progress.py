@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import Array
 
-CHUNKS = 100
+CHUNKS = 100  # of a fit with a bar or a checkpoint: a percent of max_steps each
 
 
 def empty_trace(max_steps: int, dtype: Any) -> Array:

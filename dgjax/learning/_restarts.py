@@ -11,10 +11,10 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count, as_key, is_concrete
-from dgjax._draws import has_draws
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._pytree import for_any_rows, for_complete_rows
 from dgjax._warnings import ConvergenceWarning, warn
+from dgjax.densities import has_draws
 from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
 from dgjax.learning._method import Method, Outcome

@@ -15,8 +15,8 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._draws import has_draws
 from dgjax._types import Support
+from dgjax.densities import has_draws
 from dgjax.learning._objective import Frame, Problem
 from dgjax.scorers import Linear, LogLinear
 from dgjax.structures import in_rows
@@ -67,6 +67,7 @@ def _of_columns(model, problem):
     # Rows far out as if they were nearer: they have no curvature any more where the fit ends.
     near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
     covariance = (share[:, None] * near).T @ near
+    # Both in units of the quarter, p (1 - p) at p = 1/2, that the covariance is multiplied by.
     penalty = 4 * problem.strength / problem.weights.sum() / problem.units.scale**2
     return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
 
@@ -94,6 +95,7 @@ def _of_rows(model, problem, most):
 def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
     """Scales (p,) of parameters by the penalty's curvature c per unit of weight: 1 / sqrt(1 + 4 c)."""
     curvature = problem.penalty_curvature(vector, unravel)
+    # A row's curvature is at most 1/4, as p (1 - p) is: 1/4 + c in units of 1/4.
     return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
 
 

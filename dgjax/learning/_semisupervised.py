@@ -14,8 +14,8 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import check_number, is_concrete
-from dgjax._draws import has_draws
 from dgjax._warnings import ConvergenceWarning, warn
+from dgjax.densities import has_draws
 from dgjax.learning import _em
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, tolerance

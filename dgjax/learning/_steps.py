@@ -9,6 +9,27 @@ PROMISED = 1e-2  # of the tolerance: what a further step may promise to gain whe
 MOST_IDLE = 2  # steps in a row without a gain, the second of them with what was known of the curvature forgotten
 
 
+class UnderWay:
+    """Fit under way, a dataclass: what a method has set up once, and the `inner` state that its steps change."""
+
+    inner: Any
+
+    @property
+    def step(self) -> Array:
+        """Number of steps taken."""
+        return self.inner.step
+
+    @property
+    def converged(self) -> Array:
+        """True if no step follows."""
+        return self.inner.converged
+
+    @property
+    def trace(self) -> Array:
+        """Objective of each step so far."""
+        return self.inner.trace
+
+
 class State(NamedTuple):
     """Optimizer state: parameters as one `vector`, loss `value` per unit of weight, `trace` of the objective.
 

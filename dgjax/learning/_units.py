@@ -132,7 +132,7 @@ def moved_back(part: Any, units: Units) -> Any:
 def columns_with_units(model: Any) -> np.ndarray | None:
     """Mask (d,) of real-valued columns that a model's scores are polynomials of; None if there is none."""
     d = model.num_features
-    if d is None or not _is_polynomial(getattr(model, "scorer", None)) or type(model) not in moved.registry:
+    if d is None or not isinstance(model, Logistic | LinearChainCRF) or not _is_polynomial(model.scorer):
         return None
     plain = np.array([own.low == -np.inf and not own.whole for own in model.scorer.supports])
     return np.broadcast_to(plain, d) if plain.any() else None

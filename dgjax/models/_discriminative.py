@@ -19,6 +19,8 @@ class DiscriminativeModel(ABC):
     generative: ClassVar[Literal[False]] = False
     complete: ClassVar[bool] = False
     """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
+    constants: ClassVar[tuple[str, ...]] = ()
+    """Fields to which a constant for each label is added where columns are centred, such as the bias."""
     learnable: ClassVar[bool] = True
     """False of a model without parameters of its own, whose parts are learnt one by one."""
 
@@ -60,6 +62,10 @@ class DiscriminativeModel(ABC):
     def linear(self) -> bool:
         """Whether the scores are linear in finite parameters, and `gradient` and `curvature` are there."""
         return False
+
+    def normals(self) -> tuple[Any, ...]:
+        """Normal densities that the model is made of: none, as it has no density of x."""
+        return ()
 
     def as_model(self) -> Any:
         """Itself."""

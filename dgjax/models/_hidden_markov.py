@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, Support, num_free, possible
 from dgjax.densities import Density
 from dgjax.models._linear_chain import LinearChainCRF, steps_cost
@@ -26,7 +26,7 @@ class HiddenMarkovStatistics(NamedTuple):
     density: Any
 
 
-@noun
+@dataclass
 class HiddenMarkov:
     """Hidden Markov model: log p(x, y) = log p(y_0) + sum_s log p(y_{s+1} | y_s) + sum_s log p(x_s | y_s).
 
@@ -46,7 +46,7 @@ class HiddenMarkov:
     sequential: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
-        expect_part(self, "density", "statistics", "a density, such as dgjax.Gaussian(mean, scale_tril)")
+        expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")
         k = self.density.label_shape[-1] if self.density.label_shape else 0
         shapes = self.log_initial.shape, self.log_transition.shape, self.density.label_shape
         if shapes != ((k,), (k, k), (k,)):
@@ -85,6 +85,10 @@ class HiddenMarkov:
     @property
     def supports(self) -> tuple[Support, ...]:
         return self.density.supports
+
+    def normals(self) -> tuple[Any, ...]:
+        """Normal densities that the emissions are made of, with their columns."""
+        return self.density.normals()
 
     def potentials(self, x: Sequences) -> Chain:
         scores = x.in_steps(self.density.scores(x.in_rows()))

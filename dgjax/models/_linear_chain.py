@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax import _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
 from dgjax.models._discriminative import DiscriminativeModel
@@ -16,7 +16,7 @@ from dgjax.structures import Chain, Sequences
 NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by a hidden Markov model of x"
 
 
-@noun
+@dataclass
 class LinearChainCRF(DiscriminativeModel):
     """Linear-chain CRF: p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s,
     y_s)).
@@ -34,9 +34,10 @@ class LinearChainCRF(DiscriminativeModel):
     scorer: Scorer
 
     sequential: ClassVar[Literal[True]] = True
+    constants = ("initial", "transition")
 
     def __post_init__(self) -> None:
-        expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
+        expect_part(self, "scorer", Scorer, "a scorer, such as dgjax.Linear(weight)")
         k = len(self.initial) if self.initial.ndim else 0
         shapes = self.initial.shape, self.transition.shape, self.scorer.label_shape
         if shapes != ((k,), (k, k), (k,)):

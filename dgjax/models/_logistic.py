@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import expect_part, noun
+from dgjax._pytree import dataclass, expect_part
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support
 from dgjax.models._discriminative import DiscriminativeModel
@@ -22,7 +22,7 @@ NO_NAN = (
 )
 
 
-@noun
+@dataclass
 class Logistic(DiscriminativeModel):
     """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 
@@ -35,8 +35,10 @@ class Logistic(DiscriminativeModel):
     bias: Float[Array, " k"]
     scorer: Scorer
 
+    constants = ("bias",)
+
     def __post_init__(self) -> None:
-        expect_part(self, "scorer", "penalty", "a scorer, such as dgjax.Linear(weight)")
+        expect_part(self, "scorer", Scorer, "a scorer, such as dgjax.Linear(weight)")
         if self.bias.ndim != 1 or self.bias.shape != self.scorer.label_shape:
             raise ValueError(
                 f"Logistic expects a bias (k,) and a scorer with labels (k,); got {self.bias.shape} and "
@@ -79,7 +81,7 @@ class Logistic(DiscriminativeModel):
     @property
     def linear(self) -> bool:
         """Whether the scores are linear in finite parameters, as `gradient` and `curvature` require."""
-        return hasattr(self.scorer, "features")
+        return self.scorer.linear
 
     def gradient(
         self, x: Float[Array, "n d"] | kernels.ZeroCopyRows, y: Int[Array, " n"], weights: Float[Array, " n"]

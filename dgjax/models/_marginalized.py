@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
+from dgjax._pytree import dataclass, static
 from dgjax._types import Model, Support
 from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.structures import Classes
 
 
-@noun
+@dataclass
 class Marginalized(DiscriminativeModel):
     """Classifier of rows with missing cells: p(y | x_observed) = E[p(y | x)] over a density's p(x_missing |
     x_observed).

@@ -10,7 +10,7 @@ from jax import Array
 from numpyro.distributions import Distribution, ExpandedDistribution, Independent, biject_to, constraints
 
 from dgjax._arguments import is_concrete
-from dgjax._types import LabelIndex, Support
+from dgjax._types import LabelIndex, Scorer, Support
 from dgjax.densities import Density, fill, flat, rows_by_labels
 from dgjax.numpyro import _counts
 from dgjax.numpyro._support import as_support, feasible, is_inside
@@ -43,7 +43,7 @@ class Form:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Emission(Density):
+class Emission(Density, Scorer):
     """Density of rows by a NumPyro distribution: of a mixture's components, of classes, or of a chain's states.
 
     `Emission.of(distribution)`: its batch is the labels (*labels,), its event a row (d,) or a single cell ();
@@ -215,7 +215,7 @@ def as_density(emission: Any, name: str = "emission") -> Any:
     """A dgjax density as it is, or a NumPyro distribution as an `Emission`; raises ValueError for anything else."""
     if isinstance(emission, Distribution):
         return Emission.of(emission)
-    if not hasattr(type(emission), "statistics"):
+    if not isinstance(emission, Density):
         raise ValueError(
             f"{name} must be a density, such as dgjax.Gaussian(mean, scale_tril), or a NumPyro distribution with a "
             f"batch of labels; got a {type(emission).__name__}."

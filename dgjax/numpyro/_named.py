@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from numpyro.distributions.util import cholesky_of_inverse
 
 from dgjax._arguments import as_count
-from dgjax._pytree import noun, static
-from dgjax._types import FINITE, Support
+from dgjax._pytree import dataclass, static
+from dgjax._types import Scorer
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.models import HiddenMarkov as HiddenMarkovModel, LinearChainCRF as LinearChainCRFModel
 from dgjax.numpyro._adapter import Conditional, Marginal
@@ -185,15 +185,11 @@ class LinearChainCRF(Conditional):
         return self.model.transition
 
 
-@noun
-class Itself:
+@dataclass
+class Itself(Scorer):
     """Identity scorer: rows (n, k) are themselves the scores, s(x, y) = x_y."""
 
     num_labels: int = static()
-
-    row_cost = 1
-    num_parameters = 0
-    supports: tuple[Support, ...] = static(default=(FINITE,))
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -205,9 +201,6 @@ class Itself:
 
     def scores(self, x: Array) -> Array:
         return x
-
-    def penalty(self) -> Array:
-        return jnp.zeros(())
 
 
 class OfOne(Marginal):

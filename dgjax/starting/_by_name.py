@@ -9,10 +9,9 @@ import numpy as np
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import as_count
-from dgjax._types import FINITE
+from dgjax._types import COUNT, FINITE
 from dgjax.data import check_cells, float_type
 from dgjax.densities import (
-    COUNT,
     Bernoulli,
     Categorical,
     Columns,

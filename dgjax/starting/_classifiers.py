@@ -1,10 +1,11 @@
 """Classifiers fitted in closed form: naive Bayes and discriminant analysis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
 
+from dgjax._elsewhere import told_keywords
 from dgjax.densities import Mixture
 from dgjax.learning import closed_form
 from dgjax.starting import _training_data
@@ -13,10 +14,11 @@ from dgjax.starting._by_name import columns, gaussian, uniform
 BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
 
 
+@told_keywords
 def naive_bayes(
     x: ArrayLike,
     y: ArrayLike,
-    kinds: str | Sequence[str] = "gaussian",
+    kinds: str | Sequence[str] | Mapping[Any, str] = "gaussian",
     num_classes: int | None = None,
     *,
     weights: ArrayLike | None = None,
@@ -25,20 +27,22 @@ def naive_bayes(
 ) -> Mixture:
     """Naive Bayes classifier p(y) prod_j p(x_j | y), fitted in closed form to rows `x` (n, d) and labels `y` (n,).
 
-    `kinds` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
-    all columns together. Cells may be NaN, and labels -1; EM then fits the model, and `label_weight` is how many times
-    a row with a label counts. `prior="weak"` adds one pseudo-row for each class, which gives a column that is constant
-    in a class some spread.
+    `kinds` is one kind, or one for each column, in a list or in a dict by column: "gaussian", "bernoulli",
+    "categorical", "poisson"; or "multinomial" for all columns together. Cells may be NaN, and labels -1; EM then fits
+    the model, and `label_weight` is how many times a row with a label counts. `prior="weak"` adds one pseudo-row for
+    each class, which gives a column that is constant in a class some spread. `num_classes` is one more than the highest
+    label by default; a class above those, without a row, has probability 0, or under a prior little more.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     """
     zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
-    named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds")
+    named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds", x)
     model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds"))
     return closed_form(model, data, prior, label_weight)
 
 
+@told_keywords
 def discriminant_analysis(
     x: ArrayLike,
     y: ArrayLike,
@@ -53,7 +57,8 @@ def discriminant_analysis(
 
     `covariance` "tied" is LDA, "full" QDA, "diagonal" Gaussian naive Bayes, "spherical" nearest means. Cells may be
     NaN, and labels -1; EM then fits the model, and `label_weight` is how many times a row with a label counts.
-    `prior="weak"` adds one pseudo-row for each class.
+    `prior="weak"` adds one pseudo-row for each class. `num_classes` is one more than the highest label by default; a
+    class above those, without a row, has probability 0, or under a prior little more.
 
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.

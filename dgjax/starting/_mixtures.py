@@ -6,6 +6,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax._arguments import as_count, as_key, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax.data import label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
@@ -13,6 +14,7 @@ from dgjax.starting import _training_data
 from dgjax.starting._by_name import gaussian, uniform
 
 
+@told_keywords
 def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
     """Gaussian mixture initialised at k-means++ clusters of `x` (n, d), to be fitted by `dgjax.fit(model, x)`.
 
@@ -30,6 +32,7 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     return at_clusters(broad, key, rows, summary)
 
 
+@told_keywords
 def mixture_discriminant_analysis(
     key: Array,
     x: ArrayLike,
@@ -42,9 +45,9 @@ def mixture_discriminant_analysis(
     y)`.
 
     `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal", "spherical", or "tied", one for all
-    classes.
+    classes. `num_classes` is one more than the highest label by default.
 
-    Raises ValueError for bad cells or labels, or a single class.
+    Raises ValueError for bad cells or labels, a single class, or a class with fewer rows than `num_components`.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     data = _training_data.labelled(x, y, num_classes)

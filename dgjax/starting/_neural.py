@@ -10,6 +10,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key
+from dgjax._elsewhere import told_keywords
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
 from dgjax.models import Logistic
@@ -17,6 +18,7 @@ from dgjax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from dgjax.starting._by_name import scorer
 
 
+@told_keywords
 def logistic_regression(num_features: int, num_classes: int, features: str = "linear") -> Logistic:
     """Logistic regression with weights 0, to be fitted by `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))`.
 
@@ -31,6 +33,7 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     return Logistic(jnp.zeros(k), scorer(features, num_features, k, _advice.REGRESSION))
 
 
+@told_keywords
 def variational_autoencoder(
     key: Array,
     num_features: int,
@@ -57,7 +60,7 @@ def variational_autoencoder(
         as_count(latent_dim, "latent_dim"),
     )
     k = 1 if num_classes is None else as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
-    cells = _cells(likelihood, d)
+    cells = _likelihood(likelihood, d)
     sizes = [as_count(size, "hidden") for size in hidden]
     key_encoder, key_decoder = jax.random.split(as_key(key))
     if image is None:
@@ -76,6 +79,7 @@ def variational_autoencoder(
     return density if num_classes is None else Mixture(jnp.full(k, -np.log(k)), density)
 
 
+@told_keywords
 def neural_classifier(
     key: Array, num_features: int, num_classes: int, likelihood: Any = "gaussian", hidden: Sequence[int] = (400,)
 ) -> Logistic:
@@ -91,23 +95,23 @@ def neural_classifier(
         as_count(num_features, "num_features", of_data=_advice.COLUMNS),
         as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
     )
-    cells, sizes = _cells(likelihood, d), [as_count(size, "hidden") for size in hidden]
+    cells, sizes = _likelihood(likelihood, d), [as_count(size, "hidden") for size in hidden]
     # The last layer of a trunk is not looked at: it has no outputs.
     trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
     return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
 
 
-def _cells(likelihood, d):
-    match likelihood:
+def _likelihood(given, d):
+    match given:
         case "bernoulli":
             return BernoulliCells()
         case "gaussian":
             return GaussianCells(jnp.zeros(d))
         case "poisson":
             return PoissonCells()
-    if not hasattr(type(likelihood), "seen"):
+    if not hasattr(type(given), "seen"):
         raise ValueError(
             f'likelihood must be "bernoulli", "gaussian" or "poisson", or dgjax.CategoricalCells(num_categories); got '
-            f"{_advice.shown(likelihood)}."
+            f"{_advice.shown(given)}."
         )
-    return likelihood
+    return given

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key
+from dgjax._elsewhere import told_keywords
 from dgjax.data import as_sequences
 from dgjax.models import HiddenMarkov, LinearChainCRF
 from dgjax.starting import _training_data
@@ -16,6 +17,7 @@ from dgjax.starting._by_name import columns, gaussian, scorer
 from dgjax.starting._mixtures import at_clusters
 
 
+@told_keywords
 def hidden_markov(
     key: Array,
     x: ArrayLike,
@@ -51,6 +53,7 @@ def hidden_markov(
     return at_clusters(broad, as_key(key), rows, summary, weights=weights)
 
 
+@told_keywords
 def linear_chain_crf(num_features: int, num_states: int, features: str = "linear") -> LinearChainCRF:
     """Linear-chain CRF with weights 0, to be fitted by `dgjax.fit(model, x, y, prior=dgjax.priors.Ridge(1.0))`.
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import as_count, is_concrete
+from dgjax._arguments import LABELS, as_count, is_concrete
 from dgjax._types import FINITE
 from dgjax.data import (
     Data,
@@ -47,6 +47,8 @@ def labelled(
 
     With `weights`, column summaries are weighted, and rows of weight 0 dropped.
     """
+    if y is None:
+        raise ValueError(f"y must be {LABELS}; got None. {_advice.WITHOUT_LABELS}")
     check_known(x, y, weights)
     own = readable_rows(x) if zero_copy else None
     if own is not None:
@@ -148,16 +150,28 @@ def _gaps(labels, given):
 
 def _too_few(labels, given):
     seen = np.unique(labels).tolist()
-    is_class = seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y"
-    told = " -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]." if is_class else ""
+    few = f"y must hold at least two classes; got {seen if seen != [-1] else 'no label, every one is -1, unknown'}."
     every = np.asarray(whole_labels(given, "y"))
     if len(np.unique(every[every >= 0])) > 1:
-        told = " Rows of the other classes have weight 0: give some of them more, or leave weights out."
-    return f"y must hold at least two classes; got {seen}.{told}"
+        return f"{few} Rows of the other classes have weight 0: give some of them more, or leave weights out."
+    if seen[0] == -1 and len(seen) > 1 and _advice.signed(given, "y") == "y":
+        return f"{few} -1 is unknown; if it is a class, type np.unique(y, return_inverse=True)[1]."
+    return f"{few} {_advice.WITHOUT_LABELS}"
 
 
-def named_kinds(kinds, d, name="emissions"):
-    """Kind of each of d columns, from one kind or a list of them; raises ValueError for unknown kinds."""
+def named_kinds(kinds, d, name="emissions", x=None):
+    """Kind of each of d columns, from one kind, a list of them, or a dict by the columns' names in `x`, or numbers.
+
+    Raises ValueError for unknown kinds, or columns.
+    """
+    if isinstance(kinds, dict):
+        columns = list(getattr(x, "columns", range(d)))
+        if set(kinds) != set(columns):
+            raise ValueError(
+                f"{name} must give the kind of every column, {_advice.shown(columns)}, and of no other; got "
+                f"{_advice.shown(kinds)}."
+            )
+        kinds = [kinds[column] for column in columns]
     named = [kinds] * d if isinstance(kinds, str) or not isinstance(kinds, Iterable) else list(kinds)
     if len(named) != d or not set(named) <= set(KINDS) or ("multinomial" in named and len(set(named)) > 1):
         raise ValueError(

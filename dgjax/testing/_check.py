@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
-from dgjax._pytree import NOUNS
+from dgjax._pytree import DATACLASSES
 from dgjax.testing import _computation, _learning, _probability, _structures
 from dgjax.testing._compare import expect, in_precision, law
 from dgjax.testing._data import Sample, is_generative, is_sequential, random_sample
@@ -74,7 +74,7 @@ def check_model(
                 _check_learning(make, one, other, sample, closed_form)
         else:
             _check_discriminative(one, other, sample, fixed)
-        if NOUNS.get(type(one).__name__) is type(one):
+        if DATACLASSES.get(type(one).__name__) is type(one):
             _computation.saved_and_loaded_to_the_bit(one)
 
 
@@ -176,7 +176,7 @@ def labels_fit_the_density(density: Any) -> None:
         cost = getattr(density, name)
         expect(isinstance(cost, int) and cost > 0, f"{name} must be a whole number from 1; got {cost!r}.")
     fields = dataclasses.is_dataclass(density) and jax.tree.leaves(density)
-    expect(bool(fields), "a density is a dgjax.noun with arrays in its fields.")
+    expect(bool(fields), "a density is a dgjax.dataclass with arrays in its fields.")
 
 
 @law

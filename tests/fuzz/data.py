@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from oracle import kind as noun_of
+from oracle import kind as name_of
 
 OUTLIER = 30.0
 
@@ -24,7 +24,7 @@ def spoil(rng, x, discrete):
 
 def supports_of(density):
     """The highest value of each column, infinity for counts, NaN for a continuous one."""
-    match noun_of(density):
+    match name_of(density):
         case "Mixture":
             return supports_of(density.density)
         case "Columns":
@@ -33,9 +33,9 @@ def supports_of(density):
                 tops[list(columns)] = supports_of(block)
             return tops
     tops = {"Bernoulli": 1.0, "Poisson": np.inf, "Multinomial": np.inf}
-    if noun_of(density) == "Categorical":
+    if name_of(density) == "Categorical":
         return np.full(density.num_features, density.logits.shape[-1] - 1.0)
-    return np.full(density.num_features, tops.get(noun_of(density), np.nan))
+    return np.full(density.num_features, tops.get(name_of(density), np.nan))
 
 
 def to_edges(rng, x, tops):

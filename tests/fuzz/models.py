@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from oracle import kind as noun_of, numbers, shared
+from oracle import kind as name_of, numbers, shared
 from scipy.special import log_softmax, softmax
 
 import dgjax as dg
@@ -176,7 +176,7 @@ def cast(model, dtype):
 
 def draw(density, label, rng):
     """A row from p(x | label)."""
-    match noun_of(density):
+    match name_of(density):
         case "Gaussian":
             mean = numbers(density.mean)[label]
             return mean + np.tril(shared(density.scale_tril, label, 2)) @ rng.normal(size=len(mean))

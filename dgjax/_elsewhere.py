@@ -1,0 +1,136 @@
+"""Names of other libraries, of functions, methods and keyword arguments: errors that say what to type here."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from dgjax import _advice
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+VERBS = {
+    "predict_proba": "jax.numpy.exp(dgjax.predict_log_proba(model, x))",
+    "fit_predict": "dgjax.predict(dgjax.fit(model, x).model, x)",
+    "score_samples": "dgjax.log_prob(model, x)",
+    "score": "dgjax.log_prob(model, x).mean()",
+    "decision_function": "dgjax.predict_log_proba(model, x)",
+    "transform": "dgjax.encode(model, x)",
+    "inverse_transform": "dgjax.decode(model, z)",
+    "fit_transform": "dgjax.encode(dgjax.fit(model, x).model, x)",
+    "partial_fit": "dgjax.fit(model, x, y).model",
+    "log_likelihood": "dgjax.log_prob(model, x)",
+    "logpdf": "dgjax.log_prob(model, x)",
+    "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
+    "GaussianNB": "dgjax.naive_bayes(x, y)",
+    "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',
+    "CategoricalNB": 'dgjax.naive_bayes(x, y, kinds="categorical")',
+    "MultinomialNB": 'dgjax.naive_bayes(x, y, kinds="multinomial")',
+    "LinearDiscriminantAnalysis": "dgjax.discriminant_analysis(x, y)",
+    "QuadraticDiscriminantAnalysis": 'dgjax.discriminant_analysis(x, y, covariance="full")',
+    "LogisticRegression": _advice.REGRESSION[5:-1],
+    "GaussianHMM": "dgjax.hidden_markov(key, x, num_states)",
+}
+"""What goes by another name here."""
+
+
+LATENT = "transform", "inverse_transform", "fit_transform", "encode", "reconstruct", "decode"
+"""What only a variational autoencoder is asked."""
+
+
+def of_name(name: str) -> str:
+    """Error message for a name that dgjax does not have, with its counterpart here if there is one."""
+    told = f"Type {VERBS[name]}{', for a variational autoencoder' * (name in LATENT)}." if name in VERBS else ""
+    told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
+    return f"dgjax has no {name!r}. {told}".rstrip()
+
+
+METHODS = (
+    VERBS
+    | {
+        "fit": "dgjax.fit(model, x, y).model",
+        "sample": "dgjax.sample(model, jax.random.key(0), 10)",
+        "sample_labels": "dgjax.sample_labels(model, jax.random.key(0), x)",
+        "sample_missing": "dgjax.sample_missing(model, jax.random.key(0), x)",
+        "save": "dgjax.save(path, model)",
+        "bic": "dgjax.bic(model, x)",
+        "aic": "dgjax.aic(model, x)",
+        "log_joint": "dgjax.log_joint(model, x, y)",
+        "log_conditional": "dgjax.log_conditional(model, x, y)",
+        "decode": "dgjax.decode(model, z)",
+    }
+    | {
+        verb: f"dgjax.{verb}(model, x)"
+        for verb in ("predict", "predict_log_proba", "log_prob", "encode", "reconstruct")
+    }
+)
+
+
+def of_attribute(self: Any, name: str) -> Any:
+    """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
+    asked = self.model if type(self).__name__ == "Fit" else self
+    name_here = "predict" if name == "decode" and getattr(type(asked), "sequential", False) else name
+    if name not in METHODS or (name_here in LATENT and not _has_latents(asked)):
+        return object.__getattribute__(self, name)
+    model = "model" if asked is self else "fit.model"
+    told = METHODS[name_here].replace("(model", f"({model}").replace(", model)", f", {model})")
+    message = f"{type(self).__name__} has no {name!r}: what is asked of a model is a function. Type {told}."
+    raise AttributeError(message, name=name, obj=self)
+
+
+def _has_latents(model: Any) -> bool:
+    """Whether a model is a variational autoencoder, or a mixture of some."""
+    return "latent_dim" in getattr(type(getattr(model, "density", model)), "__dataclass_fields__", {})
+
+
+SIZES = ("num_components", "num_states", "latent_dim")
+OPTAX = "method=dgjax.Optax(optax.adam(1e-3), batch_size={0}, key=jax.random.key(0))"
+RESTARTS = "method=dgjax.Restarts({0}, jax.random.key(0))"
+KEYWORDS: dict[str, tuple[tuple[str, str], ...]] = {
+    **dict.fromkeys(("max_iter", "n_iter", "num_steps"), (("max_steps", "max_steps={0}"),)),
+    **dict.fromkeys(("n_components", "n_states", "n_clusters", "k"), tuple((size, f"{size}={{0}}") for size in SIZES)),
+    "n_init": (("method", RESTARTS),),
+    **dict.fromkeys(("random_state", "seed"), (("key", "jax.random.key({0}) where the key goes, first"),)),
+    "C": (("max_steps", "prior=dgjax.priors.Ridge(1 / {0})"),),
+    **dict.fromkeys(("alpha", "reg_covar", "var_smoothing"), (("prior", 'prior="weak"'),)),
+    "sample_weight": (("weights", "weights={0}"),),
+    "covariance_type": (("covariance", "covariance={0}"),),
+    "tol": (("method", "method=dgjax.EM(tol={0}), or of a discriminative model method=dgjax.LBFGS(tol={0})"),),
+    "batch_size": (("method", OPTAX),),
+    "n_features": (("num_features", "num_features={0}"),),
+    "n_classes": (("num_classes", "num_classes={0}"),),
+}
+"""What goes by another name here: for each keyword, an argument that a function must have, and then what to type."""
+OF_FIT = {
+    "max_iter": "max_steps={0}",
+    "n_iter": "max_steps={0}",
+    "n_init": RESTARTS,
+    "C": "prior=dgjax.priors.Ridge(1 / {0})",
+    "reg_covar": 'prior="weak"',
+    "batch_size": OPTAX,
+}
+"""What a starter does not take, and `fit` does."""
+SPELT = {"diag": "diagonal"}
+
+
+def told_keywords(function: F) -> F:
+    """Decorator: a keyword that another library has, and this function has not, is a TypeError with what to type."""
+    own = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        for name in options:
+            if name not in own and (told := _told(name, options[name], own)):
+                raise TypeError(f"{function.__name__}() has no argument {name!r}. Type {told}.")
+        return function(*arguments, **options)
+
+    return cast(F, call)
+
+
+def _told(name, value, own):
+    """Code for what a foreign keyword says; an empty string if there is none."""
+    given = _advice.shown(SPELT.get(value, value) if isinstance(value, str) else value)
+    own_code = next((code for argument, code in KEYWORDS.get(name, ()) if argument in own), "")
+    if not own_code and name in OF_FIT and "max_steps" not in own:
+        own_code = f"dgjax.fit(model, x, y, {OF_FIT[name]}) where the model is fitted"
+    return own_code.format(given)

@@ -1,0 +1,97 @@
+"""What other libraries call otherwise: keyword arguments, methods and functions are told by their names here."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from advised import CHAIN, ROWS, X, Y, typed
+
+import dgjax as dg
+
+pandas = pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
+
+KEY = jax.random.key(0)
+LOGISTIC = dg.Logistic(np.zeros(2), dg.Linear(np.eye(2)))
+AUTOENCODER = dg.variational_autoencoder(KEY, 2, 1, "gaussian", hidden=(3,))
+NAMES = {"np": np, "jax": jax, "dgjax": dg, "optax": optax, "key": KEY, "x": X, "y": Y, "z": np.zeros((1, 1))}
+
+# A call, a keyword that it has not, and what is typed in its place.
+KEYWORDS = [
+    ("dgjax.fit(ROWS, x, method=dgjax.EM(0.0), {})", "max_iter=1", "max_steps=1"),
+    ("dgjax.fit(ROWS, x, method=dgjax.EM(0.0), {})", "n_iter=1", "max_steps=1"),
+    ("dgjax.fit(LOGISTIC, x, y, {})", "C=4.0", "prior=dgjax.priors.Ridge(1 / 4.0)"),
+    ("dgjax.fit(ROWS, x, y, {})", "sample_weight=[1, 2, 1, 2, 1, 2]", "weights=[1, 2, 1, 2, 1, 2]"),
+    ("dgjax.fit(ROWS, x, y, {})", "tol=0.1", "method=dgjax.EM(tol=0.1)"),
+    (
+        "dgjax.fit(LOGISTIC, x, y, max_steps=2, {})",
+        "batch_size=3",
+        "method=dgjax.Optax(optax.adam(1e-3), batch_size=3, key=jax.random.key(0))",
+    ),
+    ("dgjax.gaussian_mixture(key, x, {})", "n_components=2", "num_components=2"),
+    ("dgjax.gaussian_mixture(key, x, 2, {})", "covariance_type='diag'", "covariance='diagonal'"),
+    ("dgjax.hidden_markov(key, x[None], {})", "n_components=2", "num_states=2"),
+    ("dgjax.naive_bayes(x, y, {})", "alpha=1.0", 'prior="weak"'),
+    ("dgjax.logistic_regression(num_classes=2, {})", "n_features=2", "num_features=2"),
+]
+
+
+@pytest.mark.parametrize(("call", "given", "told"), KEYWORDS)
+def test_a_keyword_of_another_library_is_told_by_its_name_here(call, given, told):
+    names = {**NAMES, "ROWS": ROWS, "LOGISTIC": LOGISTIC}
+    with pytest.raises(TypeError, match="has no argument") as caught:
+        eval(call.format(given), names)
+    assert typed(str(caught.value)) == told
+    eval(call.format(told), names)
+
+
+def test_a_key_goes_first_and_what_fit_takes_is_told_to_starters():
+    with pytest.raises(TypeError, match=r"Type jax\.random\.key\(0\) where the key goes"):
+        dg.gaussian_mixture(X, 2, random_state=0)
+    with pytest.raises(TypeError, match=r"Type dgjax\.fit\(model, x, y, max_steps=5\) where"):
+        dg.naive_bayes(X, Y, max_iter=5)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'anything'"):
+        dg.fit(ROWS, X, anything=1)
+
+
+METHODS = [
+    (CHAIN, "decode", "dgjax.predict(model, x)"),
+    (dg.Fit(AUTOENCODER, jnp.zeros(1), True, 1), "decode", "dgjax.decode(fit.model, z)"),
+    (AUTOENCODER, "transform", "dgjax.encode(model, x)"),
+    (dg.Fit(AUTOENCODER, jnp.zeros(1), True, 1), "encode", "dgjax.encode(fit.model, x)"),
+    (dg.Fit(CHAIN, jnp.zeros(1), True, 1), "decode", "dgjax.predict(fit.model, x)"),
+]
+
+
+@pytest.mark.parametrize(("asked", "name", "code"), METHODS)
+def test_methods_that_a_model_could_have_are_told(asked, name, code):
+    with pytest.raises(AttributeError) as caught:
+        getattr(asked, name)
+    assert typed(str(caught.value)) == code
+    eval(code, {**NAMES, "model": asked, "fit": asked, "x": X[None] if "predict" in code else X})
+
+
+@pytest.mark.parametrize("name", ["transform", "fit_transform", "inverse_transform", "encode", "reconstruct"])
+def test_latent_variables_are_not_told_of_models_without(name):
+    for model in (ROWS, CHAIN, LOGISTIC, dg.Fit(ROWS, jnp.zeros(1), True, 1)):
+        with pytest.raises(AttributeError, match="object has no attribute"):
+            getattr(model, name)
+    with pytest.raises(AttributeError, match="decode"):
+        _ = ROWS.decode
+
+
+def test_kinds_by_the_names_of_columns():
+    counts = np.arange(6) % 4
+    frame = pandas.DataFrame({"count": counts, "real": X[:, 0], "bit": Y})
+    by_name = dg.naive_bayes(frame, Y, {"real": "gaussian", "bit": "bernoulli", "count": "poisson"}, prior="weak")
+    by_place = dg.naive_bayes(frame.to_numpy(), Y, {2: "bernoulli", 0: "poisson", 1: "gaussian"}, prior="weak")
+    listed = dg.naive_bayes(frame, Y, ["poisson", "gaussian", "bernoulli"], prior="weak")
+    for other in (by_name, by_place):
+        np.testing.assert_array_equal(dg.log_prob(other, frame), dg.log_prob(listed, frame))
+    for kinds in (
+        {"real": "gaussian"},
+        {"real": "gaussian", "bit": "bernoulli", "count": "poisson", "other": "poisson"},
+    ):
+        with pytest.raises(ValueError, match=r"kind of every column, \['count', 'real', 'bit'\]"):
+            dg.naive_bayes(frame, Y, kinds)
