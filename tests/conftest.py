@@ -40,13 +40,14 @@ def pytest_sessionstart(session):
 def pytest_configure(config):
     """Without the slow tests, XLA leaves out most of its optimisations, for nearly all programs run once.
 
-    That takes 22 to 33% off the time, and a lower level of numba's another 27 % off its own: 44 s to 32 for full
-    covariances. What numba compiled so is cached apart, or users would run it. `make test-all` compiles everything as
-    users do.
+    That takes 22 to 33 % off the time; its older emitters, in place of those of fusions, take 42 s of compiling in
+    tests/test_rank.py to 16; and a lower level of numba's takes 27 % off its own, 44 s to 32 for full covariances. What
+    numba compiled so is cached apart, or users would run it. `make test-all` compiles everything as users do.
     """
     quick = config.option.markexpr == "not slow"
     jax.config.update("jax_disable_most_optimizations", quick)
-    if quick:  # read when numba is imported, here and in the workers, which inherit it
+    if quick:  # read when numba is imported and XLA begins, here and in the workers, which inherit it
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
         os.environ.setdefault("NUMBA_OPT", "1")
         os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "numba"))
 
