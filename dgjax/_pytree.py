@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import textwrap
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 DATACLASSES: dict[str, type] = {}
 """Dataclasses made by `dataclass`, by their names: what `dgjax.load` may build, and nothing else."""
+LINE = 88  # characters of a model that is shown on one line
 MADE: set[type] = set()
 """Dataclasses made by `dataclass`, those of users that share a name too."""
 
@@ -57,7 +59,9 @@ def dataclass(cls: type[T]) -> type[T]:
             check(self)
 
     cls.__post_init__ = settle  # type: ignore[attr-defined]
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
+    if cls.__repr__ is object.__repr__:
+        cls.__repr__ = described
     if not hasattr(cls, "__getattr__"):
         cls.__getattr__ = of_attribute  # type: ignore[attr-defined]
     # The annotations are those of the fields; the constructor takes anything that becomes such an array.
@@ -67,6 +71,34 @@ def dataclass(cls: type[T]) -> type[T]:
     if not DATACLASSES.get(cls.__name__, cls).__module__.startswith("dgjax.") or cls.__module__.startswith("dgjax."):
         DATACLASSES[cls.__name__] = cls
     return cls
+
+
+def described(self: Any) -> str:
+    """`__repr__` of models and their parts: fields by name, arrays by dtype and shape, as `mean: float32[3,4]`.
+
+    On one line, or one for each field where that is too long.
+    """
+    plain = {field.name for field in dataclasses.fields(self) if field.metadata.get("static", False)}
+    fields = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(self)}
+    parts = [f"{name}={value!r}" if name in plain else f"{name}: {_brief(value)}" for name, value in fields.items()]
+    line = f"{type(self).__name__}({', '.join(parts)})"
+    if len(line) <= LINE and "\n" not in line:
+        return line
+    lines = textwrap.indent("".join(f"{part},\n" for part in parts), "    ")
+    return f"{type(self).__name__}(\n{lines})"
+
+
+def _brief(value):
+    """Text of a field: an array's dtype and shape, or its number if it has no axes; parts in turn."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        number = shape == () and is_concrete(value) and not jnp.issubdtype(dtype, jax.dtypes.extended)
+        return f"{value.item():.6g}" if number else f"{dtype}[{','.join(map(str, shape))}]"
+    if type(value) is tuple:
+        return f"({', '.join(map(_brief, value))}{',' * (len(value) == 1)})"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{key}: {_brief(part)}' for key, part in value.items())}}}"
+    return repr(value) if dataclasses.is_dataclass(value) else _advice.shown(value)
 
 
 def _register(cls):

@@ -18,7 +18,8 @@ def bic(
 ) -> Array:
     """Bayesian information criterion, -2 sum_n w_n log p(x_n) + p log sum_n w_n, in nats: lower is better.
 
-    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); in the second sum every step of a sequence counts. p is
+    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); in the second sum every step of a sequence counts. Without
+    `lengths` steps that only pad, all NaN beyond an end, count too and make p dearer: give them. p is
     `num_parameters(model)`. `weights` (n,), 1 by default: a row of weight 2 is two rows. Source: Schwarz (1978).
 
     Raises ValueError for bad rows or weights, or none with a positive weight.

@@ -15,6 +15,7 @@ from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._elsewhere import of_attribute, told_keywords
 from dgjax._neural import Neural
+from dgjax._pytree import described
 from dgjax.data import (
     Data,
     as_labels,
@@ -44,7 +45,7 @@ MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no 
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Fit(Generic[M]):
     """Result of `fit`: the fitted `model`, `objective` (num_steps,) in nats after each step, `converged`, `num_steps`.
 
@@ -62,7 +63,7 @@ class Fit(Generic[M]):
     validation: Array | None = None
 
 
-Fit.__getattr__ = of_attribute  # type: ignore[attr-defined]
+Fit.__getattr__, Fit.__repr__ = of_attribute, described  # type: ignore[attr-defined]
 
 
 @told_keywords
