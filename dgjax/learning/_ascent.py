@@ -24,6 +24,8 @@ from dgjax.learning._steps import State, UnderWay
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units
 from dgjax.learning._zero_copy import check_finite
+from dgjax.priors import Ridge
+from dgjax.scorers import Linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _in_units(model, problem, sample):
     if sample is None:
         units, own, rows = _moved_to_own(model, problem, columns)
         return Frame(own, away=units), rows, None
-    units = _found(sample, columns)
+    units = _found(sample, model, columns)
     if own_units(units):
         return Frame(model), problem, sample
     own, rows = _moved(model, sample, units)
@@ -120,15 +122,23 @@ def _in_units(model, problem, sample):
 
 
 @kernels.compiled
-def _found(problem, columns):
-    return find(problem.x, problem.weights, columns)
+def _found(problem, model, columns):
+    return find(problem.x, problem.weights, columns, _least_offset(problem, model))
 
 
 @kernels.compiled
 def _moved_to_own(model, problem, columns):
     """Units (centre and scale) of the columns, and model and problem expressed in them."""
-    units = find(problem.x, problem.weights, columns)
+    units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
     return units, *_moved(model, problem, units)
+
+
+def _least_offset(problem, model):
+    """Offset, in scales, from which a column is centred: a penalty mixes weights of products with others then.
+
+    It may be any number of times as large as the curvature of the rows, which then is lost in it.
+    """
+    return float(isinstance(problem.prior, Ridge) and not isinstance(getattr(model, "scorer", None), Linear))
 
 
 @kernels.compiled

@@ -23,12 +23,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax.learning import _scales
-from dgjax.learning._ascent import Ascent, ByGradient, placed
-from dgjax.learning._objective import Frame, Problem, make_loss
+from dgjax._arguments import is_concrete
+from dgjax.learning import _newton_steps, _scales
+from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
+from dgjax.learning._endings import is_maximum
+from dgjax.learning._objective import Frame, Problem, is_concave, make_loss, tolerance
 from dgjax.learning._steps import PROMISED, State, first, rounding, stepped
 
 # Of steps that L-BFGS remembers, all of which are read and written at every step. 180,000 weights of a CRF, a pass over
@@ -37,6 +40,12 @@ MOST_PAIRS, FEWEST_PAIRS, PAIRS_HOLD = 20, 6, 1 << 20
 # A step is taken where the value falls by this part of what the slope promises, and the slope is this part of it.
 LEAST_GAIN, FLAT_ENOUGH = 1e-4, 0.9
 LONGER, MOST_TURNS, FAR_TOO_LONG = 10.0, 30, 3
+# Curvatures along steps: 0.4 to 1.4 by Newton's whitener where it is right, and 1e-8 to 0.05 or 1e9 where its sample is
+# not like the rest; 1e-3 to 0.4 by the columns' alone, and below 1e-5 on a way to nearly separated classes.
+WHITE, SCALED = (1 / 8, 8.0), (1e-4, 1e6)
+# Parameters for which a Hessian of all rows is worth it then, with a kernel for it or without; and after so many steps
+# without an end too: the handwritten digits take 2,500, or 200 and a few of Newton's.
+NEWTON_LINEAR, NEWTON_OTHERS, SLOW = 1024, 512, 200
 WINDOW = 10  # steps whose gains are compared with those of as many before
 NOISE = 4  # units in the last place of a value, within which it is the slopes that tell whether a step is good
 
@@ -61,6 +70,42 @@ class LBFGS(ByGradient):
         frame, moved, _ = placed(model, problem)
         frame = frame._replace(whitener=_scales.find(frame.model, moved))
         return Ascent(frame, moved, start(frame, moved, trace), advance)
+
+    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+        for upto in (jnp.minimum(until, SLOW), until):
+            state = finished(problem, super().advance(problem, state, upto), self.tol, until)
+        return state
+
+
+def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascent:
+    """The fit, gone on with by Newton's steps on all rows where L-BFGS is slow, or may have ended short of the maximum.
+
+    Its promises are right as far as the whitener is. Along the last steps the curvature should be about 1; on a way to
+    nearly separated classes, or where rows that the whitener was not made of matter most, it is not.
+    """
+    inner, model = state.inner, state.frame.model
+    if not (isinstance(inner.memory[1], Memory) and is_concrete(inner) and is_concave(model)):
+        return state
+    few = number_of_parameters(model) <= (NEWTON_LINEAR if problem.linear(model) else NEWTON_OTHERS)
+    if not (few and np.isfinite(inner.value) and float(tol)) or (int(inner.step) < SLOW and not bool(inner.converged)):
+        return state
+    if bool(inner.converged) and bool(is_maximum(state.problem, tol, inner)) and not _is_misled(state):
+        return state
+    frame, moved, _ = placed(state.frame.model_at(inner.vector), problem)
+    begun = _newton_steps.start(frame, moved, inner.trace)._replace(step=inner.step)
+    ended = _newton_steps.advance(frame, moved, tolerance(tol, moved), begun, until)
+    return Ascent(frame, moved, ended, _newton_steps.advance)
+
+
+def _is_misled(state):
+    """Whether the curvature s . y / s . s along a step of the memory is not that of the coordinates."""
+    products = np.asarray(state.inner.memory[1].products)
+    m = len(products) // 2
+    with_s, with_y = np.diagonal(products)[:m], np.diagonal(products, m)
+    curvature = with_y[with_s > 0] / with_s[with_s > 0]
+    whitened = state.frame.whitener is not None and state.frame.whitener.ndim == 2
+    least, most = WHITE if whitened else SCALED
+    return not ((curvature >= least) & (curvature <= most)).all()
 
 
 class Memory(NamedTuple):

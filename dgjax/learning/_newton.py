@@ -22,19 +22,16 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
 from dgjax.learning import _lbfgs
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
-from dgjax.learning._endings import is_maximum
+from dgjax.learning._newton_steps import advance, backtrack, start
 from dgjax.learning._objective import Frame, Problem, make_loss
-from dgjax.learning._scales import penalty_units, whitener_of
-from dgjax.learning._steps import PROMISED, State, first, stepped
+from dgjax.learning._scales import whitener_of
 from dgjax.learning._sum_to_zero import contrast
 
-# Of a step, by 2^-30 in all: less than 2^-23, eps of float32, so that in it no parameter moves any more.
-HALVINGS = 30
-# Nats for each row that a gradient of length 1 is said to be worth: those of a curvature of a twentieth.
-STEEPEST = 10.0
+# Below so many multiplications for a Hessian of all rows it takes a millisecond, and a sample, which misses rows of
+# which the maximum is made where columns have heavy tails or classes are nearly separated, saves nothing.
+WORTH_SAMPLING = 1 << 22
 # A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
 # as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
 SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
@@ -65,29 +62,13 @@ class Newton(ByGradient):
         return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.advance)
 
     def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
-        state = super().advance(problem, state, until)
-        if not self._is_misled(state):
-            return state
-        fitted = state.frame.model_at(state.inner.vector)
-        once_more = _lbfgs.LBFGS(self.tol).init(fitted, problem, jnp.full_like(state.trace, jnp.nan))
-        return super().advance(problem, once_more, until)
-
-    def _is_misled(self, state):
-        """Whether a start on a sample misled L-BFGS, which ended short of the maximum.
-
-        The sample may lack the one row that matters most, with a cell far out.
-        """
-        whitener, inner = state.frame.whitener, state.inner
-        if whitener is None or whitener.ndim != 2 or not is_concrete(inner):
-            return False
-        short = bool(inner.converged) and not is_maximum(state.problem, self.tol, inner)
-        return short and bool(np.isfinite(inner.value))
+        return _lbfgs.finished(problem, super().advance(problem, state, until), self.tol, until)
 
 
 def sample_size(num_parameters: int, n: int) -> int:
     """Size of the sample, of n rows, that Newton's method starts on; n if a sample would not save work."""
     size = max(SAMPLED_FOR_EACH_PARAMETER * num_parameters, n // SAMPLED_SHARE)
-    return size if 2 * size <= n else n
+    return size if 2 * size <= n and n * num_parameters**2 > WORTH_SAMPLING else n
 
 
 @functools.partial(kernels.compiled, static_argnums=1)
@@ -123,7 +104,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
         F = whitener_of(-scale * hessian, sample.x, n // size)
         direction = contrast(model, F @ (F.T @ (scale * grad)))
         decrement = scale * jnp.vdot(grad, direction)
-        moved, _ = _backtrack(loss, vector, loss(vector), direction, decrement)
+        moved, _ = backtrack(loss, vector, loss(vector), direction, decrement)
         worthwhile = decrement / 2 > noise
         return step + 1, jnp.where(worthwhile, moved, vector), F, worthwhile
 
@@ -135,54 +116,3 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
     first = 0, vector, jnp.zeros((vector.size, vector.size), vector.dtype), jnp.array(True)
     _, vector, whitener, _ = jax.lax.while_loop(goes_on, renewed, first)
     return unravel(vector), whitener
-
-
-@kernels.compiled
-def start(frame: Frame, problem: Problem, trace: Array) -> State:
-    """State before the first Newton step, with the objective's value."""
-    vector, unravel = frame.coordinates()
-    value = make_loss(problem, unravel)(vector)
-    return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
-
-
-@kernels.compiled
-def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    """Newton steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
-    weight.
-
-    The gradient has to be small too, in units in which ordinary rows have a curvature of at most a quarter. A cell far
-    out, while the model is unsure of its label, has so much curvature that its column promises no gain, at the expense
-    of other rows; once the model is sure it has none.
-    """
-    _, unravel = frame.coordinates()
-    loss, weight = make_loss(problem, unravel), problem.weights.sum()
-    scale, units = 1 / weight, penalty_units(problem, state.vector, unravel)
-
-    def body(state):
-        grad, hessian = problem.derivatives(state.vector, unravel)
-        F = whitener_of(-scale * hessian, problem.x)
-        direction = contrast(frame.model, F @ (F.T @ (scale * grad)))
-        decrement = scale * jnp.vdot(grad, direction)
-        vector, value = _backtrack(loss, state.vector, state.value, direction, decrement)
-        promised = jnp.maximum(decrement, PROMISED * STEEPEST * ((units * scale * grad) ** 2).sum())
-        return stepped(state, vector, (scale * grad, state.vector), value, promised, weight, tol)
-
-    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
-
-
-def _backtrack(loss, vector, value, direction, decrement):
-    """Backtracking line search: the first of the steps 1, 1/2, 1/4 ... with a sufficient gain; none if none gains."""
-
-    def cond(carry):
-        step, new, count = carry
-        # Armijo's condition with the constant of Nocedal and Wright (2006), section 3.1; the slope is -decrement.
-        return ~(new <= value - 1e-4 * step * decrement) & (count < HALVINGS)
-
-    def body(carry):
-        step, _, count = carry
-        return step / 2, loss(vector + step / 2 * direction), count + 1
-
-    before = jnp.full((), 2, vector.dtype), jnp.full_like(value, jnp.inf), -1
-    step, new, _ = jax.lax.while_loop(cond, body, before)
-    better = new <= value
-    return jnp.where(better, vector + step * direction, vector), jnp.where(better, new, value)

@@ -11,13 +11,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._types import Support
 from dgjax.densities import has_draws
 from dgjax.learning._objective import Frame, Problem
+from dgjax.learning._units import representative
 from dgjax.scorers import Linear, LogLinear
 from dgjax.structures import in_rows
 
@@ -62,11 +62,10 @@ def _of_columns(model, problem):
     """
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
     d = x.shape[1]
-    few = np.linspace(0, len(x) - 1, min(len(x), ROWS_FOR_EACH * d)).astype(int)
-    share = weights[few] / weights[few].sum()
+    few = representative(weights, min(len(x), ROWS_FOR_EACH * d))
     # Rows far out as if they were nearer: they have no curvature any more where the fit ends.
     near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
-    covariance = (share[:, None] * near).T @ near
+    covariance = near.T @ near / len(few)
     # Both in units of the quarter, p (1 - p) at p = 1/2, that the covariance is multiplied by.
     penalty = 4 * problem.strength / problem.weights.sum() / problem.units.scale**2
     return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
@@ -75,7 +74,7 @@ def _of_columns(model, problem):
 @functools.partial(kernels.compiled, static_argnums=2)
 def _of_rows(model, problem, most):
     vector, back = Frame(model).coordinates()
-    picked = np.linspace(0, len(problem.x) - 1, most).astype(int)
+    picked = representative(problem.weights, most)
     x, y, weights = jax.tree.map(lambda leaf: leaf[picked], (problem.x, problem.y, problem.weights))
 
     def derivatives(x, y):
@@ -88,8 +87,7 @@ def _of_rows(model, problem, most):
     each = jnp.where((weights > 0)[:, None] & jnp.isfinite(each), each, 0)
     largest = jnp.abs(each).max(0)
     unit = jnp.where(largest > 0, largest, 1)  # its square may be no number
-    share = (weights / weights.sum())[:, None]
-    return jnp.where(largest > 0, 1 / (unit * jnp.sqrt((share * (each / unit) ** 2).sum(0))), 1)
+    return jnp.where(largest > 0, 1 / (unit * jnp.sqrt(((each / unit) ** 2).mean(0))), 1)
 
 
 def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:

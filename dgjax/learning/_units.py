@@ -22,6 +22,8 @@ from dgjax.structures import Sequences, in_rows
 
 ROWS, ROWS_OF_MEDIAN, ROOTS = 256, 27, 3
 """From which the units of columns are found; a typical distance is the mean of its eighth root, to the eighth."""
+FINER = 16
+"""Stretches of rows for each that is looked at, as weights may lie in a few."""
 OF_NORMAL = (2 ** (1 / 16) * math.gamma(9 / 16) / math.sqrt(math.pi)) ** 8
 """What that is of normal cells of variance 1."""
 NEAR = 4.0
@@ -144,26 +146,37 @@ def _is_polynomial(scorer):
     return type(scorer) in moved.registry
 
 
-def find(x: Any, weights: Array, columns: Array) -> Units:
+def find(x: Any, weights: Array, columns: Array, least_offset: float = 0.0) -> Units:
     """Units of columns by robust statistics of a sample of rows: a median as centre, a typical distance from it as
     scale.
 
-    `columns` (d,) masks the columns to transform. A few outliers do not matter: with mean and standard deviation, a
-    sentinel of 10^6 would leave the other cells a range of 10^-5, too narrow for float32. No square can overflow.
+    `columns` (d,) masks the columns to transform; a centre of less than `least_offset` scales stays 0. A few outliers
+    do not matter: with mean and standard deviation, a sentinel of 10^6 would leave the other cells a range of 10^-5,
+    too narrow for float32. No square can overflow.
     """
     x, _, weights = in_rows(x, weights, weights)
-    counted = (weights > 0)[:, None]
-    few = np.linspace(0, len(x) - 1, ROWS_OF_MEDIAN).astype(int)
-    either_end = np.random.default_rng(0).choice([-np.inf, np.inf], (len(few), 1))  # about as many on each side
-    centre = _medians(jnp.where(counted[few], x[few], either_end.astype(x.dtype)))
-    centre = jnp.where(jnp.isfinite(centre), centre, x[counted.argmax()])
-    some = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)
-    apart = jnp.where(counted[some], jnp.abs(x[some] - centre), 0)
+    centre = _medians(x[representative(weights, ROWS_OF_MEDIAN)])
+    apart = jnp.abs(x[representative(weights, ROWS)] - centre)
     differ = (apart > 0).sum(0)
     for _ in range(ROOTS):
         apart = jnp.sqrt(apart)
     typical = (apart.sum(0) / jnp.maximum(differ, 1)) ** 2**ROOTS / OF_NORMAL
-    return Units(jnp.where(columns, centre, 0), jnp.where(columns & (differ > 0), typical, 1))
+    scale = jnp.where(columns & (differ > 0), typical, 1)
+    return Units(jnp.where(columns & (jnp.abs(centre) > least_offset * scale), centre, 0), scale)
+
+
+def representative(weights: Array, m: int) -> Array:
+    """Indices (m,) of rows that stand for equal shares of the total weight: in each stretch of rows its heaviest.
+
+    Of equal weights every (n / m)-th row. Rows of weight 0, or next to none beside others, are not among them.
+    """
+    n, m_stretches = len(weights), min(len(weights), FINER * m)
+    length = -(-n // m_stretches)
+    stretches = jnp.pad(weights, (0, m_stretches * length - n)).reshape(m_stretches, length)
+    upto = jnp.cumsum(stretches.sum(1))
+    middles = (jnp.arange(m) + 0.5) / m * upto[-1]
+    at = jnp.minimum(jnp.searchsorted(upto, middles), m_stretches - 1)
+    return jnp.minimum(at * length + stretches.argmax(1)[at], n - 1)
 
 
 def _medians(x):

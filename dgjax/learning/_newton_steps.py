@@ -1,0 +1,67 @@
+"""Newton steps on all rows: each solves H s = g, and is halved until it gains; the last promises less than `tol`."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+import dgjax_kernels as kernels
+from dgjax.learning._objective import Frame, Problem, make_loss
+from dgjax.learning._scales import penalty_units, whitener_of
+from dgjax.learning._steps import PROMISED, State, first, stepped
+from dgjax.learning._sum_to_zero import contrast
+
+# Of a step, by 2^-30 in all: less than 2^-23, eps of float32, so that in it no parameter moves any more.
+HALVINGS = 30
+# Nats for each row that a gradient of length 1 is said to be worth: those of a curvature of a twentieth.
+STEEPEST = 10.0
+
+
+@kernels.compiled
+def start(frame: Frame, problem: Problem, trace: Array) -> State:
+    """State before the first Newton step, with the objective's value."""
+    vector, unravel = frame.coordinates()
+    value = make_loss(problem, unravel)(vector)
+    return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
+
+
+@kernels.compiled
+def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
+    """Newton steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
+    weight.
+
+    The gradient has to be small too, in units in which ordinary rows have a curvature of at most a quarter. A cell far
+    out, while the model is unsure of its label, has so much curvature that its column promises no gain, at the expense
+    of other rows; once the model is sure it has none.
+    """
+    _, unravel = frame.coordinates()
+    loss, weight = make_loss(problem, unravel), problem.weights.sum()
+    scale, units = 1 / weight, penalty_units(problem, state.vector, unravel)
+
+    def body(state):
+        grad, hessian = problem.derivatives(state.vector, unravel)
+        F = whitener_of(-scale * hessian, problem.x)
+        direction = contrast(frame.model, F @ (F.T @ (scale * grad)))
+        decrement = scale * jnp.vdot(grad, direction)
+        vector, value = backtrack(loss, state.vector, state.value, direction, decrement)
+        promised = jnp.maximum(decrement, PROMISED * STEEPEST * ((units * scale * grad) ** 2).sum())
+        return stepped(state, vector, (scale * grad, state.vector), value, promised, weight, tol)
+
+    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
+
+
+def backtrack(loss, vector, value, direction, decrement):
+    """Backtracking line search: the first of the steps 1, 1/2, 1/4 ... with a sufficient gain; none if none gains."""
+
+    def cond(carry):
+        step, new, count = carry
+        # Armijo's condition with the constant of Nocedal and Wright (2006), section 3.1; the slope is -decrement.
+        return ~(new <= value - 1e-4 * step * decrement) & (count < HALVINGS)
+
+    def body(carry):
+        step, _, count = carry
+        return step / 2, loss(vector + step / 2 * direction), count + 1
+
+    before = jnp.full((), 2, vector.dtype), jnp.full_like(value, jnp.inf), -1
+    step, new, _ = jax.lax.while_loop(cond, body, before)
+    better = new <= value
+    return jnp.where(better, vector + step * direction, vector), jnp.where(better, new, value)
