@@ -129,6 +129,8 @@ def _found(problem, model, columns):
 @kernels.compiled
 def _moved_to_own(model, problem, columns):
     """Units (centre and scale) of the columns, and model and problem expressed in them."""
+    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
+    problem = problem.replace(x=x)
     units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
     return units, *_moved(model, problem, units)
 
@@ -138,7 +140,7 @@ def _least_offset(problem, model):
 
     It may be any number of times as large as the curvature of the rows, which then is lost in it.
     """
-    return float(isinstance(problem.prior, Ridge) and not isinstance(getattr(model, "scorer", None), Linear))
+    return float(isinstance(problem.prior, Ridge) and not isinstance(model.scorer, Linear))
 
 
 @kernels.compiled

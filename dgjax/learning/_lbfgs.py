@@ -43,9 +43,9 @@ LONGER, MOST_TURNS, FAR_TOO_LONG = 10.0, 30, 3
 # Curvatures along steps: 0.4 to 1.4 by Newton's whitener where it is right, and 1e-8 to 0.05 or 1e9 where its sample is
 # not like the rest; 1e-3 to 0.4 by the columns' alone, and below 1e-5 on a way to nearly separated classes.
 WHITE, SCALED = (1 / 8, 8.0), (1e-4, 1e6)
-# Parameters for which a Hessian of all rows is worth it then, with a kernel for it or without; and after so many steps
-# without an end too: the handwritten digits take 2,500, or 200 and a few of Newton's.
-NEWTON_LINEAR, NEWTON_OTHERS, SLOW = 1024, 512, 200
+# Parameters for which a Hessian of all rows is worth it then; and after so many steps without an end too: the
+# handwritten digits take 2,500, or 200 and a few of Newton's.
+FEW, SLOW = 1024, 200
 WINDOW = 10  # steps whose gains are compared with those of as many before
 NOISE = 4  # units in the last place of a value, within which it is the slopes that tell whether a step is good
 
@@ -86,7 +86,7 @@ def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascen
     inner, model = state.inner, state.frame.model
     if not (isinstance(inner.memory[1], Memory) and is_concrete(inner) and is_concave(model)):
         return state
-    few = number_of_parameters(model) <= (NEWTON_LINEAR if problem.linear(model) else NEWTON_OTHERS)
+    few = number_of_parameters(model) <= FEW
     if not (few and np.isfinite(inner.value) and float(tol)) or (int(inner.step) < SLOW and not bool(inner.converged)):
         return state
     if bool(inner.converged) and bool(is_maximum(state.problem, tol, inner)) and not _is_misled(state):
@@ -98,7 +98,13 @@ def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascen
 
 
 def _is_misled(state):
-    """Whether the curvature s . y / s . s along a step of the memory is not that of the coordinates."""
+    """Whether the curvature s . y / s . s along a step of the memory is not that of the coordinates.
+
+    Or whether these are known to be rough: where a penalty mixes parameters, by any number of times the rows' own
+    curvature.
+    """
+    if state.problem.mixes(state.frame.model) and np.asarray(state.problem.units.centre).any():
+        return True
     products = np.asarray(state.inner.memory[1].products)
     m = len(products) // 2
     with_s, with_y = np.diagonal(products)[:m], np.diagonal(products, m)

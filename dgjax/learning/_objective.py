@@ -100,9 +100,13 @@ class Problem(Data):
         Diagonal, as that of squares of weights, unless columns were moved and a scorer has weights of their products,
         which moving mixes.
         """
-        if self.units is None or isinstance(model.scorer, Linear):
+        if not self.mixes(model):
             return -jnp.diag(self.penalty_curvature(vector, unravel))
         return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
+
+    def mixes(self, model: Any) -> bool:
+        """Whether a penalty mixes parameters: columns were moved, and a scorer has weights of their products."""
+        return self.units is not None and isinstance(self.prior, Ridge) and not isinstance(model.scorer, Linear)
 
     def penalty_curvature(self, vector: Array, unravel: Any) -> Array:
         """Hessian diagonal of minus the penalty: exact where the penalty is quadratic and mixes no parameters.
