@@ -56,8 +56,9 @@ def anomaly_threshold(
     it.
 
     `x` (n, d), or sequences with `lengths`; better rows that the model was not fitted to. Flag new rows with
-    `log_prob(model, new) < threshold`. It is the weighted quantile of log p(x_n), linear between neighbouring values;
-    minus infinity where the lower neighbour is. `weights` (n,), 1 by default: a row of weight 2 is two rows.
+    `log_prob(model, new) < threshold`. It is the largest threshold below which at most this share of the weight of `x`
+    lies, one of the log p(x_n). `weights` (n,), 1 by default: a row of weight 2 is two rows, and their scale does not
+    matter.
 
     Raises ValueError if `false_alarm` is not between 0 and 1, or no row has a positive weight.
     """
@@ -69,17 +70,16 @@ def anomaly_threshold(
 
 
 def _quantile(values, weights, share, xp):
-    """Weighted quantile (a scalar) of values (n,): linear between the two values on either side of rank share (total -
-    1).
+    """Weighted upper quantile (a scalar) of values (n,): the least of them up to which more than `share` of the weight
+    lies.
+
+    Sums of weights are rounded, so that a share is more than another only by more than rounding.
     """
     order = xp.argsort(values)
-    values, up_to = values[order], xp.cumsum(weights[order])
-    place = xp.maximum(share * (up_to[-1] - 1), 0)
-    whole = xp.floor(place)
-    at = xp.searchsorted(up_to, xp.stack([whole, whole + 1]), side="right")
-    low, high = values[xp.minimum(at, len(values) - 1)]
-    between = (place > whole) & xp.isfinite(low)
-    return xp.where(between, low + (place - whole) * (xp.where(between, high, 0) - xp.where(between, low, 0)), low)
+    up_to = xp.cumsum(weights[order])
+    rounding = float(xp.finfo(up_to.dtype).eps) ** 0.75
+    at = xp.searchsorted(up_to / up_to[-1], share + rounding, side="right")
+    return values[order][xp.minimum(at, len(values) - 1)]
 
 
 def _total(values, weights, xp):

@@ -151,8 +151,25 @@ def test_weights_are_repetition_where_models_are_chosen(share):
     assert_close(dg.aic(model, x, weights=TIMES), dg.aic(model, often), 1e-6)
     limit = dg.anomaly_threshold(model, x, share, weights=TIMES)
     assert_close(limit, dg.anomaly_threshold(model, often, share), 1e-6)
-    assert_close(limit, jnp.quantile(dg.log_prob(model, often), share), 1e-5)
+    assert float(limit) == np.quantile(dg.log_prob(model, often), share + 1e-9, method="inverted_cdf")
     assert_close(jax.jit(lambda x: dg.anomaly_threshold(model, x, share))(1.0 * often), limit, 1e-5)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.37, 0.999])
+def test_a_threshold_is_of_the_shares_of_weights(share):
+    """Of normalised weights too: it counted rows by their sum, so that all of weight 1 / n were one row, the lowest."""
+    rng = np.random.default_rng(0)
+    model, x = dg.DiagonalGaussian(np.zeros((1, 2)), np.zeros((1, 2))), rng.normal(size=(200, 2)).astype(np.float32)
+    values = np.asarray(dg.log_prob(model, x))
+    for weights in (np.ones(200), rng.uniform(size=200), rng.integers(0, 4, 200)):
+        limits = [float(dg.anomaly_threshold(model, x, share, weights=c * weights)) for c in (1.0, 1e-9, 1 / 3, 1e9)]
+        limits.append(float(dg.anomaly_threshold(model, x, share, weights=weights / weights.sum())))
+        assert len(set(limits)) == 1
+        shares = weights / weights.sum()
+        assert shares[values < limits[0]].sum() <= share + 1e-9
+        assert shares[values <= limits[0]].sum() > share
+        within = jax.jit(lambda w: dg.anomaly_threshold(model, x, share, weights=w))(jnp.asarray(weights, jnp.float32))
+        assert shares[values < float(within)].sum() == pytest.approx(shares[values < limits[0]].sum(), abs=1e-5)
 
 
 def test_chosen_by_weights_and_lengths_of_sequences():
@@ -164,10 +181,10 @@ def test_chosen_by_weights_and_lengths_of_sequences():
 
 
 def test_an_impossible_row_is_the_lowest_of_all():
-    """Between minus infinity and a number lies minus infinity, and a row of weight 0 is not impossible."""
+    """A threshold that counts 60 % of rows out counts the impossible ones, and a row of weight 0 is not impossible."""
     model, x = dg.Bernoulli(jnp.array([[jnp.inf]])), np.array([[0.0], [0], [0], [1], [1]])
-    limits = [float(dg.anomaly_threshold(model, x, share)) for share in (0.25, 0.6, 0.7, 0.8)]
-    assert limits == [-np.inf, -np.inf, -np.inf, 0.0]
+    limits = [float(dg.anomaly_threshold(model, x, share)) for share in (0.25, 0.59, 0.6, 0.8)]
+    assert limits == [-np.inf, -np.inf, 0.0, 0.0]
     assert float(dg.anomaly_threshold(model, x, 0.25, weights=[0, 0, 0, 1, 1])) == 0.0
     assert float(dg.aic(model, x, weights=[0, 0, 0, 1, 1])) == 2.0
     with pytest.raises(ValueError, match="positive weight"):
