@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import dataclass, static
-from dgjax._types import Scorer, Support, category, in_order, num_free, possible
+from dgjax._types import COUNT, Scorer, Support, category, in_order, num_free, possible
 
 
 class Weighted(Scorer):
@@ -111,18 +111,21 @@ class Quadratic(Polynomial):
 
 @dataclass
 class LogLinear(Weighted):
-    """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj for x >= 0; 0 times minus infinity is 0. `weight` (*labels,
-    d).
+    """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj, where 0 times minus infinity is 0; `weight` (*labels, d).
+
+    Inside `jit` a row with a cell that is no count scores minus infinity for every label.
     """
 
     weight: Float[Array, "*labels d"]
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return kernels.log_linear(x, self._flat()).reshape(len(x), *self.label_shape)
+        count = kernels.is_count(x) | jnp.isnan(x)
+        scores = kernels.log_linear(jnp.where(count, x, 0), self._flat())
+        return jnp.where(count.all(-1, keepdims=True), scores, -jnp.inf).reshape(len(x), *self.label_shape)
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (Support("a finite number from 0", low=0),)
+        return (COUNT,)
 
 
 @dataclass

@@ -31,6 +31,7 @@ from dgjax_kernels.blocks import (
 )
 from dgjax_kernels.counts import (
     binomial_draws as binomial_draws,
+    is_count as is_count,
     log_binomial as log_binomial,
     log_gamma_poisson as log_gamma_poisson,
     log_negative_binomial as log_negative_binomial,
