@@ -1,6 +1,8 @@
 """What a user gave, as arrays of numbers, keys, counts, shapes and column numbers; or an error that names it."""
 
+import math
 import numbers
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
@@ -12,6 +14,8 @@ from jax.core import Tracer
 
 from dgjax import _advice
 
+LEAST_MEMORY = 1 << 28
+"""Bytes that every machine has: the size of smaller arrays is not looked into."""
 LABELS = "whole-number labels, -1 where unknown"
 
 
@@ -152,6 +156,29 @@ def as_count(value: Any, name: str, least: int = 1, most: int | None = None, of_
         told = f" {of_data}" if of_data and np.ndim(cast(Any, value)) else ""
         raise ValueError(f"{name} must be a whole number, {limits}; got {given}.{told}")
     return count
+
+
+def check_size(shape: tuple[int, ...], /, **arguments: Any) -> None:
+    """Raises ValueError if an array of floats of this shape, which the `arguments` ask for, exceeds this machine's
+    memory. It comes before anything is allocated.
+    """
+    needed = math.prod(shape) * jnp.dtype(jax.dtypes.canonicalize_dtype(float)).itemsize
+    if needed <= LEAST_MEMORY or needed <= _memory() * jax.process_count():
+        return
+    given = " and ".join(f"{name}={_advice.shown(value)}" for name, value in arguments.items())
+    names = " and ".join(arguments)
+    raise ValueError(
+        f"{names} must be such that arrays fit into memory; got {given}, which need one of shape {shape}, {needed:.3g} "
+        f"bytes, and this machine has {_memory():.3g}."
+    )
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory; a terabyte where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 40
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:

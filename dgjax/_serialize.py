@@ -14,6 +14,7 @@ import jaxtyping
 import numpy as np
 
 from dgjax import _advice, _archive
+from dgjax._arguments import is_concrete
 from dgjax._pytree import DATACLASSES
 from dgjax._warnings import PrecisionWarning, warn
 
@@ -29,7 +30,7 @@ def save(path: str | os.PathLike, model: Any) -> None:
     link the target is replaced. Every file that `save` writes can be read by `load`.
 
     Raises ValueError if `model` is no model, or holds something that is neither a `dgjax` dataclass nor an array, such
-    as a function; OSError if the path cannot be written.
+    as a function or, inside `jit`, a value that is not known yet; OSError if the path cannot be written.
     """
     arrays: dict[str, Any] = {}
     if not isinstance(path, str | bytes | os.PathLike) or not hasattr(type(model), "as_model"):
@@ -128,6 +129,11 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
         raise ValueError(
             f"save keeps what load builds again, and for {place} that would be another class of the name "
             f"{type(value).__name__}. Make the model anew, or give its class a name of its own."
+        )
+    if not is_concrete(value):
+        raise ValueError(
+            f"save writes numbers, and {place} is a value that is not known before compiling. Save what a function "
+            "inside jit, vmap or grad returns, outside of it."
         )
     if not any(jnp.issubdtype(getattr(value, "dtype", object), kind) for kind in (np.floating, np.integer, np.bool_)):
         raise ValueError(f"save expects a model made of arrays; {place} is {type(value).__name__}.")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice, _zero_copy
-from dgjax._arguments import as_columns, as_count, as_key, as_shape, is_concrete
+from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.densities import Density
@@ -49,8 +49,9 @@ def log_conditional(
 ) -> Array:
     """Log-posterior of given labels, log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y').
 
-    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1, unknown; returns (n,): 0 where y is -1, minus infinity for a row
-    that no label could give. For a model of sequences `x` is (n, t, d), `y` (n, t), with `lengths` (n,).
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1, unknown; returns (n,): 0 where y is -1, even of a row that no label
+    could give, minus infinity for any label of such a row. For a model of sequences `x` is (n, t, d), `y` (n,
+    t), with `lengths` (n,).
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
@@ -85,13 +86,14 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
 
     `key` is a typed key, `jax.random.key(seed)`.
 
-    Raises ValueError for a discriminative model.
+    Raises ValueError for a discriminative model, or more samples than memory holds.
     """
     checked, sizes = require_generative(model), as_shape(shape)
     if is_sequential(checked) and not (sizes and sizes[-1]):
         raise ValueError(
             f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
         )
+    check_size((*sizes, checked.num_features), shape=shape)
     return _sample(checked, as_key(key), sizes)
 
 

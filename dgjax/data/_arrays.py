@@ -60,6 +60,8 @@ def _as_matrix(x, num_features, name):
 
 def _of_rows(shape, num_features, name):
     """Advice for an error: what to type to make rows of an array of one dimension; empty if it cannot become rows."""
+    if shape == (0,):
+        return f" Type np.empty((0, {'d' if num_features is None else num_features})) for no rows."
     row, column = f"{name}[None] for a single row", f"{name}[:, None] for a single column"
     if len(shape) != 1 or num_features not in (None, 1, *shape):
         return ""

@@ -166,13 +166,8 @@ def advance_each(states: list[State], problem: Problem, tol: Array, until: Array
 
 
 def _with_density(state, prior):
-    """Fitted model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it.
-
-    Inside jit, where nothing can be raised, a collapsed one is NaN.
-    """
-    if not is_concrete(state):
-        return jax.tree.map(lambda leaf: jnp.where(jnp.isnan(state.value), jnp.nan, leaf), state.model)
-    if bool(state.converged):
+    """Fitted model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it."""
+    if not is_concrete(state) or bool(state.converged):
         return state.model
     upcoming, dense = _upcoming(state, prior)
     return state.model if bool(dense) else upcoming

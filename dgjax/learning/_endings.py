@@ -1,7 +1,7 @@
 """Endings of a fit: the convergence test, warnings of a fit short of its maximum, errors of one that collapsed."""
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from dgjax.learning._steps import PROMISED, State, rounding
 from dgjax.learning._units import moved
 from dgjax.structures import Sequences, in_rows, num_steps
 
+M = TypeVar("M")
 RIDGE = 1e-3
 """A penalty that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
@@ -196,13 +197,19 @@ def is_broken(model: Any) -> bool:
     return is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
 
 
-def check_result(model: Any, value: Any, steps: Any, data: Data, prior: Any = None, labels: str = "class") -> None:
-    """Raises ValueError if a fit collapsed or diverged: no density at the result, or data of probability 0.
+def checked_result(model: M, value: Any, steps: Any, data: Data, prior: Any = None, labels: str = "class") -> M:
+    """The fitted model; raises ValueError if it collapsed or diverged: no density there, or data of probability 0.
 
-    The message names every collapsed column if all labels and cells of `data` are known.
+    Inside `jit`, where nothing can be raised, such a model is NaN, by whatever method and of whatever family. The
+    message names every collapsed column if all labels and cells of `data` are known.
     """
-    if not is_concrete(model, value):
-        return
+    if is_concrete(model, value):
+        _check_result(model, value, steps, data, prior, labels)
+        return model
+    return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(value), leaf, jnp.nan), model)
+
+
+def _check_result(model, value, steps, data, prior, labels):
     check_rank(model, prior is not None, labels, _labelled(data) if data.known else None)
     value, broken = float(value), is_broken(model)
     if (broken or np.isnan(value)) and has_draws(model):

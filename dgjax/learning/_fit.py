@@ -97,7 +97,8 @@ def fit(
 
     Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
     observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
-    steps that diverged: `dgjax.Diverged`, with the last good model.
+    steps that diverged: `dgjax.Diverged`, with the last good model. Inside `jit`, where nothing can be raised, a fit
+    that collapsed, or met rows of probability 0, as a cell outside its support has, gives a model of NaN.
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
@@ -121,7 +122,7 @@ def fit(
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
     label_word = "state" if is_sequential(start) else "component" if y is None else "class"
-    _endings.check_result(fitted, outcome.value, outcome.step, problem, problem.prior, label_word)
+    fitted = _endings.checked_result(fitted, outcome.value, outcome.step, problem, problem.prior, label_word)
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
@@ -183,10 +184,8 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
 def _checked_solution(solution, data, prior):
     """Closed-form model, raised about where it has collapsed; inside jit, where nothing can be raised, NaN there."""
     fitted, passes, has_density = solution
-    if not is_concrete(has_density):  # nothing can be raised
-        return jax.tree.map(lambda leaf: jnp.where(has_density, leaf, jnp.nan), fitted)
-    _endings.check_result(fitted, 0.0 if bool(has_density) else np.nan, passes, data, prior)
-    return fitted
+    xp = np if is_concrete(has_density) else jnp
+    return _endings.checked_result(fitted, xp.where(has_density, 0.0, np.nan), passes, data, prior)
 
 
 def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):

@@ -8,7 +8,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import as_count
+from dgjax._arguments import as_count, check_size
 from dgjax._types import COUNT, FINITE
 from dgjax.data import check_cells, float_type
 from dgjax.densities import (
@@ -87,9 +87,10 @@ def _block(x, summary, kind, k):
     return Categorical(jnp.broadcast_to(jnp.where(possible, 0, -jnp.inf).astype(dtype), (k, *possible.shape)))
 
 
-def scorer(features, num_features, k, told):
-    """Scorer with weights 0 for k labels, of the kind named by `features`."""
+def scorer(features, num_features, k, told, **labels):
+    """Scorer with weights 0 for k labels, of the kind named by `features`; `labels` is the argument that gave k."""
     d = as_count(num_features, "num_features", of_data=told)
+    check_size((k, d * (d + 1) // 2 if features == "quadratic" else d), num_features=d, **labels)
     match features:
         case "linear":
             return Linear(jnp.zeros((k, d)))

@@ -1,5 +1,6 @@
 """Models with weights or networks, initialised: logistic regression, neural classifiers, variational autoencoders."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key
+from dgjax._arguments import as_count, as_key, check_size
 from dgjax._elsewhere import told_keywords
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
@@ -26,11 +27,12 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     feature indices, 0 to num_features - 1, padded with -1. Two classes take one row of weights, the log-odds of class
     1; k classes take k rows.
 
-    Raises ValueError for fewer than one feature or two classes, or other features.
+    Raises ValueError for fewer than one feature or two classes, other features, or sizes beyond this machine's memory.
     """
     k = as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
-    k = 1 if k == 2 else k
-    return Logistic(jnp.zeros(k), scorer(features, num_features, k, _advice.REGRESSION))
+    rows = 1 if k == 2 else k
+    score = scorer(features, num_features, rows, _advice.REGRESSION, num_classes=k)
+    return Logistic(jnp.zeros(rows), score)
 
 
 @told_keywords
@@ -53,15 +55,17 @@ def variational_autoencoder(
     the decoder's are these in reverse. For an `image` (height, width) or (height, width, channels), convolutions with
     `channels` output channels come before the encoder's hidden layers and after the decoder's.
 
-    Raises ValueError for sizes below 1, another likelihood, or an image that has not as many pixels as columns.
+    Raises ValueError for sizes below 1, another likelihood, an image that has not as many pixels as columns, or
+    sizes beyond this machine's memory.
     """
     d, m = (
         as_count(num_features, "num_features", of_data=_advice.COLUMNS),
         as_count(latent_dim, "latent_dim"),
     )
     k = 1 if num_classes is None else as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES)
-    cells = _likelihood(likelihood, d)
     sizes = [as_count(size, "hidden") for size in hidden]
+    _check_layers((d if image is None else 1, *sizes, 2 * m), k, num_features=d, latent_dim=m, hidden=hidden)
+    cells = _likelihood(likelihood, d)
     key_encoder, key_decoder = jax.random.split(as_key(key))
     if image is None:
         encoder = MLP.start(key_encoder, (d * cells.inputs, *sizes, 2 * m), k)
@@ -89,16 +93,25 @@ def neural_classifier(
     `likelihood` says what the columns are: "gaussian" takes any real numbers, "bernoulli" 0 and 1, "poisson" counts, or
     one such as `dgjax.CategoricalCells`.
 
-    Raises ValueError for fewer than one feature or two classes, or another likelihood.
+    Raises ValueError for fewer than one feature or two classes, another likelihood, or sizes beyond this machine's
+    memory.
     """
     d, k = (
         as_count(num_features, "num_features", of_data=_advice.COLUMNS),
         as_count(num_classes, "num_classes", 2, of_data=_advice.CLASSES),
     )
-    cells, sizes = _likelihood(likelihood, d), [as_count(size, "hidden") for size in hidden]
+    sizes = [as_count(size, "hidden") for size in hidden]
+    _check_layers((d, *sizes, k), 1, num_features=d, num_classes=k, hidden=hidden)
+    cells = _likelihood(likelihood, d)
     # The last layer of a trunk is not looked at: it has no outputs.
     trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
     return Logistic(jnp.zeros(k), Neural.start(trunk, cells, d, k))
+
+
+def _check_layers(sizes, num_offsets, /, **arguments):
+    """Check of a network's layers, before any is made; `num_offsets` rows are added to the first."""
+    for shape in (*itertools.pairwise(sizes), (num_offsets, sizes[1])):
+        check_size(shape, **arguments)
 
 
 def _likelihood(given, d):

@@ -8,7 +8,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key
+from dgjax._arguments import as_count, as_key, check_size
 from dgjax._elsewhere import told_keywords
 from dgjax.data import as_sequences
 from dgjax.models import HiddenMarkov, LinearChainCRF
@@ -60,7 +60,9 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
     `features` "linear" is w . x, and "quadratic" adds every product x_i x_j. With "indicator" a row lists its active
     feature indices, 0 to num_features - 1, padded with -1.
 
-    Raises ValueError for fewer than one feature or two states, or other features.
+    Raises ValueError for fewer than one feature or two states, other features, or sizes beyond this machine's memory.
     """
     k = as_count(num_states, "num_states", 2, of_data=_advice.CRF)
-    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), scorer(features, num_features, k, _advice.CRF))
+    check_size((k, k), num_states=k)
+    score = scorer(features, num_features, k, _advice.CRF, num_states=k)
+    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), score)
