@@ -11,7 +11,7 @@ RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o add
   benchmarks/bench_*.py --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick test-all fuzz lint types layers docs format bench bench-quick lines clean
+.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-quick lines clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"
@@ -22,13 +22,17 @@ demo: $(VENV)/.ready-compare ## compare every pair on handwritten digits and wri
 	@echo "==> Comparing generative and discriminative models on handwritten digits: some minutes, most of it compiling"
 	@$(BIN)/dgjax compare --quick --out $(REPORT)
 
-test: lint layers ## all the fast checks: style, layers, types beside the tests
-	@$(MAKE) --no-print-directory -j2 types quick
-	@$(MAKE) --no-print-directory lines
-
-quick: $(VENV)/.ready-dev
+test: lint ## all the fast checks: style, types, layers, tests
+	@$(MAKE) --no-print-directory -j2 checks kernels
 	@echo "==> Running the tests with $(WORKERS) workers, the slow ones left out (make test-all has them)"
 	@$(RUN_PYTEST) -m "not slow"
+	@$(MAKE) --no-print-directory lines
+
+checks: types layers
+
+kernels: $(VENV)/.ready-dev
+	@echo "==> Compiling the kernel that most tests need, beside these checks"
+	@PYTHONPATH=kernels $(BIN)/python tests/compiled.py float32
 
 test-all: lint layers types ## the same with the slow tests
 	@echo "==> Running all tests with $(WORKERS) workers, the slow ones too"

@@ -1,11 +1,10 @@
 import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
+from compiled import compile_all, lower_level
 from hypothesis import HealthCheck, settings
 from jaxtyping import config as jaxtyping_config
 from slow import is_slow
@@ -21,20 +20,19 @@ settings.load_profile("laws")
 
 
 MAPPINGS = pathlib.Path("/proc/self/maps")
-COMPILE = """
-import sys
-from dgjax_kernels.cpu.gaussian.estep import handler
-handler.target(sys.argv[1])
-"""
 
 
 def pytest_sessionstart(session):
-    """Before there are workers, the kernel that all of them need is compiled, once for all, both precisions at once."""
+    """Before there are workers, the kernel that all of them need is compiled, once for all.
+
+    Of quick runs in float32 alone, in which nearly all of them are.
+    """
     if getattr(session.config.option, "numprocesses", None):
-        precisions = "float32", "float64"
-        compilers = [subprocess.Popen([sys.executable, "-c", COMPILE, precision]) for precision in precisions]
-        for compiler in compilers:
-            compiler.wait()
+        compile_all(["float32"] if is_quick(session.config) else ["float32", "float64"])
+
+
+def is_quick(config):
+    return config.option.markexpr == "not slow"
 
 
 def pytest_configure(config):
@@ -44,12 +42,10 @@ def pytest_configure(config):
     tests/test_rank.py to 16; and a lower level of numba's takes 27 % off its own, 44 s to 32 for full covariances. What
     numba compiled so is cached apart, or users would run it. `make test-all` compiles everything as users do.
     """
-    quick = config.option.markexpr == "not slow"
-    jax.config.update("jax_disable_most_optimizations", quick)
-    if quick:  # read when numba is imported and XLA begins, here and in the workers, which inherit it
+    jax.config.update("jax_disable_most_optimizations", is_quick(config))
+    if is_quick(config):  # read when numba is imported and XLA begins, here and in the workers, which inherit it
         os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-        os.environ.setdefault("NUMBA_OPT", "1")
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "numba"))
+        lower_level()
 
 
 @pytest.fixture(params=["float32", "float64"])
