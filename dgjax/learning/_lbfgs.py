@@ -72,9 +72,12 @@ class LBFGS(ByGradient):
         return Ascent(frame, moved, start(frame, moved, trace), advance)
 
     def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
-        for upto in (jnp.minimum(until, SLOW), until):
-            state = finished(problem, super().advance(problem, state, upto), self.tol, until)
-        return state
+        if not is_concrete(state.inner):
+            return super().advance(problem, state, until)
+        state = finished(problem, super().advance(problem, state, jnp.minimum(until, SLOW)), self.tol, until)
+        if bool(state.converged) or int(state.step) == int(until):
+            return state
+        return finished(problem, super().advance(problem, state, until), self.tol, until)
 
 
 def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascent:
@@ -86,10 +89,13 @@ def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascen
     inner, model = state.inner, state.frame.model
     if not (isinstance(inner.memory[1], Memory) and is_concrete(inner) and is_concave(model)):
         return state
-    few = number_of_parameters(model) <= FEW
-    if not (few and np.isfinite(inner.value) and float(tol)) or (int(inner.step) < SLOW and not bool(inner.converged)):
+    if number_of_parameters(model) > FEW or not float(tol):
         return state
-    if bool(inner.converged) and bool(is_maximum(state.problem, tol, inner)) and not _is_misled(state):
+    read = {"value": inner.value, "gap": inner.gap, "converged": inner.converged, "step": inner.step}
+    inner = inner._replace(**jax.device_get(read))  # every operation on arrays of JAX's takes 30 us
+    if not np.isfinite(inner.value) or (inner.step < SLOW and not inner.converged):
+        return state
+    if inner.converged and is_maximum(state.problem, tol, inner) and not _is_misled(state):
         return state
     frame, moved, _ = placed(state.frame.model_at(inner.vector), problem)
     begun = _newton_steps.start(frame, moved, inner.trace)._replace(step=inner.step)

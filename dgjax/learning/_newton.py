@@ -29,9 +29,9 @@ from dgjax.learning._objective import Frame, Problem, make_loss
 from dgjax.learning._scales import whitener_of
 from dgjax.learning._sum_to_zero import contrast
 
-# Below so many multiplications for a Hessian of all rows it takes a millisecond, and a sample, which misses rows of
-# which the maximum is made where columns have heavy tails or classes are nearly separated, saves nothing.
-WORTH_SAMPLING = 1 << 22
+# Below so many multiplications for a Hessian of all rows a sample saves nothing, and may miss the rows that make the
+# maximum, where columns have heavy tails or classes are nearly separated.
+WORTH_SAMPLING = 1 << 19
 # A sample has so many rows for each parameter, or one of so many rows. Its curvature is worked out again so many times,
 # as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
 SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
