@@ -22,7 +22,7 @@ from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
 from dgjax.learning._steps import State, UnderWay
 from dgjax.learning._sum_to_zero import sum_to_zero
-from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units
+from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units, whole
 from dgjax.learning._zero_copy import check_finite
 from dgjax.priors import Ridge
 from dgjax.scorers import Linear
@@ -96,8 +96,7 @@ def _no_worse_than_nothing(model, problem):
 
 @kernels.compiled
 def _objective_of(problem, model):
-    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
-    return problem.replace(x=x).objective(model)
+    return problem.replace(x=whole(problem.x)).objective(model)
 
 
 def _in_units(model, problem, sample):
@@ -129,8 +128,7 @@ def _found(problem, model, columns):
 @kernels.compiled
 def _moved_to_own(model, problem, columns):
     """Units (centre and scale) of the columns, and model and problem expressed in them."""
-    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
-    problem = problem.replace(x=x)
+    problem = problem.replace(x=whole(problem.x))
     units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
     return units, *_moved(model, problem, units)
 

@@ -17,7 +17,7 @@ from dgjax.densities import LabelledRows, check_rank, has_draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Frame, Problem, has_networks, is_concave
 from dgjax.learning._steps import PROMISED, State, rounding
-from dgjax.learning._units import moved
+from dgjax.learning._units import moved, whole
 from dgjax.structures import Sequences, in_rows, num_steps
 
 M = TypeVar("M")
@@ -181,7 +181,7 @@ def _seen(frame, problem, vector, before):
     Scores are relative to those of the other labels.
     """
     _, unravel = frame.coordinates()
-    x = problem.x.whole() if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x
+    x = whole(problem.x)
     counted = (problem.weights > 0) & (problem.y.reshape(len(problem.y), -1) >= 0).any(-1)
     values = jnp.where(counted, problem.row_values(unravel(vector), x, problem.y), 0)
     new, old = (problem.shown_to(unravel(v)).potentials(x).scores for v in (vector, before))

@@ -49,8 +49,12 @@ def moved_rows(x: Any, units: Units) -> Any:
     """Rows (n, d), or sequences, in other units: (x - centre) / scale."""
     if isinstance(x, Sequences):
         return Sequences((x.x - units.centre) / units.scale, x.lengths)
-    x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
-    return (x - units.centre) / units.scale
+    return (whole(x) - units.centre) / units.scale
+
+
+def whole(x: Any) -> Any:
+    """Rows as one array, zero-copy rows copied; sequences as they are."""
+    return x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
 
 
 @functools.singledispatch
@@ -170,12 +174,12 @@ def representative(weights: Array, m: int) -> Array:
 
     Of equal weights every (n / m)-th row. Rows of weight 0, or next to none beside others, are not among them.
     """
-    n, m_stretches = len(weights), min(len(weights), FINER * m)
-    length = -(-n // m_stretches)
-    stretches = jnp.pad(weights, (0, m_stretches * length - n)).reshape(m_stretches, length)
+    n, count = len(weights), min(len(weights), FINER * m)
+    length = -(-n // count)
+    stretches = jnp.pad(weights, (0, count * length - n)).reshape(count, length)
     upto = jnp.cumsum(stretches.sum(1))
     middles = (jnp.arange(m) + 0.5) / m * upto[-1]
-    at = jnp.minimum(jnp.searchsorted(upto, middles), m_stretches - 1)
+    at = jnp.minimum(jnp.searchsorted(upto, middles), count - 1)
     return jnp.minimum(at * length + stretches.argmax(1)[at], n - 1)
 
 
