@@ -292,6 +292,17 @@ def test_what_runs_often_has_its_handler_for_fewer_cells():
         assert "dgjax" not in jax.jit(kernels.column_summary).lower(x).as_text()
 
 
+def test_derivatives_run_as_often_as_what_they_are_of():
+    n = worth.MANY_CELLS_OF_FULL // kernels.OF_SAMPLERS
+
+    def total(mean):
+        with kernels.repeats(kernels.OF_SAMPLERS):
+            return kernels.complete_gaussian(jnp.zeros((n, 1)), mean, jnp.ones((2, 1, 1))).sum()
+
+    text = jax.jit(jax.value_and_grad(total)).lower(jnp.zeros((2, 1, 1))).as_text()
+    assert text.count("dgjax_") > jax.jit(total).lower(jnp.zeros((2, 1, 1))).as_text().count("dgjax_") > 0
+
+
 @pytest.mark.parametrize(("n", "d", "complete", "handled"), [
     (200, 16, False, False), (200, 64, True, False), (10_000, 3, True, False), (11_000, 3, True, True),
     (1_000, 16, False, False), (2_000, 16, False, True), (20_000, 3, False, True),

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from dgjax_kernels.blocks import repeats
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -120,6 +122,13 @@ def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T
     return call
 
 
+@jax.tree_util.register_static
+class _Times(NamedTuple):
+    """What `repeats` says, kept as structure from a pass forwards to the one back, which is traced after it."""
+
+    value: int
+
+
 def _with_backward(
     reference: Callable[P, T], fast: dict[str, Callable[P, T]], backward: Callable[..., tuple[Any, ...]]
 ) -> Callable[P, T]:
@@ -129,13 +138,14 @@ def _with_backward(
     def forward(*given: Any):
         args: Any = tuple(one.value for one in given)
         # As structure, for leaves may come back as arrays.
-        return forwards(*args), (args, tuple(() if one.perturbed else None for one in given))
+        return forwards(*args), (args, tuple(() if one.perturbed else None for one in given), _Times(repeats.value))
 
     def back(saved, cotangent):
-        args, perturbed = saved
+        args, perturbed, times = saved
         if isinstance(cotangent, SymbolicZero):
             return tuple(map(jnp.zeros_like, args))
-        return backward(args, tuple(one is not None for one in perturbed), cotangent)
+        with repeats(times.value):
+            return backward(args, tuple(one is not None for one in perturbed), cotangent)
 
     call.defvjp(forward, back, symbolic_zeros=True)
     return call
