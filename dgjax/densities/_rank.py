@@ -155,9 +155,8 @@ def _of_normal(normal, regular):
     c = tolerance(L.shape[-1], L.dtype)
     L, size, shape = L.astype(float), size.astype(float), normal.scale_tril.shape[:-2]
     found = []
-    for g, (own, cells) in enumerate(zip(L, size, strict=True)):
-        if not _has_rank(own, cells, c):
-            found += [Dependent(_group(g, shape), *pair) for pair in _dependent(own, cells, c)]
+    for g in np.flatnonzero(~_have_rank(L, size, c)):
+        found += [Dependent(_group(g, shape), *pair) for pair in _dependent(L[g], size[g], c)]
     return found, len(L), False
 
 
@@ -165,12 +164,24 @@ def _group(g, shape):
     return tuple(int(i) for i in np.unravel_index(g, shape)) if shape else ()
 
 
-def _has_rank(L, size, c):
-    """Check of a factor: True if every whitened column is more than rounding."""
-    if not (np.abs(np.diagonal(L)) > 0).all() or not np.isfinite(L).all():
-        return False
-    W = np.linalg.inv(L / size[:, None])
-    return bool((c * np.sqrt((W**2).sum(1)) < 1).all())
+def _have_rank(L, size, c):
+    """Check of factors (g, d, d): True where every whitened column is more than rounding."""
+    W = _inverses(L / size[..., None])
+    return (c * np.sqrt((W**2).sum(-1)) < 1).all(-1)
+
+
+def _inverses(L):
+    """Inverses of lower triangular matrices L (g, d, d), not finite where a pivot is 0, by substitution.
+
+    Not by LAPACK, whose threads wait for another call on every core, 26 ms long from 32 columns on: the next fit of
+    20,000 rows took 1.8 times as long.
+    """
+    W = np.zeros_like(L)
+    for j in range(L.shape[1]):
+        W[:, j] = -np.einsum("gi,gik->gk", L[:, j, :j], W[:, :j])
+        W[:, j, j] += 1
+        W[:, j] /= L[:, j, j, None]
+    return W
 
 
 def _dependent(L, size, c):

@@ -10,6 +10,7 @@ Source: Dempster, Laird and Rubin (1977), Maximum likelihood from incomplete dat
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -66,7 +67,7 @@ class EM(Method):
         return advance_each(states, problem, tolerance(self.tol, problem), until)
 
     def result(self, problem: Problem, state: "State") -> tuple[Outcome, Any]:
-        return Outcome(state.value, state.trace, state.step, state.converged), _with_density(state, problem.prior)
+        return Outcome(state.value, state.trace, state.step, state.converged), _with_density(state, problem)
 
 
 class State(NamedTuple):
@@ -95,11 +96,16 @@ def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
     return statistics, value + model.log_prior(problem.prior)
 
 
-@kernels.compiled
-def _upcoming(state: State, prior: Any) -> tuple[Any, Array]:
-    """M-step that would come next: its model, and whether it has a density."""
+@functools.partial(kernels.compiled, static_argnames="rows")
+def _upcoming(state: State, prior: Any, rows: int) -> tuple[Any, Array]:
+    """M-step that would come next: its model, and whether it has a density.
+
+    That is asked of one row by what scores so many `rows`: the reference asks LAPACK, whose threads go on for 26 ms,
+    beside the next fit's.
+    """
     model = state.model.maximum(state.statistics, prior)
-    return model, has_density(model, prior)
+    with kernels.repeats(kernels.repeats.value * rows):
+        return model, has_density(model, prior)
 
 
 def has_density(model: Any, prior: Any) -> Array:
@@ -165,9 +171,9 @@ def advance_each(states: list[State], problem: Problem, tol: Array, until: Array
     return [jax.tree.map(lambda leaf, i=i: leaf[i], moved) for i in range(len(states))]
 
 
-def _with_density(state, prior):
+def _with_density(state, problem):
     """Fitted model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it."""
     if not is_concrete(state) or bool(state.converged):
         return state.model
-    upcoming, dense = _upcoming(state, prior)
+    upcoming, dense = _upcoming(state, problem.prior, rows=1 << len(problem.x).bit_length() - 1)
     return state.model if bool(dense) else upcoming
