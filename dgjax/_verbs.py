@@ -67,7 +67,8 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    return _predict_log_proba(*model_and_rows(model, x, lengths))
+    posterior = None if lengths is not None else _zero_copy.log_posterior(as_model(model), x)
+    return _predict_log_proba(*model_and_rows(model, x, lengths)) if posterior is None else posterior
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:

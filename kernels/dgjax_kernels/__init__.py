@@ -45,6 +45,7 @@ from dgjax_kernels.cpu.summary.numpy_rows import (
     can_read_rows as can_read_rows,
     copy_and_summarise as copy_and_summarise,
     linear_labels as linear_labels,
+    linear_posterior as linear_posterior,
     summarise_by_label as summarise_by_label,
 )
 from dgjax_kernels.cpu.worth import many_cells as many_cells

@@ -31,7 +31,7 @@ KERNELS = {
     "matrices": ("products of matrices", 5),
     "copy_piece": ("copies of NumPy's rows", 3),
     "sum_piece": ("moments of each label in NumPy's rows", 2),
-    "label_piece": ("linear scores of NumPy's rows", 3),
+    "linear_piece": ("linear scores of NumPy's rows", 3),
 }
 """The purpose of each kernel, and the seconds that it took to compile on one core of a server's CPU."""
 logger = logging.getLogger("dgjax")

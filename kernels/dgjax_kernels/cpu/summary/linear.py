@@ -1,7 +1,8 @@
-"""Labels by linear scores, argmax_y (b_y + W_y x), and a summary of columns, in one zero-copy pass over NumPy's rows.
+"""Linear scores s_y = b_y + W_y x and a summary of columns, in one zero-copy pass over NumPy's rows.
 
-WIDTH rows at a time. A square of WIDTH rows by WIDTH columns is read in vectors along the rows, adds to the limits of
-the columns, and is transposed in registers, so that scores are sums of columns times one weight each:
+What comes of the scores is the label of the largest, or log-posteriors s_y - log sum_y' exp s_y'. WIDTH rows at a time.
+A square of WIDTH rows by WIDTH columns is read in vectors along the rows, adds to the limits of the columns, and is
+transposed in registers, so that scores are sums of columns times one weight each:
 
     rows r0 .. r7 of 8 columns ──transposed──▶ columns c0 .. c7 of 8 rows ──▶ s_k += c_j W_kj
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import jit, prefetch
+from dgjax_kernels.cpu.simd.lanes import LANES, exp, fast, log, wide
 from dgjax_kernels.cpu.simd.vectors import (
     WIDTH,
     chosen,
@@ -44,62 +46,104 @@ def _add_limits(rows, limits, j):
 
 
 @jit
-def _label(cells, at, d, W, b, limits, scores, labels):
-    """Labels of the WIDTH rows that start at the cell `at`; their columns add to the limits."""
+def _score(cells, at, d, W, b, limits, scores, n):
+    """Scores (k, LANES), from lane n on, of the WIDTH rows that start at the cell `at`; columns add to the limits."""
     for k in range(len(W)):
-        write_row(scores[k], 0, spread(b[k]))
+        write_row(scores[k], n, spread(b[k]))
     for j in range(0, W.shape[1], WIDTH):
         rows = read_square(cells, at + j, d)
         _add_limits(rows, limits, j)
         c0, c1, c2, c3, c4, c5, c6, c7 = transposed(rows)
         for k in range(len(W)):
             w = W[k, j : j + WIDTH]
-            s = read_row(scores[k], 0) + c0 * spread(w[0]) + c1 * spread(w[1]) + c2 * spread(w[2]) + c3 * spread(w[3])
+            s = read_row(scores[k], n) + c0 * spread(w[0]) + c1 * spread(w[1]) + c2 * spread(w[2]) + c3 * spread(w[3])
             t = c4 * spread(w[4]) + c5 * spread(w[5]) + c6 * spread(w[6]) + c7 * spread(w[7])
-            write_row(scores[k], 0, s + t)
-    best, label = read_row(scores[0], 0), spread(0.0)
-    for k in range(1, len(W)):
-        s = read_row(scores[k], 0)
-        label = chosen(s, best, spread(np.float64(k)), label)
-        best = larger(s, best)
-    write_row(labels, 0, label)
+            write_row(scores[k], n, s + t)
 
 
 @jit
-def _sweep(x, start, stop, W, b, limits, labels):
-    """Labels the rows from start to stop."""
-    d, some, scores = x.shape[1], np.empty(WIDTH), np.empty((len(W), WIDTH))
-    cells, last = x.reshape(x.size), np.zeros(WIDTH * d + WIDTH)
-    for row in range(start, stop, WIDTH):
-        many = min(WIDTH, stop - row)
-        if many == WIDTH and (row + WIDTH - 1) * d + W.shape[1] <= len(cells):
-            prefetch(cells[(row + AHEAD) * d : (row + AHEAD + WIDTH) * d])
-            _label(cells, row * d, d, W, b, limits, scores, some)
+def _scored(x, row, stop, W, b, limits, scores, last):
+    """Scores of LANES rows from `row` on, or as many as there are: how many."""
+    d, cells, many = x.shape[1], x.reshape(x.size), min(LANES, stop - row)
+    for n in range(0, many, WIDTH):
+        here, whole = row + n, n + WIDTH <= many
+        if whole and (here + WIDTH - 1) * d + W.shape[1] <= len(cells):
+            prefetch(cells[(here + AHEAD) * d : (here + AHEAD + WIDTH) * d])
+            _score(cells, here * d, d, W, b, limits, scores, n)
         else:  # vectors would reach beyond the last cell; the rows left over repeat one
             for i in range(WIDTH):
                 for j in range(d):
-                    last[i * d + j] = x[row + min(i, many - 1), j]
-            _label(last, 0, d, W, b, limits, scores, some)
-        for i in range(many):
-            labels[row + i] = int(some[i])
+                    last[i * d + j] = x[min(here + i, row + many - 1), j]
+            _score(last, 0, d, W, b, limits, scores, n)
+    return many
 
 
-@handlers.from_python
-def label_piece(x, weight, bias, limits, labels, piece):
-    """Labels of one piece of the rows x (n, d), argmax_y (bias_y + weight_y x), and the summary of its columns.
+@jit
+def _best(scores, labels, many):
+    """Label of the largest score of each lane, the first of equal ones."""
+    some = np.empty(WIDTH)
+    for n in range(0, many, WIDTH):
+        best, label = read_row(scores[0], n), spread(0.0)
+        for k in range(1, len(scores)):
+            s = read_row(scores[k], n)
+            label = chosen(s, best, spread(np.float64(k)), label)
+            best = larger(s, best)
+        write_row(some, 0, label)
+        for i in range(min(WIDTH, many - n)):
+            labels[n + i] = int(some[i])
 
-    Fills the piece's `labels` (n,), and `limits` (pieces, LIMITS, d) at the piece; weight (k, d), bias (k,).
-    """
-    (k, d), n, pieces = weight.shape, len(x), len(limits)
-    D = -(-d // WIDTH) * WIDTH
-    W, limit = np.zeros((k, D)), np.zeros((LIMITS, D))
-    for j in range(D):
-        limit[LOW, j], limit[HIGH, j] = math.inf, -math.inf
+
+@fast
+def _log_partition(scores, top, total):
+    """Log-partition `total` (LANES,) of scores (k, LANES): log sum_k exp(score_k)."""
+    wide()
+    for n in range(LANES):
+        top[n] = scores[0, n]
+        total[n] = 0
+    for k in range(1, len(scores)):
+        for n in range(LANES):
+            top[n] = scores[k, n] if scores[k, n] > top[n] else top[n]
+    for k in range(len(scores)):
+        for n in range(LANES):
+            total[n] += exp(scores[k, n] - top[n])
+    for n in range(LANES):
+        total[n] = top[n] + log(total[n])
+
+
+@jit
+def _padded(weight, D):
+    """Weights (k, D): those of d columns, and zeros beyond."""
+    k, d = weight.shape
+    W = np.zeros((k, D))
     for i in range(k):
         for j in range(d):
             W[i, j] = weight[i, j]
-    start, stop = ffi.part(n, piece, pieces)
-    _sweep(x, start, stop, W, bias, limit, labels)
+    return W
+
+
+@handlers.from_python
+def linear_piece(x, weight, bias, limits, labels, posterior, piece):
+    """Linear scores of one piece of the rows x (n, d), bias_y + weight_y x, and the summary of its columns.
+
+    Fills the piece's `labels` (n,) with argmax_y, or its `posterior` (n, k) with log softmax_y, whichever has rows, and
+    `limits` (pieces, LIMITS, d) at the piece; weight (k, d), bias (k,).
+    """
+    (k, d), pieces = weight.shape, len(limits)
+    D = -(-d // WIDTH) * WIDTH
+    W, limit, last = _padded(weight, D), np.zeros((LIMITS, D)), np.zeros(WIDTH * d + WIDTH)
+    scores, top, total = np.zeros((k, LANES)), np.empty(LANES), np.empty(LANES)
+    for j in range(D):
+        limit[LOW, j], limit[HIGH, j] = math.inf, -math.inf
+    start, stop = ffi.part(len(x), piece, pieces)
+    for row in range(start, stop, LANES):
+        many = _scored(x, row, stop, W, bias, limit, scores, last)
+        if len(labels):
+            _best(scores, labels[row:], many)
+        if len(posterior):
+            _log_partition(scores, top, total)
+            for n in range(many):
+                for i in range(k):
+                    posterior[row + n, i] = scores[i, n] - total[n]
     for i in range(LIMITS):
         for j in range(d):
             limits[piece, i, j] = limit[i, j]

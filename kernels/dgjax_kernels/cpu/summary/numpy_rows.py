@@ -73,11 +73,27 @@ def linear_labels(
     and spread. None, and nothing to be read in `labels`, unless all cells are finite in the precision `dtype`, and so
     small that no sum can overflow.
     """
+    return _linear(x, weight, bias, dtype, labels, np.empty((0, len(bias)), dtype))
+
+
+def linear_posterior(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: Any, posterior: np.ndarray
+) -> ColumnSummary | None:
+    """Log-posteriors by linear scores: writes log softmax_y (bias_y + weight_y x) to `posterior` (n, k), summarises x.
+
+    x (n, d), `weight` (k, d) and `bias` (k,), float64 and finite, `posterior` float32 or float64; the summary is
+    without mean and spread. None, and nothing to be read in `posterior`, unless all cells are finite in the precision
+    `dtype`, and so small that no sum can overflow.
+    """
+    return _linear(x, weight, bias, dtype, np.empty(0, int), posterior)
+
+
+def _linear(x, weight, bias, dtype, labels, posterior):
     from dgjax_kernels.cpu.summary import by_label, linear
 
     d, pieces = x.shape[1], num_pieces(*x.shape)
     limits = np.empty((pieces, by_label.LIMITS, d))
-    _of_pieces(lambda piece: linear.label_piece(x, weight, bias, limits, labels, piece), pieces)
+    _of_pieces(lambda piece: linear.linear_piece(x, weight, bias, limits, labels, posterior, piece), pieces)
     low, high, fraction = limits[:, 0].min(0), limits[:, 1].max(0), limits[:, 2].sum(0)
     with np.errstate(over="ignore", invalid="ignore"):
         largest = np.abs(bias) + np.abs(weight) @ np.maximum(np.abs(low), np.abs(high))
