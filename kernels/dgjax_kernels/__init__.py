@@ -114,11 +114,11 @@ chain_expectation      = Op(_chain.expectation, _worth.many_steps, cpu=_cpu.chai
 chain_log_partition    = Op(_chain.log_partition, _worth.many_steps, cpu=_cpu.chain.log_partition,
                             cuda=When(_gpu.chains, _gpu.chain_partition),
                             tpu=When(_parallel.long, _parallel.log_partition))
-chain_log_marginals    = Op(_chain.log_marginals, _parallel.long,
+chain_log_marginals    = Op(_chain.log_marginals, _parallel.long, cpu=When(_worth.many_steps, _cpu.chain.log_marginals),
                             cuda=_parallel.log_marginals, tpu=_parallel.log_marginals)
 chain_mode             = Op(_chain.mode, _worth.many_steps_of_few_states, cpu=_cpu.chain.mode)
-chain_sample           = Op(_chain.sample)
-chain_entropy          = Op(_chain.entropy)
+chain_sample           = Op(_chain.sample, _worth.many_steps_to_draw, cpu=_cpu.chain.sample)
+chain_entropy          = Op(_chain.entropy, _worth.many_steps, cpu=_cpu.chain.entropy)
 chain_partition        = _chain.with_posterior(chain_log_partition, chain_expectation)
 elbo                   = Op(_elbo.elbo)
 importance_log_weights = Op(_elbo.importance_log_weights)

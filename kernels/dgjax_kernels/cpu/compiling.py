@@ -27,6 +27,7 @@ KERNELS = {
     "gram": ("the curvature of logistic regression", 3),
     "chain": ("chains", 10),
     "chain_few": ("few and long chains", 8),
+    "chain_posterior": ("posteriors of chains", 11),
     "viterbi": ("best paths of chains", 7),
     "matrices": ("products of matrices", 5),
     "copy_piece": ("copies of NumPy's rows", 3),

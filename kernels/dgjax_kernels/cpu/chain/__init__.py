@@ -66,3 +66,37 @@ def mode(initial, transition, scores, lengths):
     n, t, _ = scores.shape
     parts = max(1, min(viterbi.WIDTH * (os.cpu_count() or 1) // n, t // (8 * viterbi.MARGIN)))
     return paths(initial, transition, scores, lengths, parts)
+
+
+def _of_paths(chain, wanted, uniforms=None):
+    """What is wanted of "path" (n, t), "marginals" (n, t, k) and "entropy" (n,), by one handler."""
+    from dgjax_kernels.cpu.chain import posterior
+
+    initial, transition, scores, lengths = chain
+    n, t, k = scores.shape
+    integer = jnp.int32 if scores.dtype == jnp.float32 else jnp.int64
+    shapes = {"path": ((n, t), integer), "marginals": ((n, t, k), scores.dtype), "entropy": ((n,), scores.dtype)}
+    results = [
+        jax.ShapeDtypeStruct(shape if name == wanted else (0, *shape[1:]), dtype)
+        for name, (shape, dtype) in shapes.items()
+    ]
+    uniforms = jnp.zeros((0, 0), scores.dtype) if uniforms is None else uniforms
+    found = called(posterior.handler, results, initial, transition, scores, lengths.astype(jnp.int32), uniforms)
+    return dict(zip(shapes, found, strict=True))[wanted]
+
+
+@like(reference.log_marginals)
+def log_marginals(initial, transition, scores, lengths):
+    return _of_paths((initial, transition, scores, lengths), "marginals")
+
+
+@like(reference.sample)
+def sample(key, initial, transition, scores, lengths):
+    n, t, _ = scores.shape
+    uniforms = jax.vmap(lambda key: jax.random.uniform(key, (n,), scores.dtype))(jax.random.split(key, t))
+    return _of_paths((initial, transition, scores, lengths), "path", uniforms).astype(int)
+
+
+@like(reference.entropy)
+def entropy(initial, transition, scores, lengths):
+    return _of_paths((initial, transition, scores, lengths), "entropy")

@@ -129,7 +129,7 @@ def _words(k, steps, held):
 
 
 @jit
-def _load(scores, starts, lengths, k, first, stop, e):
+def put_scores(scores, starts, lengths, k, first, stop, e):
     """Loads the scores of steps from first to stop side by side, 0 beyond a sequence's length."""
     put_side_by_side(e, scores, starts, first * k, (stop - first) * k)
     side_by_side = numbers(e, (stop - first) * k * WIDTH)
@@ -198,7 +198,7 @@ def _forward(work, scores, starts, t):
     for first in range(0, t, work.steps):
         stop = min(first + work.steps, t)
         held = first * k * WIDTH if work.wanted else 0
-        _load(scores, starts, numbers(work.lengths, WIDTH), k, first, stop, work.e + 8 * held)
+        put_scores(scores, starts, numbers(work.lengths, WIDTH), k, first, stop, work.e + 8 * held)
         gained = _emissions(work.e, held, k, stop - first)
         for s in range(first, stop):
             total, unlikely = _step(work, s, held + (s - first) * k * WIDTH, scale)

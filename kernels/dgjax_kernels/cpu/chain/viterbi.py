@@ -331,11 +331,11 @@ def _potentials(work, initial, transition):
         M[j] = math.nan
 
 
-def _paths(frame, dtype):
+def paths_to_fill(frame, dtype):
     """The paths to write, in integers as wide as the scores: where JAX's are too, nothing is left to convert."""
 
 
-@overload(_paths)
+@overload(paths_to_fill)
 def _(frame, dtype):
     if dtype.dtype is types.float32:
         return lambda frame, dtype: ffi.matrix(frame, ffi.FRAME_RESULTS, 0, np.int32)
@@ -346,7 +346,7 @@ def _(frame, dtype):
 def _pieces(address, piece, dtype):
     frame, outputs = ffi.load(address, ffi.FRAME), ffi.FRAME_RESULTS
     initial, transition, scores, _ = arguments = given(frame, dtype)
-    path, (n, t, k) = _paths(frame, dtype), scores.shape
+    path, (n, t, k) = paths_to_fill(frame, dtype), scores.shape
     known, cut = ffi.matrix(frame, outputs, 1, np.uint8), ffi.vector(frame, ffi.FRAME_ARGUMENTS, 4, np.int32)
     known = carray(ffi.pointer(known.ctypes.data, np.float64), (len(known), 2 * k + NOTES))
     came, groups = ffi.hypercube(frame, outputs, 2, np.uint8), len(known) // WIDTH

@@ -23,6 +23,7 @@ ROUND = 1.5 * 2**52  # added to a number, rounds it to a whole one, whose bits a
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)
 LEAST_EXPONENT = -708.0  # below it, exp is no normal number
 LEAST_COUNT = 1e-40
+LOWEST, FARTHEST = -1e300, -1e12  # see `parts`: the exponent of 0, and x whose own rounding is a digit of e^x
 
 
 def fast(function: F) -> F:
@@ -62,15 +63,8 @@ def wide(typingctx):
 
 
 @exact
-def exp(x):
-    """Exponential e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits.
-
-    x = power log 2 + r with |r| <= log(2) / 2, log 2 in two parts so that r is exact; then a Taylor polynomial of r,
-    and the power is added to the exponent's bits.
-    """
-    shifted = (x if x > LEAST_EXPONENT else LEAST_EXPONENT) * LOG2_E + ROUND
-    power = shifted - ROUND
-    r = ((x if x > LEAST_EXPONENT else LEAST_EXPONENT) - power * LN2_HIGH) - power * LN2_LOW
+def exp_of_rest(r):
+    """Exponential e^r for |r| <= log(2) / 2, by its Taylor polynomial."""
     p = r * (1 / 6227020800) + 1 / 479001600
     p = p * r + 1 / 39916800
     p = p * r + 1 / 3628800
@@ -83,7 +77,36 @@ def exp(x):
     p = p * r + 1 / 6
     p = p * r + 0.5
     p = p * r + 1
-    p = p * r + 1
+    return p * r + 1
+
+
+@exact
+def parts(x):
+    """Exponential e^x as m 2^E, however small: m from 0.7 to 1.42, 0 for minus infinity, and E a whole number."""
+    power = (x * LOG2_E + ROUND) - ROUND
+    r = (x - power * LN2_HIGH) - power * LN2_LOW
+    m = exp_of_rest(r if x > FARTHEST else 0.0)
+    return (m if x > -math.inf else (0.0 if x == -math.inf else x)), (power if x > -math.inf else LOWEST)
+
+
+@exact
+def power_of_two(x):
+    """2^x for a whole number x up to 1022; 0 below -1022."""
+    p = as_float((as_bits(x + ROUND) << 52) + ONE_BITS)
+    return p if x > -1022.5 else 0.0
+
+
+@exact
+def exp(x):
+    """Exponential e^x for x <= 0, to a unit in the last place; 0 below -708, where it would lose digits.
+
+    x = power log 2 + r with |r| <= log(2) / 2, log 2 in two parts so that r is exact; then a Taylor polynomial of r,
+    and the power is added to the exponent's bits.
+    """
+    shifted = (x if x > LEAST_EXPONENT else LEAST_EXPONENT) * LOG2_E + ROUND
+    power = shifted - ROUND
+    r = ((x if x > LEAST_EXPONENT else LEAST_EXPONENT) - power * LN2_HIGH) - power * LN2_LOW
+    p = exp_of_rest(r)
     scaled = p * as_float((as_bits(shifted) << 52) + ONE_BITS)
     return scaled if x > LEAST_EXPONENT else (0.0 if x <= LEAST_EXPONENT else x)
 

@@ -20,6 +20,7 @@ from numba.np.numpy_support import carray
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import intrinsic, jit
+from dgjax_kernels.cpu.simd.lanes import ONE_BITS, ROUND
 from dgjax_kernels.cpu.simd.tiles import picked
 
 WIDTH = 8
@@ -267,6 +268,8 @@ fraction = _of_one(lambda b, x: b.fsub(x, _floor(b, x)))
 """x - floor(x)."""
 inverse = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), _all(0.0)))
 """1 / x for positive x, else 0."""
+reciprocal = _of_one(lambda b, x: _where(b, ">", x, _all(0.0), b.fdiv(_all(1.0), x), x))
+"""1 / x for positive x; 0 and NaN stay what they are."""
 finite = _of_one(lambda b, x: _where(b, "==", x, _all(-math.inf), _all(0.0), x))
 """0 in place of minus infinity."""
 kept = _of_two(lambda b, x, y: _where(b, "==", x, x, x, y))
@@ -313,6 +316,17 @@ def each(typingctx, x):
     return kind(VECTOR), build
 
 
+@intrinsic
+def any_below(typingctx, x, y):
+    """True if a number of the first of two vectors is smaller than the second's."""
+
+    def build(c, b, s, a):
+        lanes = b.bitcast(b.fcmp_ordered("<", *a), ir.IntType(WIDTH))
+        return b.icmp_unsigned("!=", lanes, ir.Constant(lanes.type, 0))
+
+    return types.boolean(VECTOR, VECTOR), build
+
+
 def _exponent(b, x):
     bits = b.bitcast(x, ir.VectorType(ir.IntType(64), WIDTH))
     return b.and_(bits, ir.Constant(bits.type, [2047 << 52] * WIDTH))
@@ -324,14 +338,25 @@ def _to_one(b, x):
 
 
 def _power(b, x):
+    # By the bits of 2^52 plus it, for before AVX-512 no instruction makes floats of integers of 64 bits.
     bits = _exponent(b, x)
-    return b.fsub(b.uitofp(b.lshr(bits, ir.Constant(bits.type, [52] * WIDTH)), VALUES), _all(1023.0))
+    whole = b.or_(b.lshr(bits, ir.Constant(bits.type, [52] * WIDTH)), ir.Constant(bits.type, [0x433 << 52] * WIDTH))
+    return b.fsub(b.bitcast(whole, VALUES), _all(2.0**52 + 1023))
+
+
+def _two_to(b, x):
+    bits = b.bitcast(b.fadd(x, _all(ROUND)), ir.VectorType(ir.IntType(64), WIDTH))
+    shifted = b.shl(bits, ir.Constant(bits.type, [52] * WIDTH))
+    p = b.bitcast(b.add(shifted, ir.Constant(bits.type, [int(ONE_BITS)] * WIDTH)), VALUES)
+    return _where(b, ">", x, _all(-1022.5), p, _all(0.0))
 
 
 to_one = _of_one(_to_one)
 """The power of two by which a positive number is brought between 1 and 2."""
 power = _of_one(_power)
 """The exponent of a number: minus the base-2 logarithm of `to_one` of it."""
+two_to = _of_one(_two_to)
+"""2^x for whole numbers x up to 1022; 0 below -1022."""
 whole = _folded(lambda b, x, y: b.fadd(x, y))
 """The sum of the numbers of a vector."""
 largest = _folded(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
