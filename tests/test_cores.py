@@ -13,8 +13,8 @@ import hashlib, os, sys
 cores = int(sys.argv[1])
 os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:cores])  # XLA's threads are as many
 os.cpu_count = lambda: cores
-import jax, numpy as np, dgjax as dg
-rng, n, d, k = np.random.default_rng(0), 40_000, 8, 3
+import jax, numpy as np, dgjax as dg, dgjax_kernels
+rng, n, d, k = np.random.default_rng(0), 48_000, 8, 3
 y = rng.integers(k, size=n)
 x = (3 * rng.normal(size=(k, d))[y] + rng.normal(size=(n, d))).astype("float32")
 holes = np.where(rng.random(x.shape) < 0.1, np.float32(np.nan), x)
@@ -32,8 +32,10 @@ told("logistic", dg.fit(dg.logistic_regression(d, k), x, y, prior=dg.priors.Ridg
 even = np.zeros(k, "float32")
 chain = dg.HiddenMarkov(even, np.zeros((k, k), "float32") - np.eye(k, dtype="float32"), start.density)
 steps = holes.reshape(-1, 100, d)
-told("chains", (dg.log_prob(chain, steps), dg.predict(chain, steps)))
-told("a long chain", (dg.log_prob(chain, holes[None]), dg.predict(chain, holes[None])))
+for name, given in (("chains", steps), ("a long chain", holes[None])):
+    assert n * k >= dgjax_kernels.cpu.worth.MANY_CELLS  # or there is no kernel of chains in it
+    told(name, (dg.log_prob(chain, given), dg.predict(chain, given)))
+    told(name + ", posterior", (dg.predict_log_proba(chain, given), dg.sample_labels(chain, jax.random.key(0), given)))
 """
 FULL = """
 full = dg.Mixture(np.zeros(k, "float32"), dg.Gaussian(x[:k], np.stack([np.eye(d, dtype="float32")] * k)))
