@@ -75,10 +75,9 @@ class LabelledSummary(NamedTuple):
 def in_units(residual: Float[Array, "..."], log_scale: Float[Array, "..."]) -> Float[Array, "..."]:
     """Residuals in units of a scale, residual / exp(log_scale), of any shape.
 
-    Multiplied twice by exp(-log_scale / 2): the inverse of a scale of 1e-39 is infinite in float32, and 0 times it NaN.
+    The inverse of a scale of 1e-39 is infinite in float32, and 0 times that NaN: it is the largest number in its place.
     """
-    half = jnp.exp(-0.5 * log_scale)
-    return residual * half * half
+    return residual * jnp.minimum(jnp.exp(-log_scale), jnp.finfo(log_scale.dtype).max)
 
 
 def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
