@@ -1,4 +1,4 @@
-"""The CPU's kernel of log-marginals, draws and entropy of chains against the references, in float64."""
+"""The CPU's kernels of log-marginals, draws and entropy of chains against the references, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ from dgjax_kernels.cpu import chain, worth
 pytestmark = pytest.mark.xdist_group("cpu")
 LOG_MARGINALS, ENTROPY, SAMPLE = map(jax.jit, (chain.log_marginals, chain.entropy, chain.sample))
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-SHAPES = [(1, 1, 1), (5, 7, 3), (12, 40, 17)]
+SHAPES = [(1, 1, 1), (5, 7, 3), (1, 40, 17), (12, 40, 17)]
+"""Log-marginals of fewer sequences than lanes have a kernel of their own."""
 EXACT = {name: jax.jit(getattr(reference, name)) for name in ("log_marginals", "entropy", "sample")}
 
 
@@ -66,7 +67,8 @@ def test_draws_have_the_probabilities_of_their_marginals(dtype):
     assert (abs(share - p) <= 5 * np.sqrt(p * (1 - p) / many) + 1e-9).all()
 
 
-def test_a_probability_below_the_least_float_keeps_its_digits(dtype):
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_probability_below_the_least_float_keeps_its_digits(times, dtype):
     """Chains that cannot leave their state, ever less likely, until a step leaves nothing else."""
     zero = -jnp.inf
     apart = jnp.array([[0.0, zero, zero], [zero, 0.0, zero], [zero, zero, 0.0]], dtype)
@@ -77,7 +79,7 @@ def test_a_probability_below_the_least_float_keeps_its_digits(dtype):
     scores[3, :3, 0], scores[3, 3:, 0] = -400, 300
     scores[4, 0], scores[4, 6] = (0, -300, -600), (-1e14, -300, 0)
     initial = jnp.array([0.0, -200.0, -250.0], dtype)
-    arguments = initial, apart, jnp.asarray(scores, dtype), jnp.full(5, 7)
+    arguments = repeated((initial, apart, jnp.asarray(scores, dtype), jnp.full(5, 7)), times)
     logs = LOG_MARGINALS(*arguments)
     np.testing.assert_allclose(logs[0], [[-4800, 0, -5050]] * 7, rtol=1e-6)
     np.testing.assert_allclose(logs[4, :, 0], -1e14, rtol=1e-6)
@@ -101,22 +103,26 @@ def test_what_is_impossible_and_what_is_nan(times, dtype):
     assert (paths[3, :3] >= 0).all()
     assert (paths[3, 3:] == -1).all()
     assert (paths[4] >= 0).all()
-    assert np.isneginf(LOG_MARGINALS(jnp.full(3, -jnp.inf, dtype), transition, scores[4:], jnp.array([7]))).all()
-    assert np.isnan(LOG_MARGINALS(initial, transition.at[0, 1].set(jnp.nan), scores[4:], jnp.array([7]))).all()
+    _, _, scores, lengths = repeated((None, None, scores[4:], jnp.array([7])), 8 * times - 7)
+    assert np.isneginf(LOG_MARGINALS(jnp.full(3, -jnp.inf, dtype), transition, scores, lengths)).all()
+    assert np.isnan(LOG_MARGINALS(initial, transition.at[0, 1].set(jnp.nan), scores, lengths)).all()
 
 
-def test_a_long_chain_keeps_its_digits(dtype):
+@pytest.mark.parametrize("times", [1, 8])
+def test_a_long_chain_keeps_its_digits(times, dtype):
     rng, t, k = np.random.default_rng(0), 100_000, 3
     initial, transition = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k))
     floats = (jnp.asarray(a, dtype) for a in (initial, transition, rng.normal(0, 30, (1, t, k))))
     arguments = *floats, jnp.array([t])
     tolerance = {"float32": 2e-7, "float64": 1e-11}[dtype.name]
-    np.testing.assert_allclose(LOG_MARGINALS(*arguments), exact("log_marginals", arguments), tolerance, tolerance)
+    logs = LOG_MARGINALS(*repeated(arguments, times))[-1:]
+    np.testing.assert_allclose(logs, exact("log_marginals", arguments), tolerance, tolerance)
     np.testing.assert_allclose(ENTROPY(*arguments), exact("entropy", arguments), rtol=tolerance)
 
 
-def test_vmap_is_a_loop():
-    initial, transition, scores, lengths = problem(5, 7, 3, "float32")
+@pytest.mark.parametrize("n", [5, 12])
+def test_vmap_is_a_loop(n):
+    initial, transition, scores, lengths = problem(n, 7, 3, "float32")
     many = jnp.stack([scores, 2 * scores])
     batched = jax.vmap(lambda s: chain.log_marginals(initial, transition, s, lengths))(many)
     loop = [chain.log_marginals(initial, transition, s, lengths) for s in many]

@@ -92,7 +92,8 @@ class HiddenMarkov:
 
     def potentials(self, x: Sequences) -> Chain:
         scores = x.in_steps(self.density.scores(x.in_rows()))
-        missing = (jnp.isnan(x.x).all(-1) | ~x.inside).all(-1)
+        # Where no cell is missing, none is looked at: that would be as long as a pass over the scores.
+        missing = None if self.density.complete else (jnp.isnan(x.x).all(-1) | ~x.inside).all(-1)
         return Chain(*self._logs(), scores, x.lengths, missing)
 
     def _logs(self) -> tuple[Array, Array]:

@@ -28,6 +28,7 @@ KERNELS = {
     "chain": ("chains", 10),
     "chain_few": ("few and long chains", 8),
     "chain_posterior": ("posteriors of chains", 11),
+    "chain_posterior_few": ("posteriors of few and long chains", 7),
     "viterbi": ("best paths of chains", 7),
     "matrices": ("products of matrices", 5),
     "copy_piece": ("copies of NumPy's rows", 3),

@@ -87,7 +87,16 @@ def _of_paths(chain, wanted, uniforms=None):
 
 @like(reference.log_marginals)
 def log_marginals(initial, transition, scores, lengths):
-    return _of_paths((initial, transition, scores, lengths), "marginals")
+    # Few by states side by side: sequences, steps and states (1, 40000, 4) 2.5 ms, by sequences side by side 16; (7,
+    # 5000, 8) 2.2 and 3.9.
+    from dgjax_kernels.cpu.chain import many, posterior_few
+
+    n, t, k = scores.shape
+    if n >= many.WIDTH:
+        return _of_paths((initial, transition, scores, lengths), "marginals")
+    buffer = jax.ShapeDtypeStruct((8 * (n * posterior_few.words_of_sequence(t, k) + many.WIDTH),), jnp.uint8)
+    arguments = initial, transition, scores, lengths.astype(jnp.int32)
+    return called(posterior_few.handler, [(n, t, k), buffer], *arguments)[0]
 
 
 @like(reference.sample)

@@ -25,7 +25,7 @@ from dgjax_kernels.cpu.chain.logs import backward, forward
 from dgjax_kernels.cpu.chain.many import given, to_fill, to_probabilities, to_shares
 from dgjax_kernels.cpu.ffi import inlined, jit, within
 from dgjax_kernels.cpu.simd.lanes import LN2
-from dgjax_kernels.cpu.simd.side_by_side import add_counts_of_one
+from dgjax_kernels.cpu.simd.side_by_side import add_counts_of_one, product_of_one
 from dgjax_kernels.cpu.simd.vectors import (
     TINY,
     WIDTH,
@@ -81,14 +81,15 @@ class Sequence(NamedTuple):
 
 
 @jit
-def _padded(k):
+def padded_states(k):
+    """States in whole registers."""
     return -(-k // WIDTH) * WIDTH
 
 
 @jit
 def _new_work(buffer, k, steps):
     """Lays a thread's work memory out in a buffer, in multiples of a SIMD register."""
-    K = _padded(k)
+    K = padded_states(k)
     line = 8 * K
     initial = buffer + -buffer % (8 * WIDTH)
     there = initial + line
@@ -103,7 +104,7 @@ def _new_work(buffer, k, steps):
 @jit
 def _words(k, steps):
     """Words of a thread's work memory."""
-    return _padded(k) * (2 * _padded(k) + 5 + 3 * steps) + WIDTH
+    return padded_states(k) * (2 * padded_states(k) + 5 + 3 * steps) + WIDTH
 
 
 def words_of_sequence(t: int, k: int) -> int:
@@ -117,7 +118,7 @@ _words_of_sequence = jit(words_of_sequence)
 @jit
 def _sequence(buffer, row, t, k, lengths):
     """Lays the memory of a sequence out in the shared buffer."""
-    line, length = 8 * _padded(k), int(lengths[row])
+    line, length = 8 * padded_states(k), int(lengths[row])
     e = buffer + row * 8 * _words_of_sequence(t, k)
     ab = e + t * line
     counts = ab + t * line
@@ -125,24 +126,35 @@ def _sequence(buffer, row, t, k, lengths):
 
 
 @jit
-def _emissions(work, e, scores, start, first, stop):
-    """Emissions e of some steps; returns the sum over them of the best score."""
-    k, K, total, none = work.k, work.K, 0.0, spread(-math.inf)
-    for s in range(first, stop):
-        at, top, row = start + s * k, none, numbers(e + 8 * s * K, K)
+def put_scores_of_one(there, k, K, scores, start, steps, into):
+    """Loads the scores of so many steps from `start` on, relative to the best state's, minus infinity beyond k states.
+
+    Returns the sum over them of the best score; `into` is an address.
+    """
+    total, none = 0.0, spread(-math.inf)
+    for s in range(steps):
+        at, top, row = start + s * k, none, numbers(into + 8 * s * K, K)
         for j in range(0, K, WIDTH):
             if at + j + WIDTH <= len(scores):
-                write(e, s * K + j, chosen(read(work.there, j), spread(0.5), read_row(scores, at + j), none))
+                write(into, s * K + j, chosen(read(there, j), spread(0.5), read_row(scores, at + j), none))
             else:
                 for i in range(j, j + WIDTH):
                     row[i] = scores[at + i] if i < k else -math.inf
-            top = larger(read(e, s * K + j), top)
+            top = larger(read(into, s * K + j), top)
         best = largest(top)
         best = best if best != -math.inf else 0.0
         total += best
         for j in range(s * K, s * K + K, WIDTH):
-            write(e, j, read(e, j) + spread(-best))
-    to_probabilities(numbers(e + 8 * first * K, (stop - first) * K))
+            write(into, j, read(into, j) + spread(-best))
+    return total
+
+
+@jit
+def _emissions(work, e, scores, start, first, stop):
+    """Emissions e of some steps; returns the sum over them of the best score."""
+    k, K, many = work.k, work.K, stop - first
+    total = put_scores_of_one(work.there, k, K, scores, start + first * k, many, e + 8 * first * K)
+    to_probabilities(numbers(e + 8 * first * K, many * K))
     return total
 
 
@@ -159,20 +171,6 @@ def _total(x, at, K):
 
 
 @within
-def _product(M, k, K, x, at, j):
-    """Matrix-vector product: sum over i of M_ij x_i, for a register of j."""
-    if K == WIDTH:
-        x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
-        low = (x0 * read(M, 0) + x1 * read(M, K)) + (x2 * read(M, 2 * K) + x3 * read(M, 3 * K))
-        return low + ((x4 * read(M, 4 * K) + x5 * read(M, 5 * K)) + (x6 * read(M, 6 * K) + x7 * read(M, 7 * K)))
-    even, odd = spread(0.0), spread(0.0)
-    for i in range(0, k, 2):
-        even = even + spread(number(x, at + i)) * read(M, i * K + j)
-        odd = odd + spread(number(x, at + i + 1)) * read(M, (i + 1) * K + j)
-    return even + odd
-
-
-@within
 def _forward(work, sequence, s, out, to):
     """Forward step: a from the step before; the sum of a there, and the least by which a state is reached."""
     k, K, x, e, zero, tiny, huge = work.k, work.K, work.x, sequence.e, spread(0.0), spread(TINY), spread(HUGE)
@@ -181,7 +179,10 @@ def _forward(work, sequence, s, out, to):
         total = _total(x, before, K)
     scale = to_one(total)
     for j in range(0, K, WIDTH):
-        y, score = _product(work.moves, k, K, x, before, j) if s > 0 else read(work.initial, j), read(e, s * K + j)
+        y, score = (
+            product_of_one(work.moves, k, K, x, before, j) if s > 0 else read(work.initial, j),
+            read(e, s * K + j),
+        )
         least = rare(y, least)
         a = larger(smaller(y * huge, chosen(score, zero, tiny, zero)), y * (score * scale))
         write(x, here + j, a)
@@ -199,7 +200,7 @@ def _backward(work, sequence, s, out, to):
         total = _total(x, before, K)
     scale = to_one(total)
     for j in range(0, K, WIDTH):
-        y, score = read(work.there, j) if last else _product(work.reverse, k, K, x, before, j), read(e, s * K + j)
+        y, score = read(work.there, j) if last else product_of_one(work.reverse, k, K, x, before, j), read(e, s * K + j)
         least = rare(y, least)
         write(x, here + j, larger(smaller(y * huge, tiny) * score, y * (score * scale)))
         write(out, to + j, larger(smaller(y * huge, tiny), y * scale))

@@ -80,7 +80,7 @@ class Work(NamedTuple):
 
 
 @jit
-def _numbers(address, size):
+def new_numbers(address, size):
     """Room for so many numbers at an address, and the address after it."""
     return Numbers(address, address + 8 * size), address + 16 * size
 
@@ -98,10 +98,10 @@ def _new_work(buffer, k, steps, t):
     size, lengths = k * WIDTH, buffer + -buffer % (8 * WIDTH)
     x = lengths + 8 * WIDTH
     y = x + 8 * size
-    v, after = _numbers(y + 8 * size, size)
-    u, after = _numbers(after, 2 * size)
-    e, after = _numbers(after, steps * size)
-    a, after = _numbers(after, t * size)
+    v, after = new_numbers(y + 8 * size, size)
+    u, after = new_numbers(after, 2 * size)
+    e, after = new_numbers(after, steps * size)
+    a, after = new_numbers(after, t * size)
     forward, after = _moves(after, k)
     backward, _ = _moves(after, k)
     return Work(k, steps, forward, backward, lengths, x, y, v, u, e, a)
@@ -120,11 +120,11 @@ def _potentials(work, initial, transition):
     for i in range(k):
         for j in range(k):
             moves[i * k + j] = transition[i, j]
-    _to_numbers(moves, first.m, first.e)
+    to_numbers(moves, first.m, first.e)
     moves = np.empty(k)
     for i in range(k):
         moves[i] = initial[i]
-    _to_numbers(moves, first.first_m, first.first_e)
+    to_numbers(moves, first.first_m, first.first_e)
     back, M, E = work.backward, numbers(first.m, k * k), numbers(first.e, k * k)
     for i in range(k):
         numbers(back.first_m, k)[i], numbers(back.first_e, k)[i] = 1.0, 0.0
@@ -136,7 +136,7 @@ def _potentials(work, initial, transition):
 
 
 @jit
-def _to_numbers(logs, m, e):
+def to_numbers(logs, m, e):
     """Numbers of logs, relative to the largest."""
     top, ms, es = -math.inf, numbers(m, len(logs)), numbers(e, len(logs))
     for i in range(len(logs)):
@@ -224,7 +224,7 @@ def _backward(work, scores, starts, longest, marginals, used):
             to, more = 8 * (s % 2 * size), below(spread(s + 1.0), lengths)
             _step(work, work.backward, more, u, (s + 1) % 2 * size, (s - first) * size, u.m + to, u.e + to)
             _joined(work, s * size)
-        _to_logs(a.m + 8 * first * size, a.e + 8 * first * size, (stop - first) * size)
+        to_logs(a.m + 8 * first * size, a.e + 8 * first * size, (stop - first) * size)
         _store(work, marginals, starts, used, first, stop)
 
 
@@ -245,7 +245,7 @@ def _joined(work, at):
 
 
 @jit
-def _to_logs(m, e, size):
+def to_logs(m, e, size):
     """Replaces numbers by their logs; m is an address, in which they are left."""
     ms, es = numbers(m, size), numbers(e, size)
     for i in range(size):

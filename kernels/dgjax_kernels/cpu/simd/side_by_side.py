@@ -7,8 +7,19 @@ Addresses and offsets, as in `vectors`, not arrays. Each loop keeps 4 to 16 sums
 takes four cycles and two can start in each.
 """
 
-from dgjax_kernels.cpu.ffi import jit
-from dgjax_kernels.cpu.simd.vectors import WIDTH, number, numbers, read, read_row, spread, transposed, write, write_row
+from dgjax_kernels.cpu.ffi import jit, within
+from dgjax_kernels.cpu.simd.vectors import (
+    WIDTH,
+    each,
+    number,
+    numbers,
+    read,
+    read_row,
+    spread,
+    transposed,
+    write,
+    write_row,
+)
 
 
 @jit
@@ -118,6 +129,23 @@ def _eight_of_product(M, k, x, at, y, into, j):
         y6, y7 = y6 + spread(number(M, m + 6)) * xi, y7 + spread(number(M, m + 7)) * xi
     put_four(y, into + j * WIDTH, y0, y1, y2, y3)
     put_four(y, into + (j + 4) * WIDTH, y4, y5, y6, y7)
+
+
+@within
+def product_of_one(M, k, K, x, at, j):
+    """Matrix-vector product of one sequence, vectors being of states: sum over i of M_ij x_i, for a register of j.
+
+    K is the number of states with those that fill up registers.
+    """
+    if K == WIDTH:
+        x0, x1, x2, x3, x4, x5, x6, x7 = each(read(x, at))
+        low = (x0 * read(M, 0) + x1 * read(M, K)) + (x2 * read(M, 2 * K) + x3 * read(M, 3 * K))
+        return low + ((x4 * read(M, 4 * K) + x5 * read(M, 5 * K)) + (x6 * read(M, 6 * K) + x7 * read(M, 7 * K)))
+    even, odd = spread(0.0), spread(0.0)
+    for i in range(0, k, 2):
+        even = even + spread(number(x, at + i)) * read(M, i * K + j)
+        odd = odd + spread(number(x, at + i + 1)) * read(M, (i + 1) * K + j)
+    return even + odd
 
 
 @jit
