@@ -102,8 +102,12 @@ class DiagonalGaussian(Density):
         return _shared.flat(self.mean, self.label_shape), _shared.flat(log_scale, self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
-        mean, scale = self.mean[at], jnp.exp(self._log_scale()[at])
-        return mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
+        labels = _shared.flat_index(at, self.label_shape)
+        mean, scale = (
+            _shared.flat(self.mean, self.label_shape),
+            jnp.exp(_shared.flat(self._log_scale(), self.label_shape)),
+        )
+        return kernels.diagonal_draws(key, labels.reshape(-1), mean, scale).reshape(*labels.shape, self.num_features)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         return _shared.fill(x, jax.vmap(self.sample)(keys, at))

@@ -86,9 +86,10 @@ class Gaussian(Density):
         return scores(x, *self._grouped()).reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
-        mean = self.mean[at]
-        u = jax.random.normal(key, mean.shape, mean.dtype)
-        return mean + jnp.einsum("...ij,...j->...i", self._factor(at), u)
+        labels = _shared.flat_index(at, self.label_shape)
+        return kernels.gaussian_draws(key, labels.reshape(-1), *self._grouped()).reshape(
+            *labels.shape, self.num_features
+        )
 
     def _factor(self, at: LabelIndex) -> Array:
         own = at[: self.scale_tril.ndim - 2]

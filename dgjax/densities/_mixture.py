@@ -111,7 +111,7 @@ class Mixture(Density):
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Samples of components, ints of the given shape, by their weights."""
-        return kernels.categorical(key, jnp.broadcast_to(self.log_weights, (*shape, self.num_labels)))
+        return kernels.categorical(key, self.log_weights, shape)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         key_z, key_x = jax.random.split(key)

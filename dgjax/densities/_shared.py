@@ -10,12 +10,20 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans
-from dgjax._types import ColumnMoments
+from dgjax._types import ColumnMoments, LabelIndex
 
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
     """Parameter with label axes flattened: (*L, ...) -> (k, ...)."""
     return parameter.reshape(math.prod(label_shape), *parameter.shape[len(label_shape) :])
+
+
+def flat_index(at: LabelIndex, label_shape: tuple[int, ...]) -> Array:
+    """Labels as one number each, in the order of `flat`, from indices into the label axes (L); 0 if there are none."""
+    index = jnp.zeros((), jnp.int32)
+    for own, size in zip(at, label_shape, strict=True):
+        index = index * size + own
+    return index
 
 
 def rows_by_labels(counts: Array) -> Array:

@@ -14,6 +14,7 @@ from dgjax_kernels import (
     chain_parallel as _parallel,
     counts as _counts,
     cpu as _cpu,
+    draws as _draws,
     elbo as _elbo,
     gaussian as _gaussian,
     gpu as _gpu,
@@ -93,6 +94,8 @@ categorical            = Op(_rows.categorical)
 partition              = Op(_rows.partition)
 joint_partition        = Op(_rows.joint_partition)
 gaussian_conditional   = Op(_gaussian.conditional, _worth.worthwhile_for_conditional, cpu=_cpu.gaussian.conditional)
+gaussian_draws         = Op(_draws.full, _worth.many_draws, cpu=_cpu.gaussian.draws)
+diagonal_draws         = Op(_draws.diagonal, _worth.many_draws, cpu=_cpu.gaussian.diagonal_draws)
 gaussian_statistics    = Op(_gaussian.statistics, _worth.worthwhile_for_full, cpu=_cpu.gaussian.statistics)
 gaussian               = Op(_gaussian.scores, _worth.worthwhile_for_full,
                             _gaussian.backward(_gaussian.scores, gaussian_statistics), cpu=_cpu.gaussian.scores)

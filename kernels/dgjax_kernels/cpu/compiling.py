@@ -18,6 +18,7 @@ PATIENCE = 2.0  # seconds: what is compiled faster is not worth a line
 KERNELS = {
     "gaussian": ("rows of full covariances", 40),
     "conditional": ("conditional means", 7),
+    "draws": ("draws of normal distributions", 3),
     "whitening": ("factors of a large matrix", 1),
     "diagonal": ("rows of independent normal columns", 11),
     "cells": ("rows of discrete columns", 12),

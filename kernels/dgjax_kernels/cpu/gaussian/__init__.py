@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from dgjax_kernels._op import like
 from dgjax_kernels.cpu.calls import called, num_pieces, one_pass, unlabelled
+from dgjax_kernels.draws import diagonal as of_diagonal_draws, full as of_draws
 from dgjax_kernels.gaussian import (
     are_known,
     conditional as of_conditional,
@@ -54,3 +56,21 @@ def whitener(A):
     from dgjax_kernels.cpu.gaussian.whitening import handler
 
     return called(handler, [A.shape], A)[0]
+
+
+def _drawn(key, labels, mean, L):
+    from dgjax_kernels.cpu.gaussian.draws import handler
+
+    n, d = len(labels), mean.shape[2]
+    results = (n, d), (num_pieces(n, L[0].size),)
+    return called(handler, results, mean, L, jax.random.key_data(key), labels.astype(jnp.int32))[0]
+
+
+@like(of_draws)
+def draws(key, labels, mean, L):
+    return _drawn(key, labels, mean, L)
+
+
+@like(of_diagonal_draws)
+def diagonal_draws(key, labels, mean, scale):
+    return _drawn(key, labels, mean[:, None], scale[:, None])
