@@ -147,3 +147,12 @@ def test_what_leaves_a_member_out_is_no_label_space():
 
     with pytest.raises(TypeError, match="clamped"):
         Half()
+
+
+def test_rows_of_sequences_are_read_where_they_are():
+    x = jnp.arange(24.0).reshape(3, 4, 2)
+    rows = Sequences(x, jnp.full(3, 4)).in_rows()
+    np.testing.assert_array_equal(rows, np.arange(24.0).reshape(12, 2))
+    assert np.shares_memory(np.asarray(rows), np.asarray(x))
+    inside = jax.jit(lambda x: Sequences(x, jnp.full(3, 4)).in_rows())(x)
+    np.testing.assert_array_equal(inside, rows)
