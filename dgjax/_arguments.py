@@ -14,6 +14,8 @@ from jax.core import Tracer
 
 from dgjax import _advice
 
+AnyArray = Array | np.ndarray
+"""An array of JAX, or of NumPy until a program takes it."""
 LEAST_MEMORY = 1 << 28
 """Bytes that every machine has: the size of smaller arrays is not looked into."""
 LABELS = "whole-number labels, -1 where unknown"

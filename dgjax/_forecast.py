@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count
 from dgjax._types import Generative
-from dgjax.data import Data, as_model, model_and_rows
+from dgjax.data import Data, as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import Mixture
 from dgjax.models import HiddenMarkov
 
@@ -40,7 +40,8 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     if not isinstance(checked, HiddenMarkov):
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
     checked, rows = model_and_rows(checked, x, lengths)
-    return _forecast(checked, rows, as_count(steps, "steps"))
+    padded, _, _ = in_size_class(rows.x)
+    return cut(_forecast(checked, rows.replace(x=padded), as_count(steps, "steps")), len(rows.x))
 
 
 @functools.partial(kernels.compiled, static_argnums=2)

@@ -5,23 +5,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
+from dgjax.data import in_size_class
 from dgjax.densities import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
 
 
-def weak_prior(model: Any, x: Array, weights: Array, strength: float) -> Any:
+def weak_prior(model: Any, x: AnyArray, weights: AnyArray, strength: float) -> Any:
     """Weak conjugate prior of a model, worth `strength` rows like `x`; a row of weight w counts as w rows, of 0 as
     none.
     """
+    x, _, weights = in_size_class(x, None, weights)
     amounts = np.asarray(weights) if is_concrete(weights) else None
     if amounts is not None and (amounts == 1).all():
         return _of_rows(model, x, strength)
     if amounts is not None and np.isin(amounts, (0, 1)).all():
-        return _of_rows(model, jnp.where(weights[:, None] > 0, x, jnp.nan), strength)
+        xp = np if is_concrete(x) else jnp
+        return _of_rows(model, xp.where(amounts[:, None] > 0, x, np.nan), strength)
     return _of_weighted_rows(model, x, weights, strength)
 
 

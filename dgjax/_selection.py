@@ -102,7 +102,7 @@ def _scored(model, x, lengths, weights):
     values = log_prob(model, x, lengths)
     amounts = as_weights(weights, values)
     if not is_concrete(values, amounts):
-        return _Scored(values, amounts, jnp, values.dtype)
+        return _Scored(values, jnp.asarray(amounts), jnp, values.dtype)
     known = _Scored(np.asarray(values, float), np.asarray(amounts, float), np, values.dtype)
     if not known.weights.any():
         of = "" if weights is None else " with a positive weight"

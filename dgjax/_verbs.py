@@ -13,7 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
 from dgjax._types import Discriminative, Generative
-from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
+from dgjax.data import Data, as_floats, as_labels, as_model, cut, in_size_class, is_sequential, model_and_rows
 from dgjax.densities import Density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
@@ -108,7 +108,7 @@ def sample_labels(
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
     checked, rows = model_and_rows(model, x, lengths)
-    return _sample_labels(checked, as_key(key), rows)
+    return _sample_labels(checked, rows, key=as_key(key))
 
 
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -133,7 +133,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     checked, rows = _generative(model, x, lengths)
-    return _within(rows, _sample_missing(checked, as_key(key), rows.x), x)
+    return _within(rows, _sample_missing(checked, rows, key=as_key(key)), x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -229,7 +229,10 @@ def _within(rows: Data, filled: Array, x: ArrayLike) -> Array:
     """Imputed sequences (n, t, d), with the user's cells beyond each length; rows (n, d) are unchanged."""
     if not isinstance(rows.x, Sequences):
         return filled
-    return jnp.where(rows.x.inside[..., None], filled, as_floats(x, "x").astype(filled.dtype))
+    given = as_floats(x, "x")
+    xp = np if is_concrete(given, filled) else jnp
+    whole: Any = xp.where(rows.x.inside[..., None], filled, given.astype(filled.dtype))
+    return jax.device_put(whole) if xp is np else whole
 
 
 def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
@@ -245,13 +248,25 @@ def _by_rows(cost):
     def decorate(fn):
         @kernels.compiled
         @functools.wraps(fn)
-        def run(model, rows, *arrays):
+        def compiled(model, rows, *arrays):
             own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
             return kernels.map_rows(lambda *block: fn(own, *block), rows.x, *arrays, row_cost=of_one)
 
-        return run
+        return _in_size_class(compiled)
 
     return decorate
+
+
+def _in_size_class(compiled):
+    """A compiled function of (model, data, labels or nothing) that pads few rows to their size class."""
+
+    @functools.wraps(compiled)
+    def run(model, data, *labels, **others):
+        x, y, _ = in_size_class(data.x, *labels)
+        result = compiled(model, data.replace(x=x), *[y] * len(labels), **others)
+        return cut(result, len(data.x), data.x.x.shape[1] if isinstance(data.x, Sequences) else None)
+
+    return run
 
 
 by_scores = _by_rows(lambda model: model.score_cost)
@@ -298,8 +313,9 @@ def _sample(model, key, shape):
     return model.density.sample(key_x, (y,)), y
 
 
+@_in_size_class
 @kernels.compiled
-def _sample_labels(model, key, data):
+def _sample_labels(model, data, key):
     own, x = data.shown_to(model), data.x
 
     def block(rows, x):
@@ -309,8 +325,11 @@ def _sample_labels(model, key, data):
     return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.score_cost * num_steps(x))
 
 
+@_in_size_class
 @kernels.compiled
-def _sample_missing(model, key, x):
+def _sample_missing(model, data, key):
+    x = data.x
+
     def block(rows, x):
         return model.sample_missing(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows), x, ())
 

@@ -12,18 +12,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
-from dgjax._pytree import dataclass
+from dgjax._arguments import AnyArray, is_concrete
+from dgjax._pytree import dataclass, tree
 
 
 @dataclass
 class Sequences:
     """Sequences of rows: x (n, t, d), of which the first `lengths` (n,) steps exist."""
 
-    x: Float[Array, "n t d"]
-    lengths: Int[Array, " n"]
-
-    unchecked: ClassVar[bool] = True
+    x: Float[Array, "n t d"] = tree()  # NumPy's until a program takes them
+    lengths: Int[Array, " n"] = tree()
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -33,11 +31,13 @@ class Sequences:
         return self.x.dtype
 
     @property
-    def inside(self) -> Bool[Array, "n t"]:
+    def inside(self) -> Bool[AnyArray, "n t"]:
         """Mask (n, t) of the steps that exist."""
+        if isinstance(self.lengths, np.ndarray):
+            return np.arange(self.x.shape[1]) < self.lengths[:, None]
         return _inside(self.lengths, self.x.shape[1])
 
-    def in_rows(self) -> Float[Array, "m d"]:
+    def in_rows(self) -> Any:
         """Rows (n t, d): every step of every sequence, in order; of those on one CPU without a copy."""
         x, shape = self.x, (-1, self.x.shape[-1])
         if not isinstance(x, jax.Array) or not is_concrete(x):
@@ -53,14 +53,16 @@ class Sequences:
         return rows.reshape(*self.x.shape[:2], *rows.shape[1:])
 
 
-def in_rows(x: Any, y: Array, weights: Float[Array, " n"]) -> tuple[Any, Array, Array]:
+def in_rows(x: Any, y: AnyArray, weights: Float[AnyArray, " n"]) -> tuple[Any, Any, Any]:
     """Rows, labels and weights; sequences become rows, one for each step, with weight 0 beyond each length."""
-    return _steps(x, y, weights) if isinstance(x, Sequences) else (x, y, weights)
+    if not isinstance(x, Sequences):
+        return x, y, weights
+    known = all(isinstance(array, np.ndarray) for array in (x.x, x.lengths, y, weights))
+    return (_in_rows if known else jax.jit(_in_rows))(x, y, weights)
 
 
-@jax.jit
-def _steps(x, y, weights):
-    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1)
+def _in_rows(x, y, weights):
+    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
 
 
 def num_steps(x: Any) -> int:

@@ -1,7 +1,6 @@
 """Validation of input: arrays and cells are checked once, and `Data`, the validated data, is what is passed down."""
 
 from dgjax.data._arrays import (
-    LARGE as LARGE,
     as_floats as as_floats,
     as_labels as as_labels,
     as_rows as as_rows,
@@ -26,3 +25,4 @@ from dgjax.data._dataset import (
 )
 from dgjax.data._digits import warn_if_lost as warn_if_lost
 from dgjax.data._sequences import as_sequences as as_sequences, pad as pad
+from dgjax.data._size_classes import LARGE as LARGE, cut as cut, in_size_class as in_size_class

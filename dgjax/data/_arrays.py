@@ -5,27 +5,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import LABELS, as_array, as_whole, is_concrete
+from dgjax._arguments import LABELS, AnyArray, as_array, as_whole, is_concrete
 from dgjax.data._buffer_pool import aligned
+from dgjax.data._size_classes import LARGE
 from dgjax.structures import Sequences
 
-LARGE = 1 << 20  # bytes of an array
 REAL = "real numbers, NaN where a cell is missing"
 
 
-def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> Array:
+def as_rows(x: ArrayLike, num_features: int | None = None, name: str = "x") -> AnyArray:
     """Rows (n, d) of floats from `x`. Raises ValueError for another shape, or what is no array of real numbers."""
     return rows_and_summary(x, num_features, name)[0]
 
 
 def rows_and_summary(
     x: ArrayLike, num_features: int | None = None, name: str = "x"
-) -> tuple[Array, kernels.ColumnSummary | None]:
+) -> tuple[AnyArray, kernels.ColumnSummary | None]:
     """Rows (n, d) of floats from `x`, and the summary of each column if copying them gave it, else None."""
     return _on_device(_as_matrix(x, num_features, name))
 
@@ -37,7 +36,7 @@ def readable_rows(x: ArrayLike) -> np.ndarray | None:
     return array if readable and jax.default_backend() == "cpu" else None
 
 
-def float_type(x: Array | np.ndarray) -> np.dtype:
+def float_type(x: AnyArray) -> np.dtype:
     """Precision that rows have in JAX: float32 or float64."""
     return jax.dtypes.canonicalize_dtype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
 
@@ -68,7 +67,7 @@ def _of_rows(shape, num_features, name):
     return f" Type {f'{column}, or {row}' if num_features is None else column if num_features == 1 else row}."
 
 
-def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> Array:
+def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> AnyArray:
     """Array of floats from `x`, of any shape, in float32 or float64."""
     return _on_device(_as_real(x, name, expected))[0]
 
@@ -84,13 +83,16 @@ def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | Non
 
 
 def _on_device(array):
-    """Rows as a JAX array of floats, and a summary of each column where NumPy holds them: one pass does both."""
-    if isinstance(array, np.ndarray) and array.nbytes >= LARGE and jax.default_backend() == "cpu":
-        return _copied(array)
-    if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits
+    """Rows as an array of floats, and a summary of each column where NumPy holds many: one pass does both.
+
+    Few rows of NumPy's stay there until a program takes them, so that they can be padded (`in_size_class`).
+    """
+    if isinstance(array, np.ndarray):
+        if array.nbytes >= LARGE and jax.default_backend() == "cpu":
+            return _copied(array)
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
             array = array.astype(float_type(array), copy=False)
-    array = jnp.asarray(array)
+        return (array if array.nbytes < LARGE else jnp.asarray(array)), None
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float), None
 
 
@@ -108,7 +110,7 @@ def _copied(array):
     return jax.device_put(copy, may_alias=True), summary
 
 
-def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> Array:
+def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str = "x") -> AnyArray:
     """Labels from `y`, ints (n,) one for each row of x, or (n, t) one for each step: from 0 to k - 1, or -1, unknown.
 
     NaN is unknown too. k = `num_labels`; -1 where a sequence has ended. Raises ValueError for another shape or range,
@@ -131,9 +133,11 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
             f"{int(array.min())} to {int(array.max())}. {_advice.relabelled(y, array, num_labels, name)}"
         )
-    array = array.astype(jax.dtypes.canonicalize_dtype(int)) if isinstance(array, np.ndarray) else array
-    labels = jnp.asarray(array).astype(int)
-    return jnp.where(x.inside, labels, -1) if isinstance(x, Sequences) else labels
+    labels = array.astype(jax.dtypes.canonicalize_dtype(int))
+    if not isinstance(x, Sequences):
+        return labels
+    xp = np if is_concrete(labels, x.lengths) else jnp
+    return xp.where(xp.arange(x.x.shape[1]) < x.lengths[:, None], labels, -1)
 
 
 def _check_upright(x, shape, of, name="x"):
@@ -187,13 +191,13 @@ def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
     return sum((np.bincount(part, minlength=1 + num_labels) for part in parts), np.zeros(1 + num_labels, int))
 
 
-def as_weights(weights: ArrayLike | None, x: Any) -> Array:
+def as_weights(weights: ArrayLike | None, x: Any) -> AnyArray:
     """Weights (n,) as floats, one for each row or sequence of x, all 1 by default.
 
     Raises ValueError unless they are finite, 0 or more, and neither too small nor too large for the precision of x.
     """
     if weights is None:
-        return jnp.ones(len(x), x.dtype)
+        return np.ones(len(x), x.dtype)
     given = _as_real(weights, "weights", "a finite number for each row, 0 or more", missing=None)
     if given.shape != (len(x),):
         _check_upright(x, given.shape, "weights")

@@ -4,20 +4,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax._types import Support, of_columns
-from dgjax.data._arrays import LARGE, float_type
+from dgjax.data._arrays import float_type
+from dgjax.data._size_classes import LARGE, in_size_class
 
 FEW = 1 << 10  # rows that mostly say of every column that it is observed
 LEAST, MOST = np.finfo(float).min, np.finfo(float).max
 
-column_summary = kernels.compiled(kernels.column_summary)
+_column_summary = kernels.compiled(kernels.column_summary)
+
+
+def column_summary(x: Any) -> kernels.ColumnSummary:
+    """Summary of each column of rows x (n, d), few of which are padded to their size class by rows of NaN."""
+    padded = in_size_class(x, fill=np.nan)[0]
+    summary = _column_summary(padded)
+    if len(padded) == len(x):
+        return summary
+    return summary._replace(missing=jax.device_put(np.asarray(summary.missing) - np.int32(len(padded) - len(x))))
 
 
 def check_cells(
@@ -85,13 +93,13 @@ def _refuse(x, supports, given, option):
     )
 
 
-def check_observed(x: Array, weights: Array, name: str = "x") -> None:
+def check_observed(x: AnyArray, weights: AnyArray, name: str = "x") -> None:
     """Check of columns: raises ValueError if one is never observed in rows of positive weight."""
     if not is_concrete(x, weights):
         return
-    if np.all(_observed(x[:FEW], weights[:FEW])):  # mostly a few rows say it of all columns
+    if _observed(np.asarray(x[:FEW]), np.asarray(weights[:FEW])).all():  # mostly a few rows say it of all columns
         return
-    never = np.flatnonzero(~np.asarray(_observed(x, weights)))
+    never = np.flatnonzero(~_observed(np.asarray(x), np.asarray(weights)))
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
@@ -99,4 +107,5 @@ def check_observed(x: Array, weights: Array, name: str = "x") -> None:
         )
 
 
-_observed = jax.jit(lambda x, weights: (~jnp.isnan(x) & (weights > 0)[:, None]).any(0))
+def _observed(x, weights):
+    return (~np.isnan(x) & (weights > 0)[:, None]).any(0)

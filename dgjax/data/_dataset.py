@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
+from dgjax._arguments import AnyArray
 from dgjax._pytree import for_complete_rows
 from dgjax.data._arrays import rows_and_summary
 from dgjax.data._cells import check_cells
@@ -124,7 +124,7 @@ def is_sequential(model: Any) -> bool:
     return getattr(type(model), "sequential", False)
 
 
-def _one_precision(model: Any, rows: Array) -> tuple[Any, Array]:
+def _one_precision(model: Any, rows: AnyArray) -> tuple[Any, Any]:
     """Model and rows in the wider of their two precisions, as jax.numpy would have it."""
     dtype = jnp.result_type(rows, *jax.tree.leaves(model))
     if all(leaf.dtype == dtype for leaf in (rows, *jax.tree.leaves(model))):

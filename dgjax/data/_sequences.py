@@ -62,7 +62,7 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
         raise ValueError(
             f"{name} must have shape (n, t, d); got sequences of unequal shape. {_advice.padded(shapes, name)}"
         )
-    array = as_floats(x, name)
+    array: Any = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:
         hint = _of_steps(x, array, lengths, name) or _of_sequences(array.shape, num_features, name)
         raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
@@ -72,9 +72,13 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
             f"{_advice.of_width(x, array.shape, num_features, name)}"
         )
     if lengths is None:
-        return Sequences(array, jnp.full(len(array), array.shape[1]))
-    sequences = Sequences(array, _as_lengths(lengths, *array.shape[:2]))
-    return Sequences(jnp.where(sequences.inside[..., None], array, array[:, :1]), sequences.lengths)
+        every: Any = np.full(len(array), array.shape[1], jax.dtypes.canonicalize_dtype(int))
+        return Sequences(array, every)
+    steps: Any = _as_lengths(lengths, *array.shape[:2])
+    xp = np if isinstance(array, np.ndarray) and isinstance(steps, np.ndarray) else jnp
+    inside = xp.arange(array.shape[1]) < steps[:, None]
+    repeated: Any = xp.where(inside[..., None], array, array[:, :1])
+    return Sequences(repeated, steps)
 
 
 def _of_steps(given, steps, lengths, name):
@@ -104,7 +108,7 @@ def _of_sequences(shape, num_features, name):
     return f" Type {single if shape[1] == num_features else numbers}."
 
 
-def _as_lengths(lengths, n, t):
+def _as_lengths(lengths: Any, n: int, t: int) -> Any:
     expected = "a whole number of steps for each sequence"
     given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected)
     if given.shape != (n,):
@@ -112,4 +116,4 @@ def _as_lengths(lengths, n, t):
         raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.{hint}")
     if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
         raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
-    return jnp.asarray(given).astype(int)
+    return given.astype(jax.dtypes.canonicalize_dtype(int))

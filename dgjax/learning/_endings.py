@@ -27,6 +27,8 @@ SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
 every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so
 much."""
+MOST_CURVED = 1024
+"""Parameters up to which a warning looks at the curvature."""
 NEARLY = 0.2
 """How far means from 0 and spreads from 1 may be in columns that need no scaling."""
 
@@ -121,7 +123,7 @@ def _of_precision(frame, problem, last, gap):
     told = "" if held else f"type prior={advised}, "
     wider = "jax.config.update('jax_enable_x64', True), and float64 columns"
     if is_concave(frame.model):
-        columns = _columns(frame.model, np.abs(np.asarray(frame.spread(last.memory[0]))))
+        columns = _columns(frame.model, _undetermined(frame, problem, last))
         named = f", most of all of column(s) {columns}" if columns else ""
         return (
             f"the fit ended {float(gap):.2g} nats for each row short of its maximum, by an estimate: no step gains in "
@@ -149,6 +151,24 @@ def _scaling(x):
     if np.all((np.abs(mean) < NEARLY) & ((np.abs(spread - 1) < NEARLY) | (spread == 0))):
         return ""
     return _advice.standardised(axes, bool((spread == 0).any()), bool(np.isnan(x).any()))
+
+
+def _undetermined(frame, problem, last):
+    """Size of each parameter (p,) in the direction of which the rows say least, where the objective is flattest.
+
+    Columns that are nearly combinations of others have weights of which only a sum is certain. In place of it, where
+    there are too many parameters for a curvature, what is left of the gradient.
+    """
+    if not problem.linear(frame.model) or last.vector.size > MOST_CURVED:
+        return np.abs(np.asarray(frame.spread(last.memory[0])))
+    _, directions = np.linalg.eigh(-np.asarray(_curvature(frame, problem, last.vector), float))
+    return np.abs(np.asarray(frame.spread(jnp.asarray(directions[:, 0], last.vector.dtype))))
+
+
+@kernels.compiled
+def _curvature(frame, problem, vector):
+    """Hessian (p, p) of the objective."""
+    return problem.replace(x=whole(problem.x)).derivatives(vector, frame.coordinates()[1])[1]
 
 
 def _columns(model, sizes):

@@ -24,6 +24,7 @@ from dgjax.data import (
     check_cells,
     check_observed,
     float_type,
+    in_size_class,
     is_sequential,
     label_counts,
     model_and_rows,
@@ -106,7 +107,8 @@ def fit(
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
     start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
-    problem = _problem(start, data, MixturePrior(None, prior) if bare and _is_prior(prior) else prior, blend)
+    own = MixturePrior(None, prior) if bare and _is_prior(prior) else prior
+    problem = _problem(start, data, own, blend, method is not None and not checked_method(method).pads)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
     if progress and not is_concrete(start, problem, jnp.zeros(())):
@@ -154,12 +156,15 @@ def _result(fitted, final, max_steps):
     return Fit(fitted, jax.device_put(np.asarray(final.trace)[:steps]), bool(final.converged), steps, judged)
 
 
-def _problem(model, data, prior, blend):
+def _problem(model, data, prior, blend, exact):
     share = None if _checked_blend(model, data.y, blend) is None else _objective.as_number(blend, data.x.dtype)
     x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
-    prior = _chosen_prior(model, data, prior)
+    given = (x, labels, data.weights) if exact else in_size_class(x, labels, data.weights)
+    with jax.ensure_compile_time_eval():
+        x, labels, weights = jax.device_put(given)
+    prior = _chosen_prior(model, data.replace(x=x, weights=weights), prior)
     facts = {"complete": data.complete, "labelled": data.labelled}
-    return _objective.Problem(x, labels, data.weights, prior=prior, blend=share, **facts)
+    return _objective.Problem(x, labels, weights, prior=prior, blend=share, **facts)
 
 
 def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> M:
@@ -177,7 +182,9 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
         start, seen = _checked(start, *given, None, prior is None, summary=data.columns, label_weight=label_weight)
         if not seen.known:
             return fit(model, *given[:2], weights=data.weights, prior=prior, label_weight=label_weight).model
-        prior, whole = _chosen_prior(start, seen, prior), seen
+        x, y, amounts = in_size_class(seen.x, seen.y, seen.weights)
+        whole = seen = seen.replace(x=x, y=y, weights=amounts, summary=None)
+        prior = _chosen_prior(start, seen, prior)
     return _checked_solution(_em.closed_form(start, seen, prior), whole, prior)
 
 
@@ -245,7 +252,8 @@ def _labels(model, y, x):
                 "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
                 f"{_without_labels(model)}"
             )
-        return jnp.full(x.x.shape[:2] if isinstance(x, Sequences) else len(x), -1)
+        shape = x.x.shape[:2] if isinstance(x, Sequences) else len(x)
+        return np.full(shape, -1, jax.dtypes.canonicalize_dtype(int))
     if isinstance(y, Method) or is_optimizer(y):
         raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
     return as_labels(y, x, model.num_labels)

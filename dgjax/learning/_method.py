@@ -10,7 +10,7 @@ each step so far.
 """
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 
@@ -34,8 +34,11 @@ class Method(abc.ABC):
     """Learning method: an abstract base class of what `fit` calls, `check`, `init`, `advance` and `result`.
 
     A method is a frozen dataclass of its options. `problem` is the objective, made of rows, labels, weights and prior,
-    with `problem.objective(model)` and `problem.value_and_grad(model)` in nats.
+    with `problem.objective(model)` and `problem.value_and_grad(model)` in nats. If `pads`, rows of weight 0 may follow
+    those given to `fit`, so that few programs serve all numbers of rows; a method that draws single rows says False.
     """
+
+    pads: ClassVar[bool] = True
 
     @property
     def tolerance(self) -> Any:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax._neural import Neural
 from dgjax.data import Data
 from dgjax.densities import Draws, has_draws, with_draws
@@ -151,7 +151,7 @@ def has_networks(model: Any) -> bool:
     return has_draws(model) or any(map(neural, jax.tree.leaves(model, is_leaf=neural)))
 
 
-def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
+def counted(x: Any, y: AnyArray, weights: AnyArray) -> tuple[Any, AnyArray]:
     """Masking of rows of weight 0: rows x and labels y, such rows replaced by the first that counts.
 
     Their infinities would reach the gradient as NaN. Zero-copy rows stay as they are.
@@ -161,7 +161,8 @@ def counted(x: Any, y: Array, weights: Array) -> tuple[Any, Array]:
         return x, y
 
     def first_where_none(leaf):
-        return jnp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[counts.argmax()])
+        xp = np if isinstance(leaf, np.ndarray) and isinstance(counts, np.ndarray) else jnp
+        return xp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[counts.argmax()])
 
     return jax.tree.map(first_where_none, (x, y))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,8 @@ class Optax(Method):
     Raises ValueError for an option that would have no effect: `patience` without `validation`, or a `key` that nothing
     is drawn by.
     """
+
+    pads: ClassVar[bool] = False
 
     optimizer: Any
     batch_size: int | None = None

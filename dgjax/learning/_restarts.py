@@ -64,6 +64,10 @@ class Restarts(Method):
             raise ValueError("checkpoint is for one fit, and Restarts makes several. Leave checkpoint or Restarts out.")
 
     @property
+    def pads(self) -> bool:  # type: ignore[override]
+        return self.method is None or self.method.pads
+
+    @property
     def tolerance(self) -> Any:
         """Stopping tolerance of each fit: nats for each row below which a step's gain ends it."""
         return EM.tol if self.method is None else self.method.tolerance
@@ -102,8 +106,8 @@ def restarted(
     model: Any,
     key: Array,
     x: Any,
-    y: Array | None,
-    weights: Array,
+    y: Any,
+    weights: Any,
     random: bool = False,
     labelled: bool = False,
     complete: bool = False,

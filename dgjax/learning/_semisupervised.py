@@ -10,10 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import check_number, is_concrete
+from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.densities import has_draws
 from dgjax.learning import _em
@@ -30,7 +29,7 @@ LOST_IN_ALL = 2.0
 STEPS_ALONE = 10
 
 
-def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Array) -> Array:
+def weighted(label_weight: Any, model: Any, y: Any, labels: AnyArray, weights: AnyArray) -> AnyArray:
     """Weights (n,) of rows or sequences, multiplied by `label_weight` where a label is known.
 
     Raises ValueError if `label_weight` is not a positive number, or is given where it would have no effect.
@@ -50,7 +49,9 @@ def weighted(label_weight: Any, model: Any, y: Any, labels: Array, weights: Arra
             "label_weight must be more than 0; got 0, by which no label counts and all classes stay as they start. "
             "Leave y out: dgjax.fit(model, x), from a start such as dgjax.gaussian_mixture(key, x, k)."
         )
-    return jnp.where((labels.reshape(len(labels), -1) >= 0).any(-1), label_weight * weights, weights)
+    xp = np if is_concrete(labels, weights, label_weight) else jnp
+    known = (labels.reshape(len(labels), -1) >= 0).any(-1)
+    return xp.where(known, label_weight * weights, weights).astype(weights.dtype)
 
 
 def warn_if_labels_lost(

@@ -174,7 +174,7 @@ class Conditional(OfModel):
     ) -> None:
         checked = _lifted(as_model, model, batch_shape)
         rank = 2 if is_sequential(checked) else 1
-        x = as_floats(x, "x")
+        x = jnp.asarray(as_floats(x, "x"))
         if x.ndim < rank:
             raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
         known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}

@@ -70,7 +70,7 @@ class Bayesian(Generic[M]):
         num_steps: int | None = None,
     ) -> None:
         model = self._draw(lambda name, prior, dims: numpyro.sample(name, prior))
-        x = None if x is None else as_floats(x, "x")
+        x = None if x is None else jnp.asarray(as_floats(x, "x"))
         if x is None and (num_rows is None or not self.template.generative):
             raise ValueError("x is needed, or of a generative model num_rows, to draw rows in its place.")
         with numpyro.plate("rows", num_rows if x is None else len(x)):  # type: ignore[arg-type]

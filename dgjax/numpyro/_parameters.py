@@ -36,7 +36,7 @@ WORDS = {
 
 def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
     """A parameter as a float array; raises ValueError for too few axes, or concrete values outside the constraint."""
-    array = as_floats(value, f"{owner}({name}=...)", "real numbers")
+    array = jnp.asarray(as_floats(value, f"{owner}({name}=...)", "real numbers"))
     inner = constraint
     while isinstance(inner, type(each(real))):
         inner = inner.base_constraint

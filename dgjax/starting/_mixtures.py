@@ -1,13 +1,12 @@
 """Gaussian mixtures initialised at k-means++ clusters, to be fitted by `fit`."""
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax._arguments import as_count, as_key, is_concrete
 from dgjax._elsewhere import told_keywords
-from dgjax.data import label_counts
+from dgjax.data import in_size_class, label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
@@ -68,7 +67,8 @@ def at_clusters(broad, key, rows, summary, labels=None, weights=None):
     """Initial mixture with components at k-means++ clusters of the rows, compiled once for complete and once for other
     rows.
     """
-    weights = jnp.ones(len(rows), rows.dtype) if weights is None else weights
+    weights = np.ones(len(rows), rows.dtype) if weights is None else weights
     complete = is_concrete(summary.missing) and not np.asarray(summary.missing).any()
     known = labels is not None and not (np.asarray(labels) < 0).any()
+    rows, labels, weights = in_size_class(rows, labels, weights)
     return restarted(broad, key, rows, labels, weights, labelled=known, complete=complete)

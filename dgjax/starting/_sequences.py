@@ -36,10 +36,10 @@ def hidden_markov(
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
     """
     sequences = as_sequences(x, lengths)
-    there = sequences.inside.reshape(-1)
-    rows, summary = _training_data.rows(jnp.where(there[:, None], sequences.in_rows(), jnp.nan))
+    _training_data.check_known(sequences)
+    there = np.asarray(sequences.inside).reshape(-1)
+    rows, summary = _training_data.rows(np.where(there[:, None], sequences.in_rows(), np.nan))
     k = as_count(num_states, "num_states")
-    _training_data.check_known(rows, there)
     if k > int(there.sum()):
         raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
     density = (

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import LABELS, as_count, is_concrete
+from dgjax._arguments import LABELS, AnyArray, as_count, is_concrete
 from dgjax._types import FINITE
 from dgjax.data import (
     Data,
@@ -21,6 +20,7 @@ from dgjax.data import (
     check_observed,
     column_summary,
     float_type,
+    in_size_class,
     label_counts,
     readable_rows,
     rows_and_summary,
@@ -33,7 +33,7 @@ KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
 
 
-def rows(x: ArrayLike) -> tuple[Array, kernels.ColumnSummary]:
+def rows(x: ArrayLike) -> tuple[AnyArray, kernels.ColumnSummary]:
     """Validated rows (n, d), n >= 1, of finite numbers or NaN, and a summary of each column."""
     warn_if_lost(x)
     array, summary = rows_and_summary(x)
@@ -72,10 +72,13 @@ def labelled(
     return Data(array, labels, amounts, _weighted(summary, array, amounts), num_classes=k)
 
 
-@kernels.compiled
 def _weighted(summary, rows, weights):
     """A summary of columns with the mean and standard deviation of weighted rows."""
-    return summary._replace(**weighted_moments(rows, weights)._asdict())
+    padded, _, amounts = in_size_class(rows, None, weights)
+    return summary._replace(**_weighted_moments(padded, amounts)._asdict())
+
+
+_weighted_moments = kernels.compiled(weighted_moments)
 
 
 def check_categories(highest: np.ndarray, n: int) -> None:
@@ -92,7 +95,7 @@ def _checked(array, summary, given) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
     if not check_cells(array, (FINITE,) * array.shape[1], summary, given):
-        check_observed(array, jnp.ones(len(array)))
+        check_observed(array, np.ones(len(array)))
     return array, summary if isinstance(summary.low, Array) else jax.device_put(summary)
 
 

@@ -1,0 +1,101 @@
+"""Size classes: rows are padded to few different numbers, so that one compiled program serves all numbers of a class.
+
+    147 rows ─▶ padded to 256 ─▶ the program of 256 rows ─▶ 256 results ─▶ cut to 147
+
+A program is for one shape, and compiling it takes a hundred times as long as running it on few rows. Rows that pad are
+copies of the first, so that they are in its support and complete if it is; their results are cut off, and where rows
+are learnt from, their weights are 0. Padding is done in NumPy: in JAX it would be a program for each number itself.
+
+Up to 2,048 rows a class holds up to twice as many as the one below, above that an eighth more: 20 to 2,000 rows are 7
+classes. Arrays of `LARGE` bytes keep their size, for there a copy costs more than a program saves; so do arrays inside
+jit, and those that another device holds.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dgjax._arguments import is_concrete
+from dgjax.structures import Sequences
+
+LARGE = 1 << 20  # bytes of an array
+DOUBLING = 1 << 11
+SMALLEST = 16
+
+
+def size_class(n: int, doubling: int = DOUBLING) -> int:
+    """Size class of n rows: the number that they are padded to, n or more; 0 and 1 are their own."""
+    if n < 2:
+        return n
+    step = 1 << (n - 1).bit_length()
+    if n > doubling:
+        step = max(step >> 4, 1)
+    return max(-(-n // step) * step, SMALLEST if doubling else 1)
+
+
+def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) -> tuple[Any, Any, Any]:
+    """Rows or sequences x, labels and weights of them, padded to their size classes; as they are where that is not
+    done.
+
+    By copies of the first row, or by `fill`; weights by 0.
+    """
+    whole = x.x if isinstance(x, Sequences) else x
+    if not _can_pad(whole, x, y, weights):
+        return x, y, weights
+    n = size_class(len(x))
+    if not isinstance(x, Sequences):
+        return _longer(x, n, fill), _longer(y, n), _longer(weights, n, 0)
+    t = size_class(whole.shape[1], 0)
+    longer: Any = _longer(_steps(whole, t), n)
+    steps = Sequences(longer, _longer(x.lengths, n))
+    return steps, _longer(_steps(y, t, -1), n), _longer(weights, n, 0)
+
+
+def cut(result: Any, n: int, t: int | None = None) -> Any:
+    """Results of padded rows, without those of the rows that pad; of sequences (n, t, ...), t is their steps."""
+
+    def one(leaf):
+        if leaf.shape[:1] == (n,) and (t is None or leaf.ndim < 2 or leaf.shape[1] == t):
+            return leaf
+        host = np.asarray(leaf) if is_concrete(leaf) else leaf
+        cells = host[:n] if t is None or host.ndim < 2 else host[:n, :t]
+        return jax.device_put(cells) if is_concrete(leaf) else cells
+
+    return jax.tree.map(one, result)
+
+
+def _can_pad(whole, *arrays):
+    """Whether rows are to be padded: few, and known, and on the host or where NumPy can look at them."""
+    if not hasattr(whole, "nbytes") or whole.nbytes >= LARGE or not whole.size or not is_concrete(arrays):
+        return False
+    return isinstance(whole, np.ndarray) or (whole.is_fully_addressable and _on_cpu(whole))
+
+
+def _on_cpu(array):
+    return all(device.platform == "cpu" for device in array.devices())
+
+
+def _longer(array: Any, n: int, fill: Any = None) -> Any:
+    """Array with n rows: followed by copies of its first row, or by `fill`; None stays.
+
+    A copy even where no row is added: XLA reads NumPy's memory where it is, when the caller may have changed it.
+    """
+    if array is None:
+        return array
+    array = np.asarray(array)
+    longer = np.empty((n, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    longer[len(array) :] = array[:1] if fill is None else fill
+    return longer
+
+
+def _steps(array, t, fill=None):
+    """Array (n, t', ...) with t steps: followed by copies of the first step, or by `fill`; None stays."""
+    if array is None or array.shape[1] == t:
+        return array
+    array = np.asarray(array)
+    longer = np.empty((len(array), t, *array.shape[2:]), array.dtype)
+    longer[:, : array.shape[1]] = array
+    longer[:, array.shape[1] :] = array[:, :1] if fill is None else fill
+    return longer
