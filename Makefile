@@ -19,7 +19,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-compare ## compare every pair on handwritten digits and write a report
-	@echo "==> Comparing generative and discriminative models on handwritten digits: some minutes, most of it compiling"
+	@echo "==> Comparing generative and discriminative models on handwritten digits: under 3 minutes on 2 cores, most of it compiling"
 	@$(BIN)/dgjax compare --quick --out $(REPORT)
 
 test: lint ## all the fast checks: style, types, layers, tests

@@ -105,3 +105,16 @@ def test_a_folder_is_entered_by_its_init():
     for path in (ROOT / "dgjax").rglob("*.py"):
         folders = {name for name in private.findall(path.read_text()) if (ROOT / "dgjax" / name).is_dir()}
         assert folders <= {path.relative_to(ROOT / "dgjax").parts[0]}, path
+
+
+def test_the_command_keeps_what_it_compiles_where_it_may(tmp_path):
+    program = "import os, jax; from dgjax.compare._compiling import compile_quickly as quickly; quickly(); quickly(); "
+    told = "print(os.environ['XLA_FLAGS'], jax.config.values['jax_compilation_cache_dir'])"
+    closed = tmp_path / "a file"
+    closed.touch()
+    for home, folder in ((tmp_path, tmp_path / "dgjax" / "compiled"), (closed, None)):
+        own = {**os.environ, "XDG_CACHE_HOME": str(home), "XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}
+        done = subprocess.run(
+            [sys.executable, "-c", program + told], env=own, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [own["XLA_FLAGS"], "--xla_cpu_use_fusion_emitters=false", str(folder)]

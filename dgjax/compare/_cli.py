@@ -48,7 +48,7 @@ Data = Annotated[str, typer.Argument(metavar="[DATA]", help=DATA)]
 Target = Annotated[str | None, _words("The column of the labels.", "COLUMN")]
 Sequence = Annotated[str | None, _words("The column that says which sequence a row belongs to.", "COLUMN")]
 Out = Annotated[Path, _words("Where report.html and results.json go.", "DIR")]
-Quick = Annotated[bool, _words("Fewer splits and rows: some 3 to 5 minutes of processor time.", None, "--quick")]
+Quick = Annotated[bool, _words("Fewer splits and rows: some 2 to 4 minutes of processor time.", None, "--quick")]
 Drop = Annotated[list[str] | None, _words("A column to leave out; may be repeated.", "COLUMN")]
 Separator = Annotated[str | None, _words("Between cells: a character, comma, semicolon, tab, pipe or space.", "MARK")]
 Decimal = Annotated[str | None, _words("Before decimals, as ','.", "MARK")]
@@ -76,7 +76,7 @@ def compare(
     no_header: NoHeader = False,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
-    from dgjax.compare import _dataset, _sequence_data
+    from dgjax.compare import _compiling, _dataset, _sequence_data
     from dgjax.compare._reading import Reading
 
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
@@ -84,11 +84,13 @@ def compare(
     if sequence is None and not _dataset.is_embedded(data, (_dataset.SIMULATED,)):
         rows = _dataset.load(data, target, tuple(drop or ()), reading)
         _check_folder(out)
+        _compiling.compile_quickly()
         from dgjax.compare._run import begin
 
         raise typer.Exit(_compare(begin(rows, quick), out))
     sequences = _sequence_data.load(data, target, sequence, tuple(drop or ()), reading)
     _check_folder(out)
+    _compiling.compile_quickly()
     from dgjax.compare._sequence_questions import begin
 
     raise typer.Exit(_compare(begin(sequences, quick), out))

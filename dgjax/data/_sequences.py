@@ -75,7 +75,7 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
         every: Any = np.full(len(array), array.shape[1], jax.dtypes.canonicalize_dtype(int))
         return Sequences(array, every)
     steps: Any = _as_lengths(lengths, *array.shape[:2])
-    xp = np if isinstance(array, np.ndarray) and isinstance(steps, np.ndarray) else jnp
+    xp = np if all(isinstance(own, np.ndarray) for own in (array, steps)) else jnp
     inside = xp.arange(array.shape[1]) < steps[:, None]
     repeated: Any = xp.where(inside[..., None], array, array[:, :1])
     return Sequences(repeated, steps)
