@@ -29,7 +29,8 @@ def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) 
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
     """
-    return _log_prob(*_generative(model, x, lengths))
+    found = None if lengths is not None else _zero_copy.log_prob(require_generative(model), x)
+    return _log_prob(*_generative(model, x, lengths)) if found is None else found
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -120,6 +121,9 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) ->
     Raises ValueError for a discriminative model, a wrong shape, a cell out of range, or a missing one whose
     distribution has no mean. Inside `jit` that cell stays missing.
     """
+    found = None if lengths is not None else _zero_copy.imputation(require_generative(model), x)
+    if found is not None:
+        return found
     checked, rows = _generative(model, x, lengths)
     _check_means(checked.density.columns_without_mean, rows.x)
     return _within(rows, _impute(checked, rows), x)

@@ -105,6 +105,10 @@ class Density(ABC):
         """Log-density log p(x_observed | y) (n,) of each row under its own label y (n,), all of which are known."""
         return jnp.take_along_axis(self.scores(x), y[:, None], -1)[:, 0]
 
+    def kernel(self) -> kernels.Pass | None:
+        """CPU kernel that scores rows where NumPy has them, and its parameters; None for a family that has none."""
+        return None
+
     def normals(self) -> tuple[Normal, ...]:
         """Normal densities that this one is made of, with their columns: `fit` tells which lack spread. None if not."""
         return ()

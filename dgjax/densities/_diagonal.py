@@ -101,6 +101,9 @@ class DiagonalGaussian(Density):
         log_scale = self._log_scale()[..., : self.log_scale.shape[-1]]
         return _shared.flat(self.mean, self.label_shape), _shared.flat(log_scale, self.label_shape)
 
+    def kernel(self) -> kernels.Pass:
+        return kernels.Pass("diagonal", self._flat())
+
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         labels = _shared.flat_index(at, self.label_shape)
         mean, scale = (

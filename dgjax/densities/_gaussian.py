@@ -85,6 +85,9 @@ class Gaussian(Density):
         scores = kernels.complete_gaussian if self.complete else kernels.gaussian
         return scores(x, *self._grouped()).reshape(len(x), *self.label_shape)
 
+    def kernel(self) -> kernels.Pass:
+        return kernels.Pass("gaussian", self._grouped())
+
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         labels = _shared.flat_index(at, self.label_shape)
         return kernels.gaussian_draws(key, labels.reshape(-1), *self._grouped()).reshape(

@@ -176,6 +176,9 @@ class Tabular(Independent):
         Family(kernels.complete_table, kernels.table_statistics, kernels.complete_table_expectation),
     )
 
+    def kernel(self) -> kernels.Pass:
+        return kernels.Pass("table", (self._flat(),))
+
     @property
     def row_cost(self) -> int:
         values = 2 if self.event_ndim == 1 else self._parameter.shape[-1]  # from the shape: it is asked at every call

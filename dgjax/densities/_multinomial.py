@@ -68,6 +68,9 @@ class Multinomial(Density):
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.multinomial(x, _shared.flat(self._log_p(), self.label_shape)).reshape(len(x), *self.label_shape)
 
+    def kernel(self) -> kernels.Pass:
+        return kernels.Pass("multinomial", (_shared.flat(self._log_p(), self.label_shape)[..., None],))
+
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         p = jnp.exp(self._log_p()[at])
         return kernels.multinomial_draws(key, self.total_count, p)

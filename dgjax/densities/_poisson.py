@@ -38,6 +38,9 @@ class Poisson(Independent):
         cells, total = jnp.moveaxis(statistics, -1, 0)
         return type(self)(jnp.where(cells == 0, self.log_rate, jnp.log(total) - jnp.log(cells)))
 
+    def kernel(self) -> kernels.Pass:
+        return kernels.Pass("poisson", (self._flat()[..., None],))
+
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         return kernels.poisson_draws(key, jnp.exp(self.log_rate[at]))
 

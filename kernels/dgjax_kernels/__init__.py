@@ -42,6 +42,7 @@ from dgjax_kernels.counts import (
     poisson_draws as poisson_draws,
 )
 from dgjax_kernels.cpu import independent as _columns, worth as _worth
+from dgjax_kernels.cpu.passes import Pass as Pass
 from dgjax_kernels.cpu.summary.numpy_rows import (
     can_read_rows as can_read_rows,
     copy_and_summarise as copy_and_summarise,

@@ -58,12 +58,12 @@ def one_pass(
     k = math.prod(labels)
     shapes = (len(x) if scored else 0, k), (pieces,), *((summed, *shape) for shape in sums)
     counts = jnp.zeros((0, k), x.dtype) if counts is None else counts.reshape(len(x), k)
-    arguments = x, y.astype(jnp.int32), weights, log_weights, *parameters, counts, *more
+    question = jnp.zeros(1, jnp.int32)  # none: scores themselves
+    arguments = x, y.astype(jnp.int32), weights, log_weights, *parameters, counts, question, *more
     scores, value, *totals = called(handler, shapes, *arguments)
     return scores.reshape(len(x), *labels) if scored else (pairwise_sum(value), tuple(total.sum(0) for total in totals))
 
 
 def unlabelled(x: Array, labels: tuple[int, ...] | int) -> tuple[Array, Array, Array]:
-    """Labels -1 (unknown) and weights 1 of rows x, and log-weights 0 of labels: what a pass is given that has none."""
-    n, dtype = len(x), x.dtype
-    return jnp.full(n, -1, jnp.int32), jnp.ones(n, dtype), jnp.zeros(labels, dtype)
+    """Labels and weights of no rows, and log-weights 0 of labels: what a pass over rows x is given that has none."""
+    return jnp.zeros(0, jnp.int32), jnp.zeros(0, x.dtype), jnp.zeros(labels, x.dtype)

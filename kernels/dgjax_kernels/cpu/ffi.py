@@ -16,9 +16,10 @@ at once cannot wait for each other for ever, whichever of their tasks ever get a
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core.types import CPointer, intp
@@ -294,6 +295,29 @@ def hypercube(frame, kind, index, dtype):
     buffer = load(load(frame, kind), index)
     dims = load(buffer, 5)
     return carray(pointer(load(buffer, 3), dtype), (load(dims, 0), load(dims, 1), load(dims, 2), load(dims, 3)))
+
+
+def frame(arguments: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> tuple[int, list[np.ndarray]]:
+    """Call frame of NumPy's arrays, with the words that handlers read: its address, and what must be kept for it."""
+    kept = []
+
+    def words(*numbers):
+        kept.append(np.array(numbers, np.int64))
+        return kept[-1].ctypes.data
+
+    def buffers(arrays):
+        return words(*(words(0, 0, 0, array.ctypes.data, array.ndim, words(*array.shape)) for array in arrays))
+
+    whole = [1] + [0] * FRAME_RESULTS
+    whole[FRAME_ARGUMENTS], whole[FRAME_RESULTS] = buffers(arguments), buffers(results)
+    return words(*whole), [*kept, *arguments, *results]
+
+
+def control_block(frame: int, pieces: int) -> np.ndarray:
+    """Control block of a call by Python, which keeps it: it has more users than ever leave it."""
+    control = np.zeros(CONTROL_WORDS, np.int64)
+    control[USERS], control[FRAME], control[PIECES] = 1 << 32, frame, pieces
+    return control
 
 
 @jit

@@ -13,14 +13,17 @@ it is compiled from, where numba by itself would look at one file.
 
 import contextlib
 import functools
+import os
 import pathlib
 import threading
 import types
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
 from numba import cfunc, njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.types import intp
@@ -46,6 +49,22 @@ class Handler(NamedTuple):
         """Registered name of the handler for a precision, under which XLA finds it; compiled first, if need be."""
         with _LOCK:  # threads that trace at once would register it twice
             return _target(self, jax.numpy.dtype(dtype))
+
+    def run(self, arguments: Sequence[np.ndarray], results: Sequence[np.ndarray], pieces: int) -> None:
+        """Zero-copy call by Python, without XLA: NumPy's arrays where they are, `results` among them, on all cores.
+
+        In the precision of the first argument, cut into so many pieces. All arrays are in one piece each.
+        """
+        with _LOCK:
+            work: Any = _compiled(self, arguments[0].dtype).ctypes
+        frame, kept = ffi.frame(arguments, results)
+        control = ffi.control_block(frame, pieces)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            others = [pool.submit(work, control.ctypes.data) for _ in range(min(os.cpu_count() or 1, pieces) - 1)]
+            work(control.ctypes.data)
+        del kept
+        for other in others:
+            other.result()
 
 
 def of_result(index: int) -> Callable:
@@ -139,7 +158,7 @@ def _self_contained(name: str) -> Iterator[None]:
 
 
 @functools.cache
-def _target(handler, dtype):
+def _compiled(handler, dtype):
     own = {"_num_pieces": handler.num_pieces, "_work": handler.work, "_dtype": dtype.type}
     function = _named(_handle, f"{handler.name}_{dtype}", **own)
     with _self_contained(function.__name__):
@@ -149,12 +168,14 @@ def _target(handler, dtype):
         except RuntimeError:  # no folder to write to
             with compiling.told(handler.name, on_disk=False):
                 compiled = cfunc(HANDLER)(function)
-    _alive.append(compiled)
+    return compiled  # kept alive by the cache, for XLA may call it as long as the process lives
+
+
+@functools.cache
+def _target(handler, dtype):
     name = f"dgjax_{handler.name}_{dtype}"
-    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(compiled.ctypes), platform="cpu")
+    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(_compiled(handler, dtype).ctypes), platform="cpu")
     return name
 
 
 _LOCK = threading.Lock()
-_alive = []
-"""Handlers that XLA may call as long as the process lives."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.gaussian.missing import inverted
+from dgjax_kernels.cpu.gaussian.missing import LARGEST_INFLATION, inverted
 from dgjax_kernels.cpu.simd.lanes import fast, padded
 
 
@@ -123,7 +123,8 @@ def _sweep(r, which, L, result, start, stop):
     for row in range(start, stop):
         g = min(max(which[row], 0), k - 1)  # inside jit, a label may be anything
         if not known[g]:
-            known[g], benign[g] = True, inverted(L[g], group.L[g], group.scratch, group.columns[g])
+            inflation = inverted(L[g], group.L[g], group.scratch, group.columns[g])
+            known[g], benign[g] = True, inflation <= LARGEST_INFLATION
         _fill(r[row], result[row], g, group, buffers)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from dgjax_kernels.cpu import ffi, handlers
 from dgjax_kernels.cpu.ffi import inlined
 from dgjax_kernels.cpu.gaussian.complete import Model, Sums, between, complete_moments, complete_scores, new_model
+from dgjax_kernels.cpu.gaussian.marginals import copied, fill, marginal_scores
 from dgjax_kernels.cpu.gaussian.missing import Buffers, Precise, missing_moments, missing_scores, new_buffers, precise
 from dgjax_kernels.cpu.gaussian.patterns import (
     Patterns,
@@ -30,8 +31,19 @@ from dgjax_kernels.cpu.gaussian.patterns import (
     sums_at,
     unload,
 )
-from dgjax_kernels.cpu.simd.batches import Lanes, Waiting, collect, counted, given, loaded, new_lanes, new_waiting
-from dgjax_kernels.cpu.simd.lanes import padded
+from dgjax_kernels.cpu.simd.answers import IMPUTATION
+from dgjax_kernels.cpu.simd.batches import (
+    WORTHWHILE,
+    Lanes,
+    Waiting,
+    collect,
+    counted,
+    given,
+    loaded,
+    new_lanes,
+    new_waiting,
+)
+from dgjax_kernels.cpu.simd.lanes import LANES, padded
 
 
 class Work(NamedTuple):
@@ -50,7 +62,7 @@ class Work(NamedTuple):
 def _work_out(call, log_weights, work, bucket):
     """E-step of one full bucket, whose rows all miss the same number of cells, or even the same cells."""
     d, m, waiting, sums = call.x.shape[1], work.sums.pairs.shape[1], work.waiting, work.sums
-    missing, filled = waiting.missing[bucket], waiting.filled[bucket]
+    missing, filled, filling = waiting.missing[bucket], waiting.filled[bucket], call.question == IMPUTATION
     lanes, buffers, exact, patterns = work.lanes, work.buffers, work.exact, work.patterns
     if missing:
         loaded(buffers.lanes, call, waiting.rows[bucket], filled)
@@ -65,9 +77,16 @@ def _work_out(call, log_weights, work, bucket):
             complete_moments(model, buffers.lanes, own)
     elif missing:
         width = -(-filled // 8) * 8  # lanes in use, to the next SIMD register: a last bucket may hold one row
-        missing_scores(work.model, exact, buffers, missing, width, d, m)
+        if len(call.scores):
+            marginal_scores(work.model, exact, buffers, missing, width, d, m, filling)
+        else:
+            missing_scores(work.model, exact, buffers, missing, width, d, m)
         if counted(buffers.lanes, call, sums, filled, missing == d):
             missing_moments(exact, buffers, sums, missing, width, d, m)
+        elif filling:
+            fill(call, buffers, missing, filled)
+    elif filling:
+        copied(call, waiting.rows[bucket], filled, sums)
     else:
         complete_scores(work.model, lanes, d)
         if counted(lanes, call, sums, filled, False):
@@ -84,10 +103,12 @@ def _sweep(call, mean, L, log_weights, start, stop, dtype):
     lanes, waiting = new_lanes(len(model.units), k, p, dtype), new_waiting(d)
     sums = Sums(np.zeros(1), np.zeros(k), np.zeros((k, p)), np.zeros((g, p, p)), np.zeros((len(model.units), m, m)))
     exact, buffers, patterns = precise(mean[:0], L[:0]), new_buffers(0, 0, 0), new_patterns(0, m, d)
-    skip = len(call.scores) + len(call.counts) == 0
+    skip, scoring = len(call.scores) + len(call.counts) == 0, len(call.scores) > 0
+    # One pattern's parameters take as long as some rows of it; to fill cells, no pattern has lanes of its own.
+    least = LANES + 1 if call.question == IMPUTATION else LANES if scoring else WORTHWHILE
     row = start
     while row < stop + len(waiting.filled):
-        row, bucket = collect(call.x, call.weights, row, stop, waiting, skip)
+        row, bucket = collect(call.x, call.weights, row, stop, waiting, skip, least)
         if bucket > 0 and len(exact.L) == 0:
             exact, buffers = precise(mean, L), new_buffers(g, k, d)
         if bucket > d and len(patterns.bucket) == 0:

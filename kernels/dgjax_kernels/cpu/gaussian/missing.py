@@ -39,6 +39,7 @@ from dgjax_kernels.cpu.simd.lanes import (
 from dgjax_kernels.cpu.simd.tiles import add_products, empty
 
 LARGEST_INFLATION = 1e8  # see above: beyond it, rows take the way of few observed cells, however many they are
+MILD_INFLATION = 1e4  # up to it, scores are by the precision matrix: see `marginals`
 KEPT_BASES = 1 << 22  # floats of q kept between scores and statistics, 32 MB; above, it is worked out again
 
 
@@ -50,6 +51,10 @@ class Precise(NamedTuple):
     factor: np.ndarray  # (g, d, d): L, its diagonal inverted
     columns: np.ndarray  # (g, d, d): the transpose of L^-1
     benign: np.ndarray  # (g,): whether variance inflation allows the primal way
+    mild: np.ndarray  # (g,): and that by the precision
+    precision: np.ndarray  # (g, d, d): in units in which its diagonal is 1
+    unit: np.ndarray  # (g, d): the root of its diagonal
+    log_unit: np.ndarray  # (g, d)
 
 
 class Buffers(NamedTuple):
@@ -69,23 +74,43 @@ def precise(mean, L):
     """Preparation of mean (g, m, d) and Cholesky factors L (g, d, d) for rows with missing cells, in float64."""
     g, m, d = mean.shape
     p = padded(d)
-    means, benign = np.zeros((g * m, p)), np.empty(g, np.bool_)
+    means, benign, mild = np.zeros((g * m, p)), np.empty(g, np.bool_), np.empty(g, np.bool_)
+    precision, unit, log_unit = empty((g, p, p), np.float64), np.empty((g, p)), np.empty((g, p))
     full, factor, columns = np.empty((g, p, p)), np.empty((g, p, p)), np.empty((g, p, p))
     for k in range(g * m):
         for j in range(d):
             means[k, j] = mean[k // m, k % m, j]
     for i in range(g):
-        benign[i] = inverted(L[i], full[i], factor[i], columns[i])
-    return Precise(means, full, factor, columns, benign)
+        inflation = inverted(L[i], full[i], factor[i], columns[i])
+        benign[i], mild[i] = inflation <= LARGEST_INFLATION, inflation <= MILD_INFLATION
+        _precision(columns[i], precision[i], unit[i], log_unit[i])
+    return Precise(means, full, factor, columns, benign, mild, precision, unit, log_unit)
+
+
+@jit
+def _precision(columns, precision, unit, log_unit):
+    """Precision from the columns of L^-1, in units in which its diagonal is 1, and those units."""
+    for i in range(len(columns)):
+        for j in range(i + 1):
+            s = 0.0
+            for e in range(i, len(columns)):
+                s += columns[i, e] * columns[j, e]
+            precision[i, j] = s
+        unit[i] = math.sqrt(precision[i, i])
+        log_unit[i] = math.log(unit[i])
+    for i in range(len(columns)):
+        for j in range(i):
+            precision[i, j] = precision[j, i] = precision[i, j] / unit[i] / unit[j]
+        precision[i, i] = 1.0
 
 
 @jit
 def inverted(L, full, factor, columns):
     """Inverse of a Cholesky factor L (d, d): fills L in float64, L with its diagonal inverted, and L^-T, padded from d.
 
-    True if L^-1 may be used for rows with missing cells. That loses digits in proportion to the largest variance
-    inflation factor, 1 / (1 - R^2) of a column given the others, and is done up to one of 1e8: of float64's 16 digits 8
-    are left, as many as float32 data have. The factor of column j is |row j of L|^2 |column j of L^-1|^2.
+    Returns the largest variance inflation factor, 1 / (1 - R^2) of a column given the others. L^-1 loses digits in
+    proportion to it, and is used for rows with missing cells up to one of 1e8: of float64's 16 digits 8 are left, as
+    many as float32 data have. The factor of column j is |row j of L|^2 |column j of L^-1|^2.
     """
     d, p, inflation = len(L), len(full), 0.0
     for j in range(p):
@@ -107,7 +132,7 @@ def inverted(L, full, factor, columns):
         for e in range(j + 1):
             spread += full[j, e] ** 2 * length
         inflation = max(inflation, spread) if spread == spread else math.inf
-    return inflation <= LARGEST_INFLATION
+    return inflation
 
 
 @jit
@@ -188,14 +213,16 @@ def _determined(picked, t, mean, x, q, R, size, u, v, width):
 
 
 @jit
-def _pick(x, missing, picked):
-    """Lists the columns of each row that are missing, or observed, in `picked`."""
+def pick(x, d, picked):
+    """Lists the columns of each row that are missing, and those that are observed, in `picked` (2, d, LANES)."""
     for n in range(LANES):
-        t = 0
-        for j in range(picked.shape[0]):
-            if (x[j, n] != x[j, n]) == missing:
-                picked[t, n] = j
-                t += 1
+        t, s = 0, 0
+        for j in range(d):
+            missing = x[j, n] != x[j, n]
+            picked[0, t, n] = picked[1, s, n] = j
+            t += missing
+            s += not missing
+            t, s = min(t, d - 1), min(s, d - 1)
 
 
 @jit
@@ -216,31 +243,36 @@ def missing_scores(model, exact, buffers, missing, width, d, m):
     Of the first `width` lanes, for labels in groups of m, in `buffers.lanes`; u is the one of least length with
     x_observed = (mean + L u)_observed.
     """
-    lanes, scratch = buffers.lanes, buffers.lanes.cu[0]
-    _pick(lanes.x, True, buffers.picked[0])
-    _pick(lanes.x, False, buffers.picked[1])
-    constant = 0.5 * (d - missing) * math.log(2 * math.pi)
+    pick(buffers.lanes.x, d, buffers.picked)
     for group in range(len(exact.L)):
-        q, size, t, primal = _group_basis(exact, buffers, group, missing, width, d)
+        group_scores(model, exact, buffers, missing, width, d, m, group)
+
+
+@jit
+def group_scores(model, exact, buffers, missing, width, d, m, group):
+    """Scores and whitened residuals under the labels of one group, of rows whose missing cells are picked."""
+    lanes, scratch = buffers.lanes, buffers.lanes.cu[0]
+    constant = 0.5 * (d - missing) * math.log(2 * math.pi)
+    q, size, t, primal = _group_basis(exact, buffers, group, missing, width, d)
+    for k in range(group * m, (group + 1) * m):
+        u = lanes.u[k]
+        if primal:
+            residual(lanes.x, exact.mean[k], u, d)
+            _at_mean(lanes.x, u, d)
+            solve(exact.factor[group], u, scratch)
+            for i in range(t):
+                _project(q[i], size[i], u, scratch, width)
+        else:
+            _determined(buffers.picked[1], t, exact.mean[k], lanes.x, q, buffers.R, size, u, buffers.v, width)
+        squares(u, buffers.origin, scratch)
+        start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
+        for n in range(LANES):
+            lanes.score[k, n] = start - 0.5 * scratch[n]
+    for i in range(t):
+        _log_sizes(size[i], scratch, width)
         for k in range(group * m, (group + 1) * m):
-            u = lanes.u[k]
-            if primal:
-                residual(lanes.x, exact.mean[k], u, d)
-                _at_mean(lanes.x, u, d)
-                solve(exact.factor[group], u, scratch)
-                for i in range(t):
-                    _project(q[i], size[i], u, scratch, width)
-            else:
-                _determined(buffers.picked[1], t, exact.mean[k], lanes.x, q, buffers.R, size, u, buffers.v, width)
-            squares(u, buffers.origin, scratch)
-            start = model.log_weight[k] - constant - (model.log_det[group] if primal else 0.0)
             for n in range(LANES):
-                lanes.score[k, n] = start - 0.5 * scratch[n]
-        for i in range(t):
-            _log_sizes(size[i], scratch, width)
-            for k in range(group * m, (group + 1) * m):
-                for n in range(LANES):
-                    lanes.score[k, n] -= 0.5 * scratch[n]
+                lanes.score[k, n] -= 0.5 * scratch[n]
 
 
 @fast

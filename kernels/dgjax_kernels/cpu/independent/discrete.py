@@ -303,7 +303,7 @@ def _moments(model, lanes, work, sums, kind, f):
 @inlined
 def _sweep(call, model, start, stop, dtype):
     """E-step of the rows from start to stop: their sums."""
-    d, k = call.x.shape[1], call.scores.shape[1]
+    d, k = call.x.shape[1], call.counts.shape[1]
     f, p, q = model.A.shape[1], padded(d), padded(k)
     lanes, wide = new_lanes(0, k, p, dtype), zeros((3, q, LANES), np.float64)
     features, absent = zeros((f, LANES), np.float64), zeros((p, LANES), np.float64)
@@ -331,7 +331,7 @@ ARGUMENTS, RESULTS = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
 @inlined
 def _piece(frame, piece, dtype):
     call, log_weights, start, stop = given(frame, piece, 5, dtype)
-    named = ffi.vector(frame, ARGUMENTS, 6, np.int32)
+    named = ffi.vector(frame, ARGUMENTS, 7, np.int32)
     model = _model(named[0], named[1] != 0, log_weights, ffi.cube(frame, ARGUMENTS, 4, dtype))
     sums = _sweep(call, model, start, stop, dtype)
     ffi.vector(frame, RESULTS, 1, dtype)[piece] = sums.value[0]

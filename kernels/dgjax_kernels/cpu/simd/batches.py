@@ -6,17 +6,17 @@ Rows in a batch go through the same instructions, so they should miss the same c
 
 A hash table has the first SHARED patterns of a piece of the rows, each a bucket of its own; rows of any further pattern
 go to the bucket for their number of missing cells. Kernels that need less (independent columns) sort by kind only:
-complete, incomplete, empty. Responsibilities c are p(label | row), times the row's weight, by `partition`.
+complete, incomplete, empty. What is made of scores is in `answers`.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from dgjax_kernels.cpu import ffi
 from dgjax_kernels.cpu.ffi import inlined, jit
-from dgjax_kernels.cpu.simd.lanes import LANES, exp, fast, log, wide
+from dgjax_kernels.cpu.simd.answers import answer, partition
+from dgjax_kernels.cpu.simd.lanes import LANES
 from dgjax_kernels.cpu.simd.tiles import empty
 
 SHARED = 256  # patterns of missing cells, the first that come, whose rows are collected apart
@@ -85,29 +85,29 @@ def new_waiting(d):
 
 
 @jit
-def collect(x, weights, row, stop, waiting, skip):
+def collect(x, weights, row, stop, waiting, skip, least):
     """Rows into buckets by their missing cells, until one is full: the row to go on from, and that bucket or -1.
 
-    From the last row on, buckets are given out as they are; rows of a pattern that has too few go to those that miss as
-    many cells. After `stop` + the number of buckets nothing waits. Rows of weight 0 are left out if `skip`.
+    From the last row on, buckets are given out as they are; rows of a pattern that has less than `least` go to those
+    that miss as many cells, which all do if that is more than LANES. After `stop` + the number of buckets nothing
+    waits. Rows of weight 0 are left out if `skip`.
     """
     d = x.shape[1]
     while row < stop:
-        missing, key = 0, 0
+        missing = 0
         for j in range(d):
-            empty = x[row, j] != x[row, j]
-            missing += empty
-            key = (key << 1 if d < 64 else key * ODD) + empty
+            missing += x[row, j] != x[row, j]
         row += 1
         if skip and weights[row - 1] == 0:
             continue
-        bucket = _bucket(x, row - 1, waiting, missing, key) if 0 < missing < d else missing
+        apart = (0 < missing < d) & (least <= LANES)
+        bucket = _bucket(x, row - 1, waiting, missing, _key(x, row - 1)) if apart else missing
         waiting.rows[bucket, waiting.filled[bucket]] = row - 1
         waiting.filled[bucket] += 1
         if waiting.filled[bucket] == LANES:
             return row, bucket
     bucket = len(waiting.filled) - 1 - (row - stop)
-    if bucket > d and waiting.filled[bucket] < WORTHWHILE:
+    if bucket > d and waiting.filled[bucket] < least:
         missing = waiting.missing[bucket]
         while waiting.filled[bucket]:
             waiting.filled[bucket] -= 1
@@ -116,6 +116,15 @@ def collect(x, weights, row, stop, waiting, skip):
             if waiting.filled[missing] == LANES:
                 return row, missing
     return row + 1, bucket if waiting.filled[bucket] else -1
+
+
+@jit
+def _key(x, row):
+    """Number of a row's pattern of missing cells: its bits, or from 64 columns on a hash of them."""
+    key, d = 0, x.shape[1]
+    for j in range(d):
+        key = (key << 1 if d < 64 else key * ODD) + (x[row, j] != x[row, j])
+    return key
 
 
 @inlined
@@ -174,8 +183,8 @@ def loaded(lanes, call, rows, filled):
     for n in range(LANES):
         row = rows[n if n < filled else 0]
         lanes.rows[n] = row
-        lanes.weight[n] = call.weights[row] if n < filled else 0
-        lanes.label[n] = call.y[row]
+        lanes.weight[n] = call.weights[row] if n < filled and len(call.weights) else 0
+        lanes.label[n] = call.y[row] if len(call.y) else -1
     for n in range(0, LANES, 8):
         transposed(call.x, lanes.rows[n : n + 8], lanes.x[:, n : n + 8])
 
@@ -191,81 +200,46 @@ def transposed(x, rows, lanes):
         lane[4], lane[5], lane[6], lane[7] = x4[j], x5[j], x6[j], x7[j]
 
 
-@fast
-def added(x):
-    """Sum of x (LANES,) over lanes."""
-    total = 0.0
-    for n in range(LANES):
-        total += x[n]
-    return total
-
-
-@jit
-def partition(lanes, sums, empty):
-    """Responsibilities c (k, LANES) from scores, labels and weights; adds the rows' log-likelihoods to the value.
-
-    c = w p(label | row) by a softmax over labels, or one-hot where the label is given. A row that no label explains has
-    log-likelihood minus infinity and c = 0; one with no cells and no label has exactly 0 (`empty`).
-    """
-    wide()
-    k, top, total = len(lanes.score), np.full(LANES, -math.inf), np.zeros(LANES)
-    for i in range(k):
-        for n in range(LANES):
-            allowed = (lanes.label[n] < 0) | (lanes.label[n] == i)
-            s = lanes.score[i, n] if allowed else -math.inf
-            lanes.score[i, n] = s
-            top[n] = s if s > top[n] else top[n]
-    for i in range(k):
-        for n in range(LANES):
-            below = lanes.score[i, n] - (top[n] if abs(top[n]) < math.inf else 0.0)
-            lanes.c[i, n] = exp(below)
-            total[n] += lanes.c[i, n]
-    for n in range(LANES):
-        explained = (total[n] >= 1) & (top[n] < math.inf)
-        value = top[n] + log(total[n]) if explained else (top[n] if total[n] == total[n] else total[n])
-        value = 0.0 if empty and lanes.label[n] < 0 else value
-        top[n] = lanes.weight[n] * value if lanes.weight[n] > 0 else 0.0
-        total[n] = lanes.weight[n] / total[n] if explained else 0.0
-    sums.value[0] += added(top)
-    for i in range(k):
-        for n in range(LANES):
-            c = lanes.c[i, n] * total[n]
-            lanes.c[i, n] = c if total[n] > 0 else 0.0
-
-
 class Call(NamedTuple):
     """Arguments and results of a pass over n rows of d columns, for k labels.
 
-    Rows in `scores`: only scores are wanted. Rows in `counts`: statistics at these. Neither: a whole E-step.
+    Rows in `scores`: only scores are wanted, or what a question asks of them. Rows in `counts`: statistics at these.
+    Neither: a whole E-step. Only that has labels y and weights; else they may have no rows.
     """
 
     x: np.ndarray  # (n, d)
     y: np.ndarray  # (n,)
     weights: np.ndarray  # (n,)
     counts: np.ndarray  # (n or 0, k)
-    scores: np.ndarray  # (n or 0, k)
+    scores: np.ndarray  # (n or 0, k), or as wide as the answer to the question
+    question: int  # of `answers`
 
 
 @jit
 def given(frame, piece, place, dtype):
     """Arguments of a pass over rows, zero-copy: its call, its log-weights, where a piece of the rows starts and stops.
 
-    The first four arguments are x, y, weights and log-weights; parameters follow, and counts have this `place`.
+    The first four arguments are x, y, weights and log-weights; parameters follow, counts have this `place`, and the
+    question is after them.
     """
     arguments, results = ffi.FRAME_ARGUMENTS, ffi.FRAME_RESULTS
     x, y = ffi.matrix(frame, arguments, 0, dtype), ffi.vector(frame, arguments, 1, np.int32)
     weights, log_weights = ffi.vector(frame, arguments, 2, dtype), ffi.matrix(frame, arguments, 3, dtype)
-    call = Call(x, y, weights, ffi.matrix(frame, arguments, place, dtype), ffi.matrix(frame, results, 0, dtype))
+    counts, scores = ffi.matrix(frame, arguments, place, dtype), ffi.matrix(frame, results, 0, dtype)
+    call = Call(x, y, weights, counts, scores, ffi.vector(frame, arguments, place + 1, np.int32)[0])
     start, stop = ffi.part(len(x), piece, ffi.size(frame, results, 1, 0))
     return call, log_weights, start, stop
 
 
 @jit
 def counted(lanes, call, sums, count, empty):
-    """Responsibilities of a batch, given as counts or by `partition`; or its scores written, if they are wanted.
+    """Responsibilities of a batch, given as counts or by `partition`; or its scores, or an answer, written if wanted.
 
     True if responsibilities are there, False if only scores were wanted.
     """
+    if call.question:
+        answer(lanes, call, sums, count, empty)
+        return False
     for n in range(count if len(call.scores) else 0):
         row = call.scores[lanes.rows[n]]
         for k in range(len(row)):
