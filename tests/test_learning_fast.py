@@ -126,7 +126,7 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
     rows = np.r_[:5_000, 15_000:20_000, 29_000:30_011]
     some = jnp.asarray(x[rows])  # so few that no kernel is compiled for them
     labels, expected, log_p = dg.predict(model, x), dg.predict(model, some), dg.predict_log_proba(model, some)
-    assert _zero_copy.labels(model, x) is not None
+    assert _zero_copy.linear_labels(model, x) is not None
     assert labels.dtype == expected.dtype
     best, second, *_ = np.sort(log_p, -1).T[::-1]
     clear = best - second > 1e-3
@@ -139,7 +139,7 @@ def test_labels_of_rows_in_place_are_the_most_probable(kind, d, dtype):
             with pytest.raises(ValueError, match=rf"x\[30010, {d - 1}\] is {value}"):
                 dg.predict(model, bad)
     x[30_010, 0] = np.nan
-    assert _zero_copy.labels(model, x) is None
+    assert _zero_copy.linear_labels(model, x) is None
     x[30_010, 0] = 0
     if dtype == "float32":
         with pytest.raises(ValueError, match=r"x\[7, 0\] is inf"):
@@ -158,7 +158,7 @@ def test_labels_of_large_counts_in_place(kind):
     clear = np.abs(odds) > 0.2
     assert clear.mean() > 0.5
     for same in (model, dg.discriminative(model)):
-        assert _zero_copy.labels(same, x.astype("float32")) is not None
+        assert _zero_copy.linear_labels(same, x.astype("float32")) is not None
         labels = dg.predict(same, x.astype("float32"))[:5_000]
         np.testing.assert_array_equal(labels[clear], odds[clear] > 0)
 
@@ -168,7 +168,7 @@ def test_labels_that_some_values_rule_out(x64):
     x, y = table("bernoulli", n=40_000)
     x[y == 1, 0] = 0
     model = dg.naive_bayes(x, y, "bernoulli")
-    assert _zero_copy.labels(model, x) is None
+    assert _zero_copy.linear_labels(model, x) is None
     assert not np.isin(dg.predict(model, x)[x[:, 0] == 1], 1).any()
 
 
@@ -177,8 +177,8 @@ def test_labels_whose_scores_could_overflow(x64):
     x = np.ones((40_000, 4))
     x[7] = 1e300
     model = dg.Logistic(jnp.zeros(2), dg.Linear(jnp.array([[1e10, -1e10, 0, 0], [0, 0, 1, 1]])))
-    assert _zero_copy.labels(model, x) is None
-    assert _zero_copy.labels(model, x[8:]) is not None
+    assert _zero_copy.linear_labels(model, x) is None
+    assert _zero_copy.linear_labels(model, x[8:]) is not None
 
 
 def test_memory_of_rows_is_used_again_when_nothing_refers_to_it():

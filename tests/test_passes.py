@@ -10,7 +10,7 @@ import dgjax as dg
 import dgjax_kernels as kernels
 from dgjax import _zero_copy
 
-N, SOME = 30_011, slice(-700, None)  # rows, and those that are compared: so few that no kernel is compiled for them
+N, SOME = 60_011, slice(-700, None)  # rows, and those that are compared: so few that no kernel is compiled for them
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 
 

@@ -9,7 +9,7 @@ from laws import slow
 import dgjax as dg
 from dgjax import _zero_copy
 
-N = 30_011
+N = 60_011
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}  # nats, of log-posteriors
 
 
@@ -39,8 +39,8 @@ def test_normals_that_share_a_covariance_are_told_apart_where_rows_are(kind, d, 
     x, some = x.astype(dtype), jnp.asarray(x[-5_000:], dtype)
     expected = np.asarray(dg.predict_log_proba(model, some))
     posterior, labels = dg.predict_log_proba(model, x), dg.predict(model, x)
-    assert _zero_copy.log_posterior(model, x) is not None
-    assert _zero_copy.labels(model, x) is not None
+    assert _zero_copy.linear_posterior(model, x) is not None
+    assert _zero_copy.linear_labels(model, x) is not None
     assert posterior.dtype == expected.dtype == dtype
     np.testing.assert_allclose(posterior[-5_000:], expected, rtol=1e-5, atol=TOLERANCE[dtype.name])
     clear = np.ptp(np.sort(expected, -1)[:, -2:], -1) > TOLERANCE[dtype.name]
@@ -56,7 +56,7 @@ def test_missing_and_infinite_cells_of_rows_read_where_they_are(x64):
         rows = x.copy()
         rows[row, 4] = np.nan
         for verb in (dg.predict_log_proba, dg.predict):
-            np.testing.assert_allclose(verb(model, rows)[row], verb(model, rows[[row]])[0], rtol=1e-9)
+            np.testing.assert_allclose(verb(model, rows)[row], verb(model, rows[[row]])[0], rtol=1e-9, atol=1e-12)
         rows[row, 4] = np.inf
         for verb in (dg.predict_log_proba, dg.predict):
             with pytest.raises(ValueError, match=rf"x\[{row}, 4\] is inf"):
@@ -69,7 +69,19 @@ def test_linear_scores_without_digits_are_left_to_whitening(x64):
     L[4] = L[3] + 1e-9 * L[4]
     model = with_linear_log_odds("tied", mean @ L.T, L)
     rows = (x - 100) @ L.T + 100 * L.sum(1)
-    assert _zero_copy.log_posterior(model, rows) is None
+    assert _zero_copy.linear_posterior(model, rows) is None
     posterior = np.asarray(dg.predict_log_proba(model, rows))
     clear = np.ptp(np.sort(posterior, -1)[:, -2:], -1) > 1e-3
     np.testing.assert_array_equal(dg.predict(model, rows)[clear], posterior.argmax(-1)[clear])
+
+
+def test_a_sure_label_keeps_the_digits_of_its_doubt(x64):
+    """log p(y | x) of 1e-13 below 0, of large arrays as of small ones."""
+    mean, L, x = rows_of_normals(5, 2)
+    for own in (L, np.stack([L, L])):
+        model = dg.Mixture(np.zeros(2), dg.Gaussian(100 + 8 * (mean - 100), own))
+        posterior = np.asarray(dg.predict_log_proba(model, x)).max(-1)
+        doubt = np.exp(np.asarray(dg.predict_log_proba(model, x)).min(-1))
+        sure = (doubt > 1e-14) & (doubt < 1e-9)
+        assert sure.sum() > 10
+        np.testing.assert_allclose(-posterior[sure], doubt[sure], rtol=0, atol=3e-16)

@@ -74,8 +74,8 @@ def _best(score, top, label):
 
 
 @fast
-def _log_partition(score, top, value):
-    """Log-partition log sum_k exp(score_k) of each lane, whose largest score is finite."""
+def _log_sum(score, top, value):
+    """log sum_k exp(score_k - top) of each lane, whose largest score `top` is finite."""
     wide()
     for n in range(LANES):
         value[n] = 0
@@ -84,16 +84,16 @@ def _log_partition(score, top, value):
             below = score[k, n] - top[n]
             value[n] += exp(below) if below == below else 0.0
     for n in range(LANES):
-        value[n] = top[n] + log(value[n])
+        value[n] = log(value[n])
 
 
 @fast
-def _posterior(score, value, c):
-    """Responsibilities exp(score_k - value) of each lane."""
+def _posterior(score, top, value, c):
+    """Responsibilities exp(score_k - top - value) of each lane."""
     wide()
     for k in range(len(score)):
         for n in range(LANES):
-            below = score[k, n] - value[n]
+            below = (score[k, n] - top[n]) - value[n]
             c[k, n] = exp(below) if below <= 0 else (1.0 if below > 0 else 0.0)
 
 
@@ -112,14 +112,14 @@ def answer(lanes, call, sums, count, empty):
         for n in range(count):
             call.scores[lanes.rows[n], 0] = label[n]
         return
-    _log_partition(lanes.score, top, value)
+    _log_sum(lanes.score, top, value)
     if call.question == LOG_PARTITION:
         for n in range(count):
-            call.scores[lanes.rows[n], 0] = 0.0 if empty else value[n]
+            call.scores[lanes.rows[n], 0] = 0.0 if empty else top[n] + value[n]
     elif call.question == LOG_POSTERIOR:
         for n in range(count):
             row = call.scores[lanes.rows[n]]
             for k in range(len(row)):
-                row[k] = lanes.score[k, n] - value[n]
+                row[k] = (lanes.score[k, n] - top[n]) - value[n]  # digits of a posterior near 1
     else:
-        _posterior(lanes.score, value, lanes.c)
+        _posterior(lanes.score, top, value, lanes.c)

@@ -94,8 +94,8 @@ def _best(scores, labels, many):
 
 
 @fast
-def _log_partition(scores, top, total):
-    """Log-partition `total` (LANES,) of scores (k, LANES): log sum_k exp(score_k)."""
+def _log_sum(scores, top, total):
+    """Largest of scores (k, LANES) and log sum_k exp(score_k - top), the `total` (LANES,)."""
     wide()
     for n in range(LANES):
         top[n] = scores[0, n]
@@ -107,7 +107,7 @@ def _log_partition(scores, top, total):
         for n in range(LANES):
             total[n] += exp(scores[k, n] - top[n])
     for n in range(LANES):
-        total[n] = top[n] + log(total[n])
+        total[n] = log(total[n])
 
 
 @jit
@@ -140,10 +140,10 @@ def linear_piece(x, weight, bias, limits, labels, posterior, piece):
         if len(labels):
             _best(scores, labels[row:], many)
         if len(posterior):
-            _log_partition(scores, top, total)
+            _log_sum(scores, top, total)
             for n in range(many):
                 for i in range(k):
-                    posterior[row + n, i] = scores[i, n] - total[n]
+                    posterior[row + n, i] = (scores[i, n] - top[n]) - total[n]
     for i in range(LIMITS):
         for j in range(d):
             limits[piece, i, j] = limit[i, j]
