@@ -26,10 +26,14 @@ Transition = Float[Array, "k k"] | Float[Array, "t_less_1 k k"]
 
 
 class Forward(NamedTuple):
-    """Forward pass, steps first: log p(y_s | steps up to s), and what each step adds to the log-partition."""
+    """Forward pass, steps first: log p(y_s | steps up to s), what each step adds to the log-partition, and predictions.
+
+    Those are log p(y_s | steps before s) of all steps but the first: what the way back divides by.
+    """
 
     log_filtered: Float[Array, "t n k"]
     gained: Float[Array, "t n"]
+    log_predicted: Float[Array, "t_less_1 n k"]
 
 
 def log_partition(
@@ -64,15 +68,16 @@ def expectation(
     forward = _forward(initial, transition, scores, lengths)
     (n, t, k), per_step = scores.shape, transition.ndim == 3
 
-    def step(carry, s, moves, log_filtered):
+    def step(carry, s, moves, log_filtered, log_predicted):
         later, counts = carry
-        marginal, pairs = back(later, moves, log_filtered, s + 1 < lengths)
+        marginal, pairs = back(later, moves, log_filtered, log_predicted, s + 1 < lengths)
         counts = None if counts is None else two_sum(*counts, pairs)
         return (marginal, counts), (marginal, pairs if per_step else None)
 
     last = normalised(jnp.exp(forward.log_filtered[-1]))
     none = None if per_step else (jnp.zeros((n, k, k), scores.dtype),) * 2
-    (_, counts), (earlier, pairs) = _over_moves(step, (last, none), transition, forward.log_filtered[:-1], reverse=True)
+    passed = forward.log_filtered[:-1], forward.log_predicted
+    (_, counts), (earlier, pairs) = _over_moves(step, (last, none), transition, *passed, reverse=True)
     counts = jnp.swapaxes(pairs, 0, 1) if per_step else counts[0] + counts[1]
     there = existing(lengths, t)[..., None]
     return _total(forward), jnp.where(there, _joined(earlier, last), 0), counts
@@ -92,16 +97,16 @@ def log_marginals(
     """
     forward = _forward(initial, transition, scores, lengths)
 
-    def step(later, s, moves, log_filtered):
-        joint = log_filtered[:, :, None] + moves
-        share = joint - finite(log_sum(joint, 1))[:, None]
-        earlier = log_sum(later[:, None] + share, 2)
+    def step(later, s, moves, log_filtered, log_predicted):
+        ratio = later - finite(log_predicted)
+        earlier = log_filtered + log_sum(moves + ratio[:, None], 2)
         earlier = earlier - finite(log_sum(earlier, 1))[:, None]
         earlier = jnp.where((s + 1 < lengths)[:, None], earlier, later)
         return earlier, earlier
 
     last = forward.log_filtered[-1]
-    _, earlier = _over_moves(step, last, transition, forward.log_filtered[:-1], reverse=True)
+    passed = forward.log_filtered[:-1], forward.log_predicted
+    _, earlier = _over_moves(step, last, transition, *passed, reverse=True)
     return jnp.where(existing(lengths, scores.shape[1])[..., None], _joined(earlier, last), -jnp.inf)
 
 
@@ -177,12 +182,13 @@ def entropy(
     """
     forward = _forward(initial, transition, scores, lengths)
 
-    def step(carry, s, moves, log_filtered):
-        share = _conditional(log_filtered, moves)
+    def step(carry, s, moves, log_filtered, log_predicted):
+        share = _conditional(log_filtered, moves, log_predicted)
         new = (share * carry[:, :, None] + _surprise(share)).sum(1)
         return jnp.where((s + 1 < lengths)[:, None], new, carry), None
 
-    given_last, _ = _over_moves(step, jnp.zeros_like(scores[:, 0]), transition, forward.log_filtered[:-1])
+    passed = forward.log_filtered[:-1], forward.log_predicted
+    given_last, _ = _over_moves(step, jnp.zeros_like(scores[:, 0]), transition, *passed)
     last = jnp.exp(forward.log_filtered[-1])
     return (last * given_last + _surprise(last)).sum(-1)
 
@@ -240,31 +246,42 @@ def _forward(initial, transition, scores, lengths):
     steps = steps_first(scores, lengths)
 
     def step(before, s, moves, score):
-        after, added = ahead(before, moves, score, s + 1 < lengths)
-        return after, (after, added)
+        log_predicted = predicted(before, moves)
+        after, added = ahead(before, log_predicted, score, s + 1 < lengths)
+        return after, (after, added, log_predicted)
 
     first, gained = relative(initial + steps[0])
-    _, (after, added) = _over_moves(step, first, transition, steps[1:])
-    return Forward(jnp.concatenate([first[None], after]), jnp.concatenate([gained[None], added]))
+    _, (after, added, log_predicted) = _over_moves(step, first, transition, steps[1:])
+    return Forward(jnp.concatenate([first[None], after]), jnp.concatenate([gained[None], added]), log_predicted)
 
 
-def ahead(before, moves, score, inside):
+def predicted(log_filtered, moves):
+    """Prediction: log p(y_{s+1} | steps up to s) (n, k), by the transition `moves` (k, k) from s to s + 1.
+
+    `log_filtered` (n, k) is log p(y_s | steps up to s).
+    """
+    return log_sum(log_filtered[:, :, None] + moves, 1)
+
+
+def ahead(before, log_predicted, score, inside):
     """Forward step (filtering): log p(y_{s+1} | steps up to s + 1) (n, k), and the log of what that step adds (n,).
 
-    `before` (n, k) is log p(y_s | steps up to s), `moves` the transition (k, k) from s to s + 1, `score` (n, k) that of
-    step s + 1. Where a sequence has ended (not `inside`, (n,)), `before` and 0.
+    `before` (n, k) is log p(y_s | steps up to s), `log_predicted` (n, k) log p(y_{s+1} | steps up to s), `score` (n, k)
+    that of step s + 1. Where a sequence has ended (not `inside`, (n,)), `before` and 0.
     """
-    after, gained = relative(log_sum(before[:, :, None] + moves, 1) + score)
+    after, gained = relative(log_predicted + score)
     return jnp.where(inside[:, None], after, before), jnp.where(inside, gained, 0)
 
 
-def back(later, moves, log_filtered, inside):
+def back(later, moves, log_filtered, log_predicted, inside):
     """Backward step (smoothing): marginals p(y_s) (n, k) from p(y_{s+1}), and pairs p(y_s = i, y_{s+1} = j) (n, k, k).
 
     `later` (n, k) is p(y_{s+1} | all steps), `moves` the transition (k, k) from s to s + 1, `log_filtered` (n, k) is
-    log p(y_s | steps up to s). Where a sequence has ended by step s + 1 (not `inside`, (n,)), `later` and pairs of 0.
+    log p(y_s | steps up to s), `log_predicted` (n, k) log p(y_{s+1} | steps up to s). Where a sequence has ended by
+    step s + 1 (not `inside`, (n,)), `later` and pairs of 0.
     """
-    pairs = jnp.where(inside[:, None, None], later[:, None] * _conditional(log_filtered, moves), 0)
+    share = _conditional(log_filtered, moves, log_predicted)
+    pairs = jnp.where(inside[:, None, None], later[:, None] * share, 0)
     return normalised(jnp.where(inside[:, None], pairs.sum(2), later)), pairs
 
 
@@ -272,10 +289,9 @@ def _total(forward):
     return pairwise_sum(forward.gained)
 
 
-def _conditional(log_filtered, transition):
+def _conditional(log_filtered, moves, log_predicted):
     """p(y_s = i | y_{s+1} = j, steps up to s) (n, i, j); all 0 for a j that is not reached."""
-    joint = log_filtered[:, :, None] + transition
-    return jnp.exp(joint - finite(log_sum(joint, 1))[:, None])
+    return jnp.exp(log_filtered[:, :, None] + moves - finite(log_predicted)[:, None])
 
 
 def log_sum(values, axis):

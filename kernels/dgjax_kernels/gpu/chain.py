@@ -15,7 +15,7 @@ from jax.experimental.pallas import triton
 from jaxtyping import Array, Float, Int
 
 from dgjax_kernels.blocks import two_sum
-from dgjax_kernels.chain import ahead, back, existing, normalised, relative
+from dgjax_kernels.chain import ahead, back, existing, normalised, predicted, relative
 
 # Entries of tables of moves that a program has at least, if not too many sequences then, and those that a warp takes.
 ENTRIES, MOST_TOGETHER, ENTRIES_OF_WARP = 256, 32, 512
@@ -68,7 +68,7 @@ def _forward(initial, transition, scores, lengths, value, *log_filtered):
 
     def step(s, carry):
         before, total, error = carry
-        after, added = ahead(before, moves, scores[:, s, :], s < length)
+        after, added = ahead(before, predicted(before, moves), scores[:, s, :], s < length)
         write(s, after)
         return after, *two_sum(total, error, added)
 
@@ -87,7 +87,8 @@ def _backward(transition, log_filtered, lengths, marginals, counts):
 
     def step(done, carry):
         s, (later, total, error) = final - 1 - done, carry
-        marginal, pairs = back(later, moves, log_filtered[:, s, :], s + 1 < length)
+        here = log_filtered[:, s, :]
+        marginal, pairs = back(later, moves, here, predicted(here, moves), s + 1 < length)
         write(s, marginal)
         return marginal, *two_sum(total, error, pairs)
 
