@@ -27,12 +27,12 @@ def weak_prior(model: Any, x: AnyArray, weights: AnyArray, strength: float) -> A
     return _of_weighted_rows(model, x, weights, strength)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _of_rows(model, x, strength):
     return model.weak_prior(column_moments(kernels.column_summary(x), len(x)), strength)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _of_weighted_rows(model, x, weights, strength):
     return model.weak_prior(weighted_moments(x, weights), strength)
 

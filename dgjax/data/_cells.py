@@ -16,7 +16,7 @@ from dgjax.data._size_classes import LARGE, in_size_class
 FEW = 1 << 10  # rows that mostly say of every column that it is observed
 LEAST, MOST = np.finfo(float).min, np.finfo(float).max
 
-_column_summary = kernels.compiled(kernels.column_summary)
+_column_summary = kernels.compiled_once(kernels.column_summary)
 
 
 def column_summary(x: Any) -> kernels.ColumnSummary:

@@ -94,7 +94,7 @@ def _no_worse_than_nothing(model, problem):
     return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _objective_of(problem, model):
     return problem.replace(x=whole(problem.x)).objective(model)
 
@@ -120,12 +120,12 @@ def _in_units(model, problem, sample):
     return Frame(own, away=units), _moved(model, problem, units)[1], rows
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _found(problem, model, columns):
     return find(problem.x, problem.weights, columns, _least_offset(problem, model))
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _moved_to_own(model, problem, columns):
     """Units (centre and scale) of the columns, and model and problem expressed in them."""
     problem = problem.replace(x=whole(problem.x))
@@ -141,6 +141,6 @@ def _least_offset(problem, model):
     return float(isinstance(problem.prior, Ridge) and not isinstance(model.scorer, Linear))
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _moved(model, problem, units):
     return moved(model, units), problem.replace(x=moved_rows(problem.x, units), units=units)

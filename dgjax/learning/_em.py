@@ -96,7 +96,7 @@ def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
     return statistics, value + model.log_prior(problem.prior)
 
 
-@functools.partial(kernels.compiled, static_argnames="rows")
+@functools.partial(kernels.compiled_once, static_argnames="rows")
 def _upcoming(state: State, prior: Any, rows: int) -> tuple[Any, Array]:
     """M-step that would come next: its model, and whether it has a density.
 
@@ -116,7 +116,7 @@ def has_density(model: Any, prior: Any) -> Array:
     return for_complete_rows(model).potentials(one).has_density() & ~collapsed(model, prior is not None)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     """Closed-form maximum where every label and cell is known, by an M-step, repeated only if digits were lost.
 
@@ -134,7 +134,7 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     return model, passes, has_density(model, prior)
 
 
-@kernels.compiled
+@kernels.compiled_steps
 def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
     """EM steps from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
 
@@ -163,7 +163,7 @@ def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-@jax.jit
+@kernels.compiled_steps
 def advance_each(states: list[State], problem: Problem, tol: Array, until: Array) -> list[State]:
     """EM steps of several states, side by side in one program."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

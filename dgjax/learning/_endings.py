@@ -165,7 +165,7 @@ def _undetermined(frame, problem, last):
     return np.abs(np.asarray(frame.spread(jnp.asarray(directions[:, 0], last.vector.dtype))))
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _curvature(frame, problem, vector):
     """Hessian (p, p) of the objective."""
     return problem.replace(x=whole(problem.x)).derivatives(vector, frame.coordinates()[1])[1]
@@ -194,7 +194,7 @@ def _is_separated(frame, problem, last):
     return surest > -np.log(2) or (bool(last.converged) and gained > MOVING and lost <= LOST * gained)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _seen(frame, problem, vector, before):
     """Least log-probability of a given label, and how far the last step raised and lowered given labels' scores.
 

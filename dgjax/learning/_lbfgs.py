@@ -137,7 +137,7 @@ class Point(NamedTuple):
     slope: Array
 
 
-@kernels.compiled
+@kernels.compiled_once
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
     """State before the first evaluation of the objective.
 
@@ -149,7 +149,7 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
     return first(vector, (jnp.zeros_like(vector), forgotten(pairs, vector)), value, trace, -1)
 
 
-@kernels.compiled
+@kernels.compiled_steps
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
     """L-BFGS steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
     weight.

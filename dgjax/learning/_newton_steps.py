@@ -16,7 +16,7 @@ HALVINGS = 30
 STEEPEST = 10.0
 
 
-@kernels.compiled
+@kernels.compiled_once
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
     """State before the first Newton step, with the objective's value."""
     vector, unravel = frame.coordinates()
@@ -24,7 +24,7 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
     return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
 
 
-@kernels.compiled
+@kernels.compiled_steps
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
     """Newton steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
     weight.

@@ -208,7 +208,7 @@ class Frame(NamedTuple):
         d, own = F.shape[-1], self.model.scorer.weight.size
         return jnp.concatenate([v[:-own], (v[-own:].reshape(-1, d) @ F[0].T).reshape(-1)])
 
-    @kernels.compiled
+    @kernels.compiled_once
     def model_at(self, vector: Array) -> Any:
         """Model in the user's units at coordinates (p,)."""
         model = self.coordinates()[1](vector)

@@ -101,7 +101,7 @@ class Restarts(Method):
         return _best([state.method.result(problem, one) for one in state.states])
 
 
-@functools.partial(kernels.compiled, static_argnames=("random", "labelled", "complete"))
+@functools.partial(kernels.compiled_once, static_argnames=("random", "labelled", "complete"))
 def restarted(
     model: Any,
     key: Array,

@@ -47,7 +47,7 @@ def _is_code(support: Support) -> bool:
     return support.whole and math.isfinite(support.high)
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _of_penalty(model, problem):
     """Whitener (p,) for scaled columns: rows then have a curvature of at most a quarter, and only the penalty may have
     more.
@@ -55,7 +55,7 @@ def _of_penalty(model, problem):
     return penalty_units(problem, *Frame(model).coordinates())
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _of_columns(model, problem):
     """Whitener (1, d, d) of linear scores at weights 0: the Hessian there is a quarter of the columns' covariance, plus
     that of the penalty.

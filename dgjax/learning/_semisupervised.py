@@ -85,7 +85,7 @@ def warn_if_labels_lost(
         )
 
 
-@kernels.compiled
+@kernels.compiled_once
 def _mean(model, problem):
     """Mean log p(y | x) of the given labels, in nats."""
     conditional = problem.replace(prior=None, blend=jnp.zeros((), problem.weights.dtype))

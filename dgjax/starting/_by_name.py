@@ -35,7 +35,7 @@ def uniform(density):
     return Mixture(jnp.full(density.label_shape, -np.log(k), dtype), density)
 
 
-@functools.partial(kernels.compiled, static_argnames=("label_shape", "covariance"))
+@functools.partial(kernels.compiled_once, static_argnames=("label_shape", "covariance"))
 def gaussian(summary, n, label_shape, covariance):
     """Gaussian density of labels of a given shape, each with the columns' means and variances."""
     mean, spread = moments(summary, n)

@@ -78,7 +78,7 @@ def _weighted(summary, rows, weights):
     return summary._replace(**_weighted_moments(padded, amounts)._asdict())
 
 
-_weighted_moments = kernels.compiled(weighted_moments)
+_weighted_moments = kernels.compiled_once(weighted_moments)
 
 
 def check_categories(highest: np.ndarray, n: int) -> None:

@@ -22,7 +22,14 @@ from dgjax_kernels import (
     rows as _rows,
     triangular as _triangular,
 )
-from dgjax_kernels._op import Op as Op, When as When, compiled as compiled, full_precision as full_precision
+from dgjax_kernels._op import (
+    Op as Op,
+    When as When,
+    compiled as compiled,
+    compiled_once as compiled_once,
+    compiled_steps as compiled_steps,
+    full_precision as full_precision,
+)
 from dgjax_kernels.blocks import (
     OF_SAMPLERS as OF_SAMPLERS,
     map_rows as map_rows,
