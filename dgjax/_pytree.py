@@ -105,17 +105,23 @@ def _register(cls):
     """Registration of a dataclass as a pytree: its fields are children, the static ones part of the structure."""
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
 
+    keys = tuple(map(jax.tree_util.GetAttrKey, data))
+
     def flatten(self):
-        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in data)
-        return children, tuple(getattr(self, name) for name in meta)
+        fields = self.__dict__
+        return [fields[name] for name in data], tuple([fields[name] for name in meta])
+
+    def flatten_with_keys(self):
+        children, aux = flatten(self)
+        return tuple(zip(keys, children, strict=True)), aux
 
     def unflatten(aux, children):
         self = object.__new__(cls)
-        for name, value in (*zip(data, children, strict=True), *zip(meta, aux, strict=True)):
-            object.__setattr__(self, name, value)
+        self.__dict__.update(zip(data, children, strict=True))
+        self.__dict__.update(zip(meta, aux, strict=True))
         return self
 
-    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     MADE.add(cls)
 
 

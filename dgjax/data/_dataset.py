@@ -126,7 +126,8 @@ def is_sequential(model: Any) -> bool:
 
 def _one_precision(model: Any, rows: AnyArray) -> tuple[Any, Any]:
     """Model and rows in the wider of their two precisions, as jax.numpy would have it."""
-    dtype = jnp.result_type(rows, *jax.tree.leaves(model))
-    if all(leaf.dtype == dtype for leaf in (rows, *jax.tree.leaves(model))):
+    leaves = jax.tree.leaves(model)
+    if all(leaf.dtype == rows.dtype for leaf in leaves):  # asked first, for JAX takes 40 us to answer
         return model, rows
+    dtype = jnp.result_type(rows, *leaves)
     return jax.tree.map(lambda leaf: leaf.astype(dtype), model), rows.astype(dtype)

@@ -65,17 +65,21 @@ def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     return _for_little(fn, STEPS, options)
 
 
+@jax.jit
+def _nothing():
+    return jnp.zeros(())
+
+
 def _for_little(fn, few, options):
     usual, quickly = compiled(fn, **options), compiled(fn, compiler_options=few, **options)
 
     @functools.wraps(fn)
     def run(*args, **kwargs):
-        # With an array made here, for within a program, which options cannot be for, that is traced.
-        arrays = [*jax.tree.leaves((args, kwargs)), jnp.zeros(())]
-        traced = any(isinstance(array, Tracer) for array in arrays)
-        if traced or jax.default_backend() != "cpu" or sum(getattr(a, "nbytes", 0) for a in arrays) >= LITTLE:
+        # Within a program, which options cannot be for, what is asked of nothing is traced too.
+        if isinstance(_nothing(), Tracer) or jax.default_backend() != "cpu":
             return usual(*args, **kwargs)
-        return quickly(*args, **kwargs)
+        size = sum(getattr(array, "nbytes", 0) for array in jax.tree.leaves((args, kwargs)))
+        return (quickly if size < LITTLE else usual)(*args, **kwargs)
 
     run.lower = usual.lower  # type: ignore[attr-defined]
     return run
