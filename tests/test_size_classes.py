@@ -156,3 +156,10 @@ def test_what_was_given_may_be_changed_afterwards():
     before = dg.log_prob(ROWS, x)
     x[:] = 9
     np.testing.assert_array_equal(before, dg.log_prob(ROWS, np.zeros((16, D), "float32")))
+
+
+def test_within_a_program_what_is_compiled_apart_is_a_part_of_it():
+    """Options of a compilation are for whole programs: XLA refuses them for parts."""
+    x, y, *_ = made(N, T, False)
+    inside = jax.jit(lambda shift: dg.discriminant_analysis(x, y, "spherical").density.mean + shift)(0.0)
+    np.testing.assert_allclose(inside, dg.discriminant_analysis(x, y, "spherical").density.mean, rtol=1e-5, atol=1e-5)
