@@ -1,5 +1,8 @@
 """Random cases beside formulas in float64, the same ones on every run; `make fuzz` has ten minutes of others."""
 
+import importlib
+import pathlib
+import re
 import time
 
 import pytest
@@ -25,6 +28,12 @@ def test_a_few_plans_agree():
     tally = run.some(SEED, numbers, time.monotonic() + 3600)
     assert not tally.wrong, "\n".join(tally.wrong)
     assert tally.ran.total() == len(numbers) * cases.CASES_PER_PLAN
+
+
+def test_every_formula_that_a_case_asks_for_is_there():
+    for file in pathlib.Path(run.__file__).parent.glob("*.py"):
+        for module, name in re.findall(r"\b(oracle|logistic_oracle)\.(\w+)\(", file.read_text()):
+            assert hasattr(importlib.import_module(module), name), f"{file.name}: {module}.{name}"
 
 
 @pytest.mark.slow

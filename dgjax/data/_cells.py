@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
@@ -25,7 +26,9 @@ def column_summary(x: Any) -> kernels.ColumnSummary:
     summary = _column_summary(padded)
     if len(padded) == len(x):
         return summary
-    return summary._replace(missing=jax.device_put(np.asarray(summary.missing) - np.int32(len(padded) - len(x))))
+    xp = np if is_concrete(summary) else jnp
+    missing = xp.asarray(summary.missing) - np.int32(len(padded) - len(x))
+    return summary._replace(missing=jax.device_put(missing) if xp is np else missing)
 
 
 def check_cells(

@@ -1,5 +1,6 @@
 """Checks of `fit` and of the starters that solve: one step of EM, the closed form, rows moved and weighted."""
 
+import logistic_oracle
 import numpy as np
 import oracle
 from scipy import optimize
@@ -312,7 +313,7 @@ def features(kind, row):
     """What the scorer is linear in."""
     if kind == "indicator":
         return np.array([(row == number).sum() for number in range(7)], float)
-    return oracle.features(row, kind == "quadratic")
+    return logistic_oracle.features(row, kind == "quadratic")
 
 
 def logistic_maximum(case, pool, weights, labels, l2, came):
