@@ -104,7 +104,6 @@ def _brief(value):
 def _register(cls):
     """Registration of a dataclass as a pytree: its fields are children, the static ones part of the structure."""
     data, meta = _field_names(cls, static=False), _field_names(cls, static=True)
-
     keys = tuple(map(jax.tree_util.GetAttrKey, data))
 
     def flatten(self):

@@ -58,11 +58,14 @@ def in_rows(x: Any, y: AnyArray, weights: Float[AnyArray, " n"]) -> tuple[Any, A
     if not isinstance(x, Sequences):
         return x, y, weights
     known = all(isinstance(array, np.ndarray) for array in (x.x, x.lengths, y, weights))
-    return (_in_rows if known else jax.jit(_in_rows))(x, y, weights)
+    return (_in_rows if known else _compiled_in_rows)(x, y, weights)
 
 
 def _in_rows(x, y, weights):
     return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
+
+
+_compiled_in_rows = jax.jit(_in_rows)
 
 
 def num_steps(x: Any) -> int:
