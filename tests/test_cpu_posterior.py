@@ -57,11 +57,12 @@ def test_the_same_random_numbers_give_the_references_draws(kind, dtype):
     assert (found[0] >= 0).any() or "zeros" in KINDS[kind]
 
 
-def test_draws_have_the_probabilities_of_their_marginals(dtype):
+@pytest.mark.parametrize("generator", ["threefry2x32", pytest.param("rbg", marks=pytest.mark.slow)])
+def test_draws_have_the_probabilities_of_their_marginals(generator, dtype):
     initial, transition, scores, _ = problem(1, 6, 3, dtype, zeros=0.1)
     many = 40_000
     arguments = initial, transition, jnp.tile(jnp.nan_to_num(scores), (many, 1, 1)), jnp.full(many, 6)
-    drawn = np.asarray(SAMPLE(jax.random.key(0), *arguments))
+    drawn = np.asarray(SAMPLE(jax.random.key(0, impl=generator), *arguments))
     p = np.exp(exact("log_marginals", (initial, transition, arguments[2][:1], arguments[3][:1])))[0]
     share = np.stack([(drawn == i).mean(0) for i in range(3)], axis=1)
     assert (abs(share - p) <= 5 * np.sqrt(p * (1 - p) / many) + 1e-9).all()
