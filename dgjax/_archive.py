@@ -159,8 +159,9 @@ def _header(metadata: dict[str, str], kind: Kind) -> dict[str, Any]:
 
 
 def _check_names(needed: list[str], found: list[str]) -> None:
-    """Raises ValueError unless the header names exactly the file's arrays, each once: copies of one could fill the
-    memory.
+    """Raises ValueError unless the header names exactly the file's arrays, each of them once.
+
+    Copies of one array could fill the memory.
     """
     name, times = Counter(needed).most_common(1)[0] if needed else ("", 1)
     if times > 1:

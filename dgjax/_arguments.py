@@ -161,8 +161,9 @@ def as_count(value: Any, name: str, least: int = 1, most: int | None = None, of_
 
 
 def check_size(shape: tuple[int, ...], /, **arguments: Any) -> None:
-    """Raises ValueError if an array of floats of this shape, which the `arguments` ask for, exceeds this machine's
-    memory. It comes before anything is allocated.
+    """Raises ValueError if an array of floats of this shape exceeds this machine's memory.
+
+    `arguments` names what asks for the shape. The check comes before anything is allocated.
     """
     needed = math.prod(shape) * jnp.dtype(jax.dtypes.canonicalize_dtype(float)).itemsize
     if needed <= LEAST_MEMORY or needed <= _memory() * jax.process_count():

@@ -117,11 +117,11 @@ def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> 
 def interpolate(
     model: Generative, start: ArrayLike, end: ArrayLike, num_steps: int = 8, y: ArrayLike | None = None
 ) -> Array:
-    """Interpolation: decoded points of a straight line in latent space, from row `start` (d,) to row `end`: (num_steps,
-    d).
+    """Interpolation: decodes points of a straight line in latent space between two rows: (num_steps, d).
 
-    The line joins the means of q(z | x, y) of both rows, so the first and last results are their reconstructions. `y`
-    (2,) are their classes, for a model with classes; the class is interpolated too.
+    The rows are `start` (d,) and `end` (d,). The line joins the means of q(z | x, y) of both rows, so the first and
+    last results are their reconstructions. `y` (2,) are their classes, for a model with classes; the class is
+    interpolated too.
 
     Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range, or
     fewer than 2 steps.

@@ -83,8 +83,9 @@ def _children(value: Any) -> list[Any] | None:
 
 
 def _of_function(function: types.FunctionType) -> list[Any]:
-    """Components of a function: code, defaults, closure, and globals that are numbers, arrays or functions of its
-    module.
+    """Components of a function that identify it: code, defaults, closure, and the globals that it reads.
+
+    Of globals, numbers, arrays and functions of its own module.
     """
     closed = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     named = [function.__globals__.get(name) for name in function.__code__.co_names]

@@ -17,10 +17,9 @@ from dgjax.models import HiddenMarkov
 
 
 class Forecast(NamedTuple):
-    """Forecast of each step ahead: `log_proba` log p(state), (n, steps, k), and `rows`, the predictive distribution of
-    a row.
+    """Forecast of each step ahead: log p(state), and the predictive distribution of a row.
 
-    `rows` is a batch (n, steps) of mixtures of the density's states: use `jax.vmap` twice.
+    `log_proba` (n, steps, k). `rows` is a batch (n, steps) of mixtures of the density's states: use `jax.vmap` twice.
     """
 
     log_proba: Array

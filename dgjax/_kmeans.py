@@ -1,5 +1,4 @@
-"""Initial clusters of mixtures: k-means++ in coordinates that suit the columns, or a few random rows for each
-component.
+"""Initial clusters of mixtures: k-means++ in coordinates that suit the columns, or random rows.
 
 The idea. Rows are embedded so that squared Euclidean distances make sense for every kind of column, missing cells left
 out (`embedded`). Then (`_cluster`):
@@ -179,8 +178,9 @@ def _counted(distances, weights, known):
 
 
 def _some(arrays, num_clusters):
-    """A sample of the rows of all arrays, at multiples of the golden ratio, which no period in the data matches; all if
-    few.
+    """A sample of the rows of all arrays, at multiples of the golden ratio; all rows if there are few.
+
+    No period in the data matches the golden ratio.
     """
     n, most = len(arrays[0]), max(LLOYD_ROWS, 32 * num_clusters)
     if n <= most:

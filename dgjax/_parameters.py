@@ -53,8 +53,9 @@ def check_possible(owner: Any, name: str, why: str = "") -> None:
 
 
 def check_factor(owner: Any, name: str) -> None:
-    """Raises ValueError unless a parameter (..., d, d) is lower triangular with a positive diagonal (a Cholesky
-    factor).
+    """Raises ValueError unless a parameter (..., d, d) is a Cholesky factor.
+
+    That is lower triangular, with a positive diagonal.
     """
     known, place = _known(getattr(owner, name)), _place(owner, name)
     if known is None:

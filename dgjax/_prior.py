@@ -14,8 +14,9 @@ from dgjax.priors import WrongPriorError
 
 
 def weak_prior(model: Any, x: AnyArray, weights: AnyArray, strength: float) -> Any:
-    """Weak conjugate prior of a model, worth `strength` rows like `x`; a row of weight w counts as w rows, of 0 as
-    none.
+    """Weak conjugate prior of a model, worth `strength` rows spread like those of `x`.
+
+    A row of weight w counts as w rows, one of weight 0 as none.
     """
     x, _, weights = in_size_class(x, None, weights)
     amounts = np.asarray(weights) if is_concrete(weights) else None

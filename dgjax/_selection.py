@@ -52,8 +52,7 @@ def anomaly_threshold(
     *,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """Threshold (a scalar, in nats) for anomalies: a share `false_alarm` of the normal rows `x` has log p(x_n) below
-    it.
+    """Threshold (a scalar, in nats) below which a share `false_alarm` of normal rows `x` have their log p(x_n).
 
     `x` (n, d), or sequences with `lengths`; better rows that the model was not fitted to. Flag new rows with
     `log_prob(model, new) < threshold`. It is the largest threshold below which at most this share of the weight of `x`
@@ -70,10 +69,10 @@ def anomaly_threshold(
 
 
 def _quantile(values, weights, share, xp):
-    """Weighted upper quantile (a scalar) of values (n,): the least of them up to which more than `share` of the weight
-    lies.
+    """Weighted upper quantile (a scalar) of values (n,), that of a `share` of the weight.
 
-    Sums of weights are rounded, so that a share is more than another only by more than rounding.
+    It is the least of them up to which more than `share` of the weight lies. Sums of weights are rounded, so that a
+    share is more than another only by more than rounding.
     """
     order = xp.argsort(values)
     up_to = xp.cumsum(weights[order])
@@ -88,8 +87,9 @@ def _total(values, weights, xp):
 
 
 class _Scored(NamedTuple):
-    """Log-probabilities and weights of rows, each (n,): as NumPy float64 if concrete, for long sums; and the result's
-    dtype.
+    """Log-probabilities and weights of rows, each (n,), and the dtype of the result.
+
+    Concrete ones are NumPy float64, for long sums.
     """
 
     values: Any

@@ -198,8 +198,9 @@ def _check_fields(name: str, fields: dict[str, Any]) -> None:
 
 
 def _build(node: Any, arrays: dict[str, Any]) -> Any:
-    """The model, or part of it, that a checked description and its arrays make; raises ValueError if no class allows
-    it.
+    """The model, or part of it, that a checked description and its arrays make.
+
+    Raises ValueError if no class allows it.
     """
     match node:
         case {"class": name, "fields": fields}:

@@ -33,8 +33,9 @@ def possible(logs: Array, label_ndim: int) -> Any:
 
 
 def num_free(possible: Any) -> int | Array:
-    """Number of free parameters of categorical distributions over the `possible` (..., c) categories: one less for
-    each.
+    """Number of free parameters of categorical distributions: one less than categories for each.
+
+    `possible` (..., c) says which categories can occur.
     """
     free = (possible.sum(-1) - 1).clip(0).sum()
     return int(free) if is_concrete(free) else free
@@ -53,8 +54,9 @@ class ColumnMoments(NamedTuple):
 
 
 class Support(NamedTuple):
-    """Support of a column: which finite numbers its cells may be, in words and as limits; NaN too, unless `missing` is
-    False.
+    """Support of a column: which finite numbers its cells may be, in words and as limits.
+
+    NaN is allowed too, unless `missing` is False.
     """
 
     words: str

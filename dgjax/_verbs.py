@@ -61,10 +61,10 @@ def log_conditional(
 
 
 def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-    """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k); minus infinity for a row no label could
-    give.
+    """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k).
 
-    For a model of sequences log-marginals log p(y_s | x) of every step: (n, t, d), with `lengths` (n,) -> (n, t, k).
+    Minus infinity in a row that no label could give. For a model of sequences log-marginals log p(y_s | x) of every
+    step: (n, t, d), with `lengths` (n,) -> (n, t, k).
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
@@ -155,8 +155,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
 
 @kernels.full_precision
 def discriminative(model: Generative) -> Logistic | LinearChainCRF:
-    """Discriminative twin: the logistic model, or for sequences the CRF, with exactly the p(y | x) of a generative
-    model.
+    """Discriminative twin: the logistic model, or CRF, with exactly the p(y | x) of a generative model.
 
     By Bayes' rule s(x, y) = log w_y + log p(x | y), up to a function of x. It is linear in x for LDA, quadratic for QDA
     and Gaussian naive Bayes, a table or linear for discrete columns, a log-sum-exp for mixtures within classes. The
@@ -174,12 +173,11 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
 
 
 def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
-    """Classifier of rows with missing cells: p(y | x_observed), the mean of p(y | x) over a density's p(x_missing |
-    x_observed).
+    """Classifier of rows with missing cells: the mean of p(y | x) over p(x_missing | x_observed).
 
-    The mean is over `num_samples` Monte Carlo draws, with a standard error of at most 0.5 / sqrt(num_samples) in each
-    probability. `density` is any generative model of the same columns, for instance the generative twin. Rows without
-    NaN get the classifier's own prediction.
+    The cells' distribution is that of `density`, any generative model of the same columns, for instance the generative
+    twin. The mean is over `num_samples` Monte Carlo draws, with a standard error of at most 0.5 / sqrt(num_samples) in
+    each probability. Rows without NaN get the classifier's own prediction.
 
     Raises ValueError if classifier and density have different columns.
     """
@@ -216,9 +214,7 @@ def require_generative(model: Any) -> Any:
 
 
 def _check_means(lacking: tuple[int, ...], x: Any) -> None:
-    """Check before an imputation: raises ValueError for a missing cell in one of the columns that are `lacking` a
-    mean.
-    """
+    """Raises ValueError for a missing cell in a column that is `lacking` a mean, before an imputation."""
     if not lacking or not is_concrete(x):
         return
     missing = np.isnan(x.x[x.inside] if isinstance(x, Sequences) else x)[:, list(lacking)].any(0)

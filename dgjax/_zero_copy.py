@@ -140,8 +140,9 @@ def _checked(model, x, scores, summary, answer, kept):
 
 
 def _linear(model):
-    """Weights (k, d) and bias (k,) of linear, finite scores of at least two classes; None if the model has no such
-    form.
+    """Weights (k, d) and bias (k,) of scores linear in x; None if a model has no such form.
+
+    The scores are finite, of at least two classes.
     """
     if isinstance(model, Mixture) and model.log_weights.ndim == 1:
         form = _linear_of_density(model.density)

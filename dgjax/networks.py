@@ -117,10 +117,9 @@ class ConvolutionalEncoder:
         sizes: Sequence[int],
         num_classes: int = 1,
     ) -> "ConvolutionalEncoder":
-        """Random initial encoder: one convolution for each number in `channels`, its output channels, then an MLP of
-        `sizes`.
+        """Random initial encoder: convolutions, one for each number in `channels`, then an MLP of `sizes`.
 
-        `sizes` are the units of the hidden layers and the number of outputs.
+        Numbers in `channels` are output channels. `sizes` are the units of the hidden layers and the number of outputs.
         """
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width, first = image
@@ -166,10 +165,9 @@ class ConvolutionalDecoder:
         sizes: Sequence[int],
         num_classes: int = 1,
     ) -> "ConvolutionalDecoder":
-        """Random initial decoder: an MLP of `sizes`, then one convolution for each number in `channels`, its input
-        channels.
+        """Random initial decoder: an MLP of `sizes`, then convolutions, one for each number in `channels`.
 
-        `sizes` are the number of inputs and the units of the hidden layers.
+        Numbers in `channels` are input channels. `sizes` are the number of inputs and the units of the hidden layers.
         """
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width = (-(-side // 2 ** len(channels)) for side in image[:2])

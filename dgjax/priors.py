@@ -62,8 +62,9 @@ class NormalInverseGamma:
 
 @dataclass
 class Beta:
-    """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability. Mode: p = (a - 1 + ones) / (a + b - 2
-    + n).
+    """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability p.
+
+    With n cells the mode is p = (a - 1 + ones) / (a + b - 2 + n).
     """
 
     a: Float[Array, "*#d"]
@@ -79,10 +80,10 @@ class Beta:
 
 @dataclass
 class Dirichlet:
-    """Conjugate prior prod_j p_j^(concentration_j - 1) of category probabilities. Mode: p_j ~ concentration_j - 1 +
-    n_j.
+    """Conjugate prior prod_j p_j^(concentration_j - 1) of category probabilities p.
 
-    Impossible categories (p = 0) stay impossible.
+    With n_j cells of category j the mode is p_j ~ concentration_j - 1 + n_j. Impossible categories (p = 0) stay
+    impossible.
     """
 
     concentration: Float[Array, "*#c"]
@@ -110,8 +111,9 @@ class Dirichlet:
 
 @dataclass
 class Gamma:
-    """Conjugate prior r^(shape - 1) exp(-rate r) of a Poisson rate r. Mode: r = (shape - 1 + sum of counts) / (rate +
-    n).
+    """Conjugate prior r^(shape - 1) exp(-rate r) of a Poisson rate r.
+
+    With n cells the mode is r = (shape - 1 + sum of counts) / (rate + n).
     """
 
     shape: Float[Array, "*#d"]
@@ -122,8 +124,9 @@ class Gamma:
         not_negative(self, rate=self.rate)
 
     def pseudo_statistics(self) -> Float[Array, "*#d 2"]:
-        """Pseudo-statistics (..., d, 2) of a Poisson column: `rate` pseudo-cells, and shape - 1, the sum of their
-        counts.
+        """Pseudo-statistics (..., d, 2) of a Poisson column: numbers of pseudo-cells, and sums of their counts.
+
+        They are `rate`, and shape - 1.
         """
         return jnp.stack(jnp.broadcast_arrays(self.rate, self.shape - 1), -1)
 

@@ -130,8 +130,9 @@ class LogLinear(Weighted):
 
 @dataclass
 class Table(Weighted):
-    """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j], columns being 0 to c - 1; `weight` (*labels, d, c), may
-    be -inf.
+    """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j].
+
+    `weight` (*labels, d, c), may be -inf; cells of the d columns are categories 0 to c - 1.
     """
 
     event_ndim = 2
@@ -143,8 +144,9 @@ class Table(Weighted):
 
     @property
     def num_parameters(self) -> int | Array:
-        """Number of free parameters: a constant for each column is the bias's, and padding at -inf for all labels is
-        none.
+        """Number of free parameters, up to constants and padding.
+
+        A constant for each column is the bias's, and padding at -inf for all labels is none.
         """
         return math.prod(self.label_shape) * num_free(possible(self.weight, len(self.label_shape)))
 
@@ -158,11 +160,11 @@ class Table(Weighted):
 
 @dataclass
 class Indicators(Weighted):
-    """Scorer of sparse binary features: s(x, y) = sum_j w_y[x_j]; a row lists its active feature indices, padded with
-    -1.
+    """Scorer of sparse binary features: s(x, y) = sum_j w_y[x_j], over the indices x_j of active features.
 
-    `weight` (*labels, v), may be -inf; indices go from 0 to v - 1. Rows (n, m) may have any width m, and an index that
-    occurs twice counts twice. It equals `Linear` on the counts of each feature (n, v), which are never formed.
+    A row lists its active feature indices, padded with -1. `weight` (*labels, v), may be -inf; indices go from 0 to v -
+    1. Rows (n, m) may have any width m, and an index that occurs twice counts twice. It equals `Linear` on the counts
+    of each feature (n, v), which are never formed.
 
     Raises ValueError for more features than floats can index exactly, 2^24 in float32.
     """
@@ -299,10 +301,9 @@ class ColumnScorers(Scorer):
 
 @dataclass
 class LatentScorer(OfScorer):
-    """Scorer with hidden components: s(x, y) = log sum_z exp(bias_yz + s(x, y, z)); `bias` (*labels, m), scorer
-    (*labels, m).
+    """Scorer with hidden components: s(x, y) = log sum_z exp(bias_yz + s(x, y, z)).
 
-    The discriminative twin of a mixture within each label.
+    `bias` (*labels, m), scorer of labels (*labels, m). The discriminative twin of a mixture within each label.
     """
 
     bias: Float[Array, "*labels m"]

@@ -1,5 +1,6 @@
-"""Label spaces: log-potentials over all labels of a row. `Structure` is the contract; `Classes` and `Chain` implement
-it.
+"""Label spaces: log-potentials over all labels of a row.
+
+`Structure` is the contract; `Classes` and `Chain` implement it.
 """
 
 import abc
@@ -88,11 +89,11 @@ class Structure(abc.ABC):
 
     @abc.abstractmethod
     def clamped(self, y: Int[Array, "n *label"]) -> tuple[Float[Array, " n"], Any]:
-        """Clamped log-partition, log sum_y' exp s(x, y') (n,) over the labels y' that agree with y, and expected
-        counts.
+        """Clamped log-partition (n,), over the labels that agree with y, and expected counts.
 
-        An entry of -1 in y agrees with every value; the result is minus infinity where no label agrees. Expected counts
-        are the M-step's sufficient statistics of labels under p(y' | x, y), a pytree of arrays with first axis n.
+        The log-partition is log sum_y' exp s(x, y') over labels y' that agree. An entry of -1 in y agrees with every
+        value; the result is minus infinity where no label agrees. Expected counts are the M-step's sufficient
+        statistics of labels under p(y' | x, y), a pytree of arrays with first axis n.
         """
 
     @abc.abstractmethod
@@ -186,12 +187,12 @@ class Classes(Structure):
 
 @dataclass
 class Chain(Structure):
-    """Label space of paths of t states: s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s,
-    y_{s+1}}.
+    """Label space of paths y of t states, with scores of states and of moves between neighbouring states.
 
-    `initial` (k,); `transition` (k, k), or (t - 1, k, k) if it differs by step; `scores` (n, t, k), of which the first
-    `lengths` (n,) steps count. Minus infinity is a structural zero. In a label, -1 is an unknown state. For generative
-    models `empty` (n,) marks sequences without observed cells, whose log-partition is exactly 0.
+    s(x, y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s, y_{s+1}}. `initial` (k,); `transition` (k,
+    k), or (t - 1, k, k) if it differs by step; `scores` (n, t, k), of which the first `lengths` (n,) steps count. Minus
+    infinity is a structural zero. In a label, -1 is an unknown state. For generative models `empty` (n,) marks
+    sequences without observed cells, whose log-partition is exactly 0.
     """
 
     initial: Float[Array, " k"]
@@ -203,8 +204,9 @@ class Chain(Structure):
     unchecked: ClassVar[bool] = True
 
     def clamped(self, y: Int[Array, "n t"]) -> tuple[Float[Array, " n"], tuple[Array, Array]]:
-        """Clamped log-partition (n,) over the paths that y allows, marginals (n, t, k), and expected transitions (n, k,
-        k).
+        """Clamped log-partition (n,), over the paths that y allows, and expected counts of states and moves.
+
+        Counts are marginals (n, t, k), and expected transitions (n, k, k).
         """
         value, marginals, transitions = kernels.chain_expectation(*self._potentials(y))
         return self._exact(value, y), (marginals, transitions)

@@ -35,10 +35,10 @@ def size_class(n: int, doubling: int = DOUBLING) -> int:
 
 
 def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) -> tuple[Any, Any, Any]:
-    """Rows or sequences x, labels and weights of them, padded to their size classes; as they are where that is not
-    done.
+    """Padding of rows or sequences x, their labels and weights, to size classes; or all as they are.
 
-    By copies of the first row, or by `fill`; weights by 0.
+    Rows that pad are copies of the first row, or `fill`; their weights are 0. Arrays that are large, traced, or held by
+    another device stay as they are.
     """
     whole = x.x if isinstance(x, Sequences) else x
     if not _can_pad(whole, x, y, weights):

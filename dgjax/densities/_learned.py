@@ -19,10 +19,9 @@ LEARNING = (
 
 
 class Draws(NamedTuple):
-    """Random draws of one training step: a key, or None for the model's own fixed draws, and the weight of the KL
-    divergence.
+    """Random draws of one training step, and the weight of the KL divergence.
 
-    `kl_weight` is 1, or below during warm-up.
+    `key` is the step's, or None for the model's own fixed draws. `kl_weight` is 1, or below during warm-up.
     """
 
     key: Array | None

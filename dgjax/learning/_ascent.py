@@ -30,9 +30,7 @@ from dgjax.scorers import Linear
 
 @dataclasses.dataclass(frozen=True)
 class Ascent(UnderWay):
-    """A fit by gradient under way: the coordinates that it climbs in, the problem there, the state, and what takes the
-    next steps.
-    """
+    """A fit by gradient under way: its coordinates, the problem there, the state, and the next steps."""
 
     frame: Frame
     problem: Problem
@@ -68,8 +66,7 @@ def number_of_parameters(model: Any) -> int:
 
 
 def placed(model: Any, problem: Problem, sample: Problem | None = None) -> tuple[Frame, Problem, Problem | None]:
-    """Initial parameters and coordinates of a fit: a frame, and the problem, and a sample of its rows, in these
-    coordinates.
+    """Initial parameters and coordinates of a fit: a frame, the problem in it, and a sample of its rows.
 
     Parameters start at `model`, or at 0 where that has a larger objective.
     """

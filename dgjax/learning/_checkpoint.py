@@ -26,8 +26,7 @@ ADVICE = "Type the path of a new folder, or remove that one."
 
 
 class Checkpointer:
-    """Checkpoint writer and reader: the last state of a fit in a folder, with digests of everything that determines the
-    fit.
+    """Checkpoint writer and reader: the last state of a fit, in a folder, with digests of its inputs.
 
     The digests are of data, model, prior and options, not of `max_steps`: a fit may be continued further.
     """

@@ -40,11 +40,11 @@ class Diverged(ValueError):
 
 
 class State(NamedTuple):
-    """State of a stochastic fit: parameters, optimizer `memory`, `order` of rows in this epoch, `trace` of the
-    objective.
+    """State of a stochastic fit: parameters, optimizer `memory`, `order` of rows, `trace` of the objective.
 
-    `kept` are the parameters to return after divergence or early stopping: with a validation set the best by it, of
-    validation objective `best`, found `stale` epochs ago; without one those of the last epoch's start.
+    `order` is that of this epoch. `kept` are the parameters to return after divergence or early stopping: with a
+    validation set the best by it, of validation objective `best`, found `stale` epochs ago; without one those of the
+    last epoch's start.
     """
 
     parameters: Any
@@ -80,10 +80,10 @@ def last_draws(draws):
 
 
 def free_parameters(model: Any) -> list[Array | None]:
-    """Mask of trainable entries for each leaf of a model, the others being structural zeros (minus infinity); None for
-    all.
+    """Mask of trainable entries for each leaf of a model; None where every entry is.
 
-    None is known at compilation, which saves a pass over every weight and gradient at each step.
+    The others are structural zeros (minus infinity). None is known at compilation, which saves a pass over every weight
+    and gradient at each step.
     """
     leaves = jax.tree.leaves(model)
     if not is_concrete(model):

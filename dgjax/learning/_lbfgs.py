@@ -151,8 +151,9 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 @kernels.compiled_steps
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    """L-BFGS steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
-    weight.
+    """L-BFGS steps until step `until`, or until the next promises to gain too little.
+
+    Too little is no more than `tol` nats per unit of weight.
     """
     _, unravel = frame.coordinates()
     value_and_grad, weight = jax.value_and_grad(make_loss(problem, unravel)), problem.weights.sum()
@@ -259,11 +260,11 @@ def search(
     gradient: Array,
     direction: Array,
 ) -> tuple[Array, Array, Array, Array]:
-    """Line search (weak Wolfe) along a direction: new parameters, value, gradient, and the gain that the slope
-    promised.
+    """Line search (weak Wolfe) along a direction: parameters, value, gradient, and promised gain.
 
-    Nothing moves if no step gains, as where the direction leads up. The promise is for a step of at least 1, since a
-    shorter step does not say how near the minimum is. From an infinite value any finite one is accepted.
+    The gain is what the slope promised. Nothing moves if no step gains, as where the direction leads up. The promise is
+    for a step of at least 1, since a shorter step does not say how near the minimum is. From an infinite value any
+    finite one is accepted.
     """
     slope, noise = jnp.vdot(gradient, direction), NOISE * jnp.finfo(value.dtype).eps * jnp.abs(value)
 

@@ -26,12 +26,11 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 @kernels.compiled_steps
 def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
-    """Newton steps until step `until`, or until the next one promises to gain no more than `tol` nats per unit of
-    weight.
+    """Newton steps until step `until`, or until the next promises to gain too little.
 
-    The gradient has to be small too, in units in which ordinary rows have a curvature of at most a quarter. A cell far
-    out, while the model is unsure of its label, has so much curvature that its column promises no gain, at the expense
-    of other rows; once the model is sure it has none.
+    Too little is no more than `tol` nats per unit of weight. The gradient has to be small too, in units in which
+    ordinary rows have a curvature of at most a quarter. A cell far out, while the model is unsure of its label, has so
+    much curvature that its column promises no gain, at the expense of other rows; once the model is sure it has none.
     """
     _, unravel = frame.coordinates()
     loss, weight = make_loss(problem, unravel), problem.weights.sum()

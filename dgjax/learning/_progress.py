@@ -18,8 +18,9 @@ def empty_trace(max_steps: int, dtype: Any) -> Array:
 
 
 def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: Any = None) -> Any:
-    """State after `max_steps`, or the end: advanced in one call, or in chunks with a progress bar or checkpoints
-    between.
+    """State after `max_steps`, or at the end if that comes first.
+
+    It is advanced in one call, or in chunks with a progress bar or checkpoints between them.
     """
     if checkpointer is not None:
         state = checkpointer.restore(state, max_steps)

@@ -112,10 +112,10 @@ def restarted(
     labelled: bool = False,
     complete: bool = False,
 ) -> Any:
-    """A model initialised anew: labels that are known are kept, other rows go to k-means++ clusters, or with `random`
-    to a few random rows for each label.
+    """A model initialised anew, at k-means++ clusters of the rows or, with `random`, at random rows.
 
-    `y` is None if no label is known; `labelled` says that all are, `complete` that no cell is missing.
+    With `random` a few random rows for each label. Labels that are known are kept. `y` is None if no label is known;
+    `labelled` says that all are, `complete` that no cell is missing.
     """
     model = for_complete_rows(model) if complete else model
     x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)

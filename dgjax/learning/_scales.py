@@ -49,16 +49,18 @@ def _is_code(support: Support) -> bool:
 
 @kernels.compiled_once
 def _of_penalty(model, problem):
-    """Whitener (p,) for scaled columns: rows then have a curvature of at most a quarter, and only the penalty may have
-    more.
+    """Whitener (p,) for scaled columns: it makes the curvature of rows at most a quarter.
+
+    Only the penalty may then have more.
     """
     return penalty_units(problem, *Frame(model).coordinates())
 
 
 @kernels.compiled_once
 def _of_columns(model, problem):
-    """Whitener (1, d, d) of linear scores at weights 0: the Hessian there is a quarter of the columns' covariance, plus
-    that of the penalty.
+    """Whitener (1, d, d) of linear scores, by the Hessian of the objective at weights 0.
+
+    The Hessian there is a quarter of the columns' covariance, plus that of the penalty.
     """
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
     d = x.shape[1]

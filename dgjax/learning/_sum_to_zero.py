@@ -1,8 +1,8 @@
-"""Identifiability of softmax weights: a part common to all classes costs penalty only, so at the maximum weights sum to
-0.
+"""Identifiability of softmax weights: at a penalised maximum, weights sum to 0 over classes.
 
-From a start where they do not, only the penalty would move them, whose curvature beside that of a column in large units
-is less than rounding: in float32 such a fit ended as converged 0.003 nats from the maximum.
+A part common to all classes changes no probability and costs penalty only. From a start where weights do not sum to 0,
+only the penalty would move them, whose curvature beside that of a column in large units is less than rounding: in
+float32 such a fit ended as converged 0.003 nats from the maximum.
 """
 
 import functools

@@ -59,10 +59,11 @@ def whole(x: Any) -> Any:
 
 @functools.singledispatch
 def moved(part: Any, units: Units) -> Any:
-    """A model that scores rows z in these units as `part` scores rows x; of a scorer, a constant (*labels,) and a
-    scorer.
+    """A model that scores rows z in these units as `part` scores rows x; None if there is none.
 
-    None if the scores are not polynomials of the columns, as for categories, counts and networks.
+    Of a scorer, a constant (*labels,) and a scorer. There is none if the scores are not polynomials of the columns, as
+    for categories, counts and networks. None if the scores are not polynomials of the columns, as for categories,
+    counts and networks.
     """
     del part, units
     return None
@@ -151,12 +152,12 @@ def _is_polynomial(scorer):
 
 
 def find(x: Any, weights: Array, columns: Array, least_offset: float = 0.0) -> Units:
-    """Units of columns by robust statistics of a sample of rows: a median as centre, a typical distance from it as
-    scale.
+    """Units of columns by robust statistics of a sample of rows: medians, and distances from them.
 
-    `columns` (d,) masks the columns to transform; a centre of less than `least_offset` scales stays 0. A few outliers
-    do not matter: with mean and standard deviation, a sentinel of 10^6 would leave the other cells a range of 10^-5,
-    too narrow for float32. No square can overflow.
+    A column's centre is its median, its scale a typical distance from it. `columns` (d,) masks the columns to
+    transform; a centre of less than `least_offset` scales stays 0. A few outliers do not matter: with mean and standard
+    deviation, a sentinel of 10^6 would leave the other cells a range of 10^-5, too narrow for float32. No square can
+    overflow.
     """
     x, _, weights = in_rows(x, weights, weights)
     centre = _medians(x[representative(weights, ROWS_OF_MEDIAN)])

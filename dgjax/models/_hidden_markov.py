@@ -107,8 +107,9 @@ class HiddenMarkov:
         return chain.sample(key).reshape(shape)
 
     def sample_missing(self, keys: Key[Array, " n"], x: Sequences, at: tuple) -> Float[Array, "n t d"]:
-        """Conditional samples of missing cells: a path from p(y | x_observed) for each sequence, then cells given its
-        states.
+        """Conditional samples of missing cells, given the observed cells of each sequence.
+
+        First a path from p(y | x_observed), then cells given its states.
         """
         chain = self.potentials(x)
 
@@ -146,8 +147,9 @@ class HiddenMarkov:
     def joint_expectation(
         self, x: Sequences, y: Int[Array, "n t"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], HiddenMarkovStatistics]:
-        """E-step (forward-backward): sum_n w_n log p(x_n, y_n), states summed out where y is -1, and expected
-        statistics.
+        """E-step (forward-backward): sum_n w_n log p(x_n, y_n), and expected statistics.
+
+        States are summed out where y is -1.
         """
 
         def block(x, y, weights):

@@ -18,12 +18,11 @@ NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by 
 
 @dataclass
 class LinearChainCRF(DiscriminativeModel):
-    """Linear-chain CRF: p(y | x) proportional to exp(initial_{y_0} + sum_s transition_{y_s, y_{s+1}} + sum_s s(x_s,
-    y_s)).
+    """Linear-chain conditional random field (CRF) of paths y of t states: p(y | x) proportional to exp s(x, y).
 
-    `initial` (k,); `transition` (k, k), from row to column, minus infinity where a transition is impossible; and a
-    scorer with labels (k,). Sequences are x (n, t, d) with `lengths` (n,). A missing cell is an error: the model has no
-    distribution of x to marginalise over.
+    s(x, y) = initial_{y_0} + sum_s s(x_s, y_s) + sum_s transition_{y_s, y_{s+1}}. `initial` (k,); `transition` (k, k),
+    from row to column, minus infinity where a transition is impossible; and a scorer with labels (k,). Sequences are x
+    (n, t, d) with `lengths` (n,). A missing cell is an error: the model has no distribution of x to marginalise over.
 
     Raises ValueError if the shapes do not fit together.
     Source: Lafferty, McCallum and Pereira (2001), Conditional random fields.
@@ -48,8 +47,9 @@ class LinearChainCRF(DiscriminativeModel):
         _parameters.check_possible(self, "initial")
 
     def expanded(self) -> "LinearChainCRF":
-        """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
-        chain.
+        """The model with a scorer that is linear in its weights, as `fit` learns them.
+
+        Constants of a twin go to the chain.
         """
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.initial + bias, self.transition + bias, scorer)
@@ -68,8 +68,9 @@ class LinearChainCRF(DiscriminativeModel):
 
     @property
     def num_parameters(self) -> int | Array:
-        """Number of free parameters: constants added to all states, initial scores or transitions do not change p(y |
-        x).
+        """Number of free parameters, up to constants that leave p(y | x) as it is.
+
+        Constants may be added to all states, initial scores or transitions.
         """
         moves = sum(num_free(possible(own.reshape(-1), 0)) for own in (self.initial, self.transition))
         return moves + self.scorer.num_parameters // self.num_labels * (self.num_labels - 1)

@@ -48,8 +48,9 @@ class Logistic(DiscriminativeModel):
             _parameters.check_possible(self, "bias")
 
     def expanded(self) -> "Logistic":
-        """The model with a scorer that is linear in its weights, as `fit` learns them; constants of a twin go to the
-        bias.
+        """The model with a scorer that is linear in its weights, as `fit` learns them.
+
+        Constants of a twin go to the bias.
         """
         bias, scorer = expanded(self.scorer)
         return self if scorer is self.scorer else type(self)(self.bias + bias, scorer)

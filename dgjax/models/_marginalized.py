@@ -16,12 +16,11 @@ from dgjax.structures import Classes
 
 @dataclass
 class Marginalized(DiscriminativeModel):
-    """Classifier of rows with missing cells: p(y | x_observed) = E[p(y | x)] over a density's p(x_missing |
-    x_observed).
+    """Classifier of rows with missing cells: p(y | x_observed) = E[p(y | x)] over p(x_missing | x_observed).
 
-    The expectation is the mean over `num_samples` Monte Carlo draws, with a standard error of at most 0.5 /
-    sqrt(num_samples) in each probability. Draws depend on `seed` alone, so that a row's prediction does not depend on
-    the rows beside it; a row without missing cells gets the classifier's own prediction.
+    p(x_missing | x_observed) is the density's. The expectation is the mean over `num_samples` Monte Carlo draws, with a
+    standard error of at most 0.5 / sqrt(num_samples) in each probability. Draws depend on `seed` alone, so that a row's
+    prediction does not depend on the rows beside it; a row without missing cells gets the classifier's own prediction.
     """
 
     classifier: Model

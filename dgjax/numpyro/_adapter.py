@@ -90,8 +90,9 @@ class OfModel(Distribution):
             return arrangement.over(fn, model, value, known, *keys)
 
     def _validate_sample(self, value: Any) -> Any:
-        """Validation by NumPyro of traced values; concrete ones are checked by dgjax's verbs, whose errors name the
-        cell.
+        """Validation by NumPyro, of traced values only.
+
+        Concrete ones are checked by dgjax's verbs, whose errors name the cell.
         """
         return True if is_concrete(value) else super()._validate_sample(value)
 

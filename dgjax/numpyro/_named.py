@@ -105,8 +105,7 @@ class GenerativeClassifier(Marginal):
 
 
 class HiddenMarkov(Marginal):
-    """Hidden Markov distribution of sequences, states summed out: log p(x) = log sum_y p(y) prod_s p(x_s_observed |
-    y_s).
+    """Hidden Markov distribution of sequences: log p(x) = log sum_y p(y) prod_s p(x_s_observed | y_s).
 
     `initial_probs` (*batch, k) and `transition_probs` (*batch, k, k), from row to column, or their logits; zeros stay
     zero. `emission` is a dgjax density with labels (k,), or a NumPyro distribution with batch (k,). Events are
@@ -148,12 +147,11 @@ class HiddenMarkov(Marginal):
 
 
 class LinearChainCRF(Conditional):
-    """CRF distribution of paths of k states: log p(y) = initial_{y_0} + sum_s (transition_{y_s, y_{s+1}} + scores_{s,
-    y_s}) - log Z.
+    """Conditional random field: distribution of paths y of k states, log p(y) = s(y) - log sum_y' exp s(y').
 
-    `initial` (*batch, k); `transition` (*batch, k, k), from row to column, minus infinity where a transition is
-    impossible; `scores` (*batch, t, k), any function of the data, with `lengths` (*batch). Steps with state -1, and
-    steps beyond a length, are summed out.
+    s(y) = initial_{y_0} + sum_s scores_{s, y_s} + sum_s transition_{y_s, y_{s+1}}. `initial` (*batch, k); `transition`
+    (*batch, k, k), from row to column, minus infinity where a transition is impossible; `scores` (*batch, t, k), any
+    function of the data, with `lengths` (*batch). Steps with state -1, and steps beyond a length, are summed out.
     """
 
     arg_constraints = {"initial": Logs(), "transition": each(Logs())}
@@ -204,8 +202,9 @@ class Itself(Scorer):
 
 
 class OfOne(Marginal):
-    """Distribution of rows of a single density, with missing cells (NaN) marginalised; base of the NaN...
-    distributions.
+    """Distribution of rows of a single density, missing cells (NaN) marginalised.
+
+    Base of the NaN... distributions.
     """
 
     def _of_density(self, validate_args: bool | None, build: Any, *parameters: tuple[Array, int]) -> None:
@@ -219,10 +218,9 @@ class OfOne(Marginal):
 
 
 class NaNMultivariateNormal(OfOne):
-    """Multivariate normal distribution of rows (d,) with missing cells: N(x_observed; loc_observed,
-    covariance_observed).
+    """Multivariate normal of rows with missing cells: N(x_observed; loc_observed, covariance_observed).
 
-    `loc` (*batch, d) and one of `covariance_matrix`, `precision_matrix`, `scale_tril` (*batch, d, d).
+    Rows are (d,). `loc` (*batch, d) and one of `covariance_matrix`, `precision_matrix`, `scale_tril` (*batch, d, d).
     """
 
     arg_constraints = {"loc": each(real), "scale_tril": lower_cholesky}
@@ -306,8 +304,9 @@ class NaNBernoulli(OfOne):
 
 
 class NaNCategorical(OfOne):
-    """Distribution of rows (d,) of independent categories 0 to c - 1, NaN where missing. `probs` (*batch, d, c), or
-    `logits`.
+    """Distribution of rows (d,) of independent categories 0 to c - 1, NaN where missing.
+
+    `probs` (*batch, d, c), or `logits`.
     """
 
     arg_constraints = {"probs": each(simplex)}

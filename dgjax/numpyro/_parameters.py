@@ -56,8 +56,9 @@ def checked(owner: str, name: str, value: ArrayLike, constraint: Any) -> Array:
 def log_weights(
     owner: str, probs: ArrayLike | None, logits: ArrayLike | None, names: tuple[str, str], ndim: int = 0
 ) -> Array:
-    """Log-probabilities from either `probs` or `logits`, with `ndim` axes of distributions; ValueError unless just one
-    is given.
+    """Log-probabilities from either `probs` or `logits`, with `ndim` axes of distributions.
+
+    Raises ValueError unless just one is given.
     """
     if (probs is None) == (logits is None):
         raise ValueError(

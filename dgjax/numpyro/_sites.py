@@ -40,8 +40,9 @@ class Place(NamedTuple):
         return self._replace(path=f"{self.path}{field}.", labels=self.labels if labels is None else labels)
 
     def draw(self, name: str, shape: tuple[int, ...], dims: tuple[str, ...], prior: Distribution | None) -> Array:
-        """Sample of a parameter of the given shape at a site, from the user's distribution for it, or else from the
-        prior.
+        """Sample of a parameter of the given shape at a site, from its prior distribution.
+
+        That is the user's distribution for the site, or else `prior`.
 
         Raises ValueError if there is neither.
         """
@@ -194,8 +195,9 @@ PROGRAMS: dict[type, Callable[[Any, Any, Place], Any]] = {
 
 
 def _simplex(name, logs, prior, place, dims):
-    """Log-probabilities drawn as a simplex site with a Dirichlet prior; structural zeros, and single categories, are
-    fixed.
+    """Log-probabilities drawn as a simplex site with a Dirichlet prior.
+
+    Structural zeros, and single categories, are fixed.
     """
     if logs.shape[-1] == 1:
         return jnp.zeros_like(logs)

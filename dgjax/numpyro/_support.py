@@ -1,5 +1,6 @@
-"""Supports as NumPyro constraints, and NumPyro's as supports: numbers within a column's limits, or NaN for a missing
-cell.
+"""Supports as NumPyro constraints, and NumPyro's constraints as supports.
+
+A support is the numbers within a column's limits, and NaN for a missing cell.
 """
 
 from typing import Any
@@ -17,10 +18,9 @@ CLOSED = (constraints.greater_than_eq, constraints.less_than_eq)  # which derive
 
 
 class OrMissing(constraints.Constraint):
-    """Constraint: rows (..., d), or with `steps` sequences (..., t, d), whose cells are in their column's support or
-    NaN.
+    """Constraint: rows (..., d), or sequences, whose cells are in their column's support or NaN.
 
-    Only real columns can be latent: NaN has no place in an unconstrained space.
+    With `steps`, sequences (..., t, d). Only real columns can be latent: NaN has no place in an unconstrained space.
     """
 
     def __init__(self, supports: tuple[Support, ...], steps: bool = False) -> None:
@@ -127,8 +127,9 @@ def is_inside(constraint: Any, cells: Array) -> Array:
 
 
 def feasible(base: Any, cells: Array) -> Array:
-    """Cells or rows inside the support of a NumPyro distribution, to stand for those that are not: its log-probability
-    is finite there, and so are its gradients.
+    """Cells or rows inside the support of a NumPyro distribution, to stand for those that are not.
+
+    The distribution's log-probability is finite there, and so are its gradients.
     """
     shape = jnp.broadcast_shapes(cells.shape, base.batch_shape + base.event_shape)
     return base.support.feasible_like(jnp.zeros(shape, cells.dtype))

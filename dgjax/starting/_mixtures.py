@@ -40,11 +40,10 @@ def mixture_discriminant_analysis(
     covariance: str = "full",
     num_classes: int | None = None,
 ) -> Mixture:
-    """Gaussian mixture for each class, initialised at k-means++ clusters of its rows; fit it by `dgjax.fit(model, x,
-    y)`.
+    """Gaussian mixture for each class, initialised at k-means++ clusters of its rows.
 
-    `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal", "spherical", or "tied", one for all
-    classes. `num_classes` is one more than the highest label by default.
+    Fit it by `dgjax.fit(model, x, y)`. `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal",
+    "spherical", or "tied", one for all classes. `num_classes` is one more than the highest label by default.
 
     Raises ValueError for bad cells or labels, a single class, or a class with fewer rows than `num_components`.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
@@ -64,8 +63,9 @@ def mixture_discriminant_analysis(
 
 
 def at_clusters(broad, key, rows, summary, labels=None, weights=None):
-    """Initial mixture with components at k-means++ clusters of the rows, compiled once for complete and once for other
-    rows.
+    """Initial mixture with components at k-means++ clusters of the rows.
+
+    Compiled once for complete rows, and once for others.
     """
     weights = np.ones(len(rows), rows.dtype) if weights is None else weights
     complete = is_concrete(summary.missing) and not np.asarray(summary.missing).any()

@@ -19,13 +19,13 @@ def weak_prior(
     *,
     weights: ArrayLike | None = None,
 ) -> Any:
-    """Conjugate prior of a generative model, worth `strength` more rows for each label that are spread as the columns
-    of `x`.
+    """Conjugate prior of a generative model, worth `strength` more rows for each label.
 
-    For a Gaussian the pseudo-rows have the columns' means and variances, uncorrelated; for discrete columns they are
-    `strength` pseudo-counts shared by the values that a column can have. Pass it as `prior=` to `dgjax.fit`. `x` (n,
-    d), or (n, t, d) with `lengths` (n,) for sequences, whose initial states and transitions get `strength`
-    pseudo-counts too. `weights` (n,), 1 by default: a row of weight 2 is two rows.
+    The pseudo-rows are spread as the columns of `x`. For a Gaussian they have the columns' means and
+    variances, uncorrelated; for discrete columns they are `strength` pseudo-counts shared by the values that a column
+    can have. Pass it as `prior=` to `dgjax.fit`. `x` (n, d), or (n, t, d) with `lengths` (n,) for sequences, whose
+    initial states and transitions get `strength` pseudo-counts too. `weights` (n,), 1 by default: a row of weight 2 is
+    two rows.
 
     Raises ValueError for bad rows or weights, or a strength that is not positive.
     """

@@ -51,8 +51,9 @@ def is_sequential(model: Any) -> bool:
 
 
 def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int = 3) -> Sample:
-    """Random rows or sequences with labels: samples of a generative model; for others random cells in the columns'
-    supports.
+    """Random rows or sequences with labels, in the columns' supports.
+
+    Samples of a generative model; for others random cells.
     """
     lifted, key = model.as_model(), jax.random.key(seed)
     steps = (num_steps,) if is_sequential(lifted) else ()

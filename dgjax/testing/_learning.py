@@ -34,8 +34,9 @@ def a_step_never_loses(model: Any, sample: Sample, weights: Any = None, prior: A
 
 @law
 def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
-    """Law: statistics of two halves of the rows, and of each label, sum to the whole's, and are linear in
-    responsibilities.
+    """Law: statistics of halves of the rows, and of each label, sum to the whole's.
+
+    And they are linear in responsibilities: twice these are twice the statistics.
     """
     density, (x, _, lengths) = model.as_model().density, sample
     counts = jnp.exp(dg.predict_log_proba(model, x, lengths)).reshape(-1, *density.label_shape)

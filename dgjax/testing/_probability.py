@@ -69,8 +69,9 @@ def twin_has_the_same_posterior(model: Any, sample: Sample) -> None:
 
 @law
 def twin_has_the_same_gradient(model: Any, sample: Sample) -> None:
-    """Law: the gradient of log p(y | x) by a model's parameters is that through its discriminative twin, on complete
-    rows.
+    """Law: log p(y | x) of a model and of its discriminative twin have equal gradients by the model's parameters.
+
+    On complete rows; the twin's parameters are functions of the model's.
     """
     x, y, lengths = sample
 

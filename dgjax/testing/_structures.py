@@ -45,10 +45,9 @@ def _sample(structure, key):
 
 
 def every_label_of(structure: Any) -> np.ndarray:
-    """Every possible label (labels, n, *label), each once for each row; -1 in parts that a row does not have, as in
-    `mode`.
+    """Every possible label of each row, once (labels, n, *label), by enumeration.
 
-    Rows with fewer labels than others are filled up with -2.
+    Parts that a row does not have are -1, as in `mode`. Rows with fewer labels than others are filled up with -2.
     """
     _, logs, _, mode = _answers(structure)
     shown, k, rows = np.asarray(mode), logs.shape[-1], []

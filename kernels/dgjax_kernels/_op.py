@@ -49,18 +49,18 @@ STEPS = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": Fal
 
 
 def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """Compilation like `compiled` of what is asked once of some data, such as a start: of little data without
-    optimisations, on a CPU.
+    """Compilation of what is asked once of some data, such as a start: of little data on a CPU quickly.
 
-    Returns a function of the same arguments and results as `fn`.
+    Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`. A program for
+    little data on a CPU is made without optimisations.
     """
     return _for_little(fn, ONCE, options)
 
 
 def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """Compilation like `compiled` of a loop of steps: of little data with few optimisations, on a CPU.
+    """Compilation of a loop of steps: of little data with few optimisations, on a CPU.
 
-    Returns a function of the same arguments and results as `fn`.
+    Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`.
     """
     return _for_little(fn, STEPS, options)
 

@@ -227,8 +227,10 @@ def _real_remainder(x):
 
 
 def poisson_draws(key: Key[Array, ""], rate: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Draws of Poisson(rate), of any rate: by `jax.random.poisson` below 256, and above, where its acceptance loses its
-    digits and at 2^31 its counts end, rounded normals, to the digits that such a count has.
+    """Draws of Poisson(rate), of any rate, however large.
+
+    By `jax.random.poisson` below 256. Above, where its acceptance loses its digits and at 2^31 its counts end, rounded
+    normals, to the digits that such a count has.
     """
     few = jax.random.poisson(_threefry(key), jnp.where(rate < MANY, rate, 0)).astype(rate.dtype)
     lam = jnp.where((rate >= MANY) & (rate < jnp.inf), rate, MANY)
