@@ -211,7 +211,7 @@ def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np
 
 
 def _of_bits(read, source, columns, holes):
-    """Error advice for columns of 0 and 1: to make their cells these, as the cells that the model was learnt from."""
+    """Error advice for binary columns: code that makes cells 0 and 1 by a threshold, as in the rows learnt from."""
     bits = f"{read} > threshold"
     bits = f"np.where(np.isnan({source}), np.nan, {bits})" if holes else bits
     if not columns.all():

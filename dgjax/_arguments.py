@@ -1,4 +1,4 @@
-"""What a user gave, as arrays of numbers, keys, counts, shapes and column numbers; or an error that names it."""
+"""Arguments as arrays of numbers, keys, counts, shapes and column numbers; or an error that names the argument."""
 
 import math
 import numbers
@@ -27,9 +27,10 @@ def is_concrete(*arrays: Any) -> bool:
 
 
 def as_array(value: Any, name: str, expected: str, missing: int | float | None = np.nan) -> Any:
-    """`value` as an array of numbers, JAX's or NumPy's, with `missing` where it is masked or pandas has NA.
+    """Array of numbers from `value`, JAX's or NumPy's, with `missing` where it is masked or pandas has NA.
 
-    Text, objects, dates, sparse arrays and ragged lists are refused by name; what is masked too if `missing` is None.
+    Raises ValueError for text, objects, dates, sparse arrays and ragged lists, and if `missing` is None for masked
+    cells and NA.
     """
     if isinstance(value, Array):
         array = value
@@ -62,7 +63,7 @@ def _read(value, name, expected, missing):
 
 
 def _is_masked(value: Any, ndim: int) -> bool:
-    """Whether NumPy would forget what is missing in a part of a list, `ndim` axes of it."""
+    """Whether a part of a list, `ndim` axes of it, has masked cells or NA, which NumPy would read as numbers."""
     if isinstance(value, list | tuple):
         return ndim > 1 and any(_is_masked(part, ndim - 1) for part in value)
     return isinstance(value, np.ma.MaskedArray) or _is_nullable(value)

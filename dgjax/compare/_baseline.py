@@ -1,4 +1,4 @@
-"""What is known before any row is looked at, the shares of the classes: what a model must beat to have learnt."""
+"""Baselines: what a metric is by the shares of the classes alone, which a model must beat to have learnt anything."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ SHARES = "the classes' shares alone"
 
 @dataclass(frozen=True)
 class Baseline:
-    """The value that costs nothing, and what has it."""
+    """Baseline of a metric: its value without a model, and words for what reaches it, such as naming one class."""
 
     value: float
     words: str
 
 
 def baseline(bench: Bench, metric: str) -> Baseline | None:
-    """What a metric is without a model; None where that means nothing."""
+    """Baseline of a metric, by the shares of the classes; None for metrics that mean nothing without a model."""
     shares = _shares(bench)
     known = {
         "accuracy": Baseline(bench.chance, f"{NAMING} ({100 * bench.chance:.1f} %)"),
@@ -35,13 +35,16 @@ def baseline(bench: Bench, metric: str) -> Baseline | None:
 
 
 def entropy(bench: Bench) -> float:
-    """Log-loss of the classes' shares."""
+    """Entropy of the classes' shares, in nats: the log-loss of predicting them for every row."""
     shares = _shares(bench)
     return float(-(shares * np.log(np.maximum(shares, 1e-300))).sum())
 
 
 def beaten(bench: Bench, metric: str, value: Estimate) -> bool:
-    """Whether a value is better than that beyond its error bar, which of few splits may be too small by chance."""
+    """Whether a metric's value is better than its baseline by more than 2 standard errors.
+
+    As few splits may agree by chance, the error of an accuracy is at least the binomial one of the rows tested.
+    """
     base = baseline(bench, metric)
     if base is None:
         return True
@@ -56,7 +59,7 @@ def beaten(bench: Bench, metric: str, value: Estimate) -> bool:
 
 
 def trusted(answer: Answer, bench: Bench, metric: str, setting: float = 0.0) -> Ranking | None:
-    """The ranking of those whose log-loss says that they may be; of all if that is none."""
+    """Ranking of the lines that are not `doubtful` in log-loss; of all lines if every one is."""
     lines = answer.lines(metric)
     doubted = doubtful(answer, bench, lines, setting)
     return rank(answer, metric, setting, [line for line in lines if line not in doubted]) or rank(
@@ -65,7 +68,7 @@ def trusted(answer: Answer, bench: Bench, metric: str, setting: float = 0.0) -> 
 
 
 def doubtful(answer: Answer, bench: Bench, lines: list[Line], setting: float = 0.0) -> dict[Line, Estimate]:
-    """Those whose log-loss is worse than that of the classes' shares, or may be: their error bar reaches there."""
+    """Lines whose log-loss, plus 2 standard errors, is above the entropy of the classes' shares; with that log-loss."""
     losses = {line: answer.estimate("log-loss", line[0], setting, line[1]) for line in lines}
     return {
         line: loss
@@ -75,7 +78,7 @@ def doubtful(answer: Answer, bench: Bench, lines: list[Line], setting: float = 0
 
 
 def doubt(answer: Answer, bench: Bench, setting: float = 0.0) -> str:
-    """Whose probabilities are not to be acted on, in a sentence; nothing if there is none."""
+    """Sentence that names the models whose probabilities are not to be acted on; empty if there are none."""
     found = doubtful(answer, bench, answer.lines("log-loss"), setting)
     worse = [line for line, loss in found.items() if loss.mean > entropy(bench)]
     wide = [line for line in found if line not in worse]

@@ -32,7 +32,7 @@ class Bench:
 
     @property
     def strengths(self) -> dict[str, float]:
-        """What was chosen so far."""
+        """Strength of regularisation chosen so far for each contestant that has a choice of it, by key."""
         return {key: value for key, value in self._strength.items() if self.contestants[key].strengths}
 
     @property
@@ -42,30 +42,30 @@ class Bench:
         return float(np.bincount(y).max() / len(y))
 
     def split(self, repeat: int) -> Split:
-        """The split of that repeat."""
+        """Training and test rows of a repeat, by its number as the seed."""
         plan = self.plan
         return make_split(self.dataset.strata, self.dataset.labelled, plan.train_rows, plan.test_rows, repeat)
 
     def test(self, repeat: int) -> tuple[np.ndarray, np.ndarray]:
-        """Test rows and their labels."""
+        """Test rows of a repeat, and their labels."""
         return self.dataset.at(self.split(repeat).test)
 
     def training(self, rows: np.ndarray, seed: int, size: int | None = None) -> Training:
-        """Those rows to learn from, padded to all training rows."""
+        """Training data of some rows of the data set, by their numbers, padded to `size` or all training rows."""
         return self.given(self.dataset.x[rows], self.dataset.y[rows], seed, size)
 
     def given(self, x: np.ndarray, y: np.ndarray, seed: int, size: int | None = None) -> Training:
-        """Rows that are not as the data set has them."""
+        """Training data of rows x and labels y other than the data set's, padded to `size` or all training rows."""
         return make_training(self.dataset, x, y, size or self.plan.train_rows, seed)
 
     def of_one_class(self, rows: np.ndarray, seed: int) -> Training:
-        """Rows that all have one label, as the only class there is."""
+        """Training data of rows that all have one label, which becomes the only class."""
         name = self.dataset.classes[int(self.dataset.y[rows[0]])]
         alone = replace(self.dataset, classes=(name,))
         return make_training(alone, self.dataset.x[rows], np.zeros(len(rows), int), self.plan.train_rows, seed)
 
     def fit(self, key: str, training: Training) -> Fitted:
-        """A contestant fitted on those rows, held back as much as did it good."""
+        """Fit of a contestant to training data, by the strength of regularisation chosen for it."""
         return self._fit(key, training, self.strength(key))
 
     def _fit(self, key: str, training: Training, strength: float) -> Fitted:
@@ -73,7 +73,10 @@ class Bench:
             return self.contestants[key].fit(replace(training, strength=strength), self.plan)
 
     def strength(self, key: str) -> float:
-        """Of three, what gives the lowest Brier score on a quarter of the first split's training rows."""
+        """Strength of regularisation of a contestant: the one with the lowest Brier score in validation.
+
+        Validated on a quarter of the first split's training rows; 1 for a contestant without a choice.
+        """
         choices = self.contestants[key].strengths
         if key not in self._strength:
             self._strength[key] = min(choices, key=lambda one: self._validated(key, one)) if choices else 1.0
@@ -87,13 +90,16 @@ class Bench:
         return brier(fitted.log_proba(x), y)
 
     def full(self, key: str, repeat: int) -> Fitted:
-        """A contestant fitted on all training rows of a split, once."""
+        """Fit of a contestant to all training rows of a split, made once."""
         if (repeat, key) not in self._fitted:
             self._fitted[repeat, key] = self.fit(key, self.training(self.split(repeat).train, repeat))
         return self._fitted[repeat, key]
 
     def told(self, key: str, repeat: int, size: int) -> np.ndarray:
-        """log p(y | x) of the test rows by a contestant fitted on the first training rows of a split, once."""
+        """Log-posteriors (m, k) of a split's test rows by a contestant fitted to its first `size` training rows.
+
+        The fit is made once.
+        """
         place = repeat, key, size
         if place not in self._told:
             train = self.split(repeat).train

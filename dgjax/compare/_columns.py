@@ -1,4 +1,4 @@
-"""One column: numbers with NaN where a cell is missing, or categories; and what cannot be either."""
+"""Columns of a table: numbers with NaN where a cell is missing, or categories; errors for what cannot be either."""
 
 import re
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Cells:
 
 
 def date_error(name: str, example: str) -> InputError:
-    """Dates are neither quantities nor categories, and none of the models says anything of time."""
+    """Error for a column of dates, which are neither quantities nor categories to these models."""
     return InputError(
         f"column '{name}': expected numbers or categories, got dates ({example}), and no model here knows of time; "
         f"leave it out: --drop '{name}', or store what matters of it as a number, as the year or the day of the week"
@@ -74,7 +74,7 @@ def date_error(name: str, example: str) -> InputError:
 
 
 def cells_of(name: str, cells: Sequence[str], lines: Sequence[int], reading: Reading, place: str = "line") -> Cells:
-    """The texts of cells, without what is missing, and without a unit that all have."""
+    """Cells of a column of texts, without those that are missing, and without a unit that all have."""
     stripped = list(map(str.strip, cells))
     given = [i for i, cell in enumerate(map(str.lower, stripped)) if cell not in MISSING]
     if reading.missing:
@@ -86,7 +86,7 @@ def cells_of(name: str, cells: Sequence[str], lines: Sequence[int], reading: Rea
 
 
 def style_of(columns: Sequence[Cells], reading: Reading, separator: str) -> Style:
-    """How the numbers of a file are written: as told, or with decimal commas where commas separate no cells."""
+    """Style in which the numbers of a file are written: as told, or decimal commas where commas separate no cells."""
     commas = reading.decimal is None and separator != ","
     if commas and any(has_decimal_commas(column.texts, reading.thousands or "") for column in columns):
         return Style(",", reading.thousands or "")
@@ -94,7 +94,7 @@ def style_of(columns: Sequence[Cells], reading: Reading, separator: str) -> Styl
 
 
 def parse(cells: Cells, style: Style) -> Column:
-    """Numbers if all texts are, else categories."""
+    """Column of numbers if all texts are numbers, else of categories."""
     if cells.lacking is not None:
         text = cells.texts[cells.lacking]
         raise InputError(
@@ -120,7 +120,7 @@ def parse(cells: Cells, style: Style) -> Column:
 
 
 def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
-    """Any number of different names, in the order in which they come first; none may be missing."""
+    """Column of names, any number of different ones, in the order in which they come first; none may be missing."""
     stripped = [cell.strip() for cell in cells]
     for cell, line in zip(stripped, lines, strict=True):
         if not cell:

@@ -1,7 +1,7 @@
-"""How the command compiles: quickly, and what it has compiled is kept on disk for its next call.
+"""Settings of compilation for the command: quick, and kept on disk for the next call.
 
-For this process alone. A program that imports dgjax keeps its own settings; `docs/tutorials/getting_started.md` says
-how to have the same there.
+They hold for this process alone. A program that imports dgjax keeps its own settings;
+`docs/tutorials/getting_started.md` says how to have these there.
 """
 
 import os
@@ -13,7 +13,7 @@ digits, `--quick`, 2 cores: 2 min 40 s where nothing is compiled, 1 min 9 s wher
 
 
 def compile_quickly() -> None:
-    """Settings of XLA and JAX, to be made before the first program is compiled; those that are there already stay."""
+    """Sets XLA and JAX to compile quickly, before the first program; what the user has set already stays."""
     import jax
 
     flags = os.environ.get("XLA_FLAGS", "")
@@ -26,7 +26,7 @@ def compile_quickly() -> None:
 
 
 def _folder():
-    """Folder of the user's for what can be made again, where it can be written to; None elsewhere."""
+    """Folder of the user's for caches, if it can be written to; else None."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     folder = Path(home, "dgjax", "compiled")
     try:

@@ -1,4 +1,4 @@
-"""What is compared: the pairs, on dgjax, and the outside references."""
+"""Contestants of a comparison: pairs of models from dgjax, and outside references from scikit-learn."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ NETWORKS = ("autoencoder", "network")
 
 @dataclass(frozen=True)
 class Contestant:
-    """One model of the comparison; `fit` takes what `Training` gives, missing cells and missing labels included."""
+    """Contestant of a comparison: one model; `fit` takes `Training`, missing cells and missing labels included."""
 
     key: str
     name: str
@@ -36,7 +36,7 @@ class Contestant:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """What `Training.strength` is chosen from; the references and the autoencoder are taken as they come."""
+        """Strengths of regularisation to choose from; () for the references and the autoencoder, which have none."""
         return () if self.key == "autoencoder" else STRENGTHS.get(self.side, ())
 
 
@@ -59,7 +59,7 @@ PAIRS = (
 
 
 def contestants(plan: Plan) -> dict[str, Contestant]:
-    """All that the plan affords, by key, pairs first."""
+    """Contestants that the plan affords, by key, pairs first."""
     everyone = (
         Contestant("naive_bayes", "Gaussian naive Bayes", "naive Bayes", "generative", _fit_naive_bayes),
         Contestant("lda", "Linear discriminant analysis", "LDA", "generative", _fit_lda, full=True),
@@ -85,12 +85,15 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
 
 
 def pairs(plan: Plan) -> list[Pair]:
-    """The pairs whose models the plan affords."""
+    """Pairs all of whose models the plan affords."""
     return [pair for pair in PAIRS if {*pair.generative, pair.discriminative} <= contestants(plan).keys()]
 
 
 def average_over(classifier: Fitted, twin: Fitted, plan: Plan) -> Predict:
-    """log p(y | x_observed) of a discriminative contestant, averaged over its twin's p(x_missing | x_observed)."""
+    """Posterior of a discriminative contestant, averaged over its twin's p(x_missing | x_observed), as a function.
+
+    It takes raw rows (m, d) to log p(y | x_observed) (m, k).
+    """
     assert classifier.encoder is not None
     model = dg.marginalize(classifier.model, twin.model, num_samples=plan.twin_draws)
     return prediction(dg.predict_log_proba, model, classifier.encoder, "features", plan)
@@ -103,7 +106,10 @@ def complete(fitted: Fitted, x: np.ndarray, seed: int) -> np.ndarray:
 
 
 def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
-    """A discriminative contestant on rows completed by its twin several times, each with its part of the weight."""
+    """Fit of a discriminative contestant to rows completed by its twin `twin_completions` times.
+
+    Each completion of a row has an equal part of the row's weight.
+    """
     # Rows times completions fit into the number of rows that everything else is compiled for.
     times, n = plan.twin_completions, len(training.x)
     draws = [complete(twin, training.x, training.seed + i) for i in range(times)]
@@ -118,7 +124,7 @@ def fit_drawn(training: Training, twin: Fitted, key: str, plan: Plan) -> Fitted:
 
 
 def draw(fitted: Fitted, label: int, count: int, seed: int) -> np.ndarray:
-    """Rows drawn from a generative contestant's p(x | y = label), as features (count, f)."""
+    """Samples of p(x | y = label) from a generative contestant, as features (count, f)."""
     assert fitted.encoder is not None
     weights = fitted.model.log_weights
     only = jnp.where(jnp.arange(len(weights)) == label, 0.0, -jnp.inf).astype(weights.dtype)
@@ -127,25 +133,25 @@ def draw(fitted: Fitted, label: int, count: int, seed: int) -> np.ndarray:
 
 
 def fill(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    """Raw rows (n, d) with missing cells at their conditional mean, or mode, as features (n, f)."""
+    """Imputation of raw rows (n, d) by conditional means, or modes, as features (n, f)."""
     assert fitted.encoder is not None
     rows = dg.impute(fitted.model, fitted.encoder.view(x, fitted.view))
     return fitted.encoder.features(np.asarray(rows, float), fitted.view)
 
 
 def log_prob(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    """log p(x) (m,) of a generative contestant."""
+    """Log-density log p(x) (m,) by a generative contestant."""
     assert fitted.log_prob is not None
     return fitted.log_prob(x)
 
 
 def without_class(model: Any, label: int) -> Any:
-    """The same generative model with that label's weight at zero."""
+    """Mixture without a class: the model with the weight of that label at zero."""
     return dg.Mixture(model.log_weights.at[label].set(-jnp.inf), model.density)
 
 
 def strangeness(fitted: Fitted, label: int, plan: Plan) -> Predict:
-    """-log p(x) (m,) of a generative contestant whose class `label` had no training rows."""
+    """Function from rows to -log p(x) (m,), by a generative contestant whose class `label` had no training rows."""
     assert fitted.encoder is not None
     density = prediction(dg.log_prob, without_class(fitted.model, label), fitted.encoder, fitted.view, plan)
     return lambda x: -density(x)
@@ -181,7 +187,10 @@ def _fit_qda(training: Training, plan: Plan) -> Fitted:
 
 
 def _fit_mda(training: Training, plan: Plan) -> Fitted:
-    """Means start at clusters of each class, covariances at the unit: in standardised units no class is narrower."""
+    """Fit of mixture discriminant analysis, from clusters of each class with covariances of the identity.
+
+    In standardised units no class is narrower than that.
+    """
     # The start needs complete rows and labels; EM then sees the rows as they are.
     x = training.view("features", True)
     key, rows = jax.random.key(training.seed), np.resize(np.flatnonzero(training.y >= 0), training.size)
@@ -201,7 +210,7 @@ def _fit_mda(training: Training, plan: Plan) -> Fitted:
 
 
 def _fit_generative(training: Training, plan: Plan, density: Any, view: View) -> Fitted:
-    """EM from that start, which is closed form when every cell and label is there."""
+    """Fit of a generative classifier by EM from `density`, in closed form where every cell and label is known."""
     x, y = training.view(view, False), training.labels
     start = dg.Mixture(jnp.zeros(training.num_classes), density)
     prior = dg.weak_prior(start, _unit_rows(training, view), training.strength)

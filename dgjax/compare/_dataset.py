@@ -1,4 +1,4 @@
-"""The data set that is compared on: features with missing cells, labels, names; checked before anything is fitted."""
+"""Data set to compare on: features with missing cells, labels, names; checked before anything is fitted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ SIMULATED = "activity"
 
 @dataclass(frozen=True)
 class Image:
-    """Where the columns are the pixels of a picture: its size, the pixels kept, and the value of those left out."""
+    """Image layout of columns that are pixels: its size, the pixels kept, and the value of those left out."""
 
     height: int
     width: int
@@ -55,17 +55,17 @@ class Dataset:
 
     @property
     def numeric(self) -> np.ndarray:
-        """Which columns are numbers (d,)."""
+        """Mask (d,) of the columns of numbers."""
         return np.array([not levels for levels in self.levels])
 
     @property
     def labelled(self) -> np.ndarray:
-        """The rows whose label is known."""
+        """Numbers of the rows whose label is known."""
         return np.flatnonzero(self.y >= 0)
 
     @property
     def strata(self) -> np.ndarray:
-        """What every split holds in its shares (n,)."""
+        """Strata (n,) of rows, which every split holds in equal shares: the labels."""
         return self.y
 
     @property
@@ -74,7 +74,7 @@ class Dataset:
         return [("Rows", len(self.x))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those rows, and the labels that are to be told."""
+        """Rows by their numbers, with the labels to predict."""
         return self.x[rows], self.y[rows]
 
     def table(self, x: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class Dataset:
 
 
 def load(data: str, target: str | None = None, drop: tuple[str, ...] = (), reading: Reading = AS_FOUND) -> Dataset:
-    """A file, or an embedded data set by its name."""
+    """Data set from a file, or an embedded one by its name."""
     if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop, **reading.options}):
         return _embedded(data)
     table, name = table_of(data, target, drop, reading=reading)
@@ -99,7 +99,7 @@ def load(data: str, target: str | None = None, drop: tuple[str, ...] = (), readi
 
 
 def is_embedded(data: str, names: tuple[str, ...], options: Mapping[str, Any] = MappingProxyType({})) -> bool:
-    """Whether that is one of those names; options that go with files only are refused then."""
+    """Whether `data` is one of the embedded names; raises InputError for options that go with files only."""
     if data not in names or Path(data).is_file():
         return False
     for option, value in options.items():
@@ -113,7 +113,7 @@ def is_embedded(data: str, names: tuple[str, ...], options: Mapping[str, Any] = 
 def table_of(
     data: str, target: str | None, drop: tuple[str, ...], sequence: str | None = None, reading: Reading = AS_FOUND
 ) -> tuple[Table, str]:
-    """The file as a table, and its name."""
+    """Table in a file, and the file's name."""
     path = Path(data)
     if path.is_dir():
         raise InputError(f"DATA {data}: expected a file, got a folder; name the file in it, as {path / 'data.csv'}")
@@ -132,7 +132,7 @@ def table_of(
 
 
 def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
-    """Split a table into the target and the features, and refuse what cannot be compared on."""
+    """Data set from a table, split into target and features; raises InputError for what cannot be compared on."""
     chosen, note = _target(table, target)
     labels, classes = _labels(table.column(chosen))
     features = table.without((chosen,)).columns
@@ -227,7 +227,7 @@ def _counts_rows(column: Column) -> bool:
 
 
 def _stand_in(column: Column) -> str:
-    """What to say of a number that may stand for a missing cell: at one end, far from all others, and frequent."""
+    """Warning text on a number that may stand for missing cells: at one end, far from all others, and frequent."""
     given = column.values[~np.isnan(column.values)]
     values, counts = np.unique(given, return_counts=True)
     if column.levels or len(values) <= FEW_VALUES:

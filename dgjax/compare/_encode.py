@@ -1,4 +1,4 @@
-"""From raw columns to what models take: numbers standardised, categories as codes or as one column for each level."""
+"""Encoding of raw columns for models: numbers standardised, categories as codes or as indicator columns."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,24 +24,24 @@ class Encoder:
     shares: tuple[np.ndarray, ...]
 
     def view(self, x: np.ndarray, view: View, filled: bool = False) -> np.ndarray:
-        """Rows x (n, d) in that view (n, f), missing cells filled by the training rows' mean if asked."""
+        """Encoding of rows x (n, d) in one view (n, f), missing cells `filled` by the training rows' mean if asked."""
         columns = (x - self.mean) / self.scale
         parts = [self._part(columns[:, j], j, view) for j in range(x.shape[1])]
         encoded = np.concatenate(parts, axis=1)
         return (np.where(np.isnan(encoded), self._means(view), encoded) if filled else encoded).astype(np.float32)
 
     def features(self, encoded: np.ndarray, view: View) -> np.ndarray:
-        """Rows of any view as features."""
+        """Features (n, f) of rows that are `encoded` in any view."""
         return encoded if view == "features" else self.view(encoded * self.scale + self.mean, "features")
 
     def numbers(self, features: np.ndarray) -> np.ndarray:
-        """The columns of numbers, back in their units (n, numeric columns)."""
+        """Columns of numbers in their own units (n, numeric columns), from features."""
         number = np.array([not size for size in self.num_levels])
         return features[:, self.places] * self.scale[number] + self.mean[number]
 
     @property
     def places(self) -> np.ndarray:
-        """Where the columns of numbers stand among the features."""
+        """Positions of the columns of numbers among the features."""
         widths = np.array([max(1, size - 1) for size in self.num_levels])
         return (np.cumsum(widths) - widths)[[not size for size in self.num_levels]]
 
@@ -58,7 +58,7 @@ class Encoder:
 
 
 def fit_encoder(x: np.ndarray, dataset: Dataset) -> Encoder:
-    """Means and scales of the training rows x (n, d); categories keep their codes."""
+    """Encoder with the means and scales of training rows x (n, d); categories keep their codes."""
     seen = ~np.isnan(x)
     count = np.maximum(seen.sum(0), 1)
     mean = np.where(seen, x, 0.0).sum(0) / count

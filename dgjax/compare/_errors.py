@@ -1,5 +1,5 @@
-"""The one kind of error that `dgjax compare` shows as a line instead of a traceback."""
+"""Error of wrong input, which `dgjax compare` shows as a line instead of a traceback."""
 
 
 class InputError(ValueError):
-    """What was given cannot be used; the message names it, what was expected, what came and what to type instead."""
+    """Error: input that cannot be used; the message says what was expected, what came and what to type instead."""

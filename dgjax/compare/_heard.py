@@ -1,4 +1,4 @@
-"""What fits say of themselves, kept for the report: raw, it would drown the progress, and advise what has no option."""
+"""Warnings of fits, counted for the report: shown raw they would drown the progress, and advise what has no option."""
 
 import re
 import threading
@@ -22,18 +22,18 @@ _ear = threading.local()
 
 @dataclass
 class Heard:
-    """How many fits there were, and how many of which model said what."""
+    """Counts of fits, and of how many fits of which model gave which warning."""
 
     fits: int = 0
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, other: "Heard") -> None:
-        """Count those in."""
+        """Adds the counts of another."""
         self.fits += other.fits
         self.said.update(other.said)
 
     def lines(self, names: dict[str, str]) -> list[str]:
-        """One sentence for each thing that was said."""
+        """Sentences for the report, one for each kind of warning; `names` are those of models."""
         totals: Counter[str] = Counter()
         for (what, _), count in self.said.items():
             totals[what] += count
@@ -46,7 +46,7 @@ class Heard:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """No warning reaches the terminal; what threads say is kept by `hearing` and `fitting`."""
+    """Context in which no warning reaches the terminal; `hearing` and `fitting` keep those of their threads."""
     # Filters belong to the whole process, and two threads that set them by turns would leave them set: set once here.
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
@@ -56,7 +56,7 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def hearing() -> Iterator[Heard]:
-    """What the fits of this thread say meanwhile."""
+    """Context that counts the warnings of this thread's fits."""
     _ear.heard = heard = Heard()
     try:
         yield heard
@@ -66,7 +66,10 @@ def hearing() -> Iterator[Heard]:
 
 @contextmanager
 def fitting(model: str, chosen_steps: tuple[int, ...]) -> Iterator[None]:
-    """One fit: each thing counts once. That it ended at the number of steps that the plan chose is no news."""
+    """Context of one fit, in which each kind of warning counts once.
+
+    That it ended at a number of steps that the plan chose (`chosen_steps`) is none.
+    """
     _ear.messages = messages = []
     try:
         yield

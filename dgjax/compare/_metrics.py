@@ -1,4 +1,4 @@
-"""Numbers from predictions: log_proba (m, k) in natural logarithms, y (m,) the true labels."""
+"""Metrics of predictions: log_proba (m, k) in natural logarithms, y (m,) the true labels."""
 
 import numpy as np
 
@@ -22,12 +22,15 @@ def brier(log_proba: np.ndarray, y: np.ndarray) -> float:
 
 
 def confidence(log_proba: np.ndarray) -> np.ndarray:
-    """The largest class probability of each row (m,)."""
+    """Confidence: the largest class probability of each row (m,)."""
     return np.exp(log_proba.max(1))
 
 
 def reliability(log_proba: np.ndarray, y: np.ndarray) -> list[list[float]]:
-    """For ten equal bins of the largest class probability: rows, mean probability, share right; empty bins left out."""
+    """Reliability diagram: rows, mean largest probability and share right, in ten equal bins of that probability.
+
+    Empty bins are left out.
+    """
     sure, right = confidence(log_proba), log_proba.argmax(1) == y
     bins = np.minimum((sure * NUM_BINS).astype(int), NUM_BINS - 1)
     return [
@@ -37,13 +40,13 @@ def reliability(log_proba: np.ndarray, y: np.ndarray) -> list[list[float]]:
 
 
 def calibration_error(bins: list[list[float]]) -> float:
-    """Mean over rows of |mean probability - share right| of the row's bin (expected calibration error)."""
+    """Expected calibration error: mean over rows of |mean probability - share right| of the row's bin."""
     rows, sure, right = np.array(bins).T
     return float((rows * np.abs(sure - right)).sum() / rows.sum())
 
 
 def auroc(strange: np.ndarray, usual: np.ndarray) -> float:
-    """Probability that a strange row scores above a usual one, ties counting half (area under the ROC curve)."""
+    """Area under the ROC curve: the probability that a strange row scores above a usual one, ties counting half."""
     order = np.sort(usual)
     below, upto = np.searchsorted(order, strange, "left"), np.searchsorted(order, strange, "right")
     return float((below + upto).mean() / (2 * len(usual)))

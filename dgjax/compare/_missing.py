@@ -1,4 +1,4 @@
-"""The questions of missing cells, and of what a generative model knows beside the label."""
+"""Questions on missing cells, and on what a generative model knows beside the label."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,10 @@ NUM_SHOWN = 8
 
 
 def at_prediction(bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy against the share of missing cells of the rows to predict; the training rows are complete."""
+    """Tasks that measure accuracy against the share of missing cells in the rows to predict.
+
+    The training rows are complete.
+    """
     plan = bench.plan
 
     def accuracies(repeat: int, key: str, how: dict, shares: tuple[float, ...] = plan.missing_shares) -> list[Record]:
@@ -54,7 +57,10 @@ def at_prediction(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def at_training(bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy against the share of missing cells of the training rows; the rows to predict are complete."""
+    """Tasks that measure accuracy against the share of missing cells in the training rows.
+
+    The rows to predict are complete.
+    """
     plan, twins = bench.plan, {}
 
     def rows(repeat: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -95,12 +101,12 @@ def at_training(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def twin_method(pair: Pair, unit: str = "rows") -> str:
-    """The method's name, which tells apart the twins of one classifier."""
+    """Name of the method by which a pair's generative model helps its classifier with missing cells."""
     return f"{TWIN if unit == 'rows' else FILLED} {pair.generative[0]}"
 
 
 def mean_filled(x: np.ndarray, bench: Bench) -> np.ndarray:
-    """Raw rows with missing numbers at the mean of their column, and categories at the most frequent."""
+    """Mean imputation of raw rows: numbers by the column's mean, categories by the most frequent one."""
     seen = ~np.isnan(x)
     means = np.where(seen, x, 0).sum(0) / np.maximum(seen.sum(0), 1)
     for j, levels in enumerate(bench.dataset.levels):
@@ -129,7 +135,7 @@ def _with_twins(bench: Bench, repeats: int, measure, averaged) -> list[Task]:
 
 
 def knowledge(bench: Bench, answer: Answer) -> list[Task]:
-    """Samples of each class and occluded rows filled in: how near they are to the truth, and pictures of them."""
+    """Tasks that measure samples of each class, and imputations of occluded rows, against the truth; with pictures."""
     plan, labels = bench.plan, range(len(bench.dataset.classes))
 
     def measure(repeat: int, key: str) -> list[Record]:
@@ -169,7 +175,7 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
-    """The rows that the report shows: one of each class, in turn."""
+    """Keeps rows for the report's pictures, one of each class in turn: true, covered, and filled by `guesses`."""
     shown = _first(bench, len(x))
     numeric = bench.dataset.numeric
     occluded = answer.pictures.setdefault(
@@ -180,7 +186,7 @@ def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.nda
 
 
 def _first(bench: Bench, count: int) -> np.ndarray:
-    """One of each class among so many test rows."""
+    """Numbers of the first row of each class, ten classes at most, among the first `count` test rows."""
     y = bench.test(0)[1][:count]
     return np.concatenate([np.flatnonzero(y == label)[:1] for label in range(len(bench.dataset.classes))])[:10]
 
@@ -192,7 +198,7 @@ def _one_of_each(bench: Bench) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cover(x: np.ndarray, bench: Bench, seed: int) -> np.ndarray:
-    """Rows with the lower half of the picture hidden, or half of the cells where the columns are no picture."""
+    """Rows with the lower half of the picture missing, or half of the cells where the columns are no picture."""
     image = bench.dataset.image
     if image is None:
         return hide(x, 0.5, seed)

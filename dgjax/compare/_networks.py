@@ -1,4 +1,4 @@
-"""The pair of networks: a variational autoencoder of every class, and a classifier of the encoder's size."""
+"""Networks of a comparison: a variational autoencoder with classes, and a classifier of the encoder's size."""
 
 import functools
 import time
@@ -20,7 +20,7 @@ LEARNING_RATE = 1e-3
 
 
 def fit_autoencoder(training: Training, plan: Plan) -> Fitted:
-    """Of standardised features; cells and labels may be missing."""
+    """Fit of a variational autoencoder to standardised features; cells and labels may be missing."""
     x, y, key = training.view("features", False), training.labels, jax.random.key(training.seed)
     weights = training.weights * np.where((y >= 0) & (y < 0).any(), LABELLED, 1.0).astype(np.float32)
     classes = training.num_classes if training.num_classes > 1 else None
@@ -34,7 +34,10 @@ def fit_autoencoder(training: Training, plan: Plan) -> Fitted:
 def fit_classifier(
     training: Training, plan: Plan, rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 ) -> Fitted:
-    """The same layers with a head, on rows filled by the mean, or on others that are given."""
+    """Fit of a neural classifier with the autoencoder's layers, to mean-filled rows or to the `rows` given.
+
+    `rows` are features, labels and weights.
+    """
     x, y, weights = rows or (training.view("features", True), training.labels, training.weights)
     key, weights = jax.random.key(training.seed), weights * (y >= 0)
     start = dg.neural_classifier(key, x.shape[1], training.num_classes, "gaussian", HIDDEN)
@@ -47,7 +50,7 @@ def fit_classifier(
 
 
 def walks(fitted: Fitted, x: np.ndarray, y: np.ndarray, num_steps: int) -> np.ndarray:
-    """From each raw row to the next through the latent space, as numbers (walks, num_steps, columns)."""
+    """Interpolations in latent space from each raw row to the next, as numbers (walks, num_steps, columns)."""
     assert fitted.encoder is not None
     rows = fitted.encoder.view(x, fitted.view)
     pairs = zip(rows[:-1], rows[1:], y[:-1], y[1:], strict=True)
@@ -63,7 +66,7 @@ def _learnt(start: Any, x: Any, y: Any, weights: Any, plan: Plan, key: Any, prio
 
 @functools.cache
 def _adam() -> Any:
-    """One and the same for all fits, which are compiled for it."""
+    """Optimizer of all fits: a single object, so that their program is compiled once."""
     import optax
 
     return optax.adam(LEARNING_RATE)

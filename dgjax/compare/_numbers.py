@@ -1,4 +1,4 @@
-"""Numbers as they are written: decimal commas, thousands in groups, units of money and hundredths."""
+"""Numbers as people write them: decimal commas, thousands in groups, units of money and percent."""
 
 import contextlib
 import functools
@@ -17,13 +17,13 @@ UNIT = re.compile(
 
 
 class Style(NamedTuple):
-    """The mark before decimals, and that between groups of digits, if there is one."""
+    """Style of numbers: the decimal mark, and the mark between groups of digits, if there is one."""
 
     decimal: str = "."
     thousands: str = ""
 
     def number(self, text: str) -> float | None:
-        """What a text says in this style, None if that is no number."""
+        """Number that a text stands for in this style; None if it is none."""
         text = text.replace("\u2212", "-")
         grouped = None
         if self.thousands and (grouped := _grouped(self).fullmatch(text)):
@@ -41,7 +41,7 @@ class Style(NamedTuple):
 
     @property
     def options(self) -> str:
-        """What to type for it."""
+        """Options of the command for this style, as one types them."""
         thousands = f" --thousands {shlex.quote(self.thousands)}" if self.thousands else ""
         return f"--decimal {shlex.quote(self.decimal)}{thousands}"
 
@@ -52,13 +52,13 @@ STYLES = (Style(","), Style(".", ","), Style(",", "."), *(Style(d, t) for t in (
 
 @functools.cache
 def _grouped(style: Style) -> re.Pattern[str]:
-    """Digits in groups of three, or in groups of two before the last, as in India."""
+    """Pattern of digits in groups of three, or in groups of two before the last, as in India."""
     mark = f"[{SPACES}]" if style.thousands in SPACES else re.escape(style.thousands)
     return re.compile(rf"[+-]?\d{{1,3}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:{re.escape(style.decimal)}\d*)?")
 
 
 def parse_numbers(cells: Sequence[str], style: Style = POINT) -> tuple[list[float], int | None]:
-    """The cells as numbers, NaN where one is none, and the place of the first that is none."""
+    """Numbers of cells, NaN where one is none; and the place of the first that is none."""
     if style == POINT and "_" not in "".join(cells):
         with contextlib.suppress(ValueError):
             return list(map(float, cells)), None
@@ -81,7 +81,10 @@ def has_decimal_commas(cells: Sequence[str], thousands: str = "") -> bool:
 
 
 def other_styles(cells: Sequence[str], style: Style) -> tuple[str, list[Style]]:
-    """A cell that is a number in other styles, and those in which most cells are numbers, and more than in this one."""
+    """A cell that is no number in this style, and the styles in which it, most cells, and more than here, are.
+
+    An empty text and no styles if there are none.
+    """
     counts = Counter(cells)
     numbers = {other: {cell for cell in counts if other.number(cell) is not None} for other in (style, *STYLES)}
     share = {other: sum(counts[cell] for cell in found) for other, found in numbers.items()}
@@ -96,14 +99,17 @@ def other_styles(cells: Sequence[str], style: Style) -> tuple[str, list[Style]]:
 
 
 def ambiguous(cells: Iterable[str], mark: str) -> str | None:
-    """A cell whose mark may be of decimals or of thousands, where no other tells which; None if one does."""
+    """Cell whose mark may be of decimals or of thousands, where no other cell tells which; None if one does."""
     group = _grouped(Style("," if mark == "." else ".", mark))
     marked = [cell for cell in cells if mark in cell]
     return marked[0] if marked and all(group.fullmatch(cell) and cell.count(mark) == 1 for cell in marked) else None
 
 
 def without_unit(cells: Sequence[str]) -> tuple[list[str], str, int | None]:
-    """Cells less the unit that they have, as %, and the place of one that lacks it; as they are if most have none."""
+    """Cells less a unit that most have, such as %, the unit, and the place of a cell that lacks it.
+
+    Unchanged if most have none.
+    """
     together = "".join(cells)
     if not any(unit in together for unit in UNITS):
         return list(cells), "", None

@@ -1,4 +1,4 @@
-"""What the generative models know, drawn: samples of each class, and hidden cells filled in."""
+"""Pictures of what generative models know: samples of each class, and hidden cells filled in."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,7 +15,7 @@ MOST_DOTS = 400
 
 
 def pictures(answer: Answer, bench: Bench) -> list[Picture]:
-    """Grids of images where the columns are pixels, else real and drawn rows in two columns."""
+    """Pictures of an answer: grids of images where columns are pixels, else real and drawn rows in two columns."""
     drawn_by, occluded = answer.pictures.get("samples", {}), answer.pictures.get("occluded")
     samples = {key: drawn_by[key] for key in bench.generative if key in drawn_by}
     if bench.dataset.image is None:
@@ -26,7 +26,7 @@ def pictures(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def _mosaic(rows: np.ndarray, gap: int = 1) -> np.ndarray:
-    """Pictures (r, c, h, w) in one, white between them."""
+    """Mosaic of images (r, c, h, w) as one, white between them."""
     r, c, h, w = rows.shape
     whole = np.full((r * (h + gap) + gap, c * (w + gap) + gap), np.nan)
     for i in range(r):
@@ -45,7 +45,7 @@ def _show(axes: Axes, rows: np.ndarray, low: float, high: float) -> None:
 
 
 def _sample_grid(rows: np.ndarray, name: str, bench: Bench) -> Picture:
-    """A row of pictures for each class."""
+    """Grid of sampled images, a row for each class."""
     image = bench.dataset.image
     assert image is not None
     shown = rows[:MOST_CLASSES, :NUM_SHOWN]
@@ -61,7 +61,7 @@ def _sample_grid(rows: np.ndarray, name: str, bench: Bench) -> Picture:
 
 
 def _occluded(occluded: dict[str, np.ndarray], bench: Bench) -> Picture:
-    """The truth, what the models saw, and what each made of the hidden half."""
+    """Grid of images: the truth, what the models saw, and what each made of the hidden half."""
     image = bench.dataset.image
     assert image is not None
     models = [key for key in bench.generative if key in occluded]
@@ -82,7 +82,7 @@ def _occluded(occluded: dict[str, np.ndarray], bench: Bench) -> Picture:
 
 
 def _walks(rows: np.ndarray, bench: Bench) -> Picture:
-    """A row of pictures for each walk."""
+    """Grid of images along walks through latent space, a row for each walk."""
     image = bench.dataset.image
     assert image is not None
     pixels = np.stack([image.pixels(np.clip(own, image.low, image.high)) for own in rows])
@@ -95,7 +95,7 @@ def _walks(rows: np.ndarray, bench: Bench) -> Picture:
 
 
 def _scatters(samples: dict[str, np.ndarray], bench: Bench) -> list[Picture]:
-    """Real rows, then the rows that each model draws, in the two columns that tell the classes apart best."""
+    """Scatter plots of real rows and of each model's draws, in the two columns that tell the classes apart best."""
     numbers = np.flatnonzero(bench.dataset.numeric)
     if len(numbers) < 2 or not samples:
         return []
@@ -113,7 +113,7 @@ def _scatters(samples: dict[str, np.ndarray], bench: Bench) -> list[Picture]:
 
 
 def _separation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Variance of the class means over the variance, by column."""
+    """Separation (d,) of classes by each column: the variance of class means over the variance."""
     means = np.stack([np.nanmean(x[y == label], axis=0) for label in np.unique(y[y >= 0])])
     return np.nanvar(means, axis=0) / np.nanvar(x, axis=0)
 

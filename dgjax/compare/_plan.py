@@ -1,4 +1,4 @@
-"""How much is measured: fixed by the shape of the data and by --quick alone, so that numbers repeat."""
+"""Plan of a comparison: how much is measured, fixed by the shape of the data and --quick, so that numbers repeat."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ TOL, LOOSE_TOL = 1e-3, 0.3
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and repeats of every question, 0 or nothing where one is not asked; `unit` is what is split and counted."""
+    """Sizes and repeats of every question, 0 or nothing where one is not asked; `unit` names what is split."""
 
     quick: bool
     repeats: int
@@ -48,7 +48,7 @@ class Plan:
         return self.mixture_steps, self.network_steps
 
     def describe(self) -> list[str]:
-        """What the numbers rest on, in words."""
+        """Sentences on what the numbers rest on: rows, splits, repeats."""
         lines = [
             f"{self.repeats} repeated splits: up to {self.train_rows} training and {self.test_rows} test {self.unit}.",
             f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test {self.unit}.",
@@ -69,7 +69,7 @@ class Plan:
 
 
 def make_plan(dataset: Dataset, quick: bool) -> Plan:
-    """The plan for that data."""
+    """Plan for a data set, smaller if `quick`."""
     rows, classes = len(dataset.labelled), len(dataset.classes)
     test_rows = min(256 if quick else 800, rows // 3)
     train_rows = min(512 if quick else 1600, rows - test_rows)
@@ -101,7 +101,7 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
 
 
 def _missing_rows(features: int, classes: int, quick: bool) -> int:
-    """Training rows that full covariances can afford with missing cells."""
+    """Number of training rows for which EM on missing cells with full covariances is affordable."""
     cost = MISSING_CELL_COST * (features / 64) ** 1.8 * classes
     return int(np.clip((0.03 if quick else 0.25) / cost, 100, 400 if quick else 800))
 

@@ -1,4 +1,4 @@
-"""The plots of the questions: one small picture for each pair, so that they read on a narrow screen too."""
+"""Plots of the questions: one small picture for each pair, so that they read on a narrow screen too."""
 
 from collections.abc import Callable, Sequence
 
@@ -31,7 +31,7 @@ MUCH, SMALLEST = 6.0, 1e-3
 
 
 def plots(comparison: Comparison, key: str) -> list[Picture]:
-    """The pictures of one question; none if it was not reached."""
+    """Pictures of one question, by its key; none if it was not reached."""
     answer = comparison.answers[key]
     return PLOTS[key](answer, comparison.bench) if answer.records else []
 
@@ -44,7 +44,7 @@ def _look(bench: Bench, pair: Pair, model: str, **more) -> Look:
 
 
 def _curves(answer: Answer, axes: Axes, metric: str, lines: Sequence[tuple[Line, Look]]) -> None:
-    """Means with bars of one standard error."""
+    """Draws lines of means with bars of one standard error."""
     for (model, method), look in lines:
         settings = answer.settings(metric, model, method)
         values = [answer.estimate(metric, model, setting, method) for setting in settings]
@@ -54,7 +54,7 @@ def _curves(answer: Answer, axes: Axes, metric: str, lines: Sequence[tuple[Line,
 
 
 def _reference(answer: Answer, bench: Bench, metric: str, method: str, setting: float) -> list[tuple[Line, Look]]:
-    """The best of the outside references, as a thin grey line."""
+    """Style of the best outside reference at a setting: a thin grey line."""
     lines = [(c.key, method) for c in bench.contestants.values() if c.side == "reference"]
     best = rank(answer, metric, setting, lines)
     if best is None:
@@ -64,7 +64,7 @@ def _reference(answer: Answer, bench: Bench, metric: str, method: str, setting: 
 
 
 def _limits(answer: Answer, metric: str, settings: Sequence[float], lines: Sequence[Line]) -> tuple[float, float]:
-    """One range for the panels of a question, so that they compare."""
+    """Range of an axis that the panels of a question share, so that they compare."""
     values = [answer.estimate(metric, m, s, method) for m, method in lines for s in settings]
     mean, error = (np.array([getattr(v, part) for v in values]) for part in ("mean", "error"))
     low, high = np.nanmin(mean - np.nan_to_num(error)), np.nanmax(mean + np.nan_to_num(error))
@@ -73,7 +73,7 @@ def _limits(answer: Answer, metric: str, settings: Sequence[float], lines: Seque
 
 
 def training_rows(answer: Answer, bench: Bench) -> list[Picture]:
-    """Accuracy, then log-loss, for each pair."""
+    """Plots of accuracy, then log-loss, against the number of training rows, for each pair."""
     return [
         *_by_pair(answer, bench, "accuracy", _plain, _axis_rows, "exact", "Accuracy", ""),
         *_by_pair(answer, bench, "log-loss", _plain, _axis_rows, "exact", "Log-loss (nats)", ""),
@@ -137,7 +137,7 @@ def _axis_missing(axes: Axes, settings: Sequence[float], unit: str) -> None:
 
 
 def labelled_rows(answer: Answer, bench: Bench) -> list[Picture]:
-    """With and without the rows that have no label, for each pair."""
+    """Plots of accuracy with and without the rows that have no label, for each pair."""
 
     def lines(bench: Bench, pair: Pair) -> list[tuple[Line, Look]]:
         every, unit = [], bench.plan.unit
@@ -152,7 +152,7 @@ def labelled_rows(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def missing(answer: Answer, bench: Bench) -> list[Picture]:
-    """Each way of dealing with missing cells, for each pair."""
+    """Plots of accuracy against missing cells, by each way of dealing with them, for each pair."""
 
     def lines(bench: Bench, pair: Pair) -> list[tuple[Line, Look]]:
         every = []
@@ -174,7 +174,7 @@ def missing(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def calibration(answer: Answer, bench: Bench) -> list[Picture]:
-    """A reliability diagram for each pair and for the references, then the Brier scores."""
+    """Reliability diagrams for each pair and for the references, then a plot of Brier scores."""
     groups = [
         (pair.name, [(m, _look(bench, pair, m)) for m in (*pair.generative, pair.discriminative)])
         for pair in bench.pairs
@@ -203,7 +203,10 @@ def _reliability(answer: Answer, name: str, lines: Sequence[tuple[str, Look]]) -
 
 
 def _pooled(repeats: list[list[list[float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bins over all splits: mean probability, share right, and its binomial standard error; small bins left out."""
+    """Reliability bins over all splits: mean probability, share right, and its binomial standard error.
+
+    Small bins are left out.
+    """
     totals = np.zeros((NUM_BINS, 3))
     for rows, sure, right in (bin for repeat in repeats for bin in repeat):
         totals[min(int(sure * NUM_BINS), NUM_BINS - 1)] += rows, rows * sure, rows * right
@@ -223,7 +226,7 @@ def _color(bench: Bench, model: str) -> str:
 def _dots(
     answer: Answer, bench: Bench, metric: str, label: str, unit: str | None = None, truth: str | None = None
 ) -> Picture:
-    """Models below one another, a line at the truth; a logarithmic axis where there is a unit."""
+    """Dot plot of a metric, models below one another, with a line at the `truth`; logarithmic if there is a `unit`."""
     lines = [line for line in answer.lines(metric) if line[0] in bench.contestants]
     values = [answer.estimate(metric, model, 0.0, method) for model, method in lines]
     with panel(height=0.9 + 0.31 * len(lines)) as (figure, axes):
@@ -262,7 +265,7 @@ def _log_axis(axes: Axes, unit: str) -> None:
 
 
 def held_out(answer: Answer, bench: Bench) -> list[Picture]:
-    """log p(x) filled, the largest class probability hollow."""
+    """Plot of how well an unseen class is told, by log p(x) (filled) and by the largest class probability (hollow)."""
     models = list(dict.fromkeys(model for model, _ in answer.lines("auroc")))
     with panel(WIDE, 1.3 + 0.34 * len(models)) as (figure, axes):
         for place, model in enumerate(models):
@@ -291,7 +294,7 @@ def held_out(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def cost(answer: Answer, bench: Bench) -> list[Picture]:
-    """Three things that cost."""
+    """Dot plots of training time, prediction throughput and number of parameters."""
     return [
         _dots(answer, bench, "training seconds", "Time to train", unit="s"),
         _dots(answer, bench, "rows per second", f"{bench.plan.unit.capitalize()} predicted in a second", unit=""),
@@ -300,7 +303,7 @@ def cost(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def knowledge(answer: Answer, bench: Bench) -> list[Picture]:
-    """What was drawn and filled in, as pictures, then how good it is in numbers."""
+    """Pictures of what was drawn and filled in, then plots of how good it is in numbers."""
     from dgjax.compare import _pictures
 
     lines = [("fill error", EXACT), ("samples recognised", "exact")]
@@ -340,7 +343,7 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
 
 
 def paths(answer: Answer, bench: Bench) -> list[Picture]:
-    """One sequence, then how often its state changes by each model."""
+    """Picture of one sequence, then a plot of how often its state changes by each model."""
     return [
         *_plots_sequences.path(answer, bench),
         _dots(answer, bench, "changes", "Changes of state in 100 steps", truth="truth"),
@@ -348,7 +351,7 @@ def paths(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def unusual(answer: Answer, bench: Bench) -> list[Picture]:
-    """A panel for each thing that is wrong."""
+    """Plot of how well spoilt sequences are told, a panel for each thing that is wrong."""
     return _plots_sequences.unusual(answer, bench, _color, _below)
 
 

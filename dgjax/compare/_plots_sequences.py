@@ -1,4 +1,4 @@
-"""The plots that only sequences have: one of them with what each model says of it, and what is unusual."""
+"""Plots that only sequences have: one of them with what each model says of it, and what is unusual."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -21,7 +21,7 @@ EDGE = {"markeredgecolor": INK, "markeredgewidth": 0.5}
 
 
 def path(answer: Answer, bench: Bench) -> list[Picture]:
-    """The columns of numbers of one test sequence, its true states, and what the models of each pair say."""
+    """Plot of one test sequence: its columns of numbers, its true states, and what the models of each pair say."""
     said = answer.pictures.get("said", {})
     rows = bench.split(0).test
     if not said:
@@ -42,7 +42,7 @@ def path(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def _typical(said: dict[str, list[np.ndarray]], states: list[np.ndarray]) -> int:
-    """The sequence on which the models' mean accuracy is nearest its median, of those of several states."""
+    """Index of the sequence whose accuracy by all models is nearest the median, among those of many states."""
     right = np.array([np.mean([(own[i] == y).mean() for own in said.values()]) for i, y in enumerate(states)])
     several = np.array([len(np.unique(y)) for y in states])
     near = np.abs(right - np.median(right)) + (several < np.median(several))
@@ -50,7 +50,7 @@ def _typical(said: dict[str, list[np.ndarray]], states: list[np.ndarray]) -> int
 
 
 def _signal(axes: Axes, x: np.ndarray, bench: Bench) -> None:
-    """The numbers that vary most from state to state, standardised."""
+    """Draws the columns of numbers that vary most from state to state, standardised."""
     numbers = np.flatnonzero(bench.dataset.numeric)
     every, states = bench.dataset.table(bench.dataset.x), np.concatenate(bench.dataset.y)
     known = [label for label in np.unique(states) if label >= 0]
@@ -79,7 +79,7 @@ def _colors(count: int) -> list[str]:
 
 
 def _bands(axes: Axes, bands: dict[str, np.ndarray], truth: np.ndarray, count: int) -> None:
-    """A band of coloured steps for each model, dots where it is wrong."""
+    """Draws a band of coloured steps for each model, dots where it is wrong."""
     colors = to_rgba_array(_colors(count))
     for place, states in enumerate(bands.values()):
         image = colors[states][None]
@@ -99,7 +99,7 @@ def _bands(axes: Axes, bands: dict[str, np.ndarray], truth: np.ndarray, count: i
 
 
 def _states(figure: Figure, bench: Bench, truth: np.ndarray, bands: dict[str, np.ndarray]) -> None:
-    """The names of the colours that are seen."""
+    """Draws a legend of the states that are seen, by their colours."""
     seen = np.unique(np.concatenate(list(bands.values())))
     colors = _colors(len(bench.dataset.classes))
     handles = [Patch(color=colors[label], label=bench.dataset.classes[label]) for label in seen]
@@ -107,7 +107,7 @@ def _states(figure: Figure, bench: Bench, truth: np.ndarray, bands: dict[str, np
 
 
 def unusual(answer: Answer, bench: Bench, color, below) -> list[Picture]:
-    """log p(x) filled, the largest probability hollow: a panel for each thing that is wrong."""
+    """Plot of a panel for each thing that is wrong: log p(x) filled, the largest probability hollow."""
     models = list(bench.contestants)
     pictures = []
     for wrong, what in WRONG.items():

@@ -1,4 +1,4 @@
-"""What is seen in the terminal: a bar for each question, then a table and the verdicts."""
+"""Output in the terminal: a bar for each question, then a table and the verdicts."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from dgjax.compare._verdicts import verdict
 
 
 def introduce(comparison: Comparison) -> None:
-    """What is compared on."""
+    """Prints what is compared on."""
     dataset, console = comparison.bench.dataset, Console(stderr=True, highlight=False)
     sizes = ", ".join(f"{size} {name.lower()}" for name, size in dataset.sizes)
     kinds = "quick" if comparison.bench.plan.quick else "full"
@@ -34,7 +34,7 @@ def introduce(comparison: Comparison) -> None:
 
 @contextmanager
 def watching(comparison: Comparison) -> Iterator["Bars | Lines"]:
-    """Bars in a terminal, one line for each question elsewhere."""
+    """Context of a progress display: bars in a terminal, one line for each question elsewhere."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield Lines(console, time.perf_counter())
@@ -51,7 +51,7 @@ def watching(comparison: Comparison) -> Iterator["Bars | Lines"]:
 
 
 class Bars:
-    """One bar for each question, from the start."""
+    """Progress bars, one for each question, all there from the start."""
 
     def __init__(self, progress: Progress, comparison: Comparison) -> None:
         self._progress = progress
@@ -72,7 +72,7 @@ class Bars:
 
 
 class Lines:
-    """One line when a question starts: for files and logs."""
+    """Progress lines, one when a question starts: for files and logs."""
 
     def __init__(self, console: Console, start: float) -> None:
         self._console, self._start = console, start
@@ -86,7 +86,7 @@ class Lines:
 
 
 def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
-    """The table, the verdicts, and where the report is."""
+    """Prints the table, the verdicts, and where the report is."""
     console = Console(highlight=False)
     console.print(_table(comparison))
     console.print(Text(_summary.headline(comparison), style="bold"))

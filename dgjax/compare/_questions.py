@@ -1,4 +1,4 @@
-"""One function for each question: the tasks that measure it, each of which returns records."""
+"""Questions of a comparison: one function for each gives the tasks that measure it, which return records."""
 
 import time
 from collections.abc import Callable
@@ -19,14 +19,14 @@ LABELLED, ALL_ROWS = "labelled rows only", "all rows"
 
 @dataclass(frozen=True)
 class Task:
-    """One step of a question, with the words shown while it runs."""
+    """Task: one step of a question, with the words shown while it runs."""
 
     doing: str
     run: Callable[[], list[Record]]
 
 
 def training_rows(bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy and log-loss against the number of training rows."""
+    """Tasks that measure accuracy and log-loss against the number of training rows."""
 
     def measure(repeat: int, key: str) -> list[Record]:
         _, y = bench.test(repeat)
@@ -46,7 +46,7 @@ def training_rows(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def held_out(bench: Bench, answer: Answer) -> list[Task]:
-    """How well the rows of a class that nobody trained on are told from the others."""
+    """Tasks that measure how well rows of a class without training rows are told from the others."""
     counts = np.bincount(bench.dataset.y[bench.dataset.labelled])
     shown = np.argsort(-counts, kind="stable")[: bench.plan.held_out_runs]
     answer.extra["classes"] = [bench.dataset.classes[label] for label in shown]
@@ -77,13 +77,13 @@ def held_out(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def _without(log_proba: np.ndarray, label: int) -> np.ndarray:
-    """Log-probabilities of the other classes, that label being impossible."""
+    """Log-posteriors (m, k - 1) of the other classes given that the label is not this one."""
     rest = np.delete(log_proba, label, axis=1)
     return rest - np.logaddexp.reduce(rest, axis=1, keepdims=True)
 
 
 def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy against the share of labelled rows, with and without the rows that have no label."""
+    """Tasks that measure accuracy against the share of labelled rows, with and without the unlabelled ones."""
     unlabelled = np.flatnonzero(bench.dataset.y < 0)
 
     def measure(repeat: int, key: str) -> list[Record]:
@@ -108,7 +108,7 @@ def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def calibration(bench: Bench, answer: Answer) -> list[Task]:
-    """Brier score, reliability, and how sure a model is of itself."""
+    """Tasks that measure the Brier score, reliability, and how sure a model is of itself."""
 
     def measure(repeat: int, key: str) -> list[Record]:
         x, y = bench.test(repeat)
@@ -128,7 +128,7 @@ def calibration(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def cost(bench: Bench, answer: Answer) -> list[Task]:
-    """Training time on all training rows, prediction throughput, number of parameters: compiled beforehand."""
+    """Tasks that measure training time, prediction throughput, and number of parameters, all compiled beforehand."""
 
     def measure(repeat: int, key: str) -> list[Record]:
         x, _ = bench.test(repeat)
@@ -147,7 +147,10 @@ def cost(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def each(bench: Bench, repeats: int, keys: list[str], measure: Callable[[int, str], list[Record]]) -> list[Task]:
-    """One task for each repeat and contestant, repeats outermost: cut short, it still compares like with like."""
+    """Tasks of one measurement, for each repeat and contestant.
+
+    Repeats are outermost: a question cut short still compares like with like.
+    """
     return [
         Task(f"{bench.contestants[key].short}, {repeat + 1} of {repeats}", partial(measure, repeat, key))
         for repeat in range(repeats)

@@ -1,4 +1,4 @@
-"""Which is best, which cannot be told from it: every claim of a difference in the report is decided here."""
+"""Ranking of models: every claim of a difference in the report is decided here."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True)
 class Ranking:
-    """The best line, its value, the lines that cannot be told from it, and all, best first."""
+    """Ranking: the best line, its value, the lines that cannot be told from it, and all lines, best first."""
 
     best: Line
     value: Estimate
@@ -35,7 +35,7 @@ def certain(difference: Estimate) -> bool:
 
 
 def better(answer: Answer, metric: str, one: Line, other: Line, setting: float = 0.0) -> int:
-    """1 if one is better for certain, -1 if the other is, 0 if that cannot be told."""
+    """Sign of a certain difference: 1 if `one` is better, -1 if the `other` is, 0 if that cannot be told."""
     scale = _logarithm if metric in COMPARED_BY_RATIO else float
     difference = answer.difference(metric, one, other, setting, scale)
     if not certain(difference):
@@ -48,7 +48,7 @@ def _logarithm(value: float) -> float:
 
 
 def rank(answer: Answer, metric: str, setting: float = 0.0, lines: Sequence[Line] | None = None) -> Ranking | None:
-    """The lines that have a value there, ranked by their mean; None if there are none."""
+    """Ranking by the mean of a metric of the lines that have a value at this setting; None if none has."""
     values = {
         line: answer.estimate(metric, line[0], setting, line[1])
         for line in (answer.lines(metric) if lines is None else lines)
@@ -63,5 +63,5 @@ def rank(answer: Answer, metric: str, setting: float = 0.0, lines: Sequence[Line
 
 
 def nearest(settings: Sequence[float], wanted: float) -> float:
-    """The setting measured that is closest to the one wanted."""
+    """Nearest measured setting to the one wanted."""
     return min(settings, key=lambda setting: abs(setting - wanted))

@@ -1,4 +1,4 @@
-"""How a file of text is to be read, as the command line says; and from its bytes to its text."""
+"""Reading of a text file: the options of the command line, and the way from bytes to text."""
 
 import bz2
 import codecs
@@ -23,7 +23,7 @@ QUOTED_OR_COMMENT = r'("(?:[^"]|"")*")|{comment}[^\r\n]*'
 
 @dataclass(frozen=True)
 class Reading:
-    """What is told of a file; None is found out, or is what it is in pandas."""
+    """Options for reading a file; None is found out, or is what it is in pandas."""
 
     separator: str | None = None
     decimal: str | None = None
@@ -56,12 +56,12 @@ class Reading:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What was given, by the names of the options."""
+        """Options that were given, by their names."""
         return {f"--{name.replace('_', '-')}": value for name, value in vars(self).items()}
 
 
 def unpacked(path: Path) -> bytes:
-    """The bytes of a file; of one that is packed by gzip, bzip2, xz, zip or zstd, those within."""
+    """Bytes of a file, unpacked if it is compressed by gzip, bzip2, xz, zip or zstd."""
     raw = path.read_bytes()
     for magic, unpack in PACKERS.items():
         if raw.startswith(magic):
@@ -108,7 +108,7 @@ MARKS = {  # of byte order; that of UTF-32 begins with that of UTF-16
 
 
 def text_of(path: Path, raw: bytes, reading: Reading) -> str:
-    """Bytes as text, by `--encoding`, or a mark of byte order, or else UTF-8; comments are left out if told."""
+    """Text from bytes, by `--encoding`, or a byte-order mark, or else UTF-8; comments are left out if told."""
     marked = next((name for mark, name in MARKS.items() if raw.startswith(mark)), None)
     if b"\0" in raw and reading.encoding is None and marked is None:
         _refuse_zeros(path, raw)
@@ -129,7 +129,7 @@ def text_of(path: Path, raw: bytes, reading: Reading) -> str:
 
 
 def _refuse_zeros(path: Path, raw: bytes) -> None:
-    """Every second byte of text in UTF-16 is 0 where it is in Latin letters or digits; no other text has any."""
+    """Raises InputError for text in UTF-16 without a mark: every second byte of Latin letters or digits is 0 there."""
     even, odd = raw[::2].count(0), raw[1::2].count(0)
     if max(10 * min(even, odd), len(raw) // 20) < max(even, odd):
         other = "utf-16-le" if odd > even else "utf-16-be"
@@ -138,7 +138,7 @@ def _refuse_zeros(path: Path, raw: bytes) -> None:
 
 
 def _other_encoding(raw: bytes, tried: str) -> str:
-    """One in which the bytes are text."""
+    """Name of an encoding other than `tried` in which the bytes are text."""
     for encoding in ("utf-8", "cp1252"):
         try:
             raw.decode(encoding)

@@ -1,4 +1,4 @@
-"""The outside references: scikit-learn's random forest, gradient boosting and support vector machine."""
+"""Outside references: scikit-learn's random forest, gradient boosting and support vector machine."""
 
 import time
 from collections.abc import Callable
@@ -18,12 +18,12 @@ SMALLEST_PROBABILITY = 1e-6
 
 
 def fit_forest(training: Training, view: View | None = None) -> Fitted:
-    """100 trees; missing cells are split on natively."""
+    """Fit of a random forest of 100 trees; missing cells are split on natively."""
     return _fit(training, RandomForestClassifier(100, random_state=training.seed), native=True, view=view)
 
 
 def fit_boosting(training: Training, steps: int) -> Fitted:
-    """Histogram gradient boosting; missing cells are split on natively."""
+    """Fit of histogram gradient boosting; missing cells are split on natively."""
     model = HistGradientBoostingClassifier(
         max_iter=steps,
         max_leaf_nodes=8,
@@ -35,13 +35,16 @@ def fit_boosting(training: Training, steps: int) -> Fitted:
 
 
 def fit_svm(training: Training) -> Fitted:
-    """RBF kernel, probabilities by Platt's method on two folds; missing cells are filled by the mean."""
+    """Fit of a support vector machine with RBF kernel; missing cells are filled by the mean.
+
+    Probabilities are by Platt's method on two folds.
+    """
     model = CalibratedClassifierCV(SVC(), cv=2, ensemble=False)  # pyright: ignore[reportArgumentType]
     return _fit(training, model, native=False)
 
 
 def _fit(training: Training, model: Any, native: bool, view: View | None = None) -> Fitted:
-    """`view` makes rows of what there is to learn from; none is the encoder's features."""
+    """Fit of a scikit-learn model as a contestant, to the `view` of rows, or without one to the encoder's features."""
     look: View = view or (lambda rows, filled: training.encoder.view(rows, "features", filled))
     labels = np.concatenate(training.y) if view else training.y
     known = labels >= 0
@@ -70,7 +73,7 @@ def _fit(training: Training, model: Any, native: bool, view: View | None = None)
 
 
 def _num_parameters(model: Any) -> int:
-    """Numbers that the fitted model keeps: splits and leaves of trees, support vectors and their coefficients."""
+    """Number of parameters of a fitted model: splits and leaves of trees, support vectors and their coefficients."""
     if isinstance(model, RandomForestClassifier):
         return int(
             sum(

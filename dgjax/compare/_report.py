@@ -1,4 +1,4 @@
-"""What is written: one self-contained page, and the numbers as JSON."""
+"""Report of a comparison: one self-contained page, and the numbers as JSON."""
 
 import json
 import math
@@ -30,7 +30,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class Section:
-    """One question of the report."""
+    """Section of the report, for one question."""
 
     key: str
     title: str
@@ -41,7 +41,7 @@ class Section:
 
 
 def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
-    """Write the page and the numbers into the folder, which is made again if it has gone; their paths."""
+    """Writes the page and the numbers into the folder, made again if it has gone; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     results, report = folder / RESULTS, folder / REPORT
     results.write_text(json.dumps(as_json(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
@@ -50,7 +50,7 @@ def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
 
 
 def page(comparison: Comparison) -> str:
-    """The report as HTML."""
+    """Page of the report, as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dgjax.compare"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -70,7 +70,7 @@ def page(comparison: Comparison) -> str:
 
 
 def _regularisation(comparison: Comparison) -> str:
-    """What each model was held back by, and how that was chosen."""
+    """Sentences on the strength of regularisation of each model, and how it was chosen."""
     bench, unit = comparison.bench, comparison.bench.plan.unit
     steps = "rows" if unit == "rows" else "steps"
     chosen = ", ".join(f"{bench.contestants[key].short} {value:g}" for key, value in bench.strengths.items())
@@ -107,7 +107,7 @@ def _section(comparison: Comparison, question) -> Section:
 
 
 def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Everything measured, as a table: a row for each model and way, a column for each metric and setting."""
+    """Table of everything measured: a row for each model and way, a column for each metric and setting."""
     columns = list(dict.fromkeys((r.metric, r.setting) for r in answer.records))
     lines = list(dict.fromkeys((r.model, r.method) for r in answer.records))
     head = ["", *(f"{metric}{_at(answer.key, setting, comparison.bench.plan.unit)}" for metric, setting in columns)]
@@ -134,7 +134,7 @@ def _short(mean: float, error: float) -> str:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Everything measured, and what was said of it, as plain values without NaN."""
+    """Values of everything measured, and what was said of it, for JSON, without NaN."""
     bench, dataset = comparison.bench, comparison.bench.dataset
     return _plain(
         {
@@ -171,7 +171,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists, dictionaries, text and finite numbers; None for the rest."""
+    """Value as lists, dictionaries, text and finite numbers; None for anything else."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What was measured: plain records, from which tables, plots and verdicts are drawn."""
+"""Results: plain records of what was measured, from which tables, plots and verdicts are drawn."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Status = Literal["not reached", "partial", "done", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Record:
-    """One number, measured once: `repeat` tells which split, so that differences can be paired."""
+    """Record of one number, measured once: `repeat` tells which split, so that differences can be paired."""
 
     metric: str
     model: str
@@ -25,7 +25,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repeats with its standard error; NaN where nothing, or only one value, was measured."""
+    """Estimate: mean over repeats and its standard error; NaN where nothing, or only one value, was measured."""
 
     mean: float
     error: float
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(values: Iterable[float]) -> Estimate:
-    """Mean and standard error."""
+    """Estimate from values: their mean and its standard error."""
     array = np.array(list(values), float)
     if len(array) == 0:
         return Estimate(float("nan"), float("nan"), 0)
@@ -48,7 +48,7 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 @dataclass
 class Answer:
-    """The records of one question, and how far it came."""
+    """Answer to one question: its records, and how far it came."""
 
     key: str
     status: Status = "not reached"
@@ -59,12 +59,12 @@ class Answer:
     heard: Heard = field(default_factory=Heard)
 
     def values(self, metric: str, model: str, setting: float = 0.0, method: str = "exact") -> dict[int, float]:
-        """Value by repeat."""
+        """Values of a metric of a model, by repeat."""
         wanted = (metric, model, setting, method)
         return {r.repeat: r.value for r in self.records if (r.metric, r.model, r.setting, r.method) == wanted}
 
     def estimate(self, metric: str, model: str, setting: float = 0.0, method: str = "exact") -> Estimate:
-        """Mean over repeats."""
+        """Mean of a metric of a model over repeats, with its standard error."""
         return estimate(self.values(metric, model, setting, method).values())
 
     def difference(
@@ -75,12 +75,15 @@ class Answer:
         setting: float = 0.0,
         scale: Callable[[float], float] = float,
     ) -> Estimate:
-        """One (model, method) less another on that scale, paired by repeat: what splits share cancels."""
+        """Paired difference of one (model, method) less another, by repeat: what splits share cancels.
+
+        Values go through `scale` first, as a logarithm for ratios.
+        """
         a, b = (self.values(metric, model, setting, method) for model, method in (one, other))
         return estimate(scale(a[r]) - scale(b[r]) for r in sorted(a.keys() & b.keys()))
 
     def settings(self, metric: str, model: str | None = None, method: str | None = None) -> list[float]:
-        """Settings that have a value, sorted."""
+        """Settings at which a metric was measured, sorted."""
         return sorted(
             {
                 r.setting
@@ -90,11 +93,11 @@ class Answer:
         )
 
     def lines(self, metric: str) -> list[tuple[str, str]]:
-        """Which (model, method) have that metric, in the order of measuring."""
+        """Lines (model, method) that have a metric, in the order of measuring."""
         return list(dict.fromkeys((r.model, r.method) for r in self.records if r.metric == metric))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain dictionaries, one for each estimate."""
+        """Values of the answer as plain dictionaries, one for each estimate."""
         keys = list(dict.fromkeys((r.metric, r.model, r.method, r.setting) for r in self.records))
         return {
             "status": self.status,

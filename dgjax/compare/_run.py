@@ -1,4 +1,4 @@
-"""Asks the questions one after another and keeps what was measured, come what may."""
+"""Run of a comparison: questions asked one after another; what was measured is kept, come what may."""
 
 import time
 import traceback
@@ -21,7 +21,7 @@ from dgjax.compare._results import Answer, Record
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, in the words of the report, the function that measures it, and what that does."""
+    """Question of a comparison, in the words of the report, the function that measures it, and what that does."""
 
     key: str
     title: str
@@ -103,7 +103,7 @@ QUESTIONS = (
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Told how far a comparison is."""
+    """Watcher: an object that is told how far a comparison is."""
 
     def started(self, question: Question, total: int) -> None: ...
     def doing(self, question: Question, words: str) -> None: ...
@@ -112,7 +112,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Comparison:
-    """A bench and the answers so far."""
+    """Comparison: a bench and the answers so far."""
 
     bench: Bench
     answers: dict[str, Answer]
@@ -122,23 +122,26 @@ class Comparison:
 
     @property
     def failed(self) -> list[Question]:
-        """The questions that an error ended."""
+        """Questions that an error ended."""
         return [question for question in self.asked if self.answers[question.key].status == "failed"]
 
 
 def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison:
-    """Nothing measured yet."""
+    """Comparison on a data set before anything is measured."""
     plan = plan or make_plan(dataset, quick)
     return asking(QUESTIONS, Bench(dataset, plan, contestants(plan), pairs(plan)))
 
 
 def asking(questions: tuple[Question, ...], bench: Bench) -> Comparison:
-    """Those questions, none answered yet."""
+    """Comparison of those questions, none answered yet."""
     return Comparison(bench, {question.key: Answer(question.key) for question in questions}, questions)
 
 
 def ask(comparison: Comparison, watcher: Watcher) -> None:
-    """Measure everything. What was measured stays: on Ctrl-C, `interrupted` says so; an error ends one question."""
+    """Measures everything, question after question.
+
+    What was measured stays: on Ctrl-C, `interrupted` says so; an error ends one question.
+    """
     start = time.perf_counter()
     try:
         # LAPACK's own threads gain nothing on matrices this small, and fight with XLA's for the cores.

@@ -1,4 +1,4 @@
-"""What verdicts are made of."""
+"""Sentences that verdicts are made of."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,24 @@ from dgjax.compare._ranking import Line, Ranking
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer in one or two sentences, and what it rests on."""
+    """Verdict: the answer in one or two sentences, and the reasons it rests on."""
 
     headline: str
     reasons: tuple[str, ...] = ()
 
 
 def say(bench: Bench, line: Line) -> str:
-    """A line's name in a sentence."""
+    """Name of a line in a sentence."""
     return words.spoken(line, bench.contestants, bench.plan.unit)
 
 
 def unlabelled(bench: Bench) -> str:
-    """What has no label."""
+    """Words for what has no label: rows, or sequences."""
     return "rows without a label" if bench.plan.unit == "rows" else f"{bench.plan.unit} without labels"
 
 
 def best_of(ranking: Ranking, bench: Bench, claim: str = "is the most accurate") -> str:
-    """The best by name, and honestly who else may be."""
+    """Sentence on the best model, by name, and who else may be; or that none beats the baseline."""
     names = [say(bench, line) for line in (ranking.best, *ranking.level)]
     base = baseline(bench, "accuracy")
     if "accurate" in claim and base and not beaten(bench, "accuracy", ranking.value):

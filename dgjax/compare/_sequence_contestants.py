@@ -1,4 +1,4 @@
-"""What is compared on sequences: hidden Markov models, CRFs, and models that look at one step alone."""
+"""Contestants on sequences: hidden Markov models, CRFs, and models that look at one step alone."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,10 @@ TOL, GRADIENT_TOL = 1e-3, 1e-4
 
 
 def pairs(plan: Plan) -> list[Pair]:
-    """Hidden Markov models and CRFs, then models without order. Mixtures take long to compile: only in full runs."""
+    """Pairs on sequences: hidden Markov models and CRFs, then models without order.
+
+    Mixtures take long to compile: only in full runs.
+    """
     return [
         Pair("diagonal", "Diagonal HMM and linear CRF", ("hmm_diagonal",), "crf_linear"),
         Pair("full", "Full HMM and its twin", ("hmm_full",), "crf_twin"),
@@ -35,7 +38,7 @@ def pairs(plan: Plan) -> list[Pair]:
 
 
 def contestants(plan: Plan) -> dict[str, Contestant]:
-    """All that the pairs name, by key, and the references."""
+    """Contestants that the pairs name, by key, and the references."""
     named = {key for pair in pairs(plan) for key in (*pair.generative, pair.discriminative)}
     everyone = (
         Contestant("hmm_diagonal", "HMM, diagonal Gaussians", "diagonal HMM", "generative", _fit_diagonal),
@@ -61,7 +64,7 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
 
 
 def padded(arrays: np.ndarray, size: int, steps: int) -> np.ndarray:
-    """Arrays (n,) of (t_i, ...) as one (size, steps, ...), 0 beyond them."""
+    """Padding of arrays (n,) of (t_i, ...) to one array (size, steps, ...), 0 beyond their ends."""
     whole = np.zeros((size, steps, *arrays[0].shape[1:]), np.float32)
     for row, one in zip(whole, arrays, strict=False):
         row[: len(one)] = one
@@ -69,19 +72,22 @@ def padded(arrays: np.ndarray, size: int, steps: int) -> np.ndarray:
 
 
 def inside(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Values (n, t, ...) at the steps that there are, all in turn (m, ...)."""
+    """Values (m, ...) at the steps that exist, all in turn, from padded values (n, t, ...)."""
     return values[np.arange(values.shape[1]) < lengths[:, None]]
 
 
 def windows(x: np.ndarray, reach: int) -> np.ndarray:
-    """Each step beside those around it: x (n, t, f) -> (n, t, f (1 + 2 reach)), 0, the mean, beyond the ends."""
+    """Windows of steps: each step beside those around it, x (n, t, f) -> (n, t, f (1 + 2 reach)).
+
+    Beyond the ends 0, the mean.
+    """
     t = x.shape[1]
     wide = np.pad(x, ((0, 0), (reach, reach), (0, 0)))
     return np.concatenate([wide[:, i : i + t] for i in range(1 + 2 * reach)], axis=-1)
 
 
 def encode(x: np.ndarray, encoder: Encoder, plan: Plan, filled: bool, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Raw sequences x (n,) standardised and padded (size, t, f), and their lengths (size,), 1 where there is none."""
+    """Encoding of raw sequences x (n,): standardised, padded (size, t, f), and lengths (size,), 1 where none is."""
     lengths = np.array([len(one) for one in x])
     flat = encoder.view(np.concatenate(x), "features", filled)
     steps = ragged(np.split(flat, np.cumsum(lengths)[:-1]))
@@ -89,7 +95,7 @@ def encode(x: np.ndarray, encoder: Encoder, plan: Plan, filled: bool, size: int)
 
 
 def fill(fitted: Fitted, x: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """Raw sequences with missing cells at their conditional mean by a generative contestant, encoded."""
+    """Imputation of raw sequences by a generative contestant's conditional means, encoded; and lengths."""
     assert fitted.encoder is not None
     steps, lengths = encode(x, fitted.encoder, plan, filled=False, size=plan.test_rows)
     if isinstance(fitted.model, dg.HiddenMarkov):
@@ -99,34 +105,37 @@ def fill(fitted: Fitted, x: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndar
 
 
 def filled_by(classifier: Fitted, twin: Fitted, plan: Plan) -> Predict:
-    """log p(y_s | x) of a discriminative contestant whose missing cells a generative one fills."""
+    """Function to log p(y_s | x) of a discriminative contestant, from sequences that a generative one fills."""
     assert classifier.encoded is not None
     predict = classifier.encoded
     return lambda x: predict(*fill(twin, x, plan))[: sum(map(len, x))]
 
 
 def _arrays(training: Training, plan: Plan, filled: bool) -> dict[str, Any]:
-    """What `dg.fit` takes: sequences, states, lengths and weights, always of one shape."""
+    """Arguments of `dg.fit`: sequences, states, lengths and weights, always of one shape."""
     x, lengths = encode(training.x, training.encoder, plan, filled, training.size)
     y = padded(training.y, training.size, plan.longest).astype(np.int32)
     return {"x": x, "y": y, "lengths": lengths, "weights": training.weights}
 
 
 def _by_step(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The same as rows without order: a step beyond the end has no weight."""
+    """Arguments of `dg.fit` for rows without order, each a step; a step beyond the end has no weight."""
     x, there = arrays["x"], np.arange(arrays["x"].shape[1]) < arrays["lengths"][:, None]
     weights = (arrays["weights"][:, None] * there).astype(np.float32)
     return {"x": x.reshape(-1, x.shape[-1]), "y": arrays["y"].reshape(-1), "weights": weights.reshape(-1)}
 
 
 def _unit(model: Any, training: Training, width: int) -> Any:
-    """The weak prior of steps of mean 0 and variance 1, as standardised columns have."""
+    """Weak prior of a model, by steps of mean 0 and variance 1, as standardised columns have."""
     steps = np.stack([-np.ones(width, np.float32), np.ones(width, np.float32)])
     return dg.weak_prior(model, steps[None] if isinstance(model, dg.HiddenMarkov) else steps, training.strength)
 
 
 def _fit_generative(start: Any, training: Training, plan: Plan) -> Fitted:
-    """On the labelled sequences, in closed form but for mixtures; then from there on all, by Baum-Welch."""
+    """Fit of a hidden Markov model to the labelled sequences, and from there to all, by Baum-Welch.
+
+    The first is in closed form but for mixtures.
+    """
     arrays = _arrays(training, plan, filled=False)
     if not isinstance(start, dg.HiddenMarkov):
         arrays = _by_step(arrays)
@@ -168,7 +177,7 @@ def _fit_full(training: Training, plan: Plan) -> Fitted:
 
 
 def _fit_mixture(training: Training, plan: Plan) -> Fitted:
-    """Every state starts as two halves of its Gaussian, on either side of its mean."""
+    """Fit of a hidden Markov model of mixtures: each state starts as two halves of its Gaussian, about its mean."""
     known = np.array([(y >= 0).all() for y in training.y])
     labelled = replace(training, x=training.x[known], y=training.y[known])
     whole = _fit_full(labelled, plan).model.density
@@ -194,7 +203,7 @@ def _fit_around(training: Training, plan: Plan) -> Fitted:
 
 
 def _fit_twin(training: Training, plan: Plan) -> Fitted:
-    """Started where the hidden Markov model of the same sequences ends: its exact twin."""
+    """Fit of a CRF, started at the exact twin of the hidden Markov model of the training sequences."""
     start = dg.discriminative(_fit_full(replace(training, strength=1.0), plan).model)
     return _fit_discriminative(start, training, plan)
 
@@ -218,7 +227,7 @@ def _wrapped(model: Any, training: Training, plan: Plan, seconds: float, reach: 
     chain = isinstance(model, dg.HiddenMarkov | dg.LinearChainCRF)
 
     def ask(verb: Callable, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """What the verb says of sequences (n, t, f)."""
+        """Answer of a verb on sequences (n, t, f)."""
         if chain:
             return np.asarray(verb(model, x, lengths), float)
         rows = np.asarray(verb(model, x.reshape(-1, x.shape[-1])), float)
@@ -232,7 +241,7 @@ def _wrapped(model: Any, training: Training, plan: Plan, seconds: float, reach: 
         return encoded(*steps)[: sum(map(len, x))]
 
     def log_prob(x: np.ndarray) -> np.ndarray:
-        """For each step, so that lengths compare."""
+        """Log-density per step, so that lengths compare: log p(x) / length, or its sum over steps / length."""
         steps, lengths = encode(x, training.encoder, plan, False, plan.test_rows)
         values = ask(dg.log_prob, steps, lengths)
         there = np.arange(steps.shape[1]) < lengths[:, None]
@@ -252,7 +261,7 @@ def _wrapped(model: Any, training: Training, plan: Plan, seconds: float, reach: 
 
 
 def _fit_forest(training: Training, plan: Plan, reach: int = 0) -> Fitted:
-    """A forest of rows, each a step or a step beside those around it; missing cells are split on natively."""
+    """Fit of a random forest to rows, each a step beside those within `reach`; missing cells are split on natively."""
 
     def rows(x: np.ndarray) -> np.ndarray:
         encoded = encode(x, training.encoder, plan, False, len(x))

@@ -1,4 +1,4 @@
-"""Sequences that are compared on: steps with missing cells, the state of each, checked before anything is fitted."""
+"""Sequences to compare on: steps with missing cells, a state for each, checked before anything is fitted."""
 
 from dataclasses import dataclass, replace
 
@@ -21,12 +21,12 @@ class SequenceDataset(Dataset):
 
     @property
     def labelled(self) -> np.ndarray:
-        """The sequences whose every state is known."""
+        """Numbers of the sequences whose every state is known."""
         return np.flatnonzero([(y >= 0).all() for y in self.y])
 
     @property
     def strata(self) -> np.ndarray:
-        """The rarest state in each sequence, so that the first few of a split hold every state."""
+        """Strata of sequences: the rarest state in each, so that the first few of a split hold every state."""
         counts = np.bincount(np.concatenate(self.y) + 1, minlength=1 + len(self.classes))[1:]
         place = np.empty(len(counts), int)
         place[np.argsort(counts)] = np.arange(len(counts))
@@ -39,11 +39,11 @@ class SequenceDataset(Dataset):
         return [("Sequences", len(self.x)), ("Steps", sum(map(len, self.x)))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those sequences, and the states of all their steps in turn."""
+        """Sequences by their numbers, and the states of all their steps in turn."""
         return self.x[rows], np.concatenate(self.y[rows])
 
     def table(self, x: np.ndarray) -> np.ndarray:
-        """All steps of the sequences x, in turn (m, d)."""
+        """Table (m, d) of all steps of the sequences x, in turn."""
         return np.concatenate(x)
 
 
@@ -54,7 +54,7 @@ def load(
     drop: tuple[str, ...] = (),
     reading: Reading = AS_FOUND,
 ) -> SequenceDataset:
-    """A file with a row for each step, or the simulated data set by its name."""
+    """Sequences from a file with a row for each step, or the simulated data set by its name."""
     options = {"--target": target, "--sequence": sequence, "--drop": drop, **reading.options}
     if is_embedded(data, (*EMBEDDED, SIMULATED), options):
         return _simulated()
@@ -71,7 +71,7 @@ def load(
 
 
 def _grouped(flat: Dataset, codes: np.ndarray, sequence: str) -> SequenceDataset:
-    """The rows of each sequence in the order of the file, wherever they stand in it."""
+    """Sequences from a flat data set: the rows of each, in the order of the file, wherever they stand in it."""
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))[:-1]
     x, y = np.split(flat.x[order], ends), np.split(flat.y[order], ends)
@@ -93,7 +93,7 @@ def _grouped(flat: Dataset, codes: np.ndarray, sequence: str) -> SequenceDataset
 
 
 def _check(dataset: SequenceDataset) -> SequenceDataset:
-    """Refuse what cannot be split by whole sequences, and say what only one question uses."""
+    """Check of sequences: raises InputError if whole sequences cannot be split; notes what only one question uses."""
     count, longest, option = len(dataset.x), max(map(len, dataset.x)), f"--sequence {dataset.sequence}"
     if longest < 2:
         raise InputError(
@@ -137,7 +137,7 @@ def _simulated() -> SequenceDataset:
 
 
 def ragged(arrays: list[np.ndarray]) -> np.ndarray:
-    """Arrays of unequal length as the entries of one array (n,)."""
+    """Ragged array: arrays of unequal length as the entries of one array (n,)."""
     whole = np.empty(len(arrays), object)
     whole[:] = arrays
     return whole

@@ -1,4 +1,4 @@
-"""What is asked of models of sequences; what is the same for rows is measured by the same functions."""
+"""Questions on sequences; those that rows have too are measured by the functions for rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +25,7 @@ WRONG = {OFF: "a sensor that is off", SHUFFLED: "steps in random order"}
 
 
 def make_plan(dataset: SequenceDataset, quick: bool) -> Plan:
-    """The plan for those sequences."""
+    """Plan for sequences, smaller if `quick`."""
     count, longest = len(dataset.labelled), max(map(len, dataset.x))
     most = max(FEWEST_TRAINED, MOST_STEPS[quick] // longest)
     test = min(50 if quick else 100, most, count // 3)
@@ -50,13 +50,13 @@ def make_plan(dataset: SequenceDataset, quick: bool) -> Plan:
 
 
 def begin(dataset: SequenceDataset, quick: bool, plan: Plan | None = None) -> Comparison:
-    """Nothing measured yet."""
+    """Comparison on sequences before anything is measured."""
     plan = plan or make_plan(dataset, quick)
     return asking(QUESTIONS, Bench(dataset, plan, contestants(plan), pairs(plan)))
 
 
 def labelled_sequences(bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy against the share of labelled sequences, with and without those that have no labels."""
+    """Tasks that measure accuracy against the share of labelled sequences, with and without the unlabelled ones."""
     dataset = bench.dataset
     unlabelled = np.setdiff1d(np.arange(len(dataset.x)), dataset.labelled)
 
@@ -82,7 +82,7 @@ def labelled_sequences(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def at_prediction(hide: Callable, bench: Bench, answer: Answer) -> list[Task]:
-    """Accuracy against the share of cells, or of steps, missing from the sequences to predict."""
+    """Tasks that measure accuracy against the share of cells, or of steps, missing from the sequences to predict."""
     plan = bench.plan
     twins = {pair.discriminative: pair for pair in bench.pairs}
 
@@ -106,7 +106,10 @@ def at_prediction(hide: Callable, bench: Bench, answer: Answer) -> list[Task]:
 
 
 def paths(bench: Bench, answer: Answer) -> list[Task]:
-    """How often the state changes from step to step, by each model and in truth; one sequence to look at."""
+    """Tasks that measure how often the state changes from step to step, by each model and in truth.
+
+    One sequence is kept to look at.
+    """
 
     def measure(repeat: int, key: str) -> list[Record]:
         x, y = bench.test(repeat)
@@ -125,13 +128,13 @@ def paths(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def _changes(states: np.ndarray, ends: np.ndarray) -> float:
-    """Changes of state in 100 steps that have one before them."""
+    """Number of changes of state in 100 steps that have one before them."""
     changed = np.delete(np.diff(states) != 0, ends - 1)
     return 100 * float(changed.mean())
 
 
 def unusual(bench: Bench, answer: Answer) -> list[Task]:
-    """How well test sequences that were spoilt are told from those same sequences as they are."""
+    """Tasks that measure how well spoilt test sequences are told from the unspoilt ones."""
 
     def measure(repeat: int, key: str) -> list[Record]:
         fitted = bench.full(key, repeat)
@@ -150,14 +153,14 @@ def unusual(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def _mean_confidence(log_proba: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Mean over the steps of each sequence of the largest probability (m,)."""
+    """Confidence (m,) in sequences: the mean over steps of the largest probability."""
     ends = np.cumsum([len(one) for one in x])
     sure = np.concatenate([[0], np.cumsum(_metrics.confidence(log_proba))])
     return np.diff(sure[np.concatenate([[0], ends])]) / np.array([len(one) for one in x])
 
 
 def spoil(x: np.ndarray, wrong: float, bench: Bench, seed: int) -> np.ndarray:
-    """Sequences whose steps are out of order, or one of whose numbers is off for a third of the steps."""
+    """Spoilt sequences: steps out of order, or one number off for a third of the steps."""
     random = np.random.default_rng((seed, 4))
     numbers = np.flatnonzero(bench.dataset.numeric)
     scale = np.nanstd(bench.dataset.table(bench.dataset.x), axis=0)

@@ -1,4 +1,4 @@
-"""The sequences that come with the package: simulated, since none come with scikit-learn, from a fixed seed."""
+"""Simulated sequences that come with the package, from a fixed seed, since scikit-learn has none."""
 
 import numpy as np
 
@@ -39,14 +39,14 @@ WEARER = 0.2
 
 
 def activity() -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Sequences x (t_i, 4) and their states (t_i,)."""
+    """Simulated sequences x (t_i, 4) and their states (t_i,)."""
     random = np.random.default_rng(SEED)
     states = [_states(int(random.integers(SHORTEST, LONGEST + 1)), random) for _ in range(NUM_SEQUENCES)]
     return [_sensors(y, random) for y in states], states
 
 
 def _states(length: int, random: np.random.Generator) -> np.ndarray:
-    """A path that was under way before its first step."""
+    """Path of states of a Markov chain that was under way before its first step."""
     path, state = [], int(random.integers(len(STATES)))
     before = int(random.integers(20))
     while len(path) < before + length:
@@ -57,7 +57,7 @@ def _states(length: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _sensors(y: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Noise that carries over, of heavy tails; the last channel moves towards its level."""
+    """Sensor readings given states: heavy-tailed noise that carries over; the last channel moves towards its level."""
     fresh = random.standard_t(4, (len(y), len(CHANNELS))) / np.sqrt(2)
     noise, level = np.zeros_like(fresh), LEVELS[y]
     pulse = level[0, -1]

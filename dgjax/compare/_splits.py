@@ -1,4 +1,4 @@
-"""Seeded random choices: splits into training and test rows, nested training sets, hidden cells."""
+"""Splits by seeded random choices: training and test rows, nested training sets, hidden cells."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers; every prefix of `train` holds the classes in about their shares, two rows of each at the front."""
+    """Split into row numbers; prefixes of `train` hold the classes in about their shares, two rows of each first."""
 
     train: np.ndarray
     test: np.ndarray
 
 
 def make_split(y: np.ndarray, rows: np.ndarray, num_train: int, num_test: int, seed: int) -> Split:
-    """A split of the labelled `rows`, stratified by label y."""
+    """Split of the labelled `rows` into training and test rows, stratified by label y."""
     order = _stratified(y, rows, np.random.default_rng((seed, 0)))
     test = order[np.linspace(0, len(order) - 1, num_test).round().astype(int)]
     rest = np.setdiff1d(rows, test)
@@ -31,7 +31,7 @@ def _stratified(y: np.ndarray, rows: np.ndarray, random: np.random.Generator) ->
 
 
 def hide(x: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Rows x (n, d) with that share of all cells NaN, completely at random, one cell of each row left at least."""
+    """Rows x (n, d) with a share of all cells NaN, completely at random; each row keeps one cell at least."""
     random = np.random.default_rng((seed, 2))
     order = random.random(x.shape)
     hidden = order < share

@@ -1,4 +1,4 @@
-"""How every plot looks: each pair has a hue, generative solid, discriminative dashed, what stands outside grey."""
+"""Style of all plots: each pair has a hue, generative solid, discriminative dashed, what stands outside grey."""
 
 import base64
 import io
@@ -67,7 +67,7 @@ class Look:
     thin: bool = False
 
     def options(self) -> dict:
-        """Keywords of matplotlib."""
+        """Keywords of matplotlib for this look."""
         return {
             "label": self.label,
             "color": self.color,
@@ -81,7 +81,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture inlined in the report, and what it shows in words."""
+    """Picture inlined in the report, and what it shows in words."""
 
     source: str
     words: str
@@ -90,7 +90,7 @@ class Picture:
 
 @contextmanager
 def panel(width: float = NARROW, height: float = 3.3) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of one panel in the report's style, without any global state of pyplot."""
+    """Context of a figure of one panel in the report's style, without any global state of pyplot."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
@@ -99,7 +99,7 @@ def panel(width: float = NARROW, height: float = 3.3) -> Iterator[tuple[Figure, 
 
 
 def legend(axes: Axes, columns: int = 2) -> None:
-    """Above the axes, where it covers no data."""
+    """Draws the legend above the axes, where it covers no data."""
     rows = -(-len(axes.get_legend_handles_labels()[0]) // columns)
     if rows:
         axes.legend(
@@ -115,7 +115,7 @@ def legend(axes: Axes, columns: int = 2) -> None:
 
 
 def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:
-    """The figure as an SVG inside the page."""
+    """Picture of a figure, as an SVG inside the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # Lengths in points are refused by some renderers; the page scales pictures to its columns all the same.

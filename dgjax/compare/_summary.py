@@ -1,4 +1,4 @@
-"""Which model for my data, in short: one row for each situation, and the table of the models."""
+"""Summary of a comparison: the best model for each situation, and the table of the models."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from dgjax.compare._say import say, unlabelled
 
 @dataclass(frozen=True)
 class Situation:
-    """What somebody may need, the best for it, how good it is, and what cannot be told from it."""
+    """Situation: what somebody may need, the best for it, how good it is, and what cannot be told from it."""
 
     need: str
     best: str
@@ -21,7 +21,7 @@ class Situation:
 
 
 def headline(comparison: Comparison) -> str:
-    """The answer in one or two sentences."""
+    """Headline: which model for this data, in one or two sentences."""
     ranking = _accuracy(comparison)
     if ranking is None and (reason := comparison.answers["training_rows"].reason):
         return f"How accurate the models are was not measured. {reason}"
@@ -39,7 +39,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _nothing(comparison: Comparison, ranking: Ranking) -> str:
-    """No model has learnt to name the class; its probabilities may yet say something."""
+    """Headline where no model has learnt to name the class; its probabilities may yet say something."""
     bench, answer = comparison.bench, comparison.answers["training_rows"]
     base, shares = baseline(bench, "accuracy"), baseline(bench, "log-loss")
     loss = rank(answer, "log-loss", answer.settings("accuracy")[-1])
@@ -58,7 +58,7 @@ def _nothing(comparison: Comparison, ranking: Ranking) -> str:
 
 
 def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
-    """Among those that are level, whatever has the lowest log-loss for certain or else is generative."""
+    """Sentence on the generative models among those that are level in accuracy, and what else they can answer."""
     bench = comparison.bench
     lines = [ranking.best, *ranking.level]
     generative = [line for line in lines if bench.contestants[line[0]].side == "generative"]
@@ -85,7 +85,7 @@ def _accuracy(comparison: Comparison) -> Ranking | None:
 
 
 def situations(comparison: Comparison) -> list[Situation]:
-    """The best for each need that was measured."""
+    """Situations that were measured, with the best model for each."""
     notice, noticing, _ = NOTICED[comparison.bench.plan.unit]
     rows = [_rows(comparison, last=True), _rows(comparison, last=False), *_shares(comparison)]
     rows += [
@@ -135,7 +135,7 @@ def _one(comparison: Comparison, key: str, metric: str, need: str, form) -> Situ
 
 
 def _base(comparison: Comparison, metric: str, ranking: Ranking | None) -> Baseline | None:
-    """What costs nothing, where nothing beats it."""
+    """Baseline of a metric where no model beats it; else None."""
     if ranking is None or beaten(comparison.bench, metric, ranking.value):
         return None
     return baseline(comparison.bench, metric)
@@ -161,13 +161,13 @@ NOTICED = {
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
-    """The head of the table of models."""
+    """Names of the columns in the table of models."""
     noticed = NOTICED[comparison.bench.plan.unit][2]
     return "Model", "Accuracy", "Log-loss", "Brier score", noticed, "Half of the cells missing", "Training"
 
 
 def models(comparison: Comparison) -> list[tuple[str, ...]]:
-    """A row for each model: the cells of `columns`, a dash where nothing was measured."""
+    """Rows of the table of models, one for each: the cells of `columns`, a dash where nothing was measured."""
     answers = comparison.answers
     sizes = answers["training_rows"].settings("accuracy")
     shares = [s for s in answers["missing_prediction"].settings("accuracy") if s]
@@ -199,7 +199,7 @@ def _detector(comparison: Comparison, question: str, key: str) -> Line:
 
 
 def _missing(comparison: Comparison, key: str, share: float) -> str:
-    """By the way that this model has by itself: what was measured first."""
+    """Accuracy with a share of cells missing, as text, by the model's own way of dealing with them."""
     answer = comparison.answers["missing_prediction"]
     own = [line for line in answer.lines("accuracy") if line[0] == key]
     return _cell(comparison, "missing_prediction", "accuracy", own[0], share, words.percent) if own else "–"

@@ -1,4 +1,4 @@
-"""From a CSV or Parquet file to named columns of text or numbers, or an `InputError` that says why not."""
+"""Tables from CSV or Parquet files: named columns of text or numbers, or an `InputError` that says why not."""
 
 import csv
 import io
@@ -27,29 +27,32 @@ AS_FOUND = Reading()
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length, in the order of the file, and what was said while reading them."""
+    """Table: columns of one length, in the order of the file, and notes made while reading them."""
 
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The columns' names, in order."""
+        """Names of the columns, in order."""
         return [column.name for column in self.columns]
 
     def column(self, name: str) -> Column:
-        """The column of that name."""
+        """Column of a name."""
         return self.columns[self.names.index(name)]
 
     def without(self, names: tuple[str, ...]) -> "Table":
-        """The table less those columns."""
+        """Table less some columns."""
         return Table(tuple(c for c in self.columns if c.name not in names), self.notes)
 
 
 def read_table(
     path: Path, drop: tuple[str, ...] = (), sequence: str | None = None, reading: Reading = AS_FOUND
 ) -> Table:
-    """Read a file by its suffix; the columns in `drop` are not even parsed, that of `sequence` is taken for names."""
+    """Table of a file, read by its suffix.
+
+    The columns in `drop` are not even parsed, that of `sequence` is taken for names.
+    """
     inner = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
     suffix = inner.suffix.lower()
     if suffix not in TEXT_SUFFIXES + PARQUET_SUFFIXES:
@@ -69,7 +72,10 @@ def read_table(
 
 
 def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: str | None) -> None:
-    """Refuse two columns of one name, and columns to drop, or to tell sequences by, that are not there."""
+    """Raises InputError for two columns of one name, and for columns named by an option that are not there.
+
+    Options name columns to drop, and one to tell sequences by.
+    """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         row = "; if the first line is a row, type: --no-header" if _is_number(twice[0]) else ""
@@ -91,7 +97,7 @@ def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: s
 
 
 def listed(names: list[str], most: int = 12) -> str:
-    """Names for a message, shortened."""
+    """Text that lists names for a message, shortened."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -138,7 +144,10 @@ def _table(
     notes: Sequence[str],
     stored: frozenset[str] = frozenset(),
 ) -> Table:
-    """Texts as columns of numbers, all written in one style but those `stored` as numbers, or of categories."""
+    """Table of texts: columns of numbers, all written in one style, or of categories.
+
+    Columns in `stored` are numbers already.
+    """
     cells = {name: cells_of(name, own, lines, reading, place) for name, own in columns.items() if name != sequence}
     style = style_of([own for name, own in cells.items() if name not in stored], reading, separator)
     parsed = tuple(
@@ -152,7 +161,7 @@ def _table(
 
 
 def _separator(path: Path, text: str) -> str:
-    """What splits the first rows into the most cells, the same number in each; else the header into the most."""
+    """Separator of cells: the one that splits the first rows into most cells, as many in each; else the header."""
     widths = {mark: _widths(text, mark) for mark in ",;\t|"}
     even = {mark: found[0] for mark, found in widths.items() if len(set(found)) == 1 and found[0] > 1}
     most = max(even.values(), default=0)
@@ -163,7 +172,7 @@ def _separator(path: Path, text: str) -> str:
 
 
 def _widths(text: str, separator: str, rows: int = 20) -> list[int]:
-    """The number of cells in the first rows that are not blank."""
+    """Numbers of cells in the first rows that are not blank."""
     start = text[: 1 << 16]
     reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator, skipinitialspace=True)
     try:
@@ -191,7 +200,7 @@ def _check_one_column(path: Path, text: str, name: str) -> None:
 
 
 def _ragged(path: Path, text: str, width: int, line: int, row: list[str], separator: str) -> InputError:
-    """Of a row that is not as wide as the header, which may be a comment."""
+    """Error for a row that is not as wide as the header; the row may be a comment."""
     hint = f"a cell that holds '{separator}' needs double quotes"
     mark = row[0].lstrip()[:1]
     if mark not in COMMENTS and width < len(row):
@@ -204,7 +213,7 @@ def _ragged(path: Path, text: str, width: int, line: int, row: list[str], separa
 
 
 def _csv_rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not blank."""
+    """Lines that are not blank: number and cells of each."""
     if separator == " ":
         text = re.sub(r"(?m)^ +| +$", "", text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
@@ -232,7 +241,7 @@ def _is_number(text: str) -> bool:
 
 
 def _counts(names: list[str]) -> bool:
-    """Whether they are 0, 1, 2 and so on, as pandas names columns that have no name."""
+    """Whether names are 0, 1, 2 and so on, as pandas names columns that have no name."""
     return len(names) > 2 and names == [str(i) for i in range(len(names))]
 
 
@@ -245,7 +254,7 @@ def _is_row_like(names: list[str], table: Table) -> bool:
 
 
 def _without_row_numbers(table: Table, unnamed: bool) -> Table:
-    """The nameless first column that many tools write is the row's number and says nothing."""
+    """Table without the nameless first column of row numbers, which many tools write."""
     values = table.columns[0].values
     if not unnamed or table.columns[0].levels or any(value != values[0] + i for i, value in enumerate(values)):
         return table

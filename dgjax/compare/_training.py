@@ -1,4 +1,4 @@
-"""What a contestant is given to learn from, and what it gives back."""
+"""Training data of a contestant, and the fitted contestant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from dgjax.compare._plan import Plan
 
 @dataclass(frozen=True)
 class Training:
-    """Raw rows x (n, d), labels y (n,), -1 unknown; padded to `size` rows where a model is compiled for a shape.
+    """Training data: raw rows x (n, d), labels y (n,), -1 unknown; padded to `size` rows for compilation.
 
-    `strength` is how much a model is held back: rows of the prior of each class, or the penalty of a logistic model.
+    `strength` is the strength of regularisation: rows of the prior of each class, or the penalty of a logistic model.
     """
 
     dataset: Dataset
@@ -30,37 +30,37 @@ class Training:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are to tell apart."""
+        """Number of classes to tell apart."""
         return len(self.dataset.classes)
 
     @property
     def ridge(self) -> dg.priors.Ridge:
-        """The penalty of a logistic model."""
+        """Ridge prior of a logistic model, by the strength of regularisation."""
         return dg.priors.Ridge(jnp.asarray(self.strength))
 
     @property
     def weights(self) -> np.ndarray:
-        """1 for each row and 0 for the padding (size,)."""
+        """Weights (size,): 1 for each row and 0 for the padding."""
         return (np.arange(self.size) < len(self.x)).astype(np.float32)
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, padded (size,)."""
+        """Labels (size,), padded."""
         return self.padded(self.y).astype(np.int32)
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
-        """Rows repeated from the start up to `size`; their weight is 0."""
+        """Padding of rows up to `size`, by those from the start, whose weight is then 0."""
         return rows[np.arange(self.size) % len(rows)]
 
     def view(self, view: View, filled: bool) -> np.ndarray:
-        """The rows as a model takes them (size, f), padded by complete rows: missing cells cost time."""
+        """Encoding of the rows (size, f) as a model takes them, padded by complete rows: missing cells cost time."""
         spare = self.padded(self.x)[len(self.x) :]
         rows = [self.encoder.view(self.x, view, filled)]
         return np.concatenate([*rows, self.encoder.view(spare, view, filled=True)] if len(spare) else rows)
 
 
 def make_training(dataset: Dataset, x: np.ndarray, y: np.ndarray, size: int, seed: int) -> Training:
-    """Training rows with the encoder that they, and no other rows, give."""
+    """Training data, with the encoder that these rows, and no others, give."""
     return Training(dataset, x, y, size, seed, fit_encoder(dataset.table(x), dataset))
 
 
@@ -88,7 +88,7 @@ class Fitted:
 
 
 def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
-    """The same function, called on blocks of exactly one of these sizes, so that it is compiled for no others."""
+    """Function `predict`, called on blocks of exactly one of these sizes, so that it is compiled for no others."""
 
     def blocked(x: np.ndarray) -> np.ndarray:
         size = next((size for size in sorted(sizes) if size >= len(x)), max(sizes))
@@ -100,7 +100,7 @@ def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
 
 
 def wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: float) -> Fitted:
-    """A fitted model as a contestant."""
+    """Fitted contestant from a fitted model."""
     encoder = training.encoder
     filled = prediction(dg.predict_log_proba, model, encoder, view, plan, filled=True)
     exact = prediction(dg.predict_log_proba, model, encoder, view, plan)
@@ -117,6 +117,6 @@ def wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: flo
 
 
 def prediction(verb: Callable, model: Any, encoder: Encoder, view: View, plan: Plan, filled: bool = False) -> Predict:
-    """A verb of a model, of raw rows."""
+    """Function of raw rows that asks a verb of a model, on rows encoded in a view."""
     sizes = (plan.missing_test_rows, plan.test_rows)
     return in_blocks(lambda x: np.asarray(verb(model, encoder.view(x, view, filled))), sizes)

@@ -1,4 +1,4 @@
-"""A verdict in words for each question, drawn from the numbers measured in this run and from nothing else."""
+"""Verdicts in words, one for each question, drawn from the numbers measured in this run and nothing else."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from dgjax.compare._say import Verdict, best_of, say, unlabelled
 
 
 def verdict(comparison: Comparison, key: str) -> Verdict:
-    """The verdict on one question."""
+    """Verdict on one question, by its key."""
     answer, bench = comparison.answers[key], comparison.bench
     if not answer.records:
         reason = answer.reason or "The run was stopped before this question."
@@ -26,7 +26,7 @@ def verdict(comparison: Comparison, key: str) -> Verdict:
 
 
 def training_rows(answer: Answer, bench: Bench) -> Verdict:
-    """Who leads with few rows, who with many, and where each pair crosses."""
+    """Verdict on training rows: who leads with few, who with many, and where each pair crosses."""
     sizes = answer.settings("accuracy")
     few, many = (rank(answer, "accuracy", size) for size in (sizes[0], sizes[-1]))
     assert few is not None
@@ -74,7 +74,7 @@ def _crossing(answer: Answer, bench: Bench, generative: str, discriminative: str
 
 
 def _span(some: list[float], sizes: list[float], unit: str) -> str:
-    """Sizes in words: a run of neighbours by its ends."""
+    """Text of sizes: a run of neighbours by its ends."""
     if len(some) == len(sizes) > 1:
         return "at every size"
     if len(some) > 1 and sizes.index(some[-1]) - sizes.index(some[0]) == len(some) - 1:
@@ -95,7 +95,7 @@ def _level(ranking: Ranking, bench: Bench, answer: Answer, size: float) -> str:
 
 
 def calibration(answer: Answer, bench: Bench) -> Verdict:
-    """Whose probabilities are best, and who is too sure of itself."""
+    """Verdict on probabilities: whose are best, and who is too sure of itself."""
     ranking, base = trusted(answer, bench, "brier"), baseline(bench, "brier")
     assert ranking is not None
     assert base is not None
@@ -124,7 +124,7 @@ def calibration(answer: Answer, bench: Bench) -> Verdict:
 
 
 def _sureness(answer: Answer, key: str):
-    """Mean confidence less accuracy, paired by split."""
+    """Overconfidence: mean confidence less accuracy, paired by split."""
     from dgjax.compare._results import estimate
 
     sure, right = answer.values("confidence", key), answer.values("accuracy", key)
@@ -132,7 +132,7 @@ def _sureness(answer: Answer, key: str):
 
 
 def held_out(answer: Answer, bench: Bench) -> Verdict:
-    """Whether log p(x) tells an unseen class better than the largest class probability does."""
+    """Verdict on an unseen class: whether log p(x) tells it better than the largest class probability does."""
     lines = answer.lines("auroc")
     density = rank(answer, "auroc", lines=[line for line in lines if line[1] == DENSITY])
     largest = rank(answer, "auroc", lines=[line for line in lines if line[1] == LARGEST])
@@ -174,7 +174,7 @@ def _one_kind(ranking: Ranking | None, bench: Bench) -> Verdict:
 
 
 def labelled_rows(answer: Answer, bench: Bench) -> Verdict:
-    """Whether rows, or sequences, without labels raise the accuracy."""
+    """Verdict on rows, or sequences, without labels: whether they raise the accuracy."""
     gains = [
         (key, share, answer.difference("accuracy", (key, ALL_ROWS), (key, LABELLED), share))
         for key in bench.generative
@@ -224,7 +224,7 @@ def _few_labels(answer: Answer, bench: Bench) -> list[str]:
 
 
 def cost(answer: Answer, bench: Bench) -> Verdict:
-    """The quickest and the smallest."""
+    """Verdict on cost: the quickest and the smallest model."""
     fit, small = rank(answer, "training seconds"), rank(answer, "parameters")
     fast = rank(answer, "rows per second")
     assert fit is not None

@@ -1,4 +1,4 @@
-"""The verdicts on missing cells, and on what a generative model knows beside the label."""
+"""Verdicts on missing cells, and on what a generative model knows beside the label."""
 
 from dgjax.compare import _words as words
 from dgjax.compare._bench import Bench
@@ -9,17 +9,17 @@ from dgjax.compare._say import Verdict, best_of, say
 
 
 def at_prediction(answer: Answer, bench: Bench) -> Verdict:
-    """The best with half of the cells missing, and what each way of dealing with them is worth."""
+    """Verdict on missing cells in rows to predict: the best with half missing, and the worth of each way of dealing."""
     return _missing(answer, bench, "of the cells to predict from missing")
 
 
 def of_steps(answer: Answer, bench: Bench) -> Verdict:
-    """The same for whole steps of sequences."""
+    """Verdict on whole steps missing from sequences to predict: the best, and what each way of dealing is worth."""
     return _missing(answer, bench, "of the steps to predict from missing")
 
 
 def at_training(answer: Answer, bench: Bench) -> Verdict:
-    """The same for cells of the training rows."""
+    """Verdict on missing cells in training rows: the best, and what each way of dealing with them is worth."""
     found, plan = _missing(answer, bench, "of the training cells missing"), bench.plan
     if plan.missing_train_rows >= plan.train_rows:
         return found
@@ -67,7 +67,7 @@ def _gains(answer: Answer, share: float, title: str, lines: dict[str, tuple[Line
 
 
 def knowledge(answer: Answer, bench: Bench) -> Verdict:
-    """Whose samples are taken for real, and how much closer than the mean missing cells are filled."""
+    """Verdict on samples and imputations: whose pass for real, and how much closer than the mean cells are filled."""
     samples = rank(answer, "samples recognised", lines=[(key, "exact") for key in bench.generative])
     fills = rank(answer, "fill error", lines=[(key, EXACT) for key in bench.generative])
     parts = []

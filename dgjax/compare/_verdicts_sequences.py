@@ -1,4 +1,4 @@
-"""The verdicts that only sequences have: on what is said step by step, and on what is unusual."""
+"""Verdicts that only sequences have: on what is said step by step, and on what is unusual."""
 
 from dgjax.compare import _words as words
 from dgjax.compare._bench import Bench
@@ -12,7 +12,7 @@ TRUTH = ("truth", "exact")
 
 
 def paths(answer: Answer, bench: Bench) -> Verdict:
-    """Whose states change as often as the true ones do, and who flickers."""
+    """Verdict on paths: whose states change as often as the true ones do, and who flickers."""
     ranking = rank(answer, "changes off")
     assert ranking is not None
     real = answer.estimate("changes", *TRUTH[:1])
@@ -46,7 +46,7 @@ def _times(answer: Answer, key: str) -> str:
 
 
 def unusual(answer: Answer, bench: Bench) -> Verdict:
-    """Who notices each thing that is wrong, and whether log p(x) says more than the largest probability does."""
+    """Verdict on unusual sequences: who notices each thing that is wrong, by log p(x) or the largest probability."""
     said = []
     for wrong, what in WRONG.items():
         ranking = rank(answer, "auroc", wrong)
@@ -62,7 +62,7 @@ def unusual(answer: Answer, bench: Bench) -> Verdict:
 
 
 def _within(answer: Answer, bench: Bench, wrong: float, what: str) -> str:
-    """log p(x) of each generative model against its own largest probability."""
+    """Sentence that sets log p(x) of each generative model against its own largest probability."""
     signs = {key: better(answer, "auroc", (key, DENSITY), (key, LARGEST), wrong) for key in bench.generative}
     parts = {1: "better", -1: "worse", 0: "no different for certain"}
     found = [

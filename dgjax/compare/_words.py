@@ -1,4 +1,4 @@
-"""Numbers and names as the report says them."""
+"""Words of the report: numbers and names in sentences."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ METHODS = {
 
 
 def percent(share: Estimate) -> str:
-    """A share with its standard error."""
+    """Text of a share with its standard error, in percent."""
     return f"{100 * share.mean:.1f}{_error(100 * share.error, 1)} %"
 
 
 def points(difference: Estimate) -> str:
-    """A difference of shares, in percentage points, without its sign."""
+    """Text of a difference of shares, in percentage points, without its sign."""
     return f"{abs(100 * difference.mean):.1f}{_error(100 * difference.error, 1)} points"
 
 
 def number(value: Estimate, digits: int = 3) -> str:
-    """A number with its standard error."""
+    """Text of a number with its standard error."""
     return f"{value.mean:.{digits}f}{_error(value.error, digits)}"
 
 
@@ -39,7 +39,7 @@ def _error(error: float, digits: int) -> str:
 
 
 def listing(words: Sequence[str], most: int = 8) -> str:
-    """a; a and b; a, b and c."""
+    """Text that lists words: "a", "a and b", "a, b and c"; at most `most` of them."""
     # "and 1 more" is no shorter than the name.
     shown = list(words if len(words) <= most + 1 else words[:most])
     if len(words) > len(shown):
@@ -48,23 +48,23 @@ def listing(words: Sequence[str], most: int = 8) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time in the unit that reads best."""
+    """Text of a time in the unit that reads best."""
     size, unit = next((pair for pair in ((60, "min"), (1, "s")) if value >= pair[0]), (1e-3, "ms"))
     return f"{float(f'{value / size:.2g}'):g} {unit}"
 
 
 def count(value: float | int) -> str:
-    """A whole number in groups of three."""
+    """Text of a whole number, digits in groups of three."""
     return f"{value:,.0f}"
 
 
 def share(value: float) -> str:
-    """A share of cells or rows."""
+    """Text of a share of cells or rows."""
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
 def spoken(line: Line, contestants: dict[str, Contestant], unit: str = "rows") -> str:
-    """A line's name: the model, and how it was used where there is more than one way."""
+    """Name of a line: the model, and how it was used where there is more than one way."""
     model, method = line
     name = contestants[model].short if model in contestants else model
     twin = method.rsplit(" ", 1)
@@ -74,5 +74,5 @@ def spoken(line: Line, contestants: dict[str, Contestant], unit: str = "rows") -
 
 
 def capital(text: str) -> str:
-    """The same with a capital first letter."""
+    """Text with a capital first letter."""
     return text[:1].upper() + text[1:]

@@ -110,7 +110,7 @@ class Density(ABC):
         return None
 
     def normals(self) -> tuple[Normal, ...]:
-        """Normal densities that this one is made of, with their columns: `fit` tells which lack spread. None if not."""
+        """Normal densities that this one is made of, with their columns: `fit` checks their rank; () for none."""
         return ()
 
     @property

@@ -61,7 +61,7 @@ class Columns(Density):
         return [(b, x[:, jnp.array(c)]) for b, c in zip(self.blocks, self.columns or (), strict=True)]
 
     def _joined(self, parts: list[Array]) -> Array:
-        """Rows with the columns of the blocks back in their places."""
+        """Rows (..., d) from the blocks' `parts`, with each column back in its place."""
         back = np.argsort(sum(self.columns or (), ()))
         return jnp.concatenate(parts, axis=-1)[..., back]
 

@@ -120,7 +120,7 @@ def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None
 
 
 def _maximum(normal, rows):
-    """Maximum-likelihood density of the same columns: of the residuals of rows about the means of their labels."""
+    """Normal density of maximum likelihood on the columns of `normal`: of the rows' residuals about label means."""
     x, weights = rows.x[:, list(normal.columns)].astype(float), rows.weights.astype(float)
     of = [np.flatnonzero((rows.y == label) & (weights > 0)) for label in range(len(normal.mean))]
     mean = np.array([np.average(x[own], 0, weights[own]) if len(own) else normal.mean[k] for k, own in enumerate(of)])

@@ -1,4 +1,4 @@
-"""Shared by densities: labels flattened for the kernels, moments of columns, and what is the same for every family."""
+"""Functions that densities share: labels flattened for the kernels, moments of columns, cancellation limits."""
 
 import functools
 import math

@@ -116,7 +116,10 @@ def _exactly(tree):
 
 
 def _of_precision(frame, problem, last, gap):
-    """Warning that no step gains. How much is left, and where, is known of concave objectives alone."""
+    """Warning text where rounding ended a fit: no step gains, short of the maximum by `gap` nats for each row.
+
+    How much is left to gain, and along which columns, is known of concave objectives alone.
+    """
     generative, dtype = frame.model.generative, last.value.dtype
     held = problem.prior is not None if generative else float(problem.strength) >= RIDGE
     advised = "dgjax.weak_prior(model, x)" if generative else f"dgjax.priors.Ridge({RIDGE:g})"

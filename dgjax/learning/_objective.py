@@ -238,7 +238,7 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
 
 
 def as_number(value: Any, dtype: Any) -> Array:
-    """Array of a number in a dtype, without a compilation."""
+    """Array of a number in a precision, made on the host, without a compilation."""
     return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 

@@ -59,7 +59,7 @@ def _centred(part: Any, strength: Array | float) -> Any:
 
 @_centred.register
 def _(part: Linear | DiagonalQuadratic | Quadratic | LogLinear | Table | Indicators, strength: Array | float) -> Any:
-    """Each weight less its mean over labels; a single label has what two classes differ in."""
+    """Weights of a scorer less their mean over labels; those of a single label, the log-odds of two classes, stay."""
     if part.label_shape[0] == 1:
         return part
     axes = tuple(range(len(part.label_shape)))
@@ -73,7 +73,7 @@ def _(part: Logistic, strength: Array | float) -> Logistic:
 
 @_centred.register
 def _(part: LinearChainCRF, strength: Array | float) -> LinearChainCRF:
-    """A path has as many moves whatever its states."""
+    """Transition scores less their mean: all paths of a sequence have as many moves, so a common part cancels."""
     return LinearChainCRF(part.initial, _less_mean(part.transition, (0, 1), strength), _centred(part.scorer, strength))
 
 

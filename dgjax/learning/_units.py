@@ -62,8 +62,7 @@ def moved(part: Any, units: Units) -> Any:
     """A model that scores rows z in these units as `part` scores rows x; None if there is none.
 
     Of a scorer, a constant (*labels,) and a scorer. There is none if the scores are not polynomials of the columns, as
-    for categories, counts and networks. None if the scores are not polynomials of the columns, as for categories,
-    counts and networks.
+    for categories, counts and networks.
     """
     del part, units
     return None
@@ -77,7 +76,7 @@ def _(part: Logistic, units: Units) -> Logistic | None:
 
 @moved.register
 def _(part: LinearChainCRF, units: Units) -> LinearChainCRF | None:
-    """Every step but the first is entered by a move, which takes the constant of its state."""
+    """Linear-chain CRF in other units: the constant of a state goes to its initial score, and to each move into it."""
     inner = moved(part.scorer, units)
     return None if inner is None else LinearChainCRF(part.initial + inner[0], part.transition + inner[0], inner[1])
 
@@ -119,7 +118,7 @@ def _(part: LatentScorer, units: Units) -> tuple[Array, LatentScorer] | None:
 
 @moved.register
 def _(part: ColumnScorers, units: Units) -> tuple[Array, ColumnScorers]:
-    """Blocks that know no units stay as they are, for their columns do."""
+    """Sum of scorers in other units, each in its own; one that is no polynomial stays, and so do its columns."""
     shift, scorers = jnp.zeros(part.label_shape), []
     for own, columns in zip(part.scorers, part.columns, strict=True):
         inner = moved(own, units.of(columns)) or (0, own)

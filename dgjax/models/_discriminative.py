@@ -1,4 +1,4 @@
-"""What a discriminative model is: the members that each writes, and those that follow from them."""
+"""Discriminative models: an abstract base class, with members to write and members that follow from them."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
@@ -37,7 +37,7 @@ class DiscriminativeModel(ABC):
     @property
     @abstractmethod
     def num_parameters(self) -> int | Array:
-        """Free parameters."""
+        """Number of free parameters."""
 
     @property
     @abstractmethod
@@ -68,7 +68,7 @@ class DiscriminativeModel(ABC):
         return ()
 
     def as_model(self) -> Any:
-        """Itself."""
+        """The model itself: unlike a density, it needs no labels added to be a model."""
         return self
 
     def expanded(self) -> Any:

@@ -141,7 +141,7 @@ class HiddenMarkov:
         return LinearChainCRF(initial + bias, transition + bias, scorer)
 
     def joint_at(self, x: Sequences, y: Int[Array, "n t"]) -> Float[Array, " n"]:
-        """log p(x_observed, y) of paths that are known."""
+        """Joint log-likelihood log p(x_observed, y) (n,) of known paths y (n, t)."""
         return self.potentials(x).score(y, known=True)
 
     def joint_expectation(

@@ -204,7 +204,7 @@ class Itself(Scorer):
 class OfOne(Marginal):
     """Distribution of rows of a single density, missing cells (NaN) marginalised.
 
-    Base of the NaN... distributions.
+    Base of `NaNNormal`, `NaNPoisson` and the other distributions of NaN.
     """
 
     def _of_density(self, validate_args: bool | None, build: Any, *parameters: tuple[Array, int]) -> None:

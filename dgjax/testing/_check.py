@@ -58,9 +58,10 @@ def check_model(
 ) -> None:
     """Checks the laws of a model, generative or discriminative, of rows or of sequences.
 
-    `make(rng)` gives a model of random parameters from a `numpy.random.Generator`. For `learn`, `closed_form` and
-    `num_draws` see `check_density`; a discriminative model has no use for them. Fields named in `fixed` are never
-    trained: no gradient is asked of them.
+    `make(rng)` gives a model of random parameters from a `numpy.random.Generator`. Of generative models only:
+    `learn=False` leaves out the laws of fits; `closed_form=False` is for models with something hidden besides labels
+    and cells; draws are checked on `num_draws` batches. Fields named in `fixed` are never trained: no gradient is asked
+    of them.
 
     Raises AssertionError, which begins with the law that fails and says by how much.
     """

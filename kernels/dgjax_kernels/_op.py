@@ -170,7 +170,7 @@ def _with_derivative_of(reference: Callable[P, T], fast: dict[str, Callable[P, T
 
 @jax.tree_util.register_static
 class _Times(NamedTuple):
-    """What `repeats` says, kept as structure from a pass forwards to the one back, which is traced after it."""
+    """Number that `repeats` says, as structure of a pytree: the backward pass, traced later, is dispatched by it."""
 
     value: int
 

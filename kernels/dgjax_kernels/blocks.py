@@ -77,7 +77,7 @@ def sum_rows(fn: Callable[..., T], *arrays: Any, fill: tuple[int | float, ...], 
 
 
 def _times(n, size):
-    """How often a block runs."""
+    """Number of times that a block of `size` rows runs: blocks in n rows, times what `repeats` says."""
     return repeats.value * -(-n // size)
 
 

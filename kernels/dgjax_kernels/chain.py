@@ -194,7 +194,7 @@ def entropy(
 
 
 def _over_moves(step: Any, start: Any, transition: Array, *arrays: Array, reverse: bool = False) -> Any:
-    """A scan of step(carry, s, moves from step s to s + 1, what each array holds there)."""
+    """Scan over the t - 1 moves: step(carry, s, transition from s to s + 1, each array's entry for s)."""
 
     def run(carry, xs):
         s, own, *rest = xs
@@ -205,7 +205,7 @@ def _over_moves(step: Any, start: Any, transition: Array, *arrays: Array, revers
 
 
 def _joined(earlier, last):
-    """All steps, sequences first, from those before the last and the last."""
+    """Results of all t steps, sequences first (n, t, ...), from those `earlier` (t - 1, n, ...) and `last` (n, ...)."""
     return jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
 
 

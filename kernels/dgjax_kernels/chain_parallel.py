@@ -86,7 +86,7 @@ def _posterior(initial, transition, scores, lengths):
 
 
 def _stretches(initial, transition, scores, lengths):
-    """Each step by itself, steps first. What precedes the first makes no difference to it."""
+    """Tables of single steps, steps first; that of step 0 is alike for every state before it, as there is none."""
     steps, k = steps_first(scores, lengths), len(initial)
     first = jnp.broadcast_to((initial + steps[0])[:, None], (*steps[0].shape, k))
     later = _where_inside(lengths, _moves(transition) + steps[1:, :, None])
@@ -95,7 +95,10 @@ def _stretches(initial, transition, scores, lengths):
 
 
 def _join(first, second):
-    """Joins two stretches. What the second adds is relative to the state from which the first gives it most."""
+    """Table of two neighbouring stretches as one: sums over the state between them.
+
+    What the second adds is relative to the state from which the first gives it most.
+    """
     base = finite((first.log_share + second.total[..., None, :]).max(-1))
     added = (second.total[..., None, :] - base[..., None]) + second.error[..., None, :]
     log_share, gained = relative(_log_product(first.log_share + added, second.log_share))

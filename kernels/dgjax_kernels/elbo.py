@@ -144,7 +144,7 @@ def _log_ratio(z, e, total):
 
 
 def _joined(block: Callable[[Array], T], num_samples: int, draw_cost: int) -> T:
-    """`block` of all draws, some at a time."""
+    """Results of `block`, a function of draws' numbers (s,), for all draws; as many at a time as a block may hold."""
     size = _at_once(num_samples, draw_cost)
     if size >= num_samples:
         return block(jnp.arange(num_samples))
@@ -159,7 +159,7 @@ def _at_once(num_samples, draw_cost):
 
 
 def _numbers(num_samples, size):
-    """The numbers of the draws (blocks, size), the last block filled up."""
+    """Numbers of the draws in blocks, (blocks, size), of which the last goes on beyond `num_samples`."""
     return jnp.arange(-(-num_samples // size) * size).reshape(-1, size)
 
 

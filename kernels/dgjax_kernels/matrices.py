@@ -64,7 +64,7 @@ def _shape(a, b, *, turned, precision):
 
 
 def _of_left(cotangent, _, b, *, turned, precision):
-    """The cotangent of a, whose form is that of a: a b, a^T b or a b^T."""
+    """Cotangent of the left factor a of a b: c b^T, c the `cotangent`, transposed if a was given as its transpose."""
     with jax.default_matmul_precision(precision):
         if turned[0]:
             return _product(b, cotangent, (False, True))
@@ -72,7 +72,7 @@ def _of_left(cotangent, _, b, *, turned, precision):
 
 
 def _of_right(cotangent, a, _, *, turned, precision):
-    """The cotangent of b, whose form is that of b."""
+    """Cotangent of the right factor b of a b: a^T c, c the `cotangent`, transposed if b was given as its transpose."""
     with jax.default_matmul_precision(precision):
         if turned[1]:
             return _product(cotangent, a, (True, False))

@@ -1,4 +1,4 @@
-"""Calls of handlers inside a program of JAX's: how many pieces, which results, what of them is summed."""
+"""Calls of handlers inside a program of JAX's: number of pieces, shapes of results, and sums over pieces."""
 
 import math
 from typing import Any

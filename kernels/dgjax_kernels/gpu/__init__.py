@@ -42,7 +42,7 @@ def chain_expectation(initial, transition, scores, lengths):
 
 
 def _of(*arguments):
-    """The module for these chains: long ones are too few to fill a GPU otherwise."""
+    """Dispatch: all steps at once (`chain_parallel`) for long chains, too few to fill a GPU, else the Pallas kernel."""
     if chain_parallel.long(*arguments):
         return chain_parallel
     from dgjax_kernels.gpu import chain

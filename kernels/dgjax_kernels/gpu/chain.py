@@ -113,12 +113,15 @@ def _padded(initial, transition, scores, lengths):
 
 
 def _together(width):
-    """Sequences in one program."""
+    """Number of sequences in one program, by the `width` states: tables of `width`^2 entries for each."""
     return max(1, min(MOST_TOGETHER, ENTRIES // width**2))
 
 
 def _call(kernel, arguments, shapes, interpret):
-    """`kernel` on the sequences of each program; arguments before the last two are the same for all but for those."""
+    """Pallas call of a kernel: a program gets its own sequences of the last two arguments, scores and lengths.
+
+    Other arguments are whole for all programs. `shapes` are those of one sequence's results.
+    """
     *_, of_sequences, lengths = arguments
     n, _, width = of_sequences.shape
     together = _together(width)

@@ -59,9 +59,10 @@ def _discrete(family, slots, x, y, weights, log_weights, log_p, counts=None, sco
 
 
 def _of_family(family, references, slots, deep=lambda log_p: log_p[..., None], flat=lambda sums: sums, complete=False):
-    """Scores, statistics and E-step of a family: `deep` gives its parameters a third axis, `flat` takes that of sums.
+    """Scores, statistics and E-step of a family of discrete columns, with the signatures of the three `references`.
 
-    How many slots its sums have, a function of the parameters says; `complete`, that no cell is missing or outside its
+    The handler takes parameters with three axes and gives sums with three: `deep` adds the third, `flat` takes it away.
+    `slots(parameters)` is the number of sums for each label and column; `complete`: no cell is missing or outside its
     support.
     """
     of_scores, of_statistics, of_expectation = references

@@ -235,7 +235,7 @@ def _exact(x, rows):
 
 @overload(_exact)
 def _(x, rows):
-    """Decides when compiled. Many labels read each number again, so that converting it once pays."""
+    """Choice made when compiled: a copy where rows are not float64, for many labels would convert each cell again."""
     return (lambda x, rows: x) if x.dtype is rows.dtype else (lambda x, rows: _copied(x, rows))
 
 

@@ -1,4 +1,4 @@
-"""What is made of the scores of a batch: responsibilities for an E-step, or the answer to a question about each row.
+"""From the scores of a batch to responsibilities, for an E-step, or to the answer to a question about each row.
 
     scores (k, LANES) ─▶ partition: c (k, LANES), p(label | row) times the row's weight, and the log-likelihood
                       ─▶ answer: log-partition, log-posterior or label of each row, written where its result is

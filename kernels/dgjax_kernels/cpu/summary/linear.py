@@ -63,7 +63,7 @@ def _score(cells, at, d, W, b, limits, scores, n):
 
 @jit
 def _scored(x, row, stop, W, b, limits, scores, last):
-    """Scores of LANES rows from `row` on, or as many as there are: how many."""
+    """Scores of LANES rows from `row` on, fewer at the end: fills `scores`, and returns the number of rows."""
     d, cells, many = x.shape[1], x.reshape(x.size), min(LANES, stop - row)
     for n in range(0, many, WIDTH):
         here, whole = row + n, n + WIDTH <= many
