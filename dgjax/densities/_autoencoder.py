@@ -1,4 +1,12 @@
-"""Variational autoencoders: densities of rows decoded from a latent normal vector, scored by a variational bound."""
+"""Variational autoencoders: densities of rows decoded from a latent normal vector, scored by a variational bound.
+
+    x, NaN where missing ─▶ encoder ─▶ q(z | x_observed, y) = N(mean, scale^2) ─▶ draws z_s = mean + scale e_s
+    log p(x_observed | z_s, y), observed cells only ◀─ likelihood ◀─ decoder ◀─ z_s, and the class y
+    bound = log mean_s p(x_observed | z_s, y) p(z_s) / q(z_s | x_observed, y)
+
+Verbs take fixed draws e_s, by the seed and a row's own cells, so that scores are a function of the row; `fit` takes
+fresh ones at each step (`Bound`). Imputation weighs the decoded draws by these ratios.
+"""
 
 from typing import Any
 

@@ -1,4 +1,14 @@
-"""Normal densities with independent columns, diagonal and spherical: log p(x) = sum_j log N(x_j; mean_j, scale_j^2)."""
+"""Normal densities with independent columns, diagonal and spherical: log p(x) = sum_j log N(x_j; mean_j, scale_j^2).
+
+The idea of learning. Cells are whitened with the parameters at hand, z = (x - mean) / scale, so that no digit is lost
+to the columns' units or offsets, and the M-step corrects these parameters:
+
+    E-step   sums over observed cells of c, c z and c z^2, c responsibilities
+    M-step   shift = sum c z / sum c,  v = sum c (z - shift)^2 / sum c         mean + scale shift,  scale sqrt(v)
+
+At a fixed point the shift is 0 and v is 1. A scale waits for one step where its mean moved so far that v is rounding
+only.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -171,7 +181,7 @@ class DiagonalGaussian(Density):
         # What is left of the squares about the old mean is never less than their rounding.
         least = float(jnp.finfo(raw.dtype).eps) * raw
         variance = _shared.ratio(jnp.maximum(scatter, least), cells, 1)
-        # As for Gaussian: a mean that moved very far keeps its scale for one step, rather than lose it to rounding.
+        # A mean that moved very far keeps its scale for one step, rather than lose it to rounding.
         moved = _shared.ratio(self._shared_sum(total * shift**2), cells, 0)
         far = (moved > 1) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
         log_scale = self.log_scale + 0.5 * jnp.log(jnp.where(far, 1, variance))

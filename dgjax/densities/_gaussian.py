@@ -1,4 +1,17 @@
-"""Multivariate normal densities, full or tied: log N(x; mean, L L^T), L the lower Cholesky factor of a covariance."""
+"""Multivariate normal densities, full or tied: log N(x; mean, L L^T), L the lower Cholesky factor of a covariance.
+
+The idea of learning. Rows are whitened with the parameters at hand, u = L^-1 (x - mean), so that no digit is lost to
+the columns' units, offsets or condition, and the M-step corrects these parameters:
+
+    E-step   sums over rows of c, c E[u] and c E[u u^T], c responsibilities, E over the missing cells
+    M-step   shift = sum c E[u] / sum c                               mean + L shift
+             S = sum c E[(u - shift)(u - shift)^T] / sum c            L times the Cholesky factor of S
+
+At a fixed point the shift is 0 and S the identity. What rounding can do to S is met by three decisions: its diagonal is
+raised by what its terms were rounded by (`_factored`); L waits for one step where means moved so far that nothing of S
+is left (`_digits_lost`); and no pivot of L falls below half the rounding tolerance of its column (`_rank.at_least`).
+Whether a fitted factor has spread in every direction is then decided by `_rank`.
+"""
 
 import math
 from typing import Any, NamedTuple

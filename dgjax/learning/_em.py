@@ -6,6 +6,10 @@ The E-step weighs each row's labels by their responsibilities p(y | x), or by th
 sufficient statistics; the M-step takes the parameters that maximise the expected log-likelihood plus the log prior.
 Where every label and cell is known one M-step is the closed form. E-step and M-step are one turn of a compiled loop.
 
+A step is the last (`advance`) if it gains at most `tol` nats for each unit of weight, or a few units in the last place
+of the objective; if every label and cell is known and its statistics, taken about the parameters before, lost no
+digits; or if a component has collapsed, whose objective is NaN.
+
 Source: Dempster, Laird and Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
 """
 
@@ -100,8 +104,8 @@ def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
 def _upcoming(state: State, prior: Any, rows: int) -> tuple[Any, Array]:
     """M-step that would come next: its model, and whether it has a density.
 
-    That is asked of one row by what scores so many `rows`: the reference asks LAPACK, whose threads go on for 26 ms,
-    beside the next fit's.
+    The check scores one row, by the implementation that is usual for `rows` of them: the reference for few would call
+    LAPACK, whose threads spin for 26 ms more, beside the next fit.
     """
     model = state.model.maximum(state.statistics, prior)
     with kernels.repeats(kernels.repeats.value * rows):

@@ -1,4 +1,13 @@
-"""Endings of a fit: the convergence test, warnings of a fit short of its maximum, errors of one that collapsed."""
+"""Endings of a fit: the convergence test, warnings of a fit short of its maximum, errors of one that collapsed.
+
+    gradient fits   promised gain, plus what rounding costs in the user's units, at most `tol`?  ─yes─▶ converged
+                      no, but no step gains any more ─▶ warning: too few digits (`_of_precision`)
+                      labels ever surer, scores still moving ─▶ warning: separated classes, no maximum (`_is_separated`)
+    all fits        `max_steps` reached before ─▶ warning (`warn_if_short`)
+                    no density, NaN, or probability 0 ─▶ ValueError; inside jit a model of NaN (`checked_result`)
+
+The gain that a quadratic model promises is asked, not the last step's, which may be small since the step was short.
+"""
 
 import dataclasses
 from typing import Any, TypeVar

@@ -1,4 +1,12 @@
-"""Newton steps on all rows: each solves H s = g, and is halved until it gains; the last promises less than `tol`."""
+"""Newton steps on all rows: each solves H s = g, and is halved until it gains; the last promises less than `tol`.
+
+    gradient g, H minus the Hessian, per unit of weight ─▶ F with F F^T = H^-1 (`whitener_of`: a ridge where H is flat)
+      ─▶ s = F F^T g, less what is common to all classes (`contrast`) ─▶ steps 1, 1/2, 1/4 ... of s (`backtrack`)
+
+By a quadratic model a full step gains g . s / 2, so that g . s (the Newton decrement) is the promise that ends a fit.
+Where curvature says nothing of a gain, as of a cell far out, the squared gradient is a second promise, and the larger
+counts (`advance`).
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,13 @@
-"""Hidden Markov models: a Markov chain of hidden states, and any density of a row given its state."""
+"""Hidden Markov models: a Markov chain of hidden states, and any density of a row given its state.
+
+Learning is EM (Baum-Welch), of which the chain and the density each have a part:
+
+    E-step   density: scores log p(x_s | y_s) (n, t, k) ─▶ forward-backward ─▶ p(y_s | x) (n, t, k), expected moves
+             p(y_s | x) are the responsibilities of steps, taken as rows, for the density's own statistics
+    M-step   initial and transition probabilities in proportion to expected counts; the density's own M-step
+
+Known states clamp the paths that are summed over; with all of them known the counts are exact.
+"""
 
 import math
 from typing import Any, ClassVar, Literal, NamedTuple

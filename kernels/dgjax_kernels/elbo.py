@@ -237,7 +237,7 @@ def poisson_cells(
 
 
 def _over_observed(cell: Callable[..., Array], complete: bool, x: Array, *parameters: Array) -> Array:
-    """The sum of `cell` over observed columns, in value and gradient: of others it sees neither x nor a parameter."""
+    """Sum over observed columns of cell(x, *parameters); where x is missing, neither value nor gradient sees it."""
     if complete:
         return cell(x, *parameters).sum(-1)
     observed = ~jnp.isnan(x)

@@ -90,7 +90,7 @@ def fetch_add(typingctx, address, word, value):
 
 @intrinsic
 def allocate(typingctx, words):
-    """Allocation of so many 8-byte words: their address."""
+    """Allocation of so many 8-byte words; returns their address."""
 
     def build(c, b, s, a):
         return b.ptrtoint(c.nrt.allocate(b, b.mul(a[0], ir.Constant(WORD, 8))), WORD)
@@ -111,7 +111,7 @@ def free(typingctx, address):
 
 @intrinsic
 def call(typingctx, function, argument):
-    """Call of the C function at an address with one word as argument: the word it returns."""
+    """Call of the C function at an address with one word as argument; returns a word."""
     kind = ir.FunctionType(WORD, [WORD])
     return intp(intp, intp), lambda c, b, s, a: b.call(b.inttoptr(a[0], kind.as_pointer()), [a[1]])
 
@@ -158,7 +158,7 @@ def own_address(typingctx):
 
 @jit
 def _ask(frame, function, first, second):
-    """Calls a function of XLA's api with (size, extension, context, first, second): whether it succeeded."""
+    """Calls a function of XLA's api with (size, extension, context, first, second); returns whether it succeeded."""
     question = allocate(5)
     store(question, 0, 40)
     store(question, 1, 0)
@@ -298,7 +298,10 @@ def hypercube(frame, kind, index, dtype):
 
 
 def frame(arguments: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> tuple[int, list[np.ndarray]]:
-    """Call frame of NumPy's arrays, with the words that handlers read: its address, and what must be kept for it."""
+    """Call frame of NumPy's arrays, with the words that handlers read; returns its address, and what it points to.
+
+    That has to be kept for as long as the frame is used.
+    """
     kept = []
 
     def words(*numbers):

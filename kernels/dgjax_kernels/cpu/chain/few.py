@@ -172,7 +172,7 @@ def _total(x, at, K):
 
 @within
 def _forward(work, sequence, s, out, to):
-    """Forward step: a from the step before; the sum of a there, and the least by which a state is reached."""
+    """Forward step: a from the step before; returns the sum of a, and the least by which states are reached."""
     k, K, x, e, zero, tiny, huge = work.k, work.K, work.x, sequence.e, spread(0.0), spread(TINY), spread(HUGE)
     here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
     if s > 0:
@@ -230,7 +230,7 @@ def _first_half(work, sequence, scores, side):
 
 @within
 def _joined(work, sequence, s, slot):
-    """Marginals g of a step, from a and b; 1 / sum of a b, and whether that sum is too small."""
+    """Marginals g of a step, from a and b; returns 1 / sum of a b, and whether that sum is too small."""
     K, g, total = work.K, work.g, spread(0.0)
     for j in range(0, K, WIDTH):
         y = read(g, slot * K + j) * read(sequence.ab, s * K + j)

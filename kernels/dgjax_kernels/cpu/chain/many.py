@@ -172,7 +172,7 @@ def _emissions(e, at, k, steps):
 
 @jit
 def _step(work, s, held, scale):
-    """Forward step: a from the step before; its sum, and whether a state is reached from below LEAST_REACHED."""
+    """Forward step: a from the step before; returns its sum, and if a state is reached from below LEAST_REACHED."""
     k, a, e, size, wanted = work.k, work.a, work.e, work.k * WIDTH, work.wanted
     to, total, least = (s if wanted else s % 2) * size, spread(0.0), spread(1.0)
     if s == 0:
@@ -215,7 +215,7 @@ def _forward(work, scores, starts, t):
 
 @jit
 def _back(work, s, first, scale, shift):
-    """Backward step: b from e b of the next step; the sum over states of a b, and the largest b."""
+    """Backward step: b from e b of the next step; returns the sum over states of a b, and the largest b."""
     size, a, b, total, most = work.k * WIDTH, work.a, work.b, spread(0.0), spread(1.0)
     product(work.reverse, work.k, work.right, (s + 1 - first) * size, b, 0)
     for i in range(0, size, WIDTH):

@@ -165,7 +165,7 @@ def _emissions(work, scores, starts, first, stop):
 
 @jit
 def _by_exponents(work, moves, x, at, j):
-    """State j of a product with moves, by the exponents of all terms: m, not from 1 to 2, and E."""
+    """State j of a product with moves, by the exponents of all terms; returns m, not from 1 to 2, and E."""
     k, top, total = work.k, spread(LOWEST), spread(0.0)
     for i in range(k):
         top = larger(read(x.e, at + i * WIDTH) + spread(number(moves.e, i * k + j)), top)

@@ -146,7 +146,7 @@ def _emissions(work, scores, at, steps):
 
 @jit
 def _by_exponents(work, moves, at, j):
-    """A register of states of a product with moves, by the exponents of all terms: m, not from 1 to 2, and E."""
+    """Register of states of a product with moves, by the exponents of all terms; returns m, not from 1 to 2, and E."""
     k, K, u, top, total = work.k, work.K, work.u, spread(LOWEST), spread(0.0)
     for i in range(k):
         top = larger(spread(number(u.e, at + i)) + read(moves.e, i * K + j), top)

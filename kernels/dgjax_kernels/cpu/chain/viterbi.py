@@ -143,7 +143,7 @@ def _moved(work, at, held, faults):
 
 @jit
 def _scored(work, j, held, y):
-    """Adds the score of a state and writes its `new`: that, and whether it is a fault."""
+    """Adds the score of a state and writes its `new`; returns that, and whether it is a fault."""
     y = y + read(work.scores, held + j)
     write(work.new, j, y)
     return y, unbounded(y)
@@ -257,7 +257,7 @@ def _again(moves, scores, row, begin, first, stop, x, came):
 
 @jit
 def _fit(work, arguments, known, came, parts, step, row):
-    """Redoes each stretch that does not begin as the one before it ends: whether the sequence is without a fault."""
+    """Redoes each stretch that does not begin as the one before it ends; returns whether the sequence has no fault."""
     (_, _, scores, lengths), k, lane = arguments, work.k, np.empty(5, np.int64)
     many = -(-np.int64(lengths[row]) // step)
     for c in range(row * parts, row * parts + many):

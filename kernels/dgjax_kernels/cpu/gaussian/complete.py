@@ -96,7 +96,10 @@ def fill_model(model, mean, L, log_weights):
 
 @jit
 def _offsets(mean, L, a):
-    """Fills a_m = L^-1 (mean_m - mean_0): whether labels can share a whitening; zeros if digits would be lost."""
+    """Offsets a_m = L^-1 (mean_m - mean_0), filled; returns whether labels can share a whitening.
+
+    Zeros if they cannot, for digits would be lost.
+    """
     m, d = mean.shape
     largest = 0.0
     for label in range(m):
@@ -155,7 +158,10 @@ def complete_moments(model, lanes, sums):
 
 @fast
 def _average(model, lanes, sums, unit):
-    """Turns u into the average residual over a unit's labels, cu into that times their counts; adds first moments."""
+    """Average residual u over labels that are whitened together (a `unit`), by counts, and cu = c u, in place.
+
+    First moments of each label, and products of their counts, are added to the sums.
+    """
     _, start, size = model.units[unit]
     u, c, p = lanes.u[unit], lanes.c, len(lanes.cu)
     for k in range(start, start + size):

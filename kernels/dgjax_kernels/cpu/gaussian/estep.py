@@ -96,7 +96,7 @@ def _work_out(call, log_weights, work, bucket):
 
 @inlined
 def _sweep(call, mean, L, log_weights, start, stop, dtype):
-    """E-step of the rows from start to stop: their sums."""
+    """E-step of the rows from start to stop; returns their sums."""
     d, (g, m, _) = call.x.shape[1], mean.shape
     p, k = padded(d), g * m
     model = new_model(mean, L, log_weights, dtype)

@@ -26,7 +26,7 @@ def _dot(a, b, length):
 
 @jit
 def _factored(A):
-    """Replaces the lower triangle of A by its Cholesky factor: whether there is one."""
+    """Cholesky factor of A in place of its lower triangle; returns whether there is one."""
     for i in range(len(A)):
         for j in range(i):
             A[i, j] = (A[i, j] - _dot(A[i], A[j], j)) / A[j, j]

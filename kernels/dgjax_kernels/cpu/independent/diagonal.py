@@ -193,7 +193,7 @@ def _far_moments(x, c, mean, residual, p, s):
 
 @inlined
 def _sweep(call, mean, log_scale, log_weights, start, stop):
-    """E-step of the rows from start to stop: the prepared model and the sums."""
+    """E-step of the rows from start to stop; returns the prepared model and the sums."""
     k, d = mean.shape
     s = log_scale.shape[1]
     p, q, f = padded(d), padded(k), padded(d) + padded(s)
@@ -237,7 +237,7 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, result):
-    """Writes statistics (3, k, d), sums of c, c z and c z^2 with z = (x - mean) / scale; of the last s columns.
+    """Writes statistics (3, k, d): sums of c, c z and c z^2, z = (x - mean) / scale, the last in s columns.
 
     Sums about the origin are moved to the means, except for far labels.
     """

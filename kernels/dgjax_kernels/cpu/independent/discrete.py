@@ -234,7 +234,7 @@ def _log_mass(model, work, d, k, n):
 
 @jit
 def _featured(model, lanes, work, d, kind):
-    """Fills the features of the rows in the lanes: how many of them are needed."""
+    """Fills the features of the rows in the lanes; returns how many of them are needed."""
     if model.family == TABLE:
         _which(lanes.x, model.values, work.F, d)
         return len(work.F)
@@ -302,7 +302,7 @@ def _moments(model, lanes, work, sums, kind, f):
 
 @inlined
 def _sweep(call, model, start, stop, dtype):
-    """E-step of the rows from start to stop: their sums."""
+    """E-step of the rows from start to stop; returns their sums."""
     d, k = call.x.shape[1], call.counts.shape[1]
     f, p, q = model.A.shape[1], padded(d), padded(k)
     lanes, wide = new_lanes(0, k, p, dtype), zeros((3, q, LANES), np.float64)
@@ -343,10 +343,10 @@ def _piece(frame, piece, dtype):
 
 @jit
 def _summed(model, sums, counts, result):
-    """Writes statistics (k, d, slots), sums of c over rows.
+    """Writes statistics (k, d, slots), sums over rows of c times features of a cell.
 
-    TABLE: of those with each value. POISSON: of those observed, and times the cell. MULTINOMIAL: times the cell, a
-    missing one at its mean.
+    TABLE: whether it has each value. POISSON: whether it is observed, and the count. MULTINOMIAL: the count, a missing
+    one at its mean.
     """
     k, d, slots = result.shape
     p = model.P.shape[1]

@@ -140,7 +140,7 @@ def _of_many(s, r, top, total, width):
 
 @fast
 def _value(s, top, total, label, weight, width):
-    """Log-likelihood of a batch; `total` becomes weight / total, by which r is then multiplied."""
+    """Log-likelihood of a batch; `total` becomes weight / total, the factor that r still lacks."""
     value = 0.0
     for k in range(len(s)):
         for n in range(width):
@@ -154,7 +154,7 @@ def _value(s, top, total, label, weight, width):
 
 @fast
 def _of_two(s, r, label, weight, width):
-    """Residuals r of the second of two classes from its log-odds s; the log-likelihood."""
+    """Residuals r of the second of two classes from its log-odds s; returns the log-likelihood."""
     value = 0.0
     for n in range(width):
         below = exp(-abs(s[n]))

@@ -86,7 +86,7 @@ def new_waiting(d):
 
 @jit
 def collect(x, weights, row, stop, waiting, skip, least):
-    """Rows into buckets by their missing cells, until one is full: the row to go on from, and that bucket or -1.
+    """Rows into buckets by their missing cells, until one is full; returns the next row, and that bucket or -1.
 
     From the last row on, buckets are given out as they are; rows of a pattern that has less than `least` go to those
     that miss as many cells, which all do if that is more than LANES. After `stop` + the number of buckets nothing
@@ -156,7 +156,7 @@ def _same(x, row, other):
 
 @jit
 def collect_kinds(x, weights, row, stop, waiting, count, skip):
-    """Rows by kind, COMPLETE, INCOMPLETE or EMPTY, until LANES are together: the row to go on from, the kind or -1.
+    """Rows by kind, COMPLETE, INCOMPLETE or EMPTY, until LANES are together; returns the next row, and the kind or -1.
 
     From the last row on, kinds are given out as they are, so that after `stop` + KINDS nothing waits. Rows of weight 0
     are left out if `skip`.

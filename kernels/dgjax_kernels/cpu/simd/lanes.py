@@ -221,7 +221,7 @@ def first_moments(c, u, cu, total, first, k):
 def first_moments_of_few(c, u, cu, total, first, k, width):
     """First moments of label k in the first `width` lanes: cu = c u (d, LANES); sums of it and of c are added.
 
-    Apart from `first_moments`, where a number of lanes that is known when compiled saves a third of the time.
+    With `width` known when compiled, as in `first_moments`, a loop takes two thirds of this one's time.
     """
     for n in range(width):
         total[k] += c[n]

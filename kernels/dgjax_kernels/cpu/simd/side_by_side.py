@@ -189,7 +189,7 @@ def add_counts(left, right, counts, k, steps):
 def add_counts_of_one(left, right, counts, k, K, steps):
     """Outer products of one sequence, vectors being of states: counts_ij += sum over steps of left_i times right_j.
 
-    Both of the same step; K is the number of states with those that fill up registers.
+    Left and right are of one step, unlike in `add_counts`; K is the number of states with those that fill up registers.
     """
     for j in range(0, K, WIDTH):
         for i in range(0, k - 3, 4):
