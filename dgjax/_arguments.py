@@ -113,7 +113,10 @@ def _refuse(array: Any, value: Any, name: str, expected: str) -> NoReturn:
 
 
 def as_whole(array: Any, name: str, expected: str, advice: Callable[[np.ndarray], str] | None = None) -> Any:
-    """An array of whole numbers, those that are floats made ints; inside jit they must be ints."""
+    """An array of whole numbers, those that are floats made ints; inside jit they must be ints.
+
+    Raises ValueError for fractions, with `advice(array)` on what to type.
+    """
     # In NumPy: inside jit, jax.numpy would trace even arrays whose values are known.
     array = np.asarray(array) if is_concrete(array) else array
     if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer):
@@ -146,7 +149,10 @@ def as_key(key: Any, name: str = "key") -> Array:
 
 
 def as_count(value: Any, name: str, least: int = 1, most: int | None = None, of_data: str = "") -> int:
-    """A whole number from `least`, to `most` if there is one; `of_data` says what to type where it is data instead."""
+    """A whole number from `least`, to `most` if there is one; `of_data` says what to type where it is data instead.
+
+    Raises ValueError for anything else.
+    """
     if isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_concrete(value):
         value = value.item()
     if isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool):

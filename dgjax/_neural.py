@@ -18,6 +18,9 @@ class Neural(Scorer):
     `trunk` is the network, and `head` a scorer of h features. `cells` is a likelihood of `dgjax`, such as
     `GaussianCells`, which encodes `num_columns` raw columns as network inputs. A trunk that takes labels as input gets
     1 / num_classes for each. With `frozen` True the trunk is constant and only the head is learnt.
+
+    Raises ValueError if `trunk` is no network with a last hidden layer, `cells` no likelihood of cells, or `head` no
+    scorer.
     """
 
     trunk: Any

@@ -48,6 +48,8 @@ class MLP:
 
     `weights` are (f, h), (h, h'), ..., `biases` (h,), (h',), ... Class labels y (..., k) add y `offset`, with `offset`
     (k, h), to the first layer before its relu; x W is computed once for all classes.
+
+    Raises ValueError if the shapes of weights, biases and offset do not fit together.
     """
 
     weights: tuple[Array, ...] = tree()

@@ -20,10 +20,16 @@ from dgjax._pytree import dataclass
 class NormalInverseWishart:
     """Conjugate prior of a normal's mean u and covariance S (d, d): N(u; m, S / c) IW(S; scale, degrees).
 
-    `mean` m (d,), `mean_count` c. With n rows, row mean x and scatter A about u, the mode of one label is u = (c m + n
-    x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n). With `unit` (d,) the scale matrix is
-    diag(unit) `scale` diag(unit), for variances too small or large for the precision; None is 1. Source: Murphy (2012),
-    Machine Learning, section 4.6.3.
+    `mean` m (d,), `mean_count` c. With n rows, row mean x and scatter A about u, the mode of one label is
+
+        u = (c m + n x) / (c + n),  S = (scale + A + c (u - m)(u - m)^T) / (degrees + d + 2 + n).
+
+    With `unit` (d,) the scale matrix is diag(unit) `scale` diag(unit), for variances too small or large for the
+    precision; None is 1.
+
+    Raises ValueError for a negative `mean_count`, a `scale` that is not symmetric and positive semi-definite, or
+    `degrees` below -(d + 2), where there is no mode.
+    Source: Murphy (2012), Machine Learning, section 4.6.3.
     """
 
     mean: Float[Array, "*#labels d"]
@@ -44,8 +50,12 @@ class NormalInverseGamma:
     """Conjugate prior of a normal column's mean u and variance v: N(u; m, v / c) IG(v; shape, rate).
 
     `mean` m (d,), `mean_count` c. With n cells of mean x and scatter A about u, the mode of one column is
-    u = (c m + n x) / (c + n),  v = (2 rate + A + c (u - m)^2) / (2 shape + 3 + n).
+
+        u = (c m + n x) / (c + n),  v = (2 rate + A + c (u - m)^2) / (2 shape + 3 + n).
+
     With `unit` (d,) or (1,) the rate is unit^2 `rate`, for variances too small or large for the precision; None is 1.
+
+    Raises ValueError for a negative `mean_count` or `rate`, or a `shape` below -1.5, where there is no mode.
     """
 
     mean: Float[Array, "*#labels d"]
@@ -65,6 +75,8 @@ class Beta:
     """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability p.
 
     With n cells the mode is p = (a - 1 + ones) / (a + b - 2 + n).
+
+    Raises ValueError for a or b below 1, where the mode would be a probability of 0 or 1.
     """
 
     a: Float[Array, "*#d"]
@@ -84,6 +96,8 @@ class Dirichlet:
 
     With n_j cells of category j the mode is p_j ~ concentration_j - 1 + n_j. Impossible categories (p = 0) stay
     impossible.
+
+    Raises ValueError for a concentration below 1, where the mode would be a probability of 0.
     """
 
     concentration: Float[Array, "*#c"]
@@ -114,6 +128,8 @@ class Gamma:
     """Conjugate prior r^(shape - 1) exp(-rate r) of a Poisson rate r.
 
     With n cells the mode is r = (shape - 1 + sum of counts) / (rate + n).
+
+    Raises ValueError for a `shape` below 1 or a negative `rate`.
     """
 
     shape: Float[Array, "*#d"]
@@ -136,6 +152,8 @@ class Ridge:
     """Ridge (L2) prior of a discriminative model's weights: log p(w) = -strength / 2 |w|^2; the bias has none.
 
     That is a normal prior of mean 0 and variance 1 / strength; `strength` is 0 or more.
+
+    Raises ValueError for a negative strength.
     """
 
     strength: Float[Array, ""]
@@ -149,6 +167,8 @@ class MixturePrior:
     """Prior of a mixture: `weights`, a Dirichlet prior of its component weights, and `density`, one of its density.
 
     `None` for either is a flat prior.
+
+    Raises ValueError if `weights` is no Dirichlet prior, or `density` no prior.
     """
 
     weights: Dirichlet | None = None
@@ -164,6 +184,8 @@ class HiddenMarkovPrior:
 
     `None` for any of them is a flat prior. `Dirichlet(1 + a + b * eye(k))` for the transitions favours long stays: b
     pseudo-transitions from each state to itself.
+
+    Raises ValueError if `initial` or `transition` is no Dirichlet prior, or `density` no prior.
     """
 
     initial: Dirichlet | None = None

@@ -55,7 +55,10 @@ class Polynomial(Weighted):
 
 @dataclass
 class Linear(Polynomial):
-    """Linear scorer: s(x, y) = w_y . x; `weight` (*labels, d)."""
+    """Linear scorer: s(x, y) = w_y . x; `weight` (*labels, d).
+
+    Raises ValueError if a weight is infinite.
+    """
 
     weight: Float[Array, "*labels d"]
 
@@ -68,7 +71,12 @@ class Linear(Polynomial):
 
 @dataclass
 class DiagonalQuadratic(Polynomial):
-    """Quadratic scorer, one column at a time: s(x, y) = w_y . x + q_y . x^2; `weight` and `square` (*labels, d)."""
+    """Quadratic scorer, one column at a time: s(x, y) = w_y . x + q_y . x^2.
+
+    `weight` w and `square` q (*labels, d).
+
+    Raises ValueError if their shapes differ.
+    """
 
     weight: Float[Array, "*labels d"]
     square: Float[Array, "*labels d"]
@@ -85,6 +93,8 @@ class Quadratic(Polynomial):
     """Quadratic scorer: s(x, y) = w_y . x + sum_{i <= j} q_yij x_i x_j.
 
     `weight` (*labels, d), `products` (*labels, d (d + 1) / 2), ordered by rows of the upper triangle.
+
+    Raises ValueError if the shapes do not fit together.
     """
 
     weight: Float[Array, "*labels d"]
@@ -219,6 +229,8 @@ class Shifted(OfScorer):
     """Scorer about an offset: s(x, y) = scorer(x - offset, y); the offset (d,) is constant, never trained.
 
     It lies where the scorer's numbers are small, which keeps their digits.
+
+    Raises ValueError if the offset has another number of columns than the scorer.
     """
 
     offset: Float[Array, " d"]
@@ -256,7 +268,10 @@ class Shifted(OfScorer):
 
 @dataclass
 class ColumnScorers(Scorer):
-    """Sum of scorers on blocks of columns: s(x, y) = sum_i scorers_i(x[columns_i], y)."""
+    """Sum of scorers on blocks of columns: s(x, y) = sum_i scorers_i(x[columns_i], y).
+
+    Raises ValueError if `columns` does not hold each column number once, or as many for each scorer as it has features.
+    """
 
     scorers: tuple[Scorer, ...]
     columns: tuple[tuple[int, ...], ...] = static()

@@ -173,7 +173,10 @@ class Density(ABC):
         return self.maximum(self.statistics(x, smoothed), self.weak_prior(ColumnMoments(mean, mean), 1.0))
 
     def as_model(self) -> Any:
-        """The density as a generative model: a density of one label becomes a mixture of one component."""
+        """The density as a generative model: a density of one label becomes a mixture of one component.
+
+        Raises ValueError for a density of several labels, which needs weights: a `Mixture`.
+        """
         from dgjax.densities._mixture import Mixture
 
         if self.label_shape != (1,):

@@ -18,6 +18,8 @@ class Bernoulli(Tabular):
     """Bernoulli density of binary rows: log p(x) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), p = sigmoid(logits).
 
     `logits` (*labels, d), infinite where p is 0 or 1. Cells are 0, 1 or NaN; a missing cell adds 0.
+
+    Raises ValueError if logits have no axis of columns, or one is NaN.
     """
 
     logits: Float[Array, "*labels d"]

@@ -19,6 +19,8 @@ class Categorical(Tabular):
     `logits` (*labels, d, c) for d columns of categories 0 to c - 1; a column with fewer categories has minus infinity
     at the others. A category at minus infinity for every label is padding: no parameter, without prior weight, never
     learnt. Cells are whole numbers, held as floats, or NaN; a missing cell adds 0.
+
+    Raises ValueError if logits have fewer than two axes, or are minus infinity for every category of a column.
     """
 
     logits: Float[Array, "*labels d c"]

@@ -61,6 +61,8 @@ class Independent(Density):
     """Density of independent columns of one exponential family, derived from its natural parameter and a few members.
 
     The dataclass has one field of parameters, (*labels, d) or, with `event_ndim` 2, (*labels, d, c).
+
+    Raises ValueError if the parameters have fewer axes than an event.
     """
 
     family: ClassVar[Family]

@@ -26,6 +26,9 @@ class Multinomial(Density):
     own total). With missing cells N is unknown: observed counts are scored given their own total, as Multinomial(p
     observed / sum p observed). That is the marginal where counts are Poisson of rate lambda p_j, and the unknown
     exposure lambda has density 1 / lambda, which gives the distribution of missing cells too.
+
+    Raises ValueError if logits have no axis of columns or are minus infinity for all of them, or if `total_count` is
+    negative or no whole number.
     """
 
     logits: Float[Array, "*labels d"]

@@ -18,6 +18,8 @@ class Poisson(Independent):
     """Poisson density of rows of counts: log p(x) = sum_j x_j log r_j - r_j - log x_j!, r = exp(log_rate).
 
     `log_rate` (*labels, d). Cells are whole numbers from 0, held as floats, or NaN; a missing cell adds 0.
+
+    Raises ValueError if `log_rate` has no axis of columns.
     """
 
     log_rate: Float[Array, "*labels d"]

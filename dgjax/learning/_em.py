@@ -43,6 +43,7 @@ class EM(Method):
     more than `tol` nats for each row ends the fit; with 0 only `max_steps` does. Where every label and cell is known
     one step is the closed form, and the last, unless the start was so far from the data that digits were lost.
 
+    Raises ValueError if `tol` is negative or not finite.
     Source: Dempster, Laird and Rubin (1977).
     """
 

@@ -58,6 +58,7 @@ class LBFGS(ByGradient):
     `blend`. The fit ends where a step promises to gain no more than `tol` nats for each row; with 0 only `max_steps`
     ends it.
 
+    Raises ValueError if `tol` is negative or not finite.
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 7.5.
     """
 

@@ -46,6 +46,7 @@ class Newton(ByGradient):
     rows, preconditioned by the sample's Hessian. The fit ends where a step promises to gain no more than `tol` nats for
     each row; with 0 only `max_steps` ends it.
 
+    Raises ValueError if `tol` is negative or not finite.
     Source: Boyd and Vandenberghe (2004), Convex Optimization, algorithm 9.5.
     """
 

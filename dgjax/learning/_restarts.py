@@ -51,6 +51,8 @@ class Restarts(Method):
 
     Those starts alternate between k-means++ clusters and random rows. `method` None is the usual method of the model.
     For generative models only: the objective of a discriminative model has a single maximum.
+
+    Raises ValueError for `num` below 1, a bad key, or a method that keeps checkpoints, which are for one fit.
     """
 
     num: int

@@ -160,6 +160,8 @@ class Conditional(OfModel):
     `x` (*batch, d), or for a chain (*batch, t, d) with `lengths` (*batch). Values are ints () or paths (t,); -1 is an
     unknown label, summed out. Labels of rows, but not paths, can be enumerated. The leaves of `model` have
     `batch_shape` first.
+
+    Raises ValueError for rows with fewer axes than the model's events have.
     """
 
     pytree_data_fields = ()

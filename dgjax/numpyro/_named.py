@@ -221,6 +221,8 @@ class NaNMultivariateNormal(OfOne):
     """Multivariate normal of rows with missing cells: N(x_observed; loc_observed, covariance_observed).
 
     Rows are (d,). `loc` (*batch, d) and one of `covariance_matrix`, `precision_matrix`, `scale_tril` (*batch, d, d).
+
+    Raises ValueError unless just one of the three is given, within its constraint.
     """
 
     arg_constraints = {"loc": each(real), "scale_tril": lower_cholesky}
@@ -274,7 +276,12 @@ class NaNNormal(OfOne):
 
 
 class NaNBernoulli(OfOne):
-    """Distribution of rows (d,) of independent cells 0 or 1, NaN where missing. `probs` (*batch, d), or `logits`."""
+    """Distribution of rows (d,) of independent cells 0 or 1, NaN where missing.
+
+    `probs` (*batch, d), or `logits`.
+
+    Raises ValueError unless just one of them is given, within its constraint.
+    """
 
     arg_constraints = {"probs": each(unit)}
 
@@ -307,6 +314,8 @@ class NaNCategorical(OfOne):
     """Distribution of rows (d,) of independent categories 0 to c - 1, NaN where missing.
 
     `probs` (*batch, d, c), or `logits`.
+
+    Raises ValueError unless just one of them is given, within its constraint.
     """
 
     arg_constraints = {"probs": each(simplex)}
@@ -343,6 +352,8 @@ class NaNMultinomial(OfOne):
     """Multinomial distribution of counts (d,), NaN where missing; observed counts are scored given their own total.
 
     `total_count` is the total of sampled rows only; `probs` (*batch, d), or `logits`.
+
+    Raises ValueError unless just one of `probs` and `logits` is given, or for a negative `total_count`.
     """
 
     arg_constraints = {"probs": simplex}

@@ -37,7 +37,10 @@ def uniform(density):
 
 @functools.partial(kernels.compiled_once, static_argnames=("label_shape", "covariance"))
 def gaussian(summary, n, label_shape, covariance):
-    """Gaussian density of labels of a given shape, each with the columns' means and variances."""
+    """Gaussian density of labels of a given shape, each with the columns' means and variances.
+
+    `covariance` is "full", "tied", "diagonal" or "spherical"; raises ValueError for another.
+    """
     mean, spread = moments(summary, n)
     means = jnp.broadcast_to(mean, (*label_shape, len(mean)))
     log_scale = jnp.log(spread)
@@ -54,7 +57,10 @@ def gaussian(summary, n, label_shape, covariance):
 
 
 def columns(x, summary, kinds, k, option):
-    """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind."""
+    """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind.
+
+    Raises ValueError for a cell that is not of its column's kind; `option` names the starter's argument for kinds.
+    """
     if not set(kinds) <= {"gaussian", "bernoulli"}:
         supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
         check_cells(x, supports, summary, option=lambda: (option, ""))
@@ -88,7 +94,11 @@ def _block(x, summary, kind, k):
 
 
 def scorer(features, num_features, k, told, **labels):
-    """Scorer with weights 0 for k labels, of the kind named by `features`; `labels` is the argument that gave k."""
+    """Scorer with weights 0 for k labels, of the kind named by `features`; `labels` is the argument that gave k.
+
+    Raises ValueError for features other than "linear", "quadratic" or "indicator", or sizes beyond this machine's
+    memory.
+    """
     d = as_count(num_features, "num_features", of_data=told)
     check_size((k, d * (d + 1) // 2 if features == "quadratic" else d), num_features=d, **labels)
     match features:

@@ -34,6 +34,7 @@ def naive_bayes(
     label by default; a class above those, without a row, has probability 0, or under a prior little more.
 
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
+    Source: Murphy (2012), Machine Learning, section 3.5.
     """
     zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)

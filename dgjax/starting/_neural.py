@@ -28,6 +28,7 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     1; k classes take k rows.
 
     Raises ValueError for fewer than one feature or two classes, other features, or sizes beyond this machine's memory.
+    Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.4.
     """
     k = as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
     rows = 1 if k == 2 else k

@@ -34,6 +34,7 @@ def hidden_markov(
     (`dgjax.pad`); cells and steps may be missing.
 
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
+    Source: Rabiner (1989), A tutorial on hidden Markov models.
     """
     sequences = as_sequences(x, lengths)
     _training_data.check_known(sequences)
@@ -61,6 +62,7 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
     feature indices, 0 to num_features - 1, padded with -1.
 
     Raises ValueError for fewer than one feature or two states, other features, or sizes beyond this machine's memory.
+    Source: Lafferty, McCallum and Pereira (2001), Conditional random fields.
     """
     k = as_count(num_states, "num_states", 2, of_data=_advice.CRF)
     check_size((k, k), num_states=k)

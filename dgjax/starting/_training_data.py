@@ -46,6 +46,8 @@ def labelled(
     """Validated rows and labels of at least two classes; with `zero_copy`, large NumPy arrays are read where they are.
 
     With `weights`, column summaries are weighted, and rows of weight 0 dropped.
+
+    Raises ValueError inside jit, without labels, for bad rows, labels or weights, or for a single class.
     """
     if y is None:
         raise ValueError(f"y must be {LABELS}; got None. {_advice.WITHOUT_LABELS}")

@@ -172,7 +172,7 @@ def _total(x, at, K):
 
 @within
 def _forward(work, sequence, s, out, to):
-    """Forward step: a from the step before; returns the sum of a, and the least by which states are reached."""
+    """Forward step: a of a step from that before, x; returns the sum of x, and how rarely a state is reached."""
     k, K, x, e, zero, tiny, huge = work.k, work.K, work.x, sequence.e, spread(0.0), spread(TINY), spread(HUGE)
     here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
     if s > 0:
@@ -192,7 +192,7 @@ def _forward(work, sequence, s, out, to):
 
 @within
 def _backward(work, sequence, s, out, to):
-    """Backward step: b and u from u of the next step; the sum of u there, and the least by which a state is reached."""
+    """Backward step: b and u from u of the next step; returns the sum of u, and by how little a state is reached."""
     k, K, x, e, tiny, huge = work.k, work.K, work.x, sequence.e, spread(TINY), spread(HUGE)
     here, before, total, least = s % 2 * K, (s + 1) % 2 * K, spread(1.0), spread(1.0)
     last = s == sequence.length - 1
