@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-FEW = 8
+FEW = 8  # entries, texts or columns that a message lists
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = FEW
 _BRIEF.maxstring = _BRIEF.maxother = 60

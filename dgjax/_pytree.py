@@ -38,9 +38,10 @@ def tree(**kwargs: Any) -> Any:
 def dataclass(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a pytree of its fields.
 
-    The constructor converts NumPy arrays, lists and numbers to JAX arrays, and in fields of floats refuses NaN and plus
-    infinity, unless the class is `unchecked`. JAX rebuilds such objects without the constructor, so a transformation
-    may put anything in place of a leaf.
+    The constructor converts NumPy arrays, lists and numbers to JAX arrays. JAX rebuilds such objects without the
+    constructor, so a transformation may put anything in place of a leaf.
+
+    The constructor raises ValueError for NaN and plus infinity in fields of floats, unless the class is `unchecked`.
     """
     check = getattr(cls, "__post_init__", None)
 

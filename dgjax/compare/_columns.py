@@ -23,8 +23,8 @@ MISSING = frozenset(
     {"", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#n/a n/a", "#na", "?"}
     | {f"{sign}1.#{word}" for sign in ("", "-") for word in ("ind", "qnan")}
 )
-MOST_LEVELS = 50
-FEW_LEVELS = 20
+MOST_LEVELS = 50  # categories in a column; more are names or free text
+FEW_LEVELS = 20  # different texts, mostly numbers, that may still be categories
 DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?)"
     r"([ T]\d{1,2}:\d{2}.*)?|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"

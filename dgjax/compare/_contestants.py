@@ -17,7 +17,7 @@ from dgjax.compare._plan import Plan
 from dgjax.compare._training import Fitted, Predict, Training, prediction, wrapped
 
 Side = Literal["generative", "discriminative", "reference"]
-NUM_COMPONENTS = 2
+NUM_COMPONENTS = 2  # of each class or state, in mixtures
 STRENGTHS = {"generative": (1.0, 3.0, 10.0), "discriminative": (0.1, 1.0, 10.0)}
 FEATURES = {"logistic": "linear", "quadratic": "quadratic"}
 NETWORKS = ("autoencoder", "network")

@@ -14,7 +14,7 @@ from dgjax.compare._reading import Reading
 from dgjax.compare._table import AS_FOUND, Table, listed, read_table
 
 TARGET_NAMES = ("target", "label", "class", "y")
-FEWEST_ROWS = 8
+FEWEST_ROWS = 8  # of each class: training and test rows of every split
 # A number that may stand for a missing cell: in more of the cells, and so many ranges of the other numbers away.
 OFTEN, FAR, FEW_VALUES = 0.05, 1.0, 4
 EMBEDDED = ("digits", "breast-cancer", "wine", "iris")

@@ -17,8 +17,8 @@ from dgjax.compare._training import Fitted
 
 EXACT, MEAN, TWIN, OWN = "exact marginal", "mean imputation", "averaged over the twin", "its own way"
 FILLED = "filled by"
-NUM_DRAWN = 40
-NUM_STEPS = 8
+NUM_DRAWN = 40  # samples of each class
+NUM_STEPS = 8  # of a walk through the latent space
 NUM_SHOWN = 8
 
 

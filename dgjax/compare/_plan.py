@@ -9,8 +9,8 @@ from dgjax.compare._splits import spaced
 
 # Seconds for one row and label of a full-covariance Gaussian with missing cells, at 64 columns, in float32.
 MISSING_CELL_COST = 35e-6
-MOST_FULL_FEATURES = 80
-FEW_FEATURES = 20
+MOST_FULL_FEATURES = 80  # up to which models of full covariances are compared
+FEW_FEATURES = 20  # up to which EM goes on for small gains
 # Nats for each row that a step of EM must gain to go on, where cells or labels are missing.
 TOL, LOOSE_TOL = 1e-3, 0.3
 

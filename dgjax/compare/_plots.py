@@ -25,7 +25,7 @@ from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
 from dgjax.compare._style import FAINT, HUES, INK, WIDE, Look, Picture, drawn, legend, panel
 
-FEWEST_IN_BIN = 10
+FEWEST_IN_BIN = 10  # rows, for a share of them to be drawn
 # Losses that differ by more than this factor go on a logarithmic axis.
 MUCH, SMALLEST = 6.0, 1e-3
 

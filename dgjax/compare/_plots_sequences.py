@@ -14,7 +14,7 @@ from dgjax.compare._sequence_questions import WRONG
 from dgjax.compare._style import FAINT, INK, WIDE, Picture, drawn, panel
 
 MOST_LINES = 4
-BAND = 0.24
+BAND = 0.24  # inches of height
 STATES = ("#2f4b7c", "#7fb0d6", "#7a9e3f", "#e3b23c", "#c4502f", "#7d4f8c", "#4fa39a", "#9a8f86")
 SIGNALS = ("#24292f", "#d1495b", "#8d99ae", "#e09f3e")
 EDGE = {"markeredgecolor": INK, "markeredgewidth": 0.5}

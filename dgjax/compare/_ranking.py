@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from dgjax.compare._results import Answer, Estimate
 
-STANDARD_ERRORS = 2.0
-FEWEST_REPEATS = 3
+STANDARD_ERRORS = 2.0  # of a difference that is called one
+FEWEST_REPEATS = 3  # for a standard error to mean anything
 LOWER_IS_BETTER = frozenset(
     {"log-loss", "brier", "calibration error", "fill error", "changes off", "training seconds", "parameters"}
 )
 COMPARED_BY_RATIO = frozenset({"log-loss", "training seconds", "rows per second", "parameters"})
 """What spans orders of magnitude: of 75 +- 64 nats beside 0.2 the difference says nothing, and the ratio enough."""
-SMALLEST = 1e-12
+SMALLEST = 1e-12  # value whose logarithm is taken
 
 Line = tuple[str, str]
 """A model and how it was used."""

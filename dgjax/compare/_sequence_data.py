@@ -10,7 +10,7 @@ from dgjax.compare._errors import InputError
 from dgjax.compare._reading import Reading
 from dgjax.compare._table import AS_FOUND
 
-FEWEST_SEQUENCES = 12
+FEWEST_SEQUENCES = 12  # to split into those to learn from and those to test on
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from dgjax.compare._splits import spaced
 
 # Steps that a run can afford to learn from, padding included, and to test on.
 MOST_STEPS = {True: 6_000, False: 12_000}
-FEWEST_TRAINED = 4
+FEWEST_TRAINED = 4  # sequences in the smallest training set
 OFF, SHUFFLED = 0.0, 1.0
-FAR = 2.0
+FAR = 2.0  # standard deviations that a sensor is off
 WRONG = {OFF: "a sensor that is off", SHUFFLED: "steps in random order"}
 
 

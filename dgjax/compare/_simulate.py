@@ -34,8 +34,8 @@ NEXT = np.array(
     ]
 )
 NOISE = np.array([0.6, 0.8, 0.75, 0.35])
-CARRIED, FOLLOWED = 0.4, 0.22
-WEARER = 0.2
+CARRIED, FOLLOWED = 0.4, 0.22  # shares of noise, and of the distance to its level, from step to step
+WEARER = 0.2  # standard deviation of levels between sequences
 
 
 def activity() -> tuple[list[np.ndarray], list[np.ndarray]]:

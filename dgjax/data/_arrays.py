@@ -210,7 +210,7 @@ def as_weights(weights: ArrayLike | None, x: Any) -> AnyArray:
 
 
 def _check_amounts(weights, dtype):
-    """Check of weights: raises unless they, times a square too, are numbers with all their digits in this precision."""
+    """Raises ValueError unless weights (n,) are 0 or normal numbers of this precision, with all digits, in sum too."""
     limits = np.finfo(dtype)
     least, most = float(limits.tiny / limits.eps), float(limits.max * limits.eps)
     low, high = weights.min(), weights.max()

@@ -20,8 +20,8 @@ from dgjax._arguments import is_concrete
 from dgjax.structures import Sequences
 
 LARGE = 1 << 20  # bytes of an array
-DOUBLING = 1 << 11
-SMALLEST = 16
+DOUBLING = 1 << 11  # rows up to which each class is twice the one below
+SMALLEST = 16  # rows of the least class
 
 
 def size_class(n: int, doubling: int = DOUBLING) -> int:

@@ -164,8 +164,8 @@ def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: t
 def about_the_median(logs: Array) -> tuple[Array, Array, Array]:
     """Log-rates (k, d) about their median over labels, `ref` (d,): logs - ref, exp(ref), and exp(logs) - exp(ref).
 
-    What is of the size of a rate and the same for most labels cancels here, before any count multiplies it. A median,
-    for one label far from the others leaves theirs small.
+    What is of the size of a rate and common to most labels cancels here, before any count multiplies it. A median, for
+    one label far from the others leaves theirs small.
     """
     ref = jnp.nanmedian(jnp.where(jnp.isfinite(logs), logs, jnp.nan), axis=0)
     ref = jax.lax.stop_gradient(jnp.where(jnp.isfinite(jnp.exp(ref)), ref, 0))

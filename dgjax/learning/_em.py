@@ -32,7 +32,7 @@ from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem, tolerance
 from dgjax.structures import Sequences
 
-MOST_PASSES = 8
+MOST_PASSES = 8  # M-steps of a closed form at most: one, and another for each in which digits were lost
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,8 @@ from dgjax.learning._steps import PROMISED, State, first, rounding, stepped
 MOST_PAIRS, FEWEST_PAIRS, PAIRS_HOLD = 20, 6, 1 << 20
 # A step is taken where the value falls by this part of what the slope promises, and the slope is this part of it.
 LEAST_GAIN, FLAT_ENOUGH = 1e-4, 0.9
+# A step grows by at most this factor; a line search ends after so many turns; after so many without a gain the first
+# step was far too long.
 LONGER, MOST_TURNS, FAR_TOO_LONG = 10.0, 30, 3
 # Curvatures along steps: 0.4 to 1.4 by Newton's whitener where it is right, and 1e-8 to 0.05 or 1e9 where its sample is
 # not like the rest; 1e-3 to 0.4 by the columns' alone, and below 1e-5 on a way to nearly separated classes.

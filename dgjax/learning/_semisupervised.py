@@ -26,7 +26,7 @@ LOST = 0.1
 0.01 to 0.03."""
 LOST_IN_ALL = 2.0
 """Nats, for a few labels lose as much by chance."""
-STEPS_ALONE = 10
+STEPS_ALONE = 10  # of EM, on the labelled rows alone, to compare with
 
 
 def weighted(label_weight: Any, model: Any, y: Any, labels: AnyArray, weights: AnyArray) -> AnyArray:

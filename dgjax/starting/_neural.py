@@ -110,7 +110,10 @@ def neural_classifier(
 
 
 def _check_layers(sizes, num_offsets, /, **arguments):
-    """Check of a network's layers, before any is made; `num_offsets` rows are added to the first."""
+    """Raises ValueError if a network's weights would exceed this machine's memory, before any are made.
+
+    `sizes` are the layers' units; the first layer has `num_offsets` more rows. `arguments` name what gave the sizes.
+    """
     for shape in (*itertools.pairwise(sizes), (num_offsets, sizes[1])):
         check_size(shape, **arguments)
 

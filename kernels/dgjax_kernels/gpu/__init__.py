@@ -7,7 +7,7 @@ from jax import Array
 from dgjax_kernels import chain as reference, chain_parallel
 from dgjax_kernels._op import like
 
-MOST_STATES, MOST_CELLS = 64, 1 << 31
+MOST_STATES, MOST_CELLS = 64, 1 << 31  # a table of moves in registers, offsets in 32 bits
 
 gpu_kernels = jax.make_user_context(False)
 """`with gpu_kernels(True):` what is traced may run kernels written in Pallas on a GPU.

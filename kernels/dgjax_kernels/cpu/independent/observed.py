@@ -32,7 +32,7 @@ from dgjax_kernels.cpu.simd.vectors import (
     write_square,
 )
 
-TOGETHER, SUBSETS = 4, 16
+TOGETHER, SUBSETS = 4, 16  # cells that are looked up at once, and the subsets of them that may be observed
 APART = LANES // TOGETHER  # how far those rows are from each other whose counts are added together
 
 

@@ -22,7 +22,7 @@ LOG2_E, LN2, LN2_HIGH, LN2_LOW = 1 / math.log(2), math.log(2), 6.931471803691238
 ROUND = 1.5 * 2**52  # added to a number, rounds it to a whole one, whose bits are then the lowest of the sum
 ROUND_BITS, ONE_BITS, MANTISSA = np.int64(0x4338 << 48), np.int64(1023 << 52), np.int64((1 << 52) - 1)
 LEAST_EXPONENT = -708.0  # below it, exp is no normal number
-LEAST_COUNT = 1e-40
+LEAST_COUNT = 1e-40  # share of the total so far below which a responsibility is none: see `counting`
 LOWEST, FARTHEST = -1e300, -1e12  # see `parts`: the exponent of 0, and x whose own rounding is a digit of e^x
 
 
