@@ -43,12 +43,16 @@ def run(page: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quick_compilation() -> Iterator[None]:
-    """Most of what an example costs is compiling it, and a fast program is of no use to a few rows."""
+    """Most of what an example costs is compiling it, and a fast program is of no use to a few rows.
+
+    What was before is so again after it: tests that follow in a quick run are compiled quickly too.
+    """
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def _printed(page, line, code, namespace):
