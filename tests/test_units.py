@@ -286,6 +286,14 @@ def test_what_all_classes_start_with_in_common_neither_stays_nor_grows(method, l
     assert abs(float(found.scorer.weight.mean())) < (0 if l2 else 0.8) + 1e-6
 
 
+def test_initial_scores_of_chains_move_by_what_they_differ_in():
+    """Newton's steps moved all of them by -10,898, a direction of no curvature, and float32 lost their difference."""
+    fit = dg.fit(dg.linear_chain_crf(1, 2), [[[2.0], [0.0]]], [[0, 1]], prior=dg.priors.Ridge(1.0))
+    assert fit.converged
+    assert abs(float(fit.model.initial.mean())) < 1e-2 * abs(float(fit.model.initial[0]))
+    np.testing.assert_allclose(fit.objective[-1], -0.52545707, rtol=1e-6)  # by scipy's BFGS in float64
+
+
 @pytest.mark.parametrize("scorer", [dg.Quadratic(jnp.ones((1, 1)), jnp.full((1, 1), 3.8)), dg.Linear(jnp.ones((1, 1)))])
 def test_a_start_that_is_worse_than_no_weights_is_not_where_a_fit_ends(scorer):
     """At 10^10 nats there is no curvature, and what a step promises is less than rounding."""
