@@ -31,7 +31,7 @@ from dgjax.structures import Sequences, in_rows, num_steps
 
 M = TypeVar("M")
 RIDGE = 1e-3
-"""A penalty that is felt nowhere but where scores grow without end."""
+"""Strength of a ridge that is felt nowhere but where scores grow without end."""
 SUSPICIOUS_LOSS, SUSPICIOUS_STEP, MOVING, LOST = 0.1, 0.1, 0.3, 0.1
 """Nats for each row, or a last step in scaled coordinates, for which it is asked whether classes are separated: whether
 every label has more than half of the probability, or the last step, which gained next to nothing, moved a score by so

@@ -25,7 +25,7 @@ LOST = 0.1
 14 lost more, and 12 of these were worse on the other rows than the labels alone; of the 40 that lost less 5 were, by
 0.01 to 0.03."""
 LOST_IN_ALL = 2.0
-"""Nats, for a few labels lose as much by chance."""
+"""Nats of all labels together, for a few labels lose as much by chance."""
 STEPS_ALONE = 10  # of EM, on the labelled rows alone, to compare with
 
 

@@ -21,15 +21,16 @@ from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear
 from dgjax.structures import Sequences, in_rows
 
 ROWS, ROWS_OF_MEDIAN, ROOTS = 256, 27, 3
-"""From which the units of columns are found; a typical distance is the mean of its eighth root, to the eighth."""
+"""Rows for the scale of a column, rows for its median, and square roots: a typical distance from the median is the mean
+of distances' eighth roots, to the eighth power."""
 FINER = 16
-"""Stretches of rows for each that is looked at, as weights may lie in a few."""
+"""Stretches of rows for each row that is looked at, as most of the weight may lie in a few rows."""
 OF_NORMAL = (2 ** (1 / 16) * math.gamma(9 / 16) / math.sqrt(math.pi)) ** 8
-"""What that is of normal cells of variance 1."""
+"""Typical distance from the median, as the mean of eighth roots gives it, of normal cells of variance 1."""
 NEAR = 4.0
 """Offsets in units of the spread, and spreads, that columns may have to count as centred and scaled."""
 MOST_LOST, FARTHEST = 1e-4, 1e8
-"""Of a gradient, by an offset; and how far from 1 a scale may be, for its square to be a number of float32 still."""
+"""Share of a gradient that an offset may cost; and how far from 1 a scale may be, for its square to be a float32."""
 
 
 class Units(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 Ranks = tuple[int, ...]
-"""Of each leaf of a pytree, the axes that are no batch: its last ones."""
+"""Event axes of each leaf of a pytree: the number of its last axes, which are no batch."""
 
 
 def batch_of(tree: Any, ranks: Ranks) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
-"""Of an identity between two ways to compute the same numbers, relative to 1 or to the number."""
+"""Tolerance of an identity between two ways to compute the same numbers, relative to 1 or to the number."""
 
 
 LAWS: dict[str, Callable[..., None]] = {}

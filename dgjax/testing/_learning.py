@@ -11,7 +11,7 @@ from dgjax.testing._compare import close, expect, law, precision, same_tree
 from dgjax.testing._data import Sample
 
 STEPS = 5
-"""Of EM: a fixed number, so that one compilation serves all fits of a model."""
+"""Steps of EM: a fixed number, so that one compilation serves all fits of a model."""
 
 
 def steps_of_em(model: Any, sample: Sample, *, weights: Any = None, prior: Any = None, max_steps: int = STEPS) -> Any:
