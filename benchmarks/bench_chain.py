@@ -13,6 +13,7 @@ from chain_peers import (
     viterbi_of_hmmlearn,
 )
 from peers import installed
+from problems import chain, chain_at, emissions
 
 import dgjax as dg
 import dgjax_kernels as kernels
@@ -22,15 +23,8 @@ LEARNT = [(64, 1000, 4, 8, "full"), (1024, 100, 8, 8, "diagonal"), (64, 1000, 16
 TOLERANCE, MOST_STEPS = 1e-4, 20
 
 
-def chain(n, t, k, dtype):
-    """Start, moves and scores, as logarithms."""
-    rng = np.random.default_rng(0)
-    arrays = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k)), 3 * rng.normal(size=(n, t, k))
-    return tuple(jnp.asarray(a, dtype) for a in arrays)
-
-
 def problem(n, t, k, dtype, quick):
-    """The same of a few sequences in a quick run, and how long they are."""
+    """Start, moves and scores of a few sequences in a quick run, and how long they are."""
     n = max(1, n // 8) if quick else n
     return n, *chain(n, t, k, dtype), jnp.full(n, t)
 
@@ -98,34 +92,12 @@ def test_viterbi(beside, quick, x64, n, t, k):
     beside(lambda: ours(*arguments), peers, check=check, rounds=7, **facts)
 
 
-def emissions(n, t, k, d, dtype):
-    """Rows around one mean for each state of a chain, and a start that is not far from it."""
-    rng = np.random.default_rng(0)
-    moves = 0.9 * np.eye(k) + 0.1 * rng.dirichlet(np.ones(k), k)
-    mean, y = 2 * rng.normal(size=(k, d)), np.zeros((n, t), int)
-    y[:, 0] = rng.integers(k, size=n)
-    for s in range(1, t):
-        y[:, s] = (rng.random((n, 1)) > moves[y[:, s - 1]].cumsum(1)).sum(1)
-    x = mean[y] + rng.normal(size=(n, t, d))
-    return x.astype(dtype), (mean + 0.3 * rng.normal(size=(k, d))).astype(dtype)
-
-
-def start_at(mean, covariance):
-    k, d = mean.shape
-    even = jnp.full(k, -np.log(k), mean.dtype), jnp.full((k, k), -np.log(k), mean.dtype)
-    if covariance == "full":
-        density = dg.Gaussian(jnp.asarray(mean), jnp.broadcast_to(jnp.eye(d, dtype=mean.dtype), (k, d, d)))
-    else:
-        density = dg.DiagonalGaussian(jnp.asarray(mean), jnp.zeros((k, d), mean.dtype))
-    return dg.HiddenMarkov(*even, density)
-
-
 @pytest.mark.parametrize(("n", "t", "k", "d", "covariance"), LEARNT)
 def test_baum_welch(beside, quick, dtype, n, t, k, d, covariance):
     """Until a step gains no more than TOLERANCE nats for each sequence, or MOST_STEPS; peers take as many steps."""
     n = n // 8 if quick else n
     x, mean = emissions(n, t, k, d, dtype)
-    start, x = start_at(mean, covariance), jnp.asarray(x)
+    start, x = chain_at(mean, covariance), jnp.asarray(x)
 
     def ours(steps=MOST_STEPS):
         return dg.fit(start, x, method=dg.EM(tol=TOLERANCE), max_steps=steps)

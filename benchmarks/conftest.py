@@ -3,15 +3,13 @@
 import gc
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from limits import limits
-
-SHORT = 0.1
+from timing import SHORT, once, seconds
 
 
 def pytest_addoption(parser):
@@ -57,21 +55,6 @@ def single(quick):
 def x64():
     with jax.enable_x64(True):
         yield
-
-
-def once(fn: Callable[[], Any]) -> float:
-    """How long a call takes until its arrays are there."""
-    start = time.perf_counter()
-    jax.block_until_ready(jax.tree.leaves(fn()))
-    return time.perf_counter() - start
-
-
-def seconds(fn: Callable[[], Any], least: float = SHORT) -> float:
-    """The same, one after another for so many seconds: the median. The first calls wake the cores, of 17 ms for 8."""
-    times = [once(fn)]
-    while sum(times) < least:
-        times.append(once(fn))
-    return float(np.median(times))
 
 
 class PeakMemory:
