@@ -11,12 +11,13 @@ RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o add
   benchmarks/bench_*.py --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-quick lines clean
+.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-quick bench-accelerator lines \
+  clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-compare ## compare every pair on handwritten digits and write a report
 	@echo "==> Comparing generative and discriminative models on handwritten digits: under 3 minutes on 2 cores, most of it compiling"
@@ -74,6 +75,10 @@ bench-quick: $(VENV)/.ready-bench ## one small case of each kind, once, in under
 	@echo "==> Benchmarks: a small case of each kind, once"
 	@$(RUN_BENCH) --quick --benchmark-json=.benchmarks/quick.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/quick.json --quick
+
+bench-accelerator: ## check and time every kernel and fit on a GPU or TPU, in 8 minutes, with the JAX of PYTHON=
+	@echo "==> Benchmarks on an accelerator: every kernel and fit beside the CPU's values, then timed; 8 minutes at most"
+	@PYTHONPATH=.:kernels $(PYTHON) benchmarks/accelerator.py
 
 lines: $(VENV)/.ready-dev
 	@$(BIN)/python scripts/lines.py dgjax kernels/dgjax_kernels tests

@@ -106,7 +106,7 @@ def _of_arrays(found, wanted):
     if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
         return np.inf
     largest = np.abs(wanted[finite]).max(initial=0)
-    return float(np.abs(found - wanted)[finite].max(initial=0) / (largest or 1))
+    return float(np.abs(found[finite] - wanted[finite]).max(initial=0) / (largest or 1))
 
 
 class Truths:

@@ -21,6 +21,7 @@ STEPS, PARALLEL, PALLAS = "steps one by one", "all steps at once", "Pallas"
 def cases(size: Size) -> list[Case]:
     """Every form that can take a shape, as a case of its own; in float32 first."""
     shapes = [(3, 4, 2)] if size is SMALLEST else SHAPES
+    truths = {operation: jitted(getattr(one_by_one, operation)) for operation in OPERATIONS}
     return [
         Case(
             "form",
@@ -28,7 +29,7 @@ def cases(size: Size) -> list[Case]:
             {"n": n, "t": t, "k": k},
             functools.partial(chain, n, t, k),
             jitted(fn),
-            truth=jitted(getattr(one_by_one, operation)),
+            truth=truths[operation],
         )
         for n, t, k in shapes
         for operation in OPERATIONS

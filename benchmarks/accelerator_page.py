@@ -9,8 +9,8 @@ import accelerator_forms
 HERE = pathlib.Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "accelerators.md"
 NONE = (
-    "**No run on an accelerator has been recorded yet.** What other pages say of GPUs and TPUs is reckoned, or seen in "
-    "interpreters\nand in programs that were lowered for them, and marked so."
+    "**No run on an accelerator has been recorded yet.** What other pages say of GPUs and TPUs is reckoned, or seen\n"
+    "in interpreters and in programs that were lowered for them."
 )
 
 
@@ -108,3 +108,7 @@ def told(verdict: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {milliseconds(own)} ms" for name, own in verdict["seconds"].items())
     right = "as dgjax takes it" if verdict["fastest"] == verdict["taken"] else f"dgjax takes {verdict['taken']}"
     return f"{verdict['operation']} {shape} {verdict['dtype']}: {verdict['fastest']} wins ({figures}); {right}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(HERE / "results"))
