@@ -150,20 +150,41 @@ class Model(Protocol):
     """Model of labels given rows, p(y | x); `generative` is True if it also knows p(x, y)."""
 
     @property
-    def num_features(self) -> int | None: ...
-    @property
-    def row_cost(self) -> int: ...
-    @property
-    def score_cost(self) -> int: ...
-    @property
-    def num_parameters(self) -> int | Array: ...
-    @property
-    def num_labels(self) -> int: ...
+    def num_features(self) -> int | None:
+        """Columns d of a row; None for rows of any width."""
+        ...
 
-    def potentials(self, x: Array) -> Structure: ...
     @property
-    def supports(self) -> tuple[Support, ...]: ...
-    def as_model(self) -> Any: ...
+    def row_cost(self) -> int:
+        """Memory for one row, in floats, of the most costly operation; it sets how many rows form a block."""
+        ...
+
+    @property
+    def score_cost(self) -> int:
+        """Memory for one row, in floats, when only scores are computed."""
+        ...
+
+    @property
+    def num_parameters(self) -> int | Array:
+        """Number of free parameters; structural zeros are none."""
+        ...
+
+    @property
+    def num_labels(self) -> int:
+        """Number k of labels: classes, components, or states of each step."""
+        ...
+
+    def potentials(self, x: Array) -> Structure:
+        """Label space of rows (n, d), or sequences: scores s(x, y) of every label, log p(x, y) if generative."""
+        ...
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """Support of each column; a tuple of one support stands for all columns."""
+        ...
+
+    def as_model(self) -> Any:
+        """The model itself, or the one that a bare density is."""
 
 
 @runtime_checkable
@@ -172,7 +193,8 @@ class Generative(Protocol):
 
     generative: ClassVar[Literal[True]]
 
-    def as_model(self) -> Any: ...
+    def as_model(self) -> Any:
+        """The model itself, or the one that a bare density is."""
 
 
 @runtime_checkable
@@ -181,4 +203,5 @@ class Discriminative(Protocol):
 
     generative: ClassVar[Literal[False]]
 
-    def as_model(self) -> Any: ...
+    def as_model(self) -> Any:
+        """The model itself."""

@@ -105,9 +105,14 @@ QUESTIONS = (
 class Watcher(Protocol):
     """Watcher: an object that is told how far a comparison is."""
 
-    def started(self, question: Question, total: int) -> None: ...
-    def doing(self, question: Question, words: str) -> None: ...
-    def advanced(self, question: Question) -> None: ...
+    def started(self, question: Question, total: int) -> None:
+        """Tells that a question of `total` tasks has begun."""
+
+    def doing(self, question: Question, words: str) -> None:
+        """Tells in words what task of a question runs now."""
+
+    def advanced(self, question: Question) -> None:
+        """Tells that a task of a question has ended."""
 
 
 @dataclass

@@ -1,7 +1,14 @@
 """Likelihoods of variational autoencoders: the distribution of a cell given the decoder's outputs.
 
 A decoder has `size` outputs for each column, column after column. An encoder gets `inputs` numbers for each column, 0
-where a cell is missing.
+where a cell is missing. A likelihood of rows x (n, d) by outputs (..., f), f = d times `size`, has
+
+    seen(x)               rows as the encoder gets them, (n, d * inputs)
+    log_prob(x, outputs)  sum over observed cells of log p(x_j | outputs), (...)
+    mean(outputs)         mean of each cell, category probabilities where it has none
+    value(mean)           value to impute, (..., d): the mean, or where cells are discrete the mode
+    sample(key, outputs)  a draw of each cell, (..., d)
+    support               which numbers the cells may be
 """
 
 from typing import ClassVar

@@ -100,6 +100,7 @@ class HiddenMarkov:
         return self.density.normals()
 
     def potentials(self, x: Sequences) -> Chain:
+        """Label space of paths, log p(x, y): log-probabilities of the chain, and scores log p(x_s | y_s) (n, t, k)."""
         scores = x.in_steps(self.density.scores(x.in_rows()))
         # Where no cell is missing, none is looked at: that would be as long as a pass over the scores.
         missing = None if self.density.complete else (jnp.isnan(x.x).all(-1) | ~x.inside).all(-1)
@@ -132,12 +133,14 @@ class HiddenMarkov:
         return jnp.where((y >= 0)[..., None], filled, x.x)
 
     def impute(self, x: Sequences, posterior: Float[Array, " n"]) -> Float[Array, "n t d"]:
+        """Imputation (n, t, d): each NaN of x replaced by its mean, or mode if discrete, under p(y_s | x_observed)."""
         marginals = self.potentials(x).marginals()
         possible = (marginals.sum(-1) > 0)[..., None]
         rows = marginals.reshape(-1, self.num_labels)
         return jnp.where(possible, x.in_steps(self.density.impute(x.in_rows(), rows)), x.x)
 
     def marginal(self, columns: tuple[int, ...]) -> "HiddenMarkov":
+        """Hidden Markov model of the given columns, in that order: one chain, marginal emissions."""
         return type(self)(self.log_initial, self.log_transition, self.density.marginal(columns))
 
     def discriminative(self) -> LinearChainCRF:
@@ -174,6 +177,7 @@ class HiddenMarkov:
         return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost)
 
     def maximum(self, statistics: HiddenMarkovStatistics, prior: HiddenMarkovPrior | None = None) -> "HiddenMarkov":
+        """M-step: the model that maximises the expected log-likelihood plus the log prior."""
         expect_prior(prior, HiddenMarkovPrior, self)
         prior = HiddenMarkovPrior() if prior is None else prior
         return type(self)(
@@ -183,6 +187,7 @@ class HiddenMarkov:
         )
 
     def log_prior(self, prior: HiddenMarkovPrior | None) -> Float[Array, ""]:
+        """Log prior density of these parameters, up to a constant; 0 for None, a flat prior."""
         expect_prior(prior, HiddenMarkovPrior, self)
         if prior is None:
             return jnp.zeros((), self.log_initial.dtype)
@@ -190,6 +195,7 @@ class HiddenMarkov:
         return self.density.log_prior(prior.density) + sum(own.log_density(p) for own, p in parts if own is not None)
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> HiddenMarkovPrior:
+        """Conjugate prior: `strength` pseudo-counts for each distribution of the chain, and rows for the emissions."""
         initial, transition = (
             Dirichlet.shared(strength, ~jnp.isneginf(own), columns.mean.dtype)
             for own in (self.log_initial, self.log_transition)

@@ -64,14 +64,17 @@ class GaussianMixture(Marginal):
 
     @property
     def probs(self) -> Array:
+        """Probabilities of components, or of classes (*batch, k)."""
         return jax.nn.softmax(self.model.log_weights, axis=-1)
 
     @property
     def loc(self) -> Array:
+        """Component means (*batch, k, d)."""
         return self.model.density.mean
 
     @property
     def scale_tril(self) -> Array:
+        """Lower Cholesky factors of the components' covariances (*batch, k, d, d)."""
         L = jnp.tril(self.model.density.scale_tril)
         return jnp.broadcast_to(L if L.ndim > self.loc.ndim else L[..., None, :, :], (*self.loc.shape, L.shape[-1]))
 
@@ -139,10 +142,12 @@ class HiddenMarkov(Marginal):
 
     @property
     def initial_probs(self) -> Array:
+        """Probabilities of the first state (*batch, k)."""
         return jax.nn.softmax(self.model.log_initial, axis=-1)
 
     @property
     def transition_probs(self) -> Array:
+        """Transition probabilities (*batch, k, k), from row to column."""
         return jax.nn.softmax(self.model.log_transition, axis=-1)
 
 
@@ -176,10 +181,12 @@ class LinearChainCRF(Conditional):
 
     @property
     def initial(self) -> Array:
+        """Scores of the first state (*batch, k)."""
         return self.model.initial
 
     @property
     def transition(self) -> Array:
+        """Transition scores (*batch, k, k), from row to column."""
         return self.model.transition
 
 
@@ -202,10 +209,7 @@ class Itself(Scorer):
 
 
 class OfOne(Marginal):
-    """Distribution of rows of a single density, missing cells (NaN) marginalised.
-
-    Base of `NaNNormal`, `NaNPoisson` and the other distributions of NaN.
-    """
+    """Distribution of rows of a single density, missing cells (NaN) marginalised; base of `NaNNormal` and others."""
 
     def _of_density(self, validate_args: bool | None, build: Any, *parameters: tuple[Array, int]) -> None:
         one = lambda *arrays: Mixture.of_one(build(*(array[None] for array in arrays)))  # noqa: E731
@@ -248,10 +252,12 @@ class NaNMultivariateNormal(OfOne):
 
     @property
     def loc(self) -> Array:
+        """Mean (*batch, d)."""
         return self._of_label("mean", 1)
 
     @property
     def scale_tril(self) -> Array:
+        """Lower Cholesky factor of the covariance (*batch, d, d)."""
         return self._of_label("scale_tril", 2)
 
 
@@ -272,15 +278,14 @@ class NaNNormal(OfOne):
 
     @property
     def scale(self) -> Array:
+        """Standard deviation of each cell (*batch, d)."""
         return jnp.exp(self._of_label("log_scale", 1))
 
 
 class NaNBernoulli(OfOne):
     """Distribution of rows (d,) of independent cells 0 or 1, NaN where missing.
 
-    `probs` (*batch, d), or `logits`.
-
-    Raises ValueError unless just one of them is given, within its constraint.
+    `probs` (*batch, d), or `logits`. Raises ValueError unless just one of them is given, within its constraint.
     """
 
     arg_constraints = {"probs": each(unit)}
@@ -303,19 +308,19 @@ class NaNBernoulli(OfOne):
 
     @property
     def logits(self) -> Array:
+        """Log-odds of 1 for each cell (*batch, d)."""
         return self._of_label("logits", 1)
 
     @property
     def probs(self) -> Array:
+        """Probability of 1 for each cell (*batch, d)."""
         return jax.nn.sigmoid(self.logits)
 
 
 class NaNCategorical(OfOne):
     """Distribution of rows (d,) of independent categories 0 to c - 1, NaN where missing.
 
-    `probs` (*batch, d, c), or `logits`.
-
-    Raises ValueError unless just one of them is given, within its constraint.
+    `probs` (*batch, d, c), or `logits`. Raises ValueError unless just one of them is given, within its constraint.
     """
 
     arg_constraints = {"probs": each(simplex)}
@@ -332,6 +337,7 @@ class NaNCategorical(OfOne):
 
     @property
     def probs(self) -> Array:
+        """Category probabilities of each cell (*batch, d, c)."""
         return jax.nn.softmax(self._of_label("logits", 2), axis=-1)
 
 
@@ -345,6 +351,7 @@ class NaNPoisson(OfOne):
 
     @property
     def rate(self) -> Array:
+        """Rate of each count (*batch, d)."""
         return jnp.exp(self._of_label("log_rate", 1))
 
 
@@ -372,6 +379,7 @@ class NaNMultinomial(OfOne):
 
     @property
     def probs(self) -> Array:
+        """Probability of each column (*batch, d)."""
         return jax.nn.softmax(self._of_label("logits", 1), axis=-1)
 
 
