@@ -43,7 +43,8 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few weights are large. Errors of different
     rows are independent.
 
-    Raises ValueError for a discriminative model, a model of sequences, a wrong shape, or a cell out of range.
+    Raises ValueError for a discriminative model, one that holds an autoencoder inside another density or emits
+    sequences by one, a wrong shape, or a cell out of range.
     """
     checked, rows = model_and_rows(require_generative(model), x)
     if not has_draws(checked):

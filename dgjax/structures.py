@@ -70,7 +70,7 @@ _compiled_in_rows = jax.jit(_in_rows)
 
 
 def num_steps(x: Any) -> int:
-    """Number of rows in each element of x: 1 for rows, t for sequences (n, t, d)."""
+    """Number of rows in each element of x: t for a `Sequences` of x (n, t, d), 1 for an array of rows."""
     return x.x.shape[1] if isinstance(x, Sequences) else 1
 
 

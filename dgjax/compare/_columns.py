@@ -94,7 +94,11 @@ def style_of(columns: Sequence[Cells], reading: Reading, separator: str) -> Styl
 
 
 def parse(cells: Cells, style: Style) -> Column:
-    """Column of numbers if all texts are numbers, else of categories."""
+    """Column of numbers if all texts are numbers in the style, else of categories, sorted and numbered from 0.
+
+    Raises InputError for a number without the unit that most have, infinity, numbers in another style, dates, a few
+    texts among numbers, or too many categories.
+    """
     if cells.lacking is not None:
         text = cells.texts[cells.lacking]
         raise InputError(

@@ -66,9 +66,11 @@ def hearing() -> Iterator[Heard]:
 
 @contextmanager
 def fitting(model: str, chosen_steps: tuple[int, ...]) -> Iterator[None]:
-    """Context of one fit, in which each kind of warning counts once.
+    """Context of one fit of a model, by its key, inside `listening`: at its end adds to the counts of `hearing`.
 
-    That it ended at a number of steps that the plan chose (`chosen_steps`) is none.
+    To the number of fits 1, and 1 for each kind of warning that it gave, however often; not for the warning that it
+    ended at max_steps where the plan chose that number (`chosen_steps`). Counts nothing outside `hearing`, or if the
+    fit raises an error.
     """
     _ear.messages = messages = []
     try:

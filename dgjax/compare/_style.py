@@ -115,7 +115,10 @@ def legend(axes: Axes, columns: int = 2) -> None:
 
 
 def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:
-    """Picture of a figure, as an SVG inside the page."""
+    """Picture of a figure: an SVG in a data URI, which the page holds, with `words` as its text for those who see none.
+
+    If `wide`, it takes the whole width of the page, not one column of it.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # Lengths in points are refused by some renderers; the page scales pictures to its columns all the same.

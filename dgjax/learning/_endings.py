@@ -82,7 +82,11 @@ def _at_most_all(model, last, gap):
 
 
 def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
-    """Warns (ConvergenceWarning) that a fit is not at its maximum."""
+    """Warns (ConvergenceWarning) where a fit, whose `Outcome` is `final`, is not at its maximum.
+
+    With the outcome's own warning if it has one; else, if it has not converged and `tol` is not 0, that `max_steps`
+    came first.
+    """
     message = final.warning
     if message is None and not bool(final.converged) and tol > 0:
         message = (

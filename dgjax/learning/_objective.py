@@ -105,7 +105,11 @@ class Problem(Data):
         return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
 
     def mixes(self, model: Any) -> bool:
-        """Whether a penalty mixes parameters: columns were moved, and a scorer has weights of their products."""
+        """Whether the penalty mixes parameters of the fit: a ridge, columns with units, no `Linear` scorer.
+
+        The ridge is of weights in the user's units. Of a scorer with weights of products of columns, one of lower
+        degree is a sum of several weights of the centred columns.
+        """
         return self.units is not None and isinstance(self.prior, Ridge) and not isinstance(model.scorer, Linear)
 
     def penalty_curvature(self, vector: Array, unravel: Any) -> Array:

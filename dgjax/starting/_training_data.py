@@ -43,11 +43,14 @@ def rows(x: ArrayLike) -> tuple[AnyArray, kernels.ColumnSummary]:
 def labelled(
     x: ArrayLike, y: ArrayLike, num_classes: int | None, zero_copy: bool = False, weights: ArrayLike | None = None
 ) -> Data:
-    """Validated rows and labels of at least two classes; with `zero_copy`, large NumPy arrays are read where they are.
+    """Validated rows x (n, d), labels y (n,), -1 where unknown, of at least two classes, and summaries of columns.
 
-    With `weights`, column summaries are weighted, and rows of weight 0 dropped.
+    `num_classes` is one more than the highest label by default, and each class must then have a row. With `weights`
+    (n,), means and spreads of columns are weighted, and rows of weight 0 dropped. With `zero_copy`, which is for data
+    without weights, large NumPy arrays on a CPU are read where they are.
 
-    Raises ValueError inside jit, without labels, for bad rows, labels or weights, or for a single class.
+    Raises ValueError inside jit, without labels, for bad rows, labels or weights, or with rows of fewer than two
+    classes.
     """
     if y is None:
         raise ValueError(f"y must be {LABELS}; got None. {_advice.WITHOUT_LABELS}")

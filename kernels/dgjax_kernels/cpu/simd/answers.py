@@ -99,10 +99,12 @@ def _posterior(score, top, value, c):
 
 @jit
 def answer(lanes, call, sums, count, empty):
-    """Answers the question of a call about the first `count` rows of a batch; adds those refused to the value.
+    """Answers `call.question` about the first `count` rows of a batch from their scores, into `call.scores`.
 
-    Rows without any cell are `empty`, with a log-partition of exactly 0. For an imputation, responsibilities are left
-    in the lanes, and nothing is written.
+    Log-partition and label are written in column 0 of a row's place there, the log-posterior in its k columns; for an
+    imputation responsibilities are left in the lanes, and nothing is written. `empty`: no row of the batch has any
+    cell, and log-partitions are exactly 0. The number of rows refused, whose best score is not finite, is added to
+    `sums.value`.
     """
     top, label, value = np.empty(LANES), np.empty(LANES), np.empty(LANES)
     _best(lanes.score, top, label)

@@ -217,7 +217,7 @@ def numbers(address, size):
 
 @intrinsic
 def spread(typingctx, x):
-    """Vector with the number x in all places."""
+    """Vector with the float64 number x in all of its WIDTH places."""
 
     def build(c, b, s, a):
         zero = ir.Constant(ir.IntType(32), 0)
