@@ -11,6 +11,7 @@ from slow import is_slow
 from zoo import QUICK, VARIATIONS
 
 import dgjax_kernels as kernels
+from dgjax.compare._compiling import quick_flag
 
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
@@ -44,7 +45,7 @@ def pytest_configure(config):
     """
     jax.config.update("jax_disable_most_optimizations", is_quick(config))
     if is_quick(config):  # read when numba is imported and XLA begins, here and in the workers, which inherit it
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+        os.environ.setdefault("XLA_FLAGS", quick_flag())
         lower_level()
 
 

@@ -14,6 +14,7 @@ import pytest
 import dgjax
 import dgjax_kernels
 from dgjax._version import installed_version
+from dgjax.compare._compiling import quick_flag
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -117,4 +118,10 @@ def test_the_command_keeps_what_it_compiles_where_it_may(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", program + told], env=own, capture_output=True, text=True, check=True
         )
-        assert done.stdout.split() == [own["XLA_FLAGS"], "--xla_cpu_use_fusion_emitters=false", str(folder)]
+        assert done.stdout.split() == [own["XLA_FLAGS"], *quick_flag().split(), str(folder)]
+
+
+def test_options_that_a_newer_compiler_has_not_are_not_given():
+    """A flag that XLA does not know ends the process, and an option fails the first call."""
+    assert quick_flag((0, 11, 0)) == "--xla_cpu_use_fusion_emitters=false"
+    assert quick_flag((0, 11, 1)) == quick_flag((0, 12, 0, 1)) == ""

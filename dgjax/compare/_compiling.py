@@ -7,9 +7,18 @@ They hold for this process alone. A program that imports dgjax keeps its own set
 import os
 from pathlib import Path
 
-FLAG = "--xla_cpu_use_fusion_emitters=false"
-"""XLA's older code generator for loops on a CPU, which takes less than half of the time to compile. The handwritten
-digits, `--quick`, 2 cores: 2 min 40 s where nothing is compiled, 1 min 9 s where all is on disk."""
+import jaxlib.version
+
+from dgjax_kernels import older_emitters
+
+
+def quick_flag(version: tuple[int, ...] = jaxlib.version.__version_info__) -> str:
+    """XLA's flag for its older code generator for loops on a CPU, which takes less than half of the time to compile.
+
+    The handwritten digits, `--quick`, 2 cores: 2 min 40 s where nothing is compiled, 1 min 9 s where all is on disk.
+    Empty where jaxlib has no such generator: a flag that XLA does not know would end the process.
+    """
+    return "".join(f"--{name}={str(value).lower()}" for name, value in older_emitters(version).items())
 
 
 def compile_quickly() -> None:
@@ -17,8 +26,8 @@ def compile_quickly() -> None:
     import jax
 
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_use_fusion_emitters" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {FLAG}".strip()
+    if quick_flag() and "xla_cpu_use_fusion_emitters" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {quick_flag()}".strip()
     if jax.config.values["jax_compilation_cache_dir"] is None and (folder := _folder()) is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -29,6 +29,7 @@ from dgjax_kernels._op import (
     compiled_once as compiled_once,
     compiled_steps as compiled_steps,
     full_precision as full_precision,
+    older_emitters as older_emitters,
 )
 from dgjax_kernels.blocks import (
     OF_SAMPLERS as OF_SAMPLERS,
