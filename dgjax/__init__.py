@@ -113,4 +113,4 @@ __version__ = _installed_version()
 
 
 def __getattr__(name: str) -> object:
-    raise AttributeError(_elsewhere.of_name(name), name=name)
+    raise AttributeError(_elsewhere.of_name(name, globals()), name=name)

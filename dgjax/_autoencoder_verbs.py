@@ -12,7 +12,7 @@ import dgjax_kernels as kernels
 from dgjax._arguments import as_count, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import by_scores, predict, require_generative
-from dgjax.data import as_floats, as_labels, is_sequential, model_and_rows
+from dgjax.data import as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.densities import Draws, Learned, VariationalAutoencoder, has_draws, with_draws
 
 
@@ -168,6 +168,11 @@ def _one_hot(density, labels, like):
 
 
 def _drawn(model: Any, verb: str) -> Any:
+    if verb == "decode" and is_sequential(as_model(model)):
+        raise ValueError(
+            "decode gives rows for latent variables of a variational autoencoder. For the most probable path of a "
+            f"{type(model).__name__} type dgjax.predict(model, x), with lengths=lengths if sequences are padded."
+        )
     checked = require_generative(model)
     if not has_draws(checked):
         raise ValueError(

@@ -1,8 +1,9 @@
 """Names of other libraries, of functions, methods and keyword arguments: errors that say what to type here."""
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from dgjax import _advice
@@ -30,6 +31,13 @@ VERBS = {
     "QuadraticDiscriminantAnalysis": 'dgjax.discriminant_analysis(x, y, covariance="full")',
     "LogisticRegression": _advice.REGRESSION[5:-1],
     "GaussianHMM": "dgjax.hidden_markov(key, x, num_states)",
+    "CategoricalHMM": 'dgjax.hidden_markov(key, x, num_states, kinds="categorical")',
+    "PoissonHMM": 'dgjax.hidden_markov(key, x, num_states, kinds="poisson")',
+    "GMM": "dgjax.gaussian_mixture(key, x, num_components)",
+    "HMM": "dgjax.hidden_markov(key, x, num_states)",
+    "LDA": "dgjax.discriminant_analysis(x, y)",
+    "QDA": 'dgjax.discriminant_analysis(x, y, covariance="full")',
+    "viterbi": "dgjax.predict(model, x)",
 }
 """What goes by another name here."""
 
@@ -38,10 +46,16 @@ LATENT = "transform", "inverse_transform", "fit_transform", "encode", "reconstru
 """What only a variational autoencoder is asked."""
 
 
-def of_name(name: str) -> str:
-    """Error message for a name that dgjax does not have, with its counterpart here if there is one."""
-    told = f"Type {VERBS[name]}{', for a variational autoencoder' * (name in LATENT)}." if name in VERBS else ""
-    told = f"Type import dgjax.{name} first." if name in ("numpyro", "compare") else told
+def of_name(name: str, names: Iterable[str]) -> str:
+    """Error message for a name that dgjax does not have, with its counterpart or the nearest of `names`, if any."""
+    told = ""
+    if name in VERBS:
+        told = f"Type {VERBS[name]}{', for a variational autoencoder' * (name in LATENT)}."
+    elif name in ("numpyro", "compare"):
+        told = f"Type import dgjax.{name} first."
+    elif not name.startswith("_"):
+        spelt = {one.lower(): one for one in names}
+        told = "".join(f"Type dgjax.{spelt[near]}." for near in difflib.get_close_matches(name.lower(), spelt, 1, 0.8))
     return f"dgjax has no {name!r}. {told}".rstrip()
 
 
@@ -110,18 +124,22 @@ OF_FIT = {
     "batch_size": OPTAX,
 }
 """What a starter does not take, and `fit` does."""
-SPELT = {"diag": "diagonal"}
+SPELT = {"diag": "diagonal", "shared": "tied", "pooled": "tied", "isotropic": "spherical"}
 
 
 def told_keywords(function: F) -> F:
-    """Decorator: a keyword that another library has, and this function has not, is a TypeError with what to type."""
+    """Decorator: a keyword of another library, or an argument that is missing, is a TypeError with what to type."""
     own = inspect.signature(function).parameters
+    required = [name for name, argument in own.items() if argument.default is inspect.Parameter.empty]
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         for name in options:
             if name not in own and (told := _told(name, options[name], own)):
                 raise TypeError(f"{function.__name__}() has no argument {name!r}. Type {told}.")
+        if missing := [name for name in required[len(arguments) :] if name not in options]:
+            needed = f"dgjax.{function.__name__}({', '.join(required)})"
+            raise TypeError(f"{function.__name__}() needs {' and '.join(missing)} too. Type {needed}.")
         return function(*arguments, **options)
 
     return cast(F, call)

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
+from dgjax import _advice
 from dgjax._arguments import as_count
 from dgjax._types import Generative
 from dgjax.data import Data, as_model, cut, in_size_class, model_and_rows
@@ -38,6 +40,9 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     checked = as_model(model)
     if not isinstance(checked, HiddenMarkov):
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
+    if np.ndim(steps):
+        got = _advice.shown(steps)
+        raise ValueError(f"steps must be one whole number; got {got}. Type dgjax.forecast(model, x, 1, lengths).")
     checked, rows = model_and_rows(checked, x, lengths)
     padded, _, _ = in_size_class(rows.x)
     return cut(_forecast(checked, rows.replace(x=padded), as_count(steps, "steps")), len(rows.x))

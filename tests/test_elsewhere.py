@@ -55,6 +55,56 @@ def test_a_key_goes_first_and_what_fit_takes_is_told_to_starters():
         dg.fit(ROWS, X, anything=1)
 
 
+# A call that lacks an argument, or has one in another's place, what it raises and what is typed instead.
+MISTAKEN = [
+    ("dgjax.gaussian_mixture(x, 3)", TypeError, "dgjax.gaussian_mixture(key, x, num_components)"),
+    ("dgjax.hidden_markov(chains)", TypeError, "dgjax.hidden_markov(key, x, num_states)"),
+    ("dgjax.naive_bayes(x)", TypeError, "dgjax.naive_bayes(x, y)"),
+    ("dgjax.fit(rows)", TypeError, "dgjax.fit(model, x)"),
+    ("dgjax.discriminant_analysis(x, y, 'diag')", ValueError, "covariance='diagonal'"),
+    ("dgjax.gaussian_mixture(key, x, 2, 'shared')", ValueError, "covariance='tied'"),
+    ("dgjax.forecast(chain, chains, lengths, 2)", ValueError, "dgjax.forecast(model, x, 1, lengths)"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "code"), MISTAKEN)
+def test_a_call_that_lacks_an_argument_or_has_it_in_anothers_place_is_told_how_it_goes(call, kind, code):
+    names = {**NAMES, "rows": ROWS, "chain": CHAIN, "chains": X[None], "lengths": np.array([len(X)])}
+    with pytest.raises(kind) as caught:
+        eval(call, names)
+    assert typed(str(caught.value)) == code
+    if code.startswith("covariance"):
+        code = f"dgjax.discriminant_analysis(x, y, {code})"
+    sequential = "markov" in code or "forecast" in code
+    here = {"model": CHAIN if sequential else ROWS, "num_components": 2, "num_states": 2}
+    eval(code, {**names, **here, "x": X[None] if sequential else X})
+
+
+def test_decode_of_a_chain_tells_how_its_path_is_had():
+    for model in (CHAIN, dg.discriminative(CHAIN)):
+        with pytest.raises(ValueError, match=r"most probable path of a \w+ type dgjax\.predict\(model, x\)") as caught:
+            dg.decode(model, X[None])
+        assert type(model).__name__ in str(caught.value)
+        assert dg.predict(model, X[None]).shape == (1, len(X))
+
+
+def test_names_of_the_field_and_nearly_right_ones_are_told():
+    for name in ("viterbi", "HMM", "GMM", "PoissonHMM", "CategoricalHMM"):
+        with pytest.raises(AttributeError, match=r"Type dgjax\.(predict|hidden_markov|gaussian_mixture)\("):
+            getattr(dg, name)
+    for name, right in (
+        ("restarts", "Restarts"),
+        ("Hidden_markov", "hidden_markov"),
+        ("logistic_regresion", "logistic_regression"),
+    ):
+        with pytest.raises(AttributeError) as caught:
+            getattr(dg, name)
+        assert eval(typed(str(caught.value)), NAMES) is getattr(dg, right)
+    assert not hasattr(dg, "_elsewher")
+    with pytest.raises(AttributeError, match=r"dgjax has no 'something_else'\.$"):
+        getattr(dg, "something_else")  # noqa: B009
+
+
 METHODS = [
     (CHAIN, "decode", "dgjax.predict(model, x)"),
     (dg.Fit(AUTOENCODER, jnp.zeros(1), True, 1), "decode", "dgjax.decode(fit.model, z)"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _advice
+from dgjax import _advice, _elsewhere
 from dgjax._arguments import as_count, check_size
 from dgjax._types import COUNT, FINITE
 from dgjax.data import check_cells, float_type
@@ -53,7 +53,10 @@ def gaussian(summary, n, label_shape, covariance):
             return DiagonalGaussian(means, jnp.broadcast_to(log_scale, means.shape))
         case "spherical":
             return DiagonalGaussian(means, jnp.broadcast_to(log_scale.mean(), (*label_shape, 1)))
-    raise ValueError(f'covariance must be "full", "tied", "diagonal" or "spherical"; got {_advice.shown(covariance)}.')
+    told = f" Type covariance={_elsewhere.SPELT[covariance]!r}." if covariance in _elsewhere.SPELT else ""
+    raise ValueError(
+        f'covariance must be "full", "tied", "diagonal" or "spherical"; got {_advice.shown(covariance)}.{told}'
+    )
 
 
 def columns(x, summary, kinds, k, option):
