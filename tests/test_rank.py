@@ -1,5 +1,7 @@
 """Dependent columns, units of any size, tight classes, and twins far away."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,16 @@ def test_every_collapsed_column_of_every_class_is_named_at_once():
         assert f"np.delete(x, {columns}, axis=1)" in str(error.value)
         assert f"and {count} more like it" in str(error.value)
         call(np.delete(x, columns, axis=1))
+
+
+def test_too_few_rows_for_a_covariance_are_told_and_the_advice_works():
+    x, y = np.random.default_rng(3).normal(size=(8, 4)).astype("float32"), np.arange(8) % 2
+    for covariance, told in (("full", "4 rows of class 0 give at most 3 of 4"), ("tied", "less a mean for each class")):
+        short = x if covariance == "full" else x[:5]
+        with pytest.raises(ValueError, match=told) as error:
+            dg.discriminant_analysis(short, y[: len(short)], covariance=covariance)
+        kept = eval(re.search(r"np\.delete\(.*\)", str(error.value))[0], {"np": np, "x": short})
+        dg.discriminant_analysis(kept, y[: len(short)], covariance=covariance)
 
 
 @pytest.mark.slow

@@ -115,8 +115,21 @@ def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None
             if found and rows is not None and not (regular or shared) and host.mean.ndim == 2:
                 found = _of_normal(_maximum(host, rows), regular)[0] or found
         if found:
+            few = "" if rows is None or host.mean.ndim != 2 else _too_few(found[0], groups, host, labels, rows)
             message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
-            raise ValueError(message)
+            raise ValueError(message.replace("fit collapsed: ", f"fit collapsed: {few}", 1))
+
+
+def _too_few(first, groups, normal, labels, rows):
+    """What is said first where rows are too few for the covariance: of m rows, m - 1 directions have a spread."""
+    counts = np.bincount(rows.y[rows.weights > 0], minlength=len(normal.mean))
+    if groups > 1:
+        counts = counts[[first.group[0]]]
+    free, d = int(np.maximum(counts - 1, 0).sum()), len(normal.columns)
+    if normal.scale_tril is None or free >= d:
+        return ""
+    where = f"of {labels} {first.group[0]}" if groups > 1 else f"less a mean for each {labels}"
+    return f"{counts.sum()} rows {where} give at most {free} of {d} columns a spread of their own, and "
 
 
 def _maximum(normal, rows):
