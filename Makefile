@@ -8,11 +8,12 @@ REPORT ?= dgjax-report
 SECONDS ?= 600
 RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o addopts= --import-mode=importlib \
-  benchmarks/bench_*.py --benchmark-only --benchmark-disable-gc --benchmark-columns=median
+  --benchmark-only --benchmark-disable-gc --benchmark-columns=median
+PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small_first_calls.py first_calls.py::test_import)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-quick bench-accelerator lines \
-  clean
+.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-calls bench-quick \
+  bench-accelerator lines clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"
@@ -67,13 +68,18 @@ format: $(VENV)/.ready-dev ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.ready-bench ## time everything beside its peers, and write the results and their page
-	@echo "==> Benchmarks: every case beside its peers, by turns; about a quarter of an hour"
-	@$(RUN_BENCH) --benchmark-json=.benchmarks/raw.json
+	@echo "==> Benchmarks: every case beside its peers, by turns; about half an hour"
+	@$(RUN_BENCH) benchmarks/bench_*.py --benchmark-json=.benchmarks/raw.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/raw.json
+
+bench-calls: $(VENV)/.ready-bench ## public calls alone, beside their peers and what is aimed at; kept nowhere
+	@echo "==> Benchmarks of public calls: about ten minutes"
+	@$(RUN_BENCH) $(PUBLIC_CALLS) --benchmark-json=.benchmarks/calls.json
+	@$(BIN)/python benchmarks/report.py .benchmarks/calls.json --calls
 
 bench-quick: $(VENV)/.ready-bench ## one small case of each kind, once, in under three minutes, kept nowhere
 	@echo "==> Benchmarks: a small case of each kind, once"
-	@$(RUN_BENCH) --quick --benchmark-json=.benchmarks/quick.json
+	@$(RUN_BENCH) benchmarks/bench_*.py --quick --benchmark-json=.benchmarks/quick.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/quick.json --quick
 
 bench-accelerator: ## check and time every kernel and fit on a GPU or TPU, in 8 minutes, with the JAX of PYTHON=

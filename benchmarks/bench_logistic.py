@@ -34,9 +34,15 @@ def quick_enough(fit_to, least, x, y):
 
 @pytest.mark.parametrize(("n", "d", "k", "correlation"), CASES)
 def test_fit(beside, quick, x64, n, d, k, correlation):
+    family = "logistic regression" + (", correlated columns" if correlation else "")
+    compare(beside, n // 10 if quick else n, d, k, correlation, family=family)
+
+
+def compare(beside, n, d, k, correlation, **facts):
+    """A fit beside every solver that suits, each with its own tolerance for the maximum."""
     from sklearn.linear_model import LogisticRegression
 
-    n, rng = n // 10 if quick else n, np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     x = rng.normal(size=(n, d))
     for j in range(1, d if correlation else 0):
         x[:, j] = correlation * x[:, j - 1] + np.sqrt(1 - correlation**2) * x[:, j]
@@ -58,15 +64,5 @@ def test_fit(beside, quick, x64, n, d, k, correlation):
         fit_to = functools.partial(theirs, solver)
         tolerances[solver], _ = quick_enough(fit_to, least, x, y)
         peers[f"scikit-learn, {solver}"] = functools.partial(fit_to, tolerances[solver])
-    family = "logistic regression" + (", correlated columns" if correlation else "")
-    beside(
-        functools.partial(ours, tolerance),
-        peers,
-        n=n,
-        d=d,
-        k=k,
-        family=family,
-        objective=least,
-        gap=gap,
-        tolerances=tolerances,
-    )
+    facts |= {"objective": least, "gap": gap, "tolerances": tolerances}
+    beside(functools.partial(ours, tolerance), peers, n=n, d=d, k=k, **facts)

@@ -89,12 +89,12 @@ def beside(benchmark, machine, quick):
 
     `check` compares their answers: after the first call, which compiles, and before the peers' times are taken.
     `flops` are those that the answer needs, whatever the way taken; their rate is compared with the machine's own rate
-    of matrix products in that precision.
+    of matrix products in that precision. `least` are the seconds for which calls are made one after another in a round.
     """
 
-    def run(ours, peers=None, *, n, dtype="float64", flops=None, rounds=3, check=None, **facts):
+    def run(ours, peers=None, *, n, dtype="float64", flops=None, rounds=3, least=None, check=None, **facts):
         peers = peers or {}
-        rounds, least = (1, 0.0) if quick else (rounds, SHORT)
+        rounds, least = (1, 0.0) if quick else (rounds, SHORT if least is None else least)
         with PeakMemory() as memory:
             first = once(ours)
         if check is not None:

@@ -1,6 +1,7 @@
 """Turns a run of pytest-benchmark into results/<machine>.json, and into docs/reference/benchmarks.md and its charts.
 
-python benchmarks/report.py raw.json [--quick]: a quick run is printed and kept nowhere.
+python benchmarks/report.py raw.json [--quick | --calls]: a quick run, or one of public calls alone, is printed and
+kept nowhere.
 """
 
 import json
@@ -8,8 +9,10 @@ import math
 import pathlib
 import sys
 
+import calls_report
 import jax
 import matplotlib as mpl
+from calls_report import is_call, label, table, times
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -34,25 +37,8 @@ def read(raw: dict) -> dict:
     }
 
 
-def label(case: dict) -> str:
-    """n, t, d and k in one string."""
-    sizes = [f"n={case['n']:,}", *(f"{name}={case[name]:,}" for name in ("t", "d", "k") if name in case)]
-    return " ".join(sizes)
-
-
-def times(ratio: float) -> str:
-    """Two digits where it is below one."""
-    return f"{ratio:.1f}x" if ratio >= 0.95 else f"{ratio:.2g}x"
-
-
 def milliseconds(case: dict) -> str:
     return f"{1e3 * case['median_s']:,.1f}"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """In Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def beside_peers(cases: list[dict]) -> str:
@@ -149,7 +135,7 @@ def save(figure, path: pathlib.Path) -> None:
 
 def page(results: dict) -> str:
     """docs/reference/benchmarks.md."""
-    cases = results["cases"]
+    calls, cases = results["cases"], [c for c in results["cases"] if not is_call(c)]
     beside = [c for c in cases if c["peers"] and "complete" not in c["peers"]]
     hidden = [c for c in cases if "complete" in c["peers"]]
     scaled = [c for c in cases if c["family"].startswith("scaling")]
@@ -180,6 +166,13 @@ def page(results: dict) -> str:
             beside=beside_peers(beside),
             missing=missing(hidden),
             scaling=scaling,
+            behind=calls_report.behind(calls),
+            groups=calls_report.groups(calls),
+            missing_calls=calls_report.missing(calls),
+            calls=calls_report.every(calls),
+            alone=calls_report.alone(calls),
+            small_first=calls_report.small_first_calls(calls),
+            processes=calls_report.processes(calls),
             first=first_calls([c for c in cases if c["family"] == "first call"]),
             limits=limits,
         )
@@ -188,9 +181,11 @@ def page(results: dict) -> str:
 
 def main(path: str, *options: str) -> None:
     results = read(json.loads(pathlib.Path(path).read_text()))
-    cases = [c for c in results["cases"] if c["peers"] and "complete" not in c["peers"]]
-    print(geometric_means(cases))
-    if "--quick" in options:
+    cases = [c for c in results["cases"] if c["peers"] and "complete" not in c["peers"] and not is_call(c)]
+    if cases:
+        print(geometric_means(cases))
+    print(calls_report.printed(results["cases"]))
+    if options:
         return
     name = "-".join("".join(c if c.isalnum() else " " for c in results["machine"].lower()).split())
     (HERE / "results" / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
