@@ -24,6 +24,8 @@ GRID_AIM, IMPORT_AIM = 15, 0.15
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """In Markdown."""
+    if not rows:
+        return "Nothing was measured."
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -67,8 +69,8 @@ def behind(cases: list[dict]) -> str:
         rows.append(
             [case["family"], case["call"], case["dtype"], label(case), milliseconds(case), peer, times(ratio(case))]
         )
-    if not rows:
-        return "None of those measured."
+    if not rows and compared(cases):
+        return "No call was slower than a peer's."
     return table(["family", "call", "precision", "size", "ms", "peer", "times as fast as"], rows)
 
 
