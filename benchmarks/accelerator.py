@@ -204,8 +204,11 @@ def main(*arguments: str) -> int:
     parser.add_argument("--out", help="folder for results and page, in place of benchmarks/results and docs/reference")
     options = parser.parse_args(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs memory of the same GPU
-    with contextlib.suppress(RuntimeError):
+    try:
         jax.devices("cpu")
+    except RuntimeError:
+        print("JAX_PLATFORMS hides the CPU, by whose values all are checked: unset it, or type JAX_PLATFORMS=cuda,cpu")
+        return 2
     with guarded(options.seconds + TO_END):
         return measured(Run(options))
 
@@ -220,7 +223,8 @@ def measured(run: Run) -> int:
     libraries = libraries_of(run)
     run.results["libraries"] = sorted(libraries)
     if run.left > TO_END:
-        run.results["limits"] = limits(*((64, 1 << 12) if run.size == "smallest" else (8192, 1 << 28)))
+        small = run.size == "smallest" or run.results["platform"] == "cpu"
+        run.results["limits"] = limits(*((64, 1 << 12) if small else (8192, 1 << 28)))
         for name, value in run.results["limits"].items():
             run.say(f"{name} {value:.3g}")
     with references_on_cpu():

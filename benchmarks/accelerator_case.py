@@ -78,7 +78,7 @@ class Case:
 
 def jitted(fn: Callable) -> Callable[..., Callable[[], Any]]:
     """`prepare` of a function that is compiled, once for all precisions and devices; in a hurry for little on a CPU."""
-    compiled = kernels.compiled_once(fn)
+    compiled = (kernels.compiled_once if jax.default_backend() == "cpu" else kernels.compiled)(fn)
     return lambda *arrays: functools.partial(compiled, *arrays)
 
 

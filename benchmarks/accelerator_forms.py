@@ -13,7 +13,7 @@ SHAPES = [
     *[(64, 1000, 8), (1024, 100, 8), (1, 50_000, 4), (4096, 200, 4), (64, 1000, 32), (16, 256, 8), (512, 1000, 4)],
     *[(1, 2_000, 32), (256, 1000, 16), (1, 512, 4), (16, 10_000, 8), (64, 1000, 64)],
 ]
-FLOATS = 1 << 28  # of all tables at once, beyond which all steps at once are not tried
+FLOATS = 1 << 27  # of all tables at once, beyond which all steps at once are not tried
 OPERATIONS = "expectation", "log_partition"
 STEPS, PARALLEL, PALLAS = "steps one by one", "all steps at once", "Pallas"
 

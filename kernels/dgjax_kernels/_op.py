@@ -86,8 +86,9 @@ def _for_little(fn, few, options):
 
     @functools.wraps(fn)
     def run(*args, **kwargs):
-        # Within a program, which options cannot be for, what is asked of nothing is traced too.
-        if isinstance(_nothing(), Tracer) or jax.default_backend() != "cpu":
+        # Within a program, which options cannot be for, what is asked of nothing is traced too. That runs a program, so
+        # it is not asked where another answer will do: on a GPU it would take as long as many a call.
+        if jax.default_backend() != "cpu" or isinstance(_nothing(), Tracer):
             return usual(*args, **kwargs)
         size = sum(getattr(array, "nbytes", 0) for array in jax.tree.leaves((args, kwargs)))
         return (quickly if size < LITTLE else usual)(*args, **kwargs)
