@@ -35,7 +35,7 @@ class Size(NamedTuple):
     iterations: int  # of EM, L-BFGS and Adam
 
 
-WHOLE = Size(1 << 19, 1 << 12, 16, 8, 4, 64, 1000, 8, 1 << 14, 2048, 784, 10)
+WHOLE = Size(1 << 20, 1 << 12, 16, 8, 4, 64, 1000, 8, 1 << 14, 2048, 784, 5)
 SMALLEST = Size(24, 12, 3, 2, 3, 4, 6, 3, 3, 5, 6, 3)
 SIZES = {"whole": WHOLE, "smallest": SMALLEST}
 

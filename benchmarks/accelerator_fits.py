@@ -41,12 +41,17 @@ def fitted(result: Any) -> tuple:
     return result.objective[-1], jax.tree.leaves(result.model)
 
 
+def _some(size: Size, share: int) -> int:
+    """Rows of a fit by steps: a share of all, for the CPU takes all steps too."""
+    return max(SMALLEST.n, size.n // share)
+
+
 def _fit(name: str, facts: dict, arrays: Callable, prepare: Callable, **more: Any) -> Case:
     return Case("fit", name, facts, arrays, prepare, **{"close": CLOSE} | more)
 
 
 def _mixture(size, covariance):
-    n, d, k, steps = size.n, size.d, 2 * size.k, size.iterations
+    n, d, k, steps = _some(size, 4), size.d, 2 * size.k, size.iterations
 
     def prepare(x, mean):
         start, method = start_at(mean, covariance), dg.EM(tol=0.0)
@@ -106,7 +111,7 @@ def labelled(n: int, d: int, k: int) -> tuple:
 
 
 def _newton(size):
-    n, d, tol = size.n // 2, 4 * size.d, 1e-9
+    n, d, tol = _some(size, 8), 4 * size.d, 1e-9
 
     def prepare(x, y):
         start, prior, method = dg.logistic_regression(d, 2), dg.priors.Ridge(L2), dg.Newton(tol=tol)
@@ -122,7 +127,7 @@ def _newton(size):
 
 
 def _lbfgs(size):
-    n, d, k, steps = size.n // 2, 4 * size.d, size.k + 2, 2 * size.iterations
+    n, d, k, steps = _some(size, 8), 4 * size.d, size.k + 2, 2 * size.iterations
 
     def prepare(x, y):
         start, prior, method = dg.logistic_regression(d, k), dg.priors.Ridge(L2), dg.LBFGS(tol=0.0)
