@@ -17,6 +17,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import check_number, is_concrete
 from dgjax.densities import LEARNING, has_draws
+from dgjax.learning._dependence import independent, turned_rows
 from dgjax.learning._endings import ended
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
@@ -107,14 +108,27 @@ def _in_units(model, problem, sample):
         return Frame(model), problem, sample
     if sample is None:
         units, own, rows = _moved_to_own(model, problem, columns)
-        return Frame(own, away=units), rows, None
+        turned = independent(model, problem, problem, units)
+        return _turned(model, problem, None, turned) if turned else (Frame(own, away=units), rows, None)
     units = _found(sample, model, columns)
+    turned = independent(model, problem, sample, units)
+    if turned is not None:
+        return _turned(model, problem, sample, turned)
     if own_units(units):
         return Frame(model), problem, sample
     own, rows = _moved(model, sample, units)
     if mild(model, units):
         return Frame(own, units=units), problem, rows
     return Frame(own, away=units), _moved(model, problem, units)[1], rows
+
+
+def _turned(model, problem, sample, units):
+    """Coordinates of a fit whose nearly dependent columns were made independent."""
+
+    def of(own):
+        return own.replace(x=turned_rows(own.x, units), units=units)
+
+    return Frame(moved(model, units), away=units), of(problem), sample and of(sample)
 
 
 @kernels.compiled_once

@@ -100,15 +100,17 @@ def warn_if_short(final: Any, tol: float, max_steps: int) -> None:
 def _in_users_units(frame, problem, tol, vector):
     """The model in the user's units, and the objective that its rounding costs, in nats for each row.
 
-    A bias as large as a column's offset loses digits, as do the weights of a quadratic. The bias is corrected, in
-    float64, for the rounding of the weights; an error r that remains in a score costs at most r^2 / 8.
+    A bias as large as a column's offset loses digits, as do the weights of a quadratic, and of nearly dependent
+    columns. The bias is corrected, in float64, for the rounding of the weights; an error r that remains in a score
+    costs at most r^2 / 8.
     """
     model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
         return model, 0.0
     steps, given = num_steps(problem.x), {name: np.asarray(getattr(model, name)) for name in model.constants}
     largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in given.values())
-    if steps * (jnp.finfo(units.scale.dtype).eps * largest) ** 2 / 8 <= PROMISED * float(tol):
+    little = steps * (jnp.finfo(units.scale.dtype).eps * largest) ** 2 / 8 <= PROMISED * float(tol)
+    if little and units.turn is None:
         return model, 0.0
     with jax.enable_x64(True):
         units, wanted = _exactly(units), _exactly(frame._replace(units=None).coordinates()[1](vector))
@@ -176,9 +178,18 @@ def _undetermined(frame, problem, last):
     there are too many parameters for a curvature, what is left of the gradient.
     """
     if not problem.linear(frame.model) or last.vector.size > MOST_CURVED:
-        return np.abs(np.asarray(frame.spread(last.memory[0])))
+        return np.abs(_turned_back(frame, last.memory[0]))
     _, directions = np.linalg.eigh(-np.asarray(_curvature(frame, problem, last.vector), float))
-    return np.abs(np.asarray(frame.spread(jnp.asarray(directions[:, 0], last.vector.dtype))))
+    return np.abs(_turned_back(frame, jnp.asarray(directions[:, 0], last.vector.dtype)))
+
+
+def _turned_back(frame, change):
+    """Change of the parameters (p,), of weights of columns before they were made independent."""
+    change, turn = np.array(frame.spread(change)), None if frame.away is None else frame.away.turn
+    if turn is not None:
+        own = frame.model.scorer.weight.size
+        change[-own:] = (change[-own:].reshape(-1, len(turn)) @ np.asarray(turn).T).reshape(-1)
+    return change
 
 
 @kernels.compiled_once

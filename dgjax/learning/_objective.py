@@ -105,12 +105,13 @@ class Problem(Data):
         return jax.hessian(lambda v: self.penalty(unravel(v)))(vector)
 
     def mixes(self, model: Any) -> bool:
-        """Whether the penalty mixes parameters of the fit: a ridge, columns with units, no `Linear` scorer.
+        """Whether the penalty mixes parameters of the fit: a ridge, columns with units, no `Linear` scorer or a turn.
 
         The ridge is of weights in the user's units. Of a scorer with weights of products of columns, one of lower
-        degree is a sum of several weights of the centred columns.
+        degree is a sum of several weights of the centred columns; of turned columns each is a sum of several.
         """
-        return self.units is not None and isinstance(self.prior, Ridge) and not isinstance(model.scorer, Linear)
+        moves = self.units is not None and (self.units.turn is not None or not isinstance(model.scorer, Linear))
+        return moves and isinstance(self.prior, Ridge)
 
     def penalty_curvature(self, vector: Array, unravel: Any) -> Array:
         """Hessian diagonal of minus the penalty: exact where the penalty is quadratic and mixes no parameters.

@@ -69,8 +69,10 @@ def _of_columns(model, problem):
     near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
     covariance = near.T @ near / len(few)
     # Both in units of the quarter, p (1 - p) at p = 1/2, that the covariance is multiplied by.
-    penalty = 4 * problem.strength / problem.weights.sum() / problem.units.scale**2
-    return whitener_of(covariance + jnp.diag(penalty), problem.x)[None]
+    penalty = jnp.diag(4 * problem.strength / problem.weights.sum() / problem.units.scale**2)
+    if (turn := problem.units.turn) is not None:
+        penalty = turn.T @ penalty @ turn
+    return whitener_of(covariance + penalty, problem.x)[None]
 
 
 @functools.partial(kernels.compiled, static_argnums=2)

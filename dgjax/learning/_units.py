@@ -6,10 +6,12 @@ it, air pressure in pascals, 101,325 +- 600, has 28,000 times the curvature alon
 gradient's seven digits.
 """
 
+import dataclasses
 import functools
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -34,10 +36,11 @@ MOST_LOST, FARTHEST = 1e-4, 1e8
 
 
 class Units(NamedTuple):
-    """Units of columns: z = (x - centre) / scale, both (d,)."""
+    """Units of columns: z = (x - centre) / scale, both (d,); or z = ((x - centre) / scale) turn, upper triangular."""
 
     centre: Float[Array, " d"]
     scale: Float[Array, " d"]
+    turn: Float[Array, "d d"] | None = None
 
     def of(self, columns: tuple[int, ...]) -> "Units":
         """Units of the given columns only."""
@@ -84,19 +87,22 @@ def _(part: LinearChainCRF, units: Units) -> LinearChainCRF | None:
 
 @moved.register
 def _(part: Linear, units: Units) -> tuple[Array, Linear]:
-    return part.weight @ units.centre, Linear(part.weight * units.scale)
+    weight = part.weight * units.scale
+    if units.turn is not None:
+        weight = jax.scipy.linalg.solve_triangular(units.turn, weight.T).T
+    return part.weight @ units.centre, Linear(weight)
 
 
 @moved.register
 def _(part: DiagonalQuadratic, units: Units) -> tuple[Array, DiagonalQuadratic]:
-    centre, scale = units
+    centre, scale, _ = units
     slope = part.weight + part.square * centre
     return slope @ centre, DiagonalQuadratic((slope + part.square * centre) * scale, part.square * scale**2)
 
 
 @moved.register
 def _(part: Quadratic, units: Units) -> tuple[Array, Quadratic]:
-    centre, scale = units
+    centre, scale, _ = units
     d = len(centre)
     i, j = np.triu_indices(d)
     upper = jnp.zeros((*part.label_shape, d, d), part.products.dtype).at[..., i, j].set(part.products)
@@ -132,7 +138,10 @@ def moved_back(part: Any, units: Units) -> Any:
 
     The scale is undone before the centre: a centre in units of the scale would be rounded.
     """
-    centre, scale = units
+    centre, scale, turn = units
+    if turn is not None:
+        weight = part.scorer.weight @ turn.T
+        part = dataclasses.replace(part, scorer=Linear(weight))
     return moved(moved(part, Units(jnp.zeros_like(centre), 1 / scale)), Units(-centre, jnp.ones_like(scale)))
 
 
