@@ -30,6 +30,7 @@ import accelerator_page
 import jax
 from accelerator_case import LIBRARIES, SIZES, Case, Checked, Truths, check, timed
 from accelerator_limits import limits
+from calls_report import times
 
 import dgjax_kernels as kernels
 from dgjax_kernels import matrices
@@ -115,7 +116,7 @@ def told(record: dict[str, Any]) -> str:
     if "gflop_per_s" in record:
         parts.append(f"{100 * record['share_of_matrix_product']:.0f}% of the matrix product rate")
     for name_of_peer, peer in record["peers"].items():
-        parts.append(f"{accelerator_page.times(peer['ratio'])} as fast as {name_of_peer} ({peer['error']:.0e} away)")
+        parts.append(f"{times(peer['ratio'])} as fast as {name_of_peer} ({peer['error']:.0e} away)")
     differs = "" if record["agrees"] else "  DIFFERS from the CPU"
     return f"{name}: {', '.join(parts)}; off by {record['error']:.1e}{differs}"
 

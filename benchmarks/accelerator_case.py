@@ -82,8 +82,13 @@ def jitted(fn: Callable) -> Callable[..., Callable[[], Any]]:
     return lambda *arrays: functools.partial(compiled, *arrays)
 
 
-def placed(arrays: tuple, dtype: str) -> tuple:
-    """Arrays where JAX puts them by default, floats in this precision."""
+MAKING = threading.Lock()  # of arrays that cases share, so that threads that want the same make them once
+
+
+def placed(case: Case, dtype: str) -> tuple:
+    """The arrays of a case where JAX puts them by default, floats in this precision."""
+    with MAKING:
+        arrays = case.arrays()
     return jax.tree.map(lambda a: jnp.asarray(a, dtype if np.asarray(a).dtype.kind == "f" else None), arrays)
 
 
@@ -122,7 +127,7 @@ class Truths:
         with lock:
             if (case.label, own) not in self.found:
                 with jax.enable_x64(own == "float64"), jax.default_device(self.cpu):
-                    result = (case.truth or case.prepare)(*placed(case.arrays(), own))()
+                    result = (case.truth or case.prepare)(*placed(case, own))()
                     self.found[case.label, own] = jax.tree.map(np.asarray, result)
             return self.found[case.label, own]
 
@@ -142,8 +147,7 @@ class Checked(NamedTuple):
 def check(case: Case, dtype: str, truths: Truths, libraries: set[str]) -> Checked:
     """Compiles and runs a case and its peers among these; anything may be raised, but not by a peer."""
     with jax.enable_x64(dtype == "float64"):
-        arrays = case.arrays()
-        given = placed(arrays, dtype)
+        given = placed(case, dtype)
         call = case.prepare(*given)
         start = time.perf_counter()
         found = jax.block_until_ready(call())

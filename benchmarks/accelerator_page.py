@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import accelerator_forms
+from calls_report import label, table, times
 
 HERE = pathlib.Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "accelerators.md"
@@ -12,16 +13,6 @@ NONE = (
     "**No run on an accelerator has been recorded yet.** What other pages say of GPUs and TPUs is reckoned, or seen\n"
     "in interpreters and in programs that were lowered for them."
 )
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """In Markdown."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
-
-
-def times(ratio: float) -> str:
-    """Two digits where it is below one."""
-    return f"{ratio:.1f}x" if ratio >= 0.95 else f"{ratio:.2g}x"
 
 
 def milliseconds(value: float | None) -> str:
@@ -74,7 +65,7 @@ def _line(case):
     return [
         case["name"],
         case["dtype"],
-        " ".join(f"{name}={case[name]:,}" for name in ("n", "t", "d", "k") if name in case),
+        label(case),
         milliseconds(case["median_s"]),
         milliseconds(case["queued_s"]),
         f"{case['error']:.0e}" + ("" if case["agrees"] else " **differs**"),
