@@ -65,6 +65,8 @@ def check_answer(verb, ours, theirs, dtype):
 def test_verb(beside, dtype, family, verb, n):
     if n == 1 and verb in ("bic", "sample"):
         pytest.skip("nobody asks for it row by row")
+    if dtype == "float32" and n not in (300, 200_000):
+        pytest.skip("two sizes say what the precision changes")
     model, rows, peers = pair(family, dtype)
     x = rows[:n]
     ours, theirs = lambda: asked(verb, model, x), lambda: peers[verb](x)
@@ -73,7 +75,7 @@ def test_verb(beside, dtype, family, verb, n):
     beside(ours, {"scikit-learn": theirs}, check=lambda: check_answer(verb, ours(), theirs(), dtype), **facts)
 
 
-@pytest.mark.parametrize("n", [300, 10_000, 200_000])
+@pytest.mark.parametrize("n", [300, 200_000])
 @pytest.mark.parametrize("family", [f for f in FAMILIES if "mixture" not in f and "logistic" not in f])
 def test_starter(beside, dtype, family, n):
     x, y = table(family.split()[0], n) if "naive" in family else labelled(n, dtype)
@@ -132,7 +134,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", [300, 200_000])
 @pytest.mark.parametrize(("family", "verb"), [(family, verb) for family, verbs in ALONE.items() for verb in verbs])
 def test_verb_without_peer(beside, single, family, verb, n):
     model, rows, _ = pair(family, single)
@@ -147,7 +149,7 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("n", [300, 10_000, 200_000])
+@pytest.mark.parametrize("n", [300, 200_000])
 @pytest.mark.parametrize("name", STARTS)
 def test_starter_without_peer(beside, single, name, n):
     x, y = labelled(n, single)

@@ -11,7 +11,7 @@ from peers import installed
 import dgjax as dg
 
 SHAPES = [(1, 300, 3), (48, 1000, 6), (800, 120, 10), (1, 40_000, 4)]
-STEPS, MOST_SAMPLED = 5, 8_000
+STEPS, MOST_SAMPLED = 3, 8_000
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -88,7 +88,7 @@ def test_fit(beside, dtype, kind, shape):
             assert own == pytest.approx(theirs, rel=1e-8 if dtype == "float64" else 1e-5)
 
     facts = {"n": n, "t": t, "k": k, "dtype": dtype, "family": f"{kind} hidden Markov", "call": "fit"}
-    beside(ours, peers, check=check, groups=groups_of(shape), rounds=2, **facts)
+    beside(ours, peers, check=check, groups=groups_of(shape), rounds=1, **facts)
 
 
 @pytest.mark.parametrize("verb", ["predict", "predict_log_proba"])

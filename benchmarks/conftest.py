@@ -105,7 +105,7 @@ def beside(benchmark, machine, quick):
             for name, peer in peers.items():
                 times[name].append(seconds(peer, least))
                 # The threads of OpenBLAS, which scikit-learn calls, go on taking a core for 26 ms after a call.
-                time.sleep(0.1)
+                time.sleep(0.05)
 
         benchmark.pedantic(lambda: own.append(seconds(ours, least)), setup=run_peers, rounds=rounds)
         median = float(np.median(own))
