@@ -163,8 +163,8 @@ def test_grid(benchmark, quick, fresh, tmp_path):
     if quick:
         pytest.skip("it compiles for half a minute")
     cold = fresh(setup=GRID, call="grid()", folder=str(tmp_path))
-    warm = fresh(setup=GRID, call="grid()", folder=str(tmp_path))
-    peer = fresh(setup=GRID, call="peers()")
+    warm = fresh(setup=GRID, call="grid()", folder=str(tmp_path), value=True)
+    peer = fresh(setup=GRID, call="peers()", value=True)
     assert min(warm["value"]) < min(peer["value"]) + 20
     facts = {"warm_s": warm["seconds"], "scikit_learn_s": peer["seconds"]}
     record(benchmark, cold["seconds"], function="a grid of 32 mixtures on 272 rows, with their BIC", **facts)
@@ -180,5 +180,5 @@ MANY = {
 def test_memory(benchmark, quick, fresh, name):
     if quick:
         pytest.skip("it compiles for half a minute")
-    found = fresh(setup=MEMORY, call=MANY[name])
+    found = fresh(setup=MEMORY, call=MANY[name], value=True)
     record(benchmark, found["seconds"], function=name, memory_mb=found["value"])

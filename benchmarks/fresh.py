@@ -2,7 +2,8 @@
 
 A line of standard input is a program's names as JSON: `setup`, statements; `call`, an expression that is timed until
 its arrays are there; `again`, statements before the same call is made once more while what is traced and compiled is
-counted; `folder`, JAX's cache on disk. The answer is a line of JSON: `seconds`, `programs`, `value`.
+counted; `folder`, JAX's cache on disk; `value`, whether the value of the expression, numbers, is told. The answer is a
+line of JSON: `seconds`, `programs`, `value`.
 """
 
 import json
@@ -18,7 +19,7 @@ import optax  # noqa: F401
 import dgjax as dg  # noqa: F401
 
 
-def answer(setup, call, again=None, folder=None):
+def answer(setup, call, again=None, folder=None, value=False):
     if folder:
         # As docs/tutorials/getting_started.md says.
         jax.config.update("jax_compilation_cache_dir", folder)
@@ -26,14 +27,14 @@ def answer(setup, call, again=None, folder=None):
     names = dict(globals())
     exec(setup, names)
     start = time.perf_counter()
-    value = jax.block_until_ready(eval(call, names))
+    found = jax.block_until_ready(eval(call, names))
     seconds, seen = time.perf_counter() - start, []
     if again is not None:
         exec(again, names)
         jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.append(event))
         jax.block_until_ready(eval(call, names))
     programs = sum("/compile/" in event for event in seen)
-    return {"seconds": seconds, "programs": programs, "value": value if isinstance(value, float | list) else None}
+    return {"seconds": seconds, "programs": programs, "value": found if value else None}
 
 
 def main():
@@ -43,10 +44,10 @@ def main():
             os.waitpid(child, 0)
             continue
         try:
-            told = answer(**json.loads(line))
+            told = json.dumps(answer(**json.loads(line)))
         except Exception:
-            told = {"error": traceback.format_exc()}
-        print(json.dumps(told), flush=True)
+            told = json.dumps({"error": traceback.format_exc()})
+        print(told, flush=True)
         os._exit(0)
 
 
