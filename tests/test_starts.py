@@ -119,6 +119,7 @@ def test_with_a_weak_prior_every_start_leads_to_a_fit(covariance):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the fit ended at max_steps:dgjax.ConvergenceWarning")
 @pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
 def test_pixels_that_are_always_0_need_a_weak_prior_and_no_more(covariance):
     from sklearn.datasets import load_digits
