@@ -32,6 +32,9 @@ def as_array(value: Any, name: str, expected: str, missing: int | float | None =
     Raises ValueError for text, objects, dates, sparse arrays and ragged lists, and if `missing` is None for masked
     cells and NA.
     """
+    kind: type = type(value)
+    if kind is np.ndarray and value.dtype.kind in "biuf" and value.dtype.isnative:
+        return value
     if isinstance(value, Array):
         array = value
     elif isinstance(value, np.ma.MaskedArray):

@@ -125,6 +125,14 @@ def _register(cls):
     MADE.add(cls)
 
 
+def precisions(model: Any) -> frozenset[Any]:
+    """Dtypes of a model's parameters, which it remembers: it is frozen, and JAX rebuilds it from its fields alone."""
+    remembered = model.__dict__ if type(model) in MADE else {}
+    if "_precisions" not in remembered:
+        remembered["_precisions"] = frozenset(leaf.dtype for leaf in jax.tree.leaves(model))
+    return remembered["_precisions"]
+
+
 def for_complete_rows(model: T) -> T:
     """Specialisation of a model to complete rows: every cell is observed, and was found in its column's support.
 

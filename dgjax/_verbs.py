@@ -29,8 +29,9 @@ def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) 
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
     """
-    found = None if lengths is not None else _zero_copy.log_prob(require_generative(model), x)
-    return _log_prob(*_generative(model, x, lengths)) if found is None else found
+    checked = require_generative(model)
+    found = None if lengths is not None else _zero_copy.log_prob(checked, x)
+    return _log_prob(*model_and_rows(checked, x, lengths)) if found is None else found
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -68,8 +69,9 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
 
     Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
     """
-    posterior = None if lengths is not None else _zero_copy.log_posterior(as_model(model), x)
-    return _predict_log_proba(*model_and_rows(model, x, lengths)) if posterior is None else posterior
+    checked = as_model(model)
+    posterior = None if lengths is not None else _zero_copy.log_posterior(checked, x)
+    return _predict_log_proba(*model_and_rows(checked, x, lengths)) if posterior is None else posterior
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -79,8 +81,9 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
 
     Raises ValueError for a wrong shape, a cell out of range, `lengths` of rows, or NaN given to a logistic model.
     """
-    labels = None if lengths is not None else _zero_copy.labels(as_model(model), x)
-    return _predict(*model_and_rows(model, x, lengths)) if labels is None else labels
+    checked = as_model(model)
+    labels = None if lengths is not None else _zero_copy.labels(checked, x)
+    return _predict(*model_and_rows(checked, x, lengths)) if labels is None else labels
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dgjax as dg
+from dgjax.data import _dataset
 
 X = np.array([[0.1, 1.2], [0.9, -0.3], [1.7, 0.4], [-0.8, 2.1], [0.3, 0.6], [1.1, -1.4], [-0.2, 0.5], [2.0, 1.0]])
 Y = np.array([0, 1] * 4)
@@ -145,3 +146,47 @@ def test_options_are_numbers_of_any_kind(whole, tmp_path):
     assert type(model.total_count) is int
     dg.save(tmp_path / "model", model)
     assert dg.load(tmp_path / "model").total_count == 5
+
+
+QUICK = {
+    "complete": (normal, X),
+    "one row": (normal, X[:1]),
+    "no row": (normal, X[:0]),
+    "columns side by side": (normal, np.asfortranarray(X)),
+    "a cell missing": (normal, np.where(HOLE, np.nan, X)),
+    "an infinite cell": (normal, np.where(HOLE, np.inf, X)),
+    "an infinite cell and a missing one": (normal, np.where(HOLE, -np.inf, np.where(HOLE[::-1], np.nan, X))),
+    "too narrow": (normal, X[:, :1]),
+    "whole numbers": (normal, Y[:, None] * np.ones((1, 2), int)),
+    "counts": (lambda: dg.Mixture(np.zeros(2), dg.Poisson(np.zeros((2, 2)))), np.stack([Y, 2.0 * Y], 1)),
+    "fractions for counts": (lambda: dg.Mixture(np.zeros(2), dg.Poisson(np.zeros((2, 2)))), abs(X)),
+    "missing where it may not be": (lambda: dg.Logistic(np.zeros(2), dg.Linear(np.eye(2))), np.where(HOLE, np.nan, X)),
+    "a bare density": (lambda: dg.Gaussian(np.zeros((1, 2)), np.eye(2)[None]), X),
+    "sequences": (lambda: dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), normal().density), X[None]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", QUICK)
+def test_a_quick_look_at_few_rows_finds_what_all_checks_find(name, dtype):
+    """Or nothing, and leaves them to say what is wrong."""
+    model, x = QUICK[name][0](), QUICK[name][1].astype(dtype if QUICK[name][1].dtype.kind == "f" else int)
+    found = _dataset._few_rows(model, x)
+    assert (found is not None) == (
+        dtype == str(jax.tree.leaves(model)[0].dtype)
+        and name in {"complete", "one row", "columns side by side", "a cell missing", "counts"}
+    )
+    if found is not None:
+        whole = _dataset._model_and_rows(model, x, None, None, None)
+        assert found[0] is whole[0] is model
+        assert found[1].x is whole[1].x is x
+        assert found[1].complete is whole[1].complete is ("missing" not in name)
+
+
+def test_a_model_in_another_precision_remembers_nothing():
+    model, x = normal(), X.astype("float32")
+    dg.log_prob(model, x)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: leaf.astype("float64"), model)
+        assert dg.log_prob(wide, x).dtype == np.float64
+        assert dg.log_prob(model, x).dtype == np.float32

@@ -75,7 +75,7 @@ def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> AnyArray:
 def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | None = np.nan) -> Any:
     """Array of real numbers from `x`, in NumPy or JAX. Raises ValueError for floats of less than 32 bits."""
     array = as_array(x, name, expected, missing)
-    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
+    if array.dtype.itemsize < 4 and jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
     if array.dtype.itemsize > 8:
         array = array.astype(float)
@@ -90,8 +90,9 @@ def _on_device(array):
     if isinstance(array, np.ndarray):
         if array.nbytes >= LARGE and jax.default_backend() == "cpu":
             return _copied(array)
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
-            array = array.astype(float_type(array), copy=False)
+        if array.dtype != float_type(array):
+            with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
+                array = array.astype(float_type(array))
         return (array if array.nbytes < LARGE else jnp.asarray(array)), None
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float), None
 

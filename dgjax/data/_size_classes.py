@@ -40,11 +40,12 @@ def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) 
     Rows that pad are copies of the first row, or `fill`; their weights are 0. Arrays that are large, traced, or held by
     another device stay as they are.
     """
-    whole = x.x if isinstance(x, Sequences) else x
+    sequences = isinstance(x, Sequences)
+    whole = x.x if sequences else x
     if not _can_pad(whole, x, y, weights):
         return x, y, weights
     n = size_class(len(x))
-    if not isinstance(x, Sequences):
+    if not sequences:
         return _longer(x, n, fill), _longer(y, n), _longer(weights, n, 0)
     t = size_class(whole.shape[1], 0)
     longer: Any = _longer(_steps(whole, t), n)
@@ -56,13 +57,14 @@ def cut(result: Any, n: int, t: int | None = None) -> Any:
     """Results of padded rows, without those of the rows that pad; of sequences (n, t, ...), t is their steps."""
 
     def one(leaf):
-        if leaf.shape[:1] == (n,) and (t is None or leaf.ndim < 2 or leaf.shape[1] == t):
+        shape = leaf.shape
+        if shape[:1] == (n,) and (t is None or len(shape) < 2 or shape[1] == t):
             return leaf
         host = np.asarray(leaf) if is_concrete(leaf) else leaf
         cells = host[:n] if t is None or host.ndim < 2 else host[:n, :t]
         return jax.device_put(cells) if is_concrete(leaf) else cells
 
-    return jax.tree.map(one, result)
+    return one(result) if isinstance(result, jax.Array) else jax.tree.map(one, result)
 
 
 def _can_pad(whole, *arrays):
@@ -84,6 +86,8 @@ def _longer(array: Any, n: int, fill: Any = None) -> Any:
     if array is None:
         return array
     array = np.asarray(array)
+    if len(array) == n:
+        return array.copy()
     longer = np.empty((n, *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     longer[len(array) :] = array[:1] if fill is None else fill
