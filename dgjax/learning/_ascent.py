@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import check_number, is_concrete
+from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._dependence import independent, turned_rows
 from dgjax.learning._endings import ended
@@ -52,7 +51,7 @@ class ByGradient(Method):
         if has_draws(model):
             raise ValueError(f"{LEARNING}, or dgjax.LBFGS() for draws that stay; got method={_advice.shown(self)}.")
 
-    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+    def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
         tol = tolerance(self.tol, state.problem)
         return dataclasses.replace(state, inner=state.steps(state.frame, state.problem, tol, state.inner, until))
 

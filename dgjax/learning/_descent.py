@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax.densities import Draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, make_loss
@@ -124,7 +124,7 @@ def advance(
     draws: Array | None,
     held: Problem | None,
     state: State,
-    until: Array,
+    until: AnyArray,
 ) -> State:
     """Steps of the optimizer until step `until`, in a loop over epochs around a loop over minibatches.
 

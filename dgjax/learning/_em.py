@@ -24,7 +24,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import check_number, is_concrete
+from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax._pytree import for_complete_rows
 from dgjax.data import Data, is_sequential
 from dgjax.densities import LEARNING, collapsed, has_draws
@@ -65,10 +65,10 @@ class EM(Method):
     def init(self, model: Any, problem: Problem, trace: Array) -> "State":
         return start(model, trace)
 
-    def advance(self, problem: Problem, state: "State", until: Array) -> "State":
+    def advance(self, problem: Problem, state: "State", until: AnyArray) -> "State":
         return advance(state, problem, tolerance(self.tol, problem), until)
 
-    def advance_each(self, problem: Problem, states: list["State"], until: Array) -> list["State"]:
+    def advance_each(self, problem: Problem, states: list["State"], until: AnyArray) -> list["State"]:
         return advance_each(states, problem, tolerance(self.tol, problem), until)
 
     def result(self, problem: Problem, state: "State") -> tuple[Outcome, Any]:
@@ -91,7 +91,9 @@ class State(NamedTuple):
 
 def start(model: Any, trace: Array) -> State:
     """State of EM before the first E-step; `trace` is the buffer for the objectives."""
-    value, step, converged = jax.device_put((np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)))
+    # NumPy's until a program takes them: JAX would take 70 us to hold each.
+    numbers: Any = np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)
+    value, step, converged = numbers
     return State(model, None, value, trace, step, converged)
 
 
@@ -140,7 +142,7 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
 
 
 @kernels.compiled_steps
-def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
+def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> State:
     """EM steps from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
 
     Where every label and cell is known, the first step that loses no digits is the last.
@@ -169,7 +171,7 @@ def advance(state: State, problem: Problem, tol: Array, until: Array) -> State:
 
 
 @kernels.compiled_steps
-def advance_each(states: list[State], problem: Problem, tol: Array, until: Array) -> list[State]:
+def advance_each(states: list[State], problem: Problem, tol: AnyArray, until: AnyArray) -> list[State]:
     """EM steps of several states, side by side in one program."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     moved = jax.vmap(advance, in_axes=(0, None, None, None))(together, problem, tol, until)

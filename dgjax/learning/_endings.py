@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.data import Data
 from dgjax.densities import LabelledRows, check_rank, has_draws
@@ -52,7 +51,7 @@ def is_maximum(problem: Problem, tol: Any, last: State, gap: Any = None) -> Any:
     return gap <= tol + np.sqrt(num_steps(problem.x)) * rounding(last.value)
 
 
-def ended(frame: Frame, problem: Problem, tol: Array, last: State) -> tuple[Outcome, Any]:
+def ended(frame: Frame, problem: Problem, tol: AnyArray, last: State) -> tuple[Outcome, Any]:
     """Outcome and model of a gradient fit, in the user's units; warns of separated classes or lost precision."""
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
     if is_concrete(last):  # every operation on arrays of JAX's takes 30 us

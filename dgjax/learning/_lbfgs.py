@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax.learning import _newton_steps, _scales
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
 from dgjax.learning._endings import is_maximum
@@ -74,7 +74,7 @@ class LBFGS(ByGradient):
         frame = frame._replace(whitener=_scales.find(frame.model, moved))
         return Ascent(frame, moved, start(frame, moved, trace), advance)
 
-    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+    def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
         if not is_concrete(state.inner):
             return super().advance(problem, state, until)
         state = finished(problem, super().advance(problem, state, jnp.minimum(until, SLOW)), self.tol, until)
@@ -83,7 +83,7 @@ class LBFGS(ByGradient):
         return finished(problem, super().advance(problem, state, until), self.tol, until)
 
 
-def finished(problem: Problem, state: Ascent, tol: float, until: Array) -> Ascent:
+def finished(problem: Problem, state: Ascent, tol: float, until: AnyArray) -> Ascent:
     """The fit, gone on with by Newton's steps on all rows where L-BFGS is slow, or may have ended short of the maximum.
 
     Its promises are right as far as the whitener is. Along the last steps the curvature should be about 1; on a way to
@@ -153,7 +153,7 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 
 @kernels.compiled_steps
-def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
+def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
     """L-BFGS steps until step `until`, or until the next promises to gain too little.
 
     Too little is no more than `tol` nats per unit of weight.

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 
+from dgjax._arguments import AnyArray
+
 
 class Outcome(NamedTuple):
     """How a fit ended: `value` is the objective in nats, `trace` that after each step, `step` the number of steps.
@@ -54,14 +56,14 @@ class Method(abc.ABC):
         """State before the first step; `trace` is an array with a place for the objective of each step."""
 
     @abc.abstractmethod
-    def advance(self, problem: Any, state: Any, until: Array) -> Any:
+    def advance(self, problem: Any, state: Any, until: AnyArray) -> Any:
         """State after step `until`, or after the last step if the fit ended before."""
 
     @abc.abstractmethod
     def result(self, problem: Any, state: Any) -> tuple[Outcome, Any]:
         """Outcome of the fit, and the fitted model."""
 
-    def advance_each(self, problem: Any, states: list[Any], until: Array) -> list[Any]:
+    def advance_each(self, problem: Any, states: list[Any], until: AnyArray) -> list[Any]:
         """States of fits from several starts, each advanced to step `until` or to its end."""
         return [self.advance(problem, state, until) for state in states]
 

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import is_concrete
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax.learning import _lbfgs
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
 from dgjax.learning._newton_steps import advance, backtrack, start
@@ -64,7 +64,7 @@ class Newton(ByGradient):
         frame = frame._replace(model=started, whitener=whitener)
         return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.advance)
 
-    def advance(self, problem: Problem, state: Ascent, until: Array) -> Ascent:
+    def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
         state = _lbfgs.finished(problem, super().advance(problem, state, until), self.tol, until)
         return _gone_on(state, self.tol, until)
 

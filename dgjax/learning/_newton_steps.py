@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import dgjax_kernels as kernels
+from dgjax._arguments import AnyArray
 from dgjax.learning._objective import Frame, Problem, make_loss
 from dgjax.learning._scales import penalty_units, whitener_of
 from dgjax.learning._steps import PROMISED, State, first, stepped
@@ -33,7 +34,7 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
 
 
 @kernels.compiled_steps
-def advance(frame: Frame, problem: Problem, tol: Array, state: State, until: Array) -> State:
+def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
     """Newton steps until step `until`, or until the next promises to gain too little.
 
     Too little is no more than `tol` nats per unit of weight. The gradient has to be small too, in units in which

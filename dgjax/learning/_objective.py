@@ -247,6 +247,7 @@ def as_number(value: Any, dtype: Any) -> Array:
     return value.astype(dtype) if isinstance(value, Array) else jax.device_put(np.asarray(value, dtype))
 
 
-def tolerance(tol: Any, problem: Problem) -> Array:
-    """Tolerance as an array in the problem's precision."""
-    return as_number(tol, problem.weights.dtype)
+def tolerance(tol: Any, problem: Problem) -> AnyArray:
+    """Tolerance as an array in the problem's precision; NumPy's until a program takes it."""
+    dtype = problem.weights.dtype
+    return tol.astype(dtype) if isinstance(tol, Array) else np.asarray(tol, dtype)

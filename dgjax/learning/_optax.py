@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key, check_number
+from dgjax._arguments import AnyArray, as_count, as_key, check_number
 from dgjax.densities import LEARNING, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
@@ -135,7 +135,7 @@ class Optax(Method):
         held = some(order[:num_held])
         return some(order[num_held:]), held.replace(prior=_flat(held.prior))
 
-    def advance(self, problem: Problem, state: "Descent", until: Array) -> "Descent":
+    def advance(self, problem: Problem, state: "Descent", until: AnyArray) -> "Descent":
         epochs, shuffle, draws, held = state.schedule
         advanced = _descent.advance(
             state.model, state.free, state.problem, self.optimizer, epochs, shuffle, draws, held, state.inner, until

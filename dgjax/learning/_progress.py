@@ -25,7 +25,7 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: 
     if checkpointer is not None:
         state = checkpointer.restore(state, max_steps)
     if not progress and checkpointer is None:
-        return advance(state, jax.device_put(np.asarray(max_steps)))
+        return advance(state, np.asarray(max_steps))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -33,7 +33,7 @@ def run(advance: Any, state: Any, max_steps: int, progress: bool, checkpointer: 
         task = bar.add_task("fit", total=max_steps)
         chunk = max(1, max_steps // CHUNKS)
         while (step := int(state.step.max())) < max_steps and not bool(state.converged.all()):
-            state = advance(state, jax.device_put(np.asarray(min(max(step, 0) + chunk, max_steps))))
+            state = advance(state, np.asarray(min(max(step, 0) + chunk, max_steps)))
             if checkpointer is not None:
                 checkpointer.save(state)
             bar.update(task, completed=int(state.step.max()), description=f"fit, objective {_latest(state.trace):.6g}")

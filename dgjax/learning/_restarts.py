@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import as_count, as_key, is_concrete
+from dgjax._arguments import AnyArray, as_count, as_key, is_concrete
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._pytree import for_any_rows, for_complete_rows
 from dgjax._warnings import ConvergenceWarning, warn
@@ -96,7 +96,7 @@ class Restarts(Method):
         drawn = [restarted(model, own, x, y, weights, i % 2 == 1, *facts) for i, own in enumerate(keys[: self.num - 1])]
         return Tried(method, [method.init(start, problem, trace) for start in (model, *drawn)])
 
-    def advance(self, problem: Problem, state: Tried, until: Array) -> Tried:
+    def advance(self, problem: Problem, state: Tried, until: AnyArray) -> Tried:
         return state._replace(states=state.method.advance_each(problem, state.states, until))
 
     def result(self, problem: Problem, state: Tried) -> tuple[Outcome, Any]:

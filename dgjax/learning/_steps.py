@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from dgjax._arguments import AnyArray
+
 PROMISED = 1e-2  # of the tolerance: what a further step may promise to gain where a fit ends
 MOST_IDLE = 2  # steps in a row without a gain, the second of them with what was known of the curvature forgotten
 
@@ -55,7 +57,7 @@ def first(vector: Array, memory: Any, value: Array, trace: Array, step: int) -> 
 
 
 def stepped(
-    state: State, vector: Array, memory: Any, value: Array, promised: Array, weight: Array, tol: Array
+    state: State, vector: Array, memory: Any, value: Array, promised: Array, weight: Array, tol: AnyArray
 ) -> State:
     """State after a step; it is the last if the next step promises too little, or if several in a row gained nothing.
 
