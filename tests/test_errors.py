@@ -112,6 +112,7 @@ LABELS_AND_WEIGHTS = {
     "weights all 0": (fit(weights=np.zeros(8)), ("weight", "at least one row")),
     "too few weights": (fit(weights=np.ones(3)), ("weights", "(8,)", "(3,)")),
     "text weights": (fit(weights="balanced"), ("weights", "number", "<U8")),
+    "one weight for all rows": (ask("bic", X, weights=1.0), ("weights must have shape (8,)", "()")),
 }
 
 NUMBERS = {

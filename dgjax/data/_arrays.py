@@ -143,7 +143,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
 
 def _check_upright(x, shape, of, name="x"):
     """Check of orientation: raises if rows are columns, to judge by the shape of labels or weights."""
-    if not isinstance(x, Sequences) and x.shape[1:] == shape:
+    if not isinstance(x, Sequences) and x.ndim == 2 and x.shape[1:] == shape:
         raise ValueError(
             f"{name} must be rows of shape (n, d), one for each of the {of}; got shape {x.shape}. Type {name}.T."
         )
