@@ -249,6 +249,19 @@ def test_rows_in_place_are_checked(value, x64):
             dg.fit(dg.logistic_regression(3, 2), broken, y, weights=weights)
 
 
+@pytest.mark.parametrize("value", [np.inf, *slow(-np.inf)])
+def test_rows_in_place_beyond_the_sample_are_checked(value, x64):
+    """An infinite cell outside the sample of a start gives that start's labels a probability of 0 or none."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60_011, 5)), rng.integers(0, 3, 60_011)
+    x[:, 3] += y
+    for row in [np.flatnonzero(y == label)[0] for label in range(3)]:
+        broken = x.copy()
+        broken[row, 3] = value
+        with pytest.raises(ValueError, match=rf"x\[{row}, 3\] is {value}"):
+            dg.fit(dg.logistic_regression(5, 3), broken, y)
+
+
 def regression(k, n=4000, d=3):
     """Rows in the order of their classes, of columns whose scales and means differ by orders of magnitude."""
     rng = np.random.default_rng(0)

@@ -32,7 +32,9 @@ def zero_copy_rows(model: Any, x: Any, *given: Any) -> kernels.ZeroCopyRows | No
 def check_finite(model: Any, x: Any, last: State) -> None:
     """Raises ValueError for a NaN or infinite cell of zero-copy rows, which are validated only after the fit.
 
-    Such a cell makes the gradient NaN, which ends the fit.
+    Such a cell makes the gradient NaN, or the loss infinite where a fit starts, which ends the fit.
     """
-    if isinstance(x, kernels.ZeroCopyRows) and not np.isfinite(np.asarray(last.memory[0])).all():
+    if not isinstance(x, kernels.ZeroCopyRows):
+        return
+    if not (np.isfinite(np.asarray(last.value)) and np.isfinite(np.asarray(last.memory[0])).all()):
         check_cells(x.whole(), model.supports)
