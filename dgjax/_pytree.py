@@ -204,7 +204,8 @@ def _as_arrays(value: Any, place: str, floats: bool) -> Any:
         array = as_array(value, place, "real numbers", missing=None)
         if isinstance(array, np.ndarray):  # in NumPy: JAX wraps ints of more than 32 bits
             wide = array.dtype.kind != "f" or array.dtype.itemsize > 8
-            return jnp.asarray(array.astype(jax.dtypes.canonicalize_dtype(float)) if wide else array)
+            # A copy, for the caller may change his own; JAX's would be a program for each shape.
+            return jax.device_put(np.array(array, jax.dtypes.canonicalize_dtype(float) if wide else array.dtype))
         return array.astype(float) if floats and not jnp.issubdtype(array.dtype, jnp.floating) else array
     if hasattr(value, "dtype"):
         return value

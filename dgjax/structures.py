@@ -66,7 +66,7 @@ def _in_rows(x, y, weights):
     return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
 
 
-_compiled_in_rows = jax.jit(_in_rows)
+_compiled_in_rows = kernels.compiled_once(_in_rows)
 
 
 def num_steps(x: Any) -> int:

@@ -56,7 +56,7 @@ def ended(frame: Frame, problem: Problem, tol: AnyArray, last: State) -> tuple[O
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
     if is_concrete(last):  # every operation on arrays of JAX's takes 30 us
         value, gap, converged = jax.device_get((last.value, last.gap, last.converged))
-        last = last._replace(value=value, gap=gap, converged=converged)
+        last, tol = last._replace(value=value, gap=gap, converged=converged), np.asarray(tol)
     gap = _at_most_all(frame.model, last, last.gap + rounded_off)
     converged = last.converged & is_maximum(problem, tol, last, gap)
     result = Outcome(-last.value, last.trace, last.step, converged), model

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
@@ -48,8 +47,8 @@ def hidden_markov(
         if emissions == "gaussian"
         else columns(rows, summary, _training_data.named_kinds(emissions, rows.shape[1]), k, "emissions")
     )
-    moves = jnp.log(0.5 * jnp.eye(k, dtype=rows.dtype) + 0.5 / k)
-    broad = HiddenMarkov(jnp.full(k, -np.log(k), rows.dtype), moves, density)
+    moves = np.log(0.5 * np.eye(k) + 0.5 / k).astype(rows.dtype)
+    broad = HiddenMarkov(np.full(k, -np.log(k), rows.dtype), moves, density)
     weights = there.astype(rows.dtype)
     return at_clusters(broad, as_key(key), rows, summary, weights=weights)
 
@@ -67,4 +66,4 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
     k = as_count(num_states, "num_states", 2, of_data=_advice.CRF)
     check_size((k, k), num_states=k)
     score = scorer(features, num_features, k, _advice.CRF, num_states=k)
-    return LinearChainCRF(jnp.zeros(k), jnp.zeros((k, k)), score)
+    return LinearChainCRF(np.zeros(k), np.zeros((k, k)), score)

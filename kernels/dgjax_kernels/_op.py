@@ -13,9 +13,9 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 import jaxlib.version
-from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
+from dgjax_kernels import _programs
 from dgjax_kernels.blocks import repeats
 
 P = ParamSpec("P")
@@ -39,9 +39,6 @@ def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
 def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     """Compilation by `jax.jit`, with its `options`, and matrix products that keep every digit on every platform."""
     return jax.jit(full_precision(fn), **options)
-
-
-LITTLE = 1 << 20  # bytes that a program is given
 
 
 def older_emitters(version: tuple[int, ...]) -> dict[str, Any]:
@@ -76,24 +73,14 @@ def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     return _for_little(fn, STEPS, options)
 
 
-@jax.jit
-def _nothing():
-    return jnp.zeros(())
-
-
 def _for_little(fn, few, options):
-    usual, quickly = compiled(fn, **options), compiled(fn, compiler_options=few, **options)
+    dispatch = _programs.Dispatch(fn, compiled, few, options)
 
     @functools.wraps(fn)
     def run(*args, **kwargs):
-        # Within a program, which options cannot be for, what is asked of nothing is traced too. That runs a program, so
-        # it is not asked where another answer will do: on a GPU it would take as long as many a call.
-        if jax.default_backend() != "cpu" or isinstance(_nothing(), Tracer):
-            return usual(*args, **kwargs)
-        size = sum(getattr(array, "nbytes", 0) for array in jax.tree.leaves((args, kwargs)))
-        return (quickly if size < LITTLE else usual)(*args, **kwargs)
+        return dispatch(args, kwargs)
 
-    run.lower = usual.lower  # type: ignore[attr-defined]
+    run.lower = dispatch.usual.lower  # type: ignore[attr-defined]
     return run
 
 
@@ -136,7 +123,7 @@ class Op(Generic[P, T]):
         self.fast: dict[str, Callable[P, T]] = {platform: own.form for platform, own in forms.items()}
         self.supported = {platform: own.supported for platform, own in forms.items()}
         self.backward = None if backward is None else full_precision(backward)
-        self.__doc__ = reference.__doc__
+        functools.update_wrapper(self, reference)
         self._calls: dict[tuple[str, ...], Callable[P, T]] = {(): self.reference}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:

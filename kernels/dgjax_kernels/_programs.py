@@ -1,0 +1,163 @@
+"""Programs for little data on a CPU, kept on disk: what one process compiled, later ones neither trace nor compile.
+
+    call ─▶ structure, shapes and dtypes of its arguments ─▶ known in this process ────────────────▶ run
+                                                          ─▶ on disk, by a digest of these ─▶ load, run
+                                                          ─▶ neither ─▶ trace, compile, write, run
+
+What a process has loaded or compiled it finds again in 8 us. In a program that is being traced, and for large data, the
+function is compiled as any other.
+"""
+
+import functools
+import inspect
+import operator
+import pickle
+import re
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxlib import lapack
+
+from dgjax_kernels import _disk, _program_key
+from dgjax_kernels._program_key import kind_of
+from dgjax_kernels.blocks import repeats
+
+LITTLE = 1 << 20  # bytes that a program is given
+MOST_PROGRAMS = 512  # that a process has at once
+HANDLERS = re.compile(rb"dgjax_\w+_float(32|64)\b")  # targets of custom calls that numba compiles in each process
+CHECKS = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
+"""Settings under which JAX itself has to run every program."""
+_settings = operator.attrgetter(
+    *CHECKS,
+    "jax_enable_x64",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+    "jax_default_device",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_random_seed_offset",
+)
+_programs: dict[Any, Any] = {}
+
+
+class Dispatch:
+    """Dispatch of a function's calls to its programs, by structure, shapes and dtypes of the arguments.
+
+    `jit` compiles the function, for little data on a CPU with `compiler_options`; its other `options` are those of
+    `jax.jit` for static arguments.
+    """
+
+    def __init__(self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any]) -> None:
+        self.usual, self.quickly = jit(fn, **options), jit(fn, compiler_options=compiler_options, **options)
+        self.fn, self.options = fn, repr(sorted((compiler_options | options).items()))
+        self.names = tuple(inspect.signature(fn).parameters)
+        static, numbers = (options.get(name, ()) for name in ("static_argnames", "static_argnums"))
+        self.static = {static} if isinstance(static, str) else set(static)
+        self.static |= {self.names[i] for i in ((numbers,) if isinstance(numbers, int) else numbers)}
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function's result."""
+        given, static = self._split(args, kwargs) if self.static else ((args, kwargs), ())
+        leaves, tree = jax.tree.flatten(given)
+        try:
+            key = self, tree, static, _settings(jax.config), repeats.value, *map(kind_of, leaves)
+            program = _programs.get(key, self)
+        except TypeError:  # a tracer, or what is no array at all
+            return self._by_jit(leaves)(*args, **kwargs)
+        if _is_forgotten() or program is self:
+            program = self._made(args, kwargs, given, static, leaves)
+            while len(_programs) >= MOST_PROGRAMS:
+                _programs.pop(next(iter(_programs)), None)
+            _programs[key] = program
+        return self._by_jit(leaves)(*args, **kwargs) if program is None else program(*given[0], **given[1])
+
+    def _split(self, args, kwargs):
+        """Arguments without the static ones; and those, by name."""
+        named = dict(zip(self.names, args, strict=False))
+        given = tuple(value for name, value in named.items() if name not in self.static) + args[len(named) :]
+        others = {name: value for name, value in kwargs.items() if name not in self.static}
+        static = sorted((name, value) for name, value in (named | kwargs).items() if name in self.static)
+        return (given, others), tuple(static)
+
+    def _by_jit(self, leaves):
+        """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""
+        little = sum(getattr(leaf, "nbytes", 0) for leaf in leaves) < LITTLE
+        quick = little and jax.default_backend() == "cpu" and not isinstance(_nothing(), Tracer)
+        return self.quickly if quick else self.usual
+
+    def _made(self, args, kwargs, given, static, leaves):
+        """A program, from disk or compiled; None where JAX is to compile it."""
+        if sum(leaf.nbytes for leaf in leaves if hasattr(leaf, "nbytes")) >= LITTLE or not _alone():
+            return None
+        key = _disk.folder() and _program_key.digest(self.fn, self.options, static, given)
+        program = _loaded(_disk.read(key), jax.tree.structure(given)) if key else None
+        if program is None:
+            program = self.quickly.lower(*args, **kwargs).compile()
+            if key:
+                _keep(key, program)
+        return program
+
+
+@jax.jit
+def _nothing():
+    """Zero: within a program that is being traced, what is computed of nothing is traced too."""
+    return jnp.zeros(())
+
+
+class _Mark:
+    """What JAX remembers of `_marked`, until it is told to forget programs."""
+
+
+jax.tree_util.register_pytree_node(_Mark, lambda mark: ((), mark), lambda mark, _: mark)
+_marked = jax.jit(_Mark)
+_mark: Callable[[], _Mark | None] = lambda: None  # noqa: E731
+
+
+def _is_forgotten():
+    """Whether `jax.clear_caches` was called since the last program was made: then these here are forgotten too."""
+    global _mark
+    if _mark() is not None:
+        return False
+    _programs.clear()
+    _mark = weakref.ref(_marked.eval_shape())
+    return True
+
+
+def _alone():
+    """Whether programs are for one CPU, and JAX checks none of them as they run."""
+    if jax.default_backend() != "cpu" or jax.device_count() != 1 or any(operator.attrgetter(*CHECKS)(jax.config)):
+        return False
+    return jax.sharding.get_abstract_mesh().empty
+
+
+def _keep(key, program):
+    """Writes a program to disk, unless it calls Python, or handlers of numba's, which are of this process."""
+    from jax.experimental import serialize_executable
+
+    try:
+        executable, _, out_tree = serialize_executable.serialize(program)
+        if HANDLERS.search(executable) is None:
+            result = jax.tree.unflatten(out_tree, range(out_tree.num_leaves))
+            _disk.write(key, pickle.dumps((executable, result)))
+    except (pickle.PicklingError, TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        return
+
+
+def _loaded(content, in_tree):
+    """The program of a file's content; None if there is none, or it cannot be loaded."""
+    if content is None:
+        return None
+    from jax.experimental import serialize_executable
+
+    try:
+        executable, result = pickle.loads(content)
+        if b"lapack_" in executable:
+            lapack.prepare_lapack_call("potrf_ffi", np.dtype(np.float32))  # as lowering does: it looks for SciPy's
+        return serialize_executable.deserialize_and_load(executable, in_tree, jax.tree.structure(result))
+    except Exception:  # whatever is wrong with a file, the program can be compiled
+        return None
