@@ -31,7 +31,7 @@ def factors(shape, dtype, turned=(False, False)):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_products(shape, turned, dtype, x64):
     a, b, exact, scale = factors(shape, dtype, turned)
-    product = matrices._primitive.bind(a, b, turned=turned, precision=None)
+    product = matrices._primitive().bind(a, b, turned=turned, precision=None)
     assert product.dtype == dtype
     assert (np.abs(product - exact) <= 16 * np.finfo(dtype).eps * scale).all()  # the bound is k times eps
 

@@ -11,7 +11,6 @@ import os
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
@@ -31,7 +30,7 @@ def _product(a, b, turned):
     precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if not _pays(a, b, turned):
         return _reference(a, b, turned=turned, precision=precision)
-    return _primitive.bind(a, b, turned=turned, precision=precision)
+    return _primitive().bind(a, b, turned=turned, precision=precision)
 
 
 def _pays(a, b, turned):
@@ -83,10 +82,16 @@ def _batched(args, axes, **how):
     return jax.vmap(functools.partial(_reference, **how), axes)(*args), 0
 
 
-_primitive = Primitive("dgjax_product")
-_primitive.def_abstract_eval(_shape)
-_primitive.def_impl(jax.jit(_primitive.bind, static_argnames=("turned", "precision")))
-ad.defbilinear(_primitive, _of_left, _of_right)
-batching.primitive_batchers[_primitive] = _batched
-mlir.register_lowering(_primitive, mlir.lower_fun(_reference, multiple_results=False))
-mlir.register_lowering(_primitive, mlir.lower_fun(_by_tiles, multiple_results=False), platform="cpu")
+@functools.cache
+def _primitive():
+    """The primitive, made when there is a product for it: `jax.extend` takes as long to import as half of dgjax."""
+    from jax.extend.core import Primitive
+
+    primitive = Primitive("dgjax_product")
+    primitive.def_abstract_eval(_shape)
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("turned", "precision")))
+    ad.defbilinear(primitive, _of_left, _of_right)
+    batching.primitive_batchers[primitive] = _batched
+    mlir.register_lowering(primitive, mlir.lower_fun(_reference, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(_by_tiles, multiple_results=False), platform="cpu")
+    return primitive

@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 LARGEST_IN_LANES = 16  # columns: by the timings above
@@ -146,7 +145,7 @@ def _in_lanes(lanes):
 
 
 def _solve_one(L, B):
-    return solve_triangular(L, B, lower=True)
+    return jax.lax.linalg.triangular_solve(L, B, left_side=True, lower=True)
 
 
 def _solve_lanes(L, B):
@@ -190,4 +189,4 @@ def whitener(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
     All NaN where A is not positive definite.
     """
     factor = jnp.linalg.cholesky(A)
-    return jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(A), dtype=A.dtype), lower=True).T
+    return _solve_one(factor, jnp.eye(len(A), dtype=A.dtype)).T
