@@ -242,14 +242,14 @@ def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
     return model_and_rows(require_generative(model), x, lengths)
 
 
-def _by_rows(cost):
+def _by_rows(cost, compiling=kernels.compiled_kept):
     """Decorator: compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat.
 
     `cost(model)` is the memory for one row, in floats.
     """
 
     def decorate(fn):
-        @kernels.compiled
+        @compiling
         @functools.wraps(fn)
         def compiled(model, rows, *arrays):
             own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
@@ -304,12 +304,12 @@ def _predict(model, x):
     return model.potentials(x).mode()
 
 
-@_by_rows(lambda model: model.row_cost)
+@_by_rows(lambda model: model.row_cost, kernels.compiled_steps)
 def _impute(model, x):
     return model.impute(x, jnp.ones(len(x), x.dtype))
 
 
-@functools.partial(kernels.compiled, static_argnums=2)
+@functools.partial(kernels.compiled_kept, static_argnums=2)
 def _sample(model, key, shape):
     key_y, key_x = jax.random.split(key)
     y = model.sample_labels(key_y, shape)
@@ -317,7 +317,7 @@ def _sample(model, key, shape):
 
 
 @_in_size_class
-@kernels.compiled
+@kernels.compiled_steps
 def _sample_labels(model, data, key):
     own, x = data.shown_to(model), data.x
 
@@ -329,7 +329,7 @@ def _sample_labels(model, data, key):
 
 
 @_in_size_class
-@kernels.compiled
+@kernels.compiled_steps
 def _sample_missing(model, data, key):
     x = data.x
 

@@ -43,6 +43,7 @@ def pytest_configure(config):
     tests/test_rank.py to 16; and a lower level of numba's takes 27 % off its own, 44 s to 32 for full covariances. What
     numba compiled so is cached apart, or users would run it. `make test-all` compiles everything as users do.
     """
+    os.environ["DGJAX_CACHE_DIR"] = ""  # no test is of a program that another run has compiled
     jax.config.update("jax_disable_most_optimizations", is_quick(config))
     if is_quick(config):  # read when numba is imported and XLA begins, here and in the workers, which inherit it
         os.environ.setdefault("XLA_FLAGS", quick_flag())

@@ -56,6 +56,14 @@ STEPS = {"xla_backend_optimization_level": 1, **older_emitters(jaxlib.version.__
 """Options that cost nothing later: a step of EM on 256 rows 0.07 ms, as without, compiled in 0.84 s for 1.41."""
 
 
+def compiled_kept(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
+    """Compilation like `compiled` of a public call: of little data on a CPU, the program is kept on disk.
+
+    Returns a function of the same arguments and results as `fn`.
+    """
+    return _for_little(fn, {}, options)
+
+
 def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     """Compilation of what is asked once of some data, such as a start: of little data on a CPU quickly.
 

@@ -8,22 +8,23 @@ argument, is of another package, there is no digest: nobody knows when that chan
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import inspect
 import os
 import pathlib
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 from jax.core import Tracer
 
 from dgjax_kernels.blocks import repeats
 
-OWN = __name__.partition(".")[0]
+OWN, BEGUN = __name__.partition(".")[0], time.time()
 UNRELATED = "jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_traceback", "jax_pprint", "jax_dump"
 """Beginnings of settings by which programs are not compiled otherwise."""
 SCALARS = {bool: (np.bool_, False), int: (int, True), float: (float, True)}  # dtype, and whether weakly typed
@@ -59,10 +60,11 @@ def digest(fn: Callable, options: str, static: Any, given: Any) -> str | None:
     package = fn.__module__.partition(".")[0]
     try:
         parts = [type(fn).__name__, _name(fn, package), *_static(static, package), *_structure(given, package)]
+        parts += map(_sources, (package, OWN))
     except UnknownError:
         return None
     settings = [pair for pair in sorted(jax.config.values.items()) if not pair[0].startswith(UNRELATED)]
-    parts += [options, repr(repeats.value), repr(settings), _sources(package), _sources(OWN), _machine()]
+    parts += [options, repr(repeats.value), repr(settings), _machine()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -116,10 +118,15 @@ def _name(value: Any, package: str) -> str:
 
 @functools.cache
 def _sources(package: str) -> str:
-    """Digest of a package's sources."""
-    total = hashlib.sha256()
-    for folder in sys.modules[package].__path__:
+    """Digest of a package's sources; raises UnknownError if they were changed after this process began."""
+    total, folders = hashlib.sha256(), getattr(sys.modules[package], "__path__", None)
+    if folders is None:  # a script
+        raise UnknownError
+    for folder in folders:
         for path in sorted(pathlib.Path(folder).rglob("*.py")):
+            status = path.stat()
+            if max(status.st_mtime, status.st_ctime) > BEGUN:  # what was imported may not be what is there now
+                raise UnknownError
             total.update(path.relative_to(folder).as_posix().encode() + b"\n" + path.read_bytes())
     return total.hexdigest()
 
@@ -127,7 +134,7 @@ def _sources(package: str) -> str:
 @functools.cache
 def _machine() -> str:
     """Versions, environment and processor that a program is compiled by and for."""
-    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")]
+    versions = [package.__version__ for package in (jax, jaxlib, np)]
     try:
         first, _, _ = pathlib.Path("/proc/cpuinfo").read_text().partition("\n\n")
         processor = [line for line in first.splitlines() if line.startswith(PROCESSOR)]

@@ -8,11 +8,11 @@ What a process has loaded or compiled it finds again in 8 us. In a program that 
 function is compiled as any other.
 """
 
-import functools
 import inspect
 import operator
 import pickle
 import re
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +43,7 @@ _settings = operator.attrgetter(
     "jax_random_seed_offset",
 )
 _programs: dict[Any, Any] = {}
+_LOCK = threading.Lock()
 
 
 class Dispatch:
@@ -53,7 +54,8 @@ class Dispatch:
     """
 
     def __init__(self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any]) -> None:
-        self.usual, self.quickly = jit(fn, **options), jit(fn, compiler_options=compiler_options, **options)
+        self.usual = jit(fn, **options)
+        self.quickly = jit(fn, compiler_options=compiler_options, **options) if compiler_options else self.usual
         self.fn, self.options = fn, repr(sorted((compiler_options | options).items()))
         self.names = tuple(inspect.signature(fn).parameters)
         static, numbers = (options.get(name, ()) for name in ("static_argnames", "static_argnums"))
@@ -71,9 +73,10 @@ class Dispatch:
             return self._by_jit(leaves)(*args, **kwargs)
         if _is_forgotten() or program is self:
             program = self._made(args, kwargs, given, static, leaves)
-            while len(_programs) >= MOST_PROGRAMS:
-                _programs.pop(next(iter(_programs)), None)
-            _programs[key] = program
+            with _LOCK:
+                while len(_programs) >= MOST_PROGRAMS:
+                    del _programs[next(iter(_programs))]
+                _programs[key] = program
         return self._by_jit(leaves)(*args, **kwargs) if program is None else program(*given[0], **given[1])
 
     def _split(self, args, kwargs):
@@ -123,7 +126,8 @@ def _is_forgotten():
     global _mark
     if _mark() is not None:
         return False
-    _programs.clear()
+    with _LOCK:
+        _programs.clear()
     _mark = weakref.ref(_marked.eval_shape())
     return True
 

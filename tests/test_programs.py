@@ -1,0 +1,284 @@
+"""Programs of little data are kept on disk: a later process neither traces nor compiles them, and has the same bits."""
+
+import concurrent.futures
+import os
+import pickle
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_size_classes import programs
+
+import dgjax as dg
+import dgjax_kernels as kernels
+from dgjax_kernels import _disk, _program_key, _programs
+
+N, D, K = 40, 20, 2  # so many columns that factors of covariances are LAPACK's
+X = np.random.default_rng(0).normal(size=(N, D)).astype("float32")
+PROGRAM = f"""
+import jax, numpy as np
+seen = []
+jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.append(event))
+import dgjax as dg
+x = np.random.default_rng(0).normal(size=({N}, {D})).astype("float32")
+model = dg.Mixture(np.zeros({K}), dg.Gaussian(x[:{K}], np.stack([np.eye({D}), 2 * np.eye({D})])))
+print(np.asarray(dg.log_prob(model, x)).tobytes().hex(), sum("backend_compile" in event for event in seen))
+"""
+
+
+def model(dtype="float32", k=K):
+    return dg.Mixture(np.zeros(k, dtype), dg.DiagonalGaussian(X[:k].astype(dtype), np.zeros((k, D), dtype)))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of programs, in a process that has none."""
+    monkeypatch.setenv("DGJAX_CACHE_DIR", str(tmp_path / "programs"))
+    jax.clear_caches()
+    yield tmp_path / "programs"
+    jax.clear_caches()
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def asked_again(x=X, dtype="float32"):
+    """Log-probabilities as a process has them that begins now, and what it traces and compiles for them."""
+    jax.clear_caches()
+    with programs() as seen:
+        result = np.asarray(dg.log_prob(model(dtype), x.astype(dtype)))
+    return result, [name for _, facts in seen if (name := facts.get("fun_name")) != "_Mark"]
+
+
+def test_what_is_on_disk_is_neither_traced_nor_compiled_and_has_the_same_bits(folder):
+    before, compiled = asked_again()
+    after, again = asked_again()
+    assert "_log_prob" in compiled
+    assert again == []
+    assert after.tobytes() == before.tobytes()
+    np.testing.assert_allclose(before, dg.log_prob(model(), jnp.asarray(X)), rtol=1e-6)
+
+
+def test_another_process_has_the_same_bits(tmp_path):
+    """LAPACK's are among them, which a process has to have been told of before it runs a program."""
+    place = {**os.environ, "DGJAX_CACHE_DIR": str(tmp_path)}
+    told = [
+        subprocess.run([sys.executable, "-c", PROGRAM], env=place, capture_output=True, text=True) for _ in range(2)
+    ]
+    assert [one.stderr for one in told] == ["", ""]
+    (cold, compiled), (warm, again) = (one.stdout.split() for one in told)
+    assert cold == warm
+    assert int(compiled) > 0 == int(again)
+    assert any(b"lapack_" in pickle.loads(_disk_content(path))[0] for path in tmp_path.iterdir())
+
+
+def _disk_content(path):
+    os.environ["DGJAX_CACHE_DIR"] = str(path.parent)
+    content = _disk.read(path.name)
+    os.environ["DGJAX_CACHE_DIR"] = ""
+    assert content is not None
+    return content
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def with_a_bit_turned(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def with_something_else(path):
+    _disk.write(path.name, pickle.dumps((b"no program", [0])))
+
+
+def with_no_pickle(path):
+    _disk.write(path.name, b"no pickle")
+
+
+@pytest.mark.parametrize("damaged", [cut_short, emptied, with_a_bit_turned, with_something_else, with_no_pickle])
+def test_a_damaged_file_is_compiled_and_written_again(folder, damaged):
+    before, _ = asked_again()
+    (name,) = files(folder)
+    whole = _disk.read(name)
+    damaged(folder / name)
+    after, compiled = asked_again()
+    assert "_log_prob" in compiled
+    assert after.tobytes() == before.tobytes()
+    assert files(folder) == [name]
+    assert len(_disk.read(name)) == len(whole)
+    assert asked_again()[1] == []
+
+
+def test_other_versions_and_processors_have_their_own(folder, monkeypatch):
+    asked_again()
+    monkeypatch.setattr(_program_key, "_machine", lambda: "another processor")
+    assert "_log_prob" in asked_again()[1]
+    monkeypatch.setattr(_program_key, "_sources", lambda package: "other sources")
+    assert "_log_prob" in asked_again()[1]
+    assert len(files(folder)) == 3
+
+
+def test_sources_that_are_changed_while_a_process_runs_are_nobody_s(folder, monkeypatch):
+    """What was imported may be what they were before, and a later process would take it for what they are."""
+    monkeypatch.setattr(_program_key, "BEGUN", 0)
+    monkeypatch.setattr(_program_key, "_sources", _program_key._sources.__wrapped__)
+    assert "_log_prob" in asked_again()[1]
+    assert files(folder) == []
+
+
+def test_each_precision_has_its_own(folder):
+    low, _ = asked_again()
+    with jax.enable_x64(True):
+        high, compiled = asked_again(dtype="float64")
+        assert "_log_prob" in compiled
+        again, compiled = asked_again(dtype="float64")
+        assert compiled == []
+    assert (low.dtype, high.dtype) == ("float32", "float64")
+    assert again.tobytes() == high.tobytes()
+    np.testing.assert_allclose(low, high, rtol=1e-5)
+    assert asked_again()[0].tobytes() == low.tobytes()
+
+
+def test_settings_that_are_changed_are_heeded(folder):
+    """A program that was compiled without is not run where JAX is to find NaN, or to compile nothing."""
+    asked_again()
+    with jax.debug_nans(True):
+        assert "_log_prob" in asked_again()[1]
+    with jax.disable_jit():
+        assert "_log_prob" not in asked_again()[1]
+
+
+def test_nothing_is_kept_where_there_is_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for named in ("", str(tmp_path / "file" / "below")):
+        monkeypatch.setenv("DGJAX_CACHE_DIR", named)
+        assert "_log_prob" in asked_again()[1]
+    monkeypatch.delenv("DGJAX_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked_again()
+    assert len(files(tmp_path / "cache" / "dgjax" / "programs")) == 1
+
+
+def test_a_folder_that_others_may_write_to_is_not_read(folder):
+    asked_again()
+    folder.chmod(0o777)
+    assert "_log_prob" in asked_again()[1]
+    folder.chmod(0o700)
+    assert asked_again()[1] == []
+
+
+def test_a_folder_that_cannot_be_written_to_stops_nothing(folder, monkeypatch):
+    def refused(**_):
+        raise PermissionError
+
+    monkeypatch.setattr(_disk.tempfile, "mkstemp", refused)
+    assert "_log_prob" in asked_again()[1]
+    assert files(folder) == []
+
+
+def test_processes_that_write_at_once_leave_whole_files(folder):
+    contents = [bytes([i]) * 100_000 for i in range(8)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        written = [pool.submit(_disk.write, "key", content) for content in contents * 4]
+        read = [pool.submit(_disk.read, "key") for _ in range(64)]
+        assert {one.result() for one in written} == {None}
+        assert {one.result() for one in read} <= {None, *contents}
+    assert files(folder) == ["key"]
+    assert _disk.read("key") in contents
+
+
+def test_the_longest_unread_are_deleted(folder, monkeypatch):
+    for i in range(4):
+        _disk.write(str(i), os.urandom(1000))
+        os.utime(folder / str(i), (i, i))
+    assert _disk.read("0") is not None
+    monkeypatch.setattr(_disk, "MOST_BYTES", 2500)
+    _disk._prune(folder)
+    assert files(folder) == ["0", "3"]
+
+
+def test_of_many_programs_a_process_has_the_last(folder, monkeypatch):
+    monkeypatch.setattr(_programs, "MOST_PROGRAMS", 3)
+    for k in range(1, 7):
+        dg.log_prob(model(k=k), X)
+    assert len(_programs._programs) <= 3
+
+
+@dg.dataclass
+class Own(dg.DiagonalGaussian):
+    """A density of a user's, who may change it at any time."""
+
+
+def test_what_is_not_of_dgjax_is_not_kept(folder):
+    density = Own(X[:K], np.zeros((K, D)))
+    expected = dg.log_prob(model(), jnp.asarray(X))
+    np.testing.assert_allclose(dg.log_prob(dg.Mixture(np.zeros(K), density), X), expected, rtol=1e-6)
+    assert len(files(folder)) == 1  # that of `expected`
+
+
+def test_what_calls_python_or_a_handler_is_not_kept(folder):
+    A = jnp.eye(32)
+    asks_python = jax.jit(lambda A: jax.pure_callback(lambda a: a, jax.ShapeDtypeStruct(A.shape, A.dtype), A))
+    for name, fn in {"plain": jnp.sin, "python": asks_python, "handler": kernels.whitener}.items():
+        _programs._keep(name, jax.jit(fn).lower(A).compile())
+    assert files(folder) == ["plain"]
+
+
+def key_of(*given, static=(), options=""):
+    return _program_key.digest(dg.log_prob, options, static, (given, {}))
+
+
+def test_a_digest_tells_all_that_a_program_depends_on():
+    x, y = jnp.zeros((3, 2)), np.zeros(3, "int32")
+    rows, weak = dg.data.Data(x, y), jnp.asarray(1.0)
+    given = [
+        (),
+        (x,),
+        (x, y),
+        ((x, y),),
+        ([x, y],),
+        ({"x": x},),
+        ({"y": x},),
+        (x.T,),
+        (x.astype("float16"),),
+        (weak,),
+        (1,),
+        (1.0,),
+        (True,),
+        (None,),
+        (np.float32(1),),
+        (rows,),
+        (rows.replace(complete=True),),
+        (model(),),
+        (model(k=3),),
+        (dg.Logistic(jnp.zeros(2), dg.Linear(x.T)),),
+        (jax.random.key(0),),
+        (jax.random.key(0, impl="rbg"),),
+    ]
+    keys = [key_of(*one) for one in given]
+    keys += [key_of(static=1), key_of(static=1.0), key_of(static="1"), key_of(static=(1,)), key_of(options="other")]
+    with kernels.repeats(2):
+        keys.append(key_of())
+    with jax.default_matmul_precision("highest"):
+        keys.append(key_of())
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert key_of(np.zeros((3, 2), "float32")) == key_of(x) == key_of(x + 1)
+
+
+def test_there_is_no_digest_of_what_nobody_knows():
+    assert key_of(static=lambda: 0) is None
+    assert key_of(static=object()) is None
+    assert _program_key.digest(key_of, "", (), ()) is None
