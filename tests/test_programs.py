@@ -65,10 +65,8 @@ def test_what_is_on_disk_is_neither_traced_nor_compiled_and_has_the_same_bits(fo
 
 def test_another_process_has_the_same_bits(tmp_path):
     """LAPACK's are among them, which a process has to have been told of before it runs a program."""
-    place = {**os.environ, "DGJAX_CACHE_DIR": str(tmp_path)}
-    told = [
-        subprocess.run([sys.executable, "-c", PROGRAM], env=place, capture_output=True, text=True) for _ in range(2)
-    ]
+    called = {"env": {**os.environ, "DGJAX_CACHE_DIR": str(tmp_path)}, "capture_output": True, "text": True}
+    told = [subprocess.run([sys.executable, "-c", PROGRAM], **called) for _ in range(2)]
     assert [one.stderr for one in told] == ["", ""]
     (cold, compiled), (warm, again) = (one.stdout.split() for one in told)
     assert cold == warm

@@ -93,7 +93,8 @@ def _static(value: Any, package: str) -> Iterator[str]:
     elif isinstance(value, type) or callable(value):
         yield _name(value, package)
     elif isinstance(value, tuple | list | dict):
-        yield f"{type(value).__name__ if type(value) in (tuple, list, dict) else _name(type(value), package)} {len(value)}"
+        kind = type(value)
+        yield f"{kind.__name__ if kind in (tuple, list, dict) else _name(kind, package)} {len(value)}"
         for one in value.items() if isinstance(value, dict) else value:
             yield from _static(one, package)
     elif dataclasses.is_dataclass(value):
