@@ -154,7 +154,7 @@ def test_settings_that_are_changed_are_heeded(folder):
     with jax.debug_nans(True):
         assert "_log_prob" in asked_again()[1]
     with jax.disable_jit():
-        assert "_log_prob" not in asked_again()[1]
+        assert "_log_prob" not in asked_again(jnp.asarray(X))[1]
 
 
 def test_nothing_is_kept_where_there_is_no_folder(tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def key_of(*given, static=(), options=""):
 
 def test_a_digest_tells_all_that_a_program_depends_on():
     x, y = jnp.zeros((3, 2)), np.zeros(3, "int32")
-    rows, weak = dg.data.Data(x, y), jnp.asarray(1.0)
+    rows = dg.data.Data(x, y)
     given = [
         (),
         (x,),
@@ -251,7 +251,6 @@ def test_a_digest_tells_all_that_a_program_depends_on():
         ({"y": x},),
         (x.T,),
         (x.astype("float16"),),
-        (weak,),
         (1,),
         (1.0,),
         (True,),

@@ -103,6 +103,10 @@ def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
     return statistics, value + model.log_prior(problem.prior)
 
 
+_traced_once = jax.jit(expectation, inline=True)
+"""E-step of a program that asks for its shapes too: half of the time to trace it."""
+
+
 @functools.partial(kernels.compiled_once, static_argnames="rows")
 def _upcoming(state: State, prior: Any, rows: int) -> tuple[Any, Array]:
     """M-step that would come next: its model, and whether it has a density.
@@ -150,12 +154,12 @@ def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> S
     prior, total = problem.prior, problem.weights.sum()
     if state.statistics is None:
         # The first E-step is a turn of the same loop: compiling it apart would take as long again.
-        shapes, _ = jax.eval_shape(expectation, state.model, problem)
+        shapes, _ = jax.eval_shape(_traced_once, state.model, problem)
         state = state._replace(statistics=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
     def body(state):
         model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
-        statistics, value = expectation(model, problem)
+        statistics, value = _traced_once(model, problem)
         # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
         value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
         # Below a few units in the last place of the objective, a gain cannot be told from rounding.
