@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jaxlib
+import jaxlib.version
 import numpy as np
 from jax.core import Tracer
 
@@ -135,7 +135,7 @@ def _sources(package: str) -> str:
 @functools.cache
 def _machine() -> str:
     """Versions, environment and processor that a program is compiled by and for."""
-    versions = [package.__version__ for package in (jax, jaxlib, np)]
+    versions = [package.__version__ for package in (jax, jaxlib.version, np)]
     try:
         first, _, _ = pathlib.Path("/proc/cpuinfo").read_text().partition("\n\n")
         processor = [line for line in first.splitlines() if line.startswith(PROCESSOR)]

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxlib import lapack
 
 from dgjax_kernels import _disk, _program_key
 from dgjax_kernels._program_key import kind_of
@@ -161,6 +160,8 @@ def _loaded(content, in_tree):
     try:
         executable, result = pickle.loads(content)
         if b"lapack_" in executable:
+            from jaxlib import lapack
+
             lapack.prepare_lapack_call("potrf_ffi", np.dtype(np.float32))  # as lowering does: it looks for SciPy's
         return serialize_executable.deserialize_and_load(executable, in_tree, jax.tree.structure(result))
     except Exception:  # whatever is wrong with a file, the program can be compiled
