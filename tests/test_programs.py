@@ -30,6 +30,13 @@ print(np.asarray(dg.log_prob(model, x)).tobytes().hex(), sum("backend_compile" i
 """
 
 
+WITH_CACHE_OF_JAX = """
+import jax
+jax.config.update("jax_compilation_cache_dir", {!r})
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+"""
+
+
 def model(dtype="float32", k=K):
     return dg.Mixture(np.zeros(k, dtype), dg.DiagonalGaussian(X[:k].astype(dtype), np.zeros((k, D), dtype)))
 
@@ -81,6 +88,18 @@ def _disk_content(path):
     os.environ["DGJAX_CACHE_DIR"] = ""
     assert content is not None
     return content
+
+
+def test_what_the_cache_of_jax_has_compiled_is_not_kept_without_its_code(tmp_path):
+    """XLA writes a program that it has read itself without what is to run, which is found out only where it runs."""
+    program = WITH_CACHE_OF_JAX.format(str(tmp_path / "jax")) + PROGRAM
+    results = set()
+    for folder, text in (("", program), ("own", program), ("own", PROGRAM), ("own", program)):
+        place = {**os.environ, "DGJAX_CACHE_DIR": folder and str(tmp_path / folder)}
+        done = subprocess.run([sys.executable, "-c", text], env=place, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        results.add(done.stdout.split()[0])
+    assert len(results) == 1
 
 
 def cut_short(path):
@@ -231,7 +250,8 @@ def test_what_calls_python_or_a_handler_is_not_kept(folder):
     A = jnp.eye(32)
     asks_python = jax.jit(lambda A: jax.pure_callback(lambda a: a, jax.ShapeDtypeStruct(A.shape, A.dtype), A))
     for name, fn in {"plain": jnp.sin, "python": asks_python, "handler": kernels.whitener}.items():
-        _programs._keep(name, jax.jit(fn).lower(A).compile())
+        program = jax.jit(fn).lower(A).compile()
+        _programs._keep(name, program, ((A,), {}), program(A))
     assert files(folder) == ["plain"]
 
 

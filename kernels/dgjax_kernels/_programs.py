@@ -71,11 +71,13 @@ class Dispatch:
         except TypeError:  # a tracer, or what is no array at all
             return self._by_jit(leaves)(*args, **kwargs)
         if _is_forgotten() or program is self:
-            program = self._made(args, kwargs, given, static, leaves)
+            program, *first = self._made(args, kwargs, given, static, leaves)
             with _LOCK:
                 while len(_programs) >= MOST_PROGRAMS:
                     del _programs[next(iter(_programs))]
                 _programs[key] = program
+            if first:
+                return first[0]
         return self._by_jit(leaves)(*args, **kwargs) if program is None else program(*given[0], **given[1])
 
     def _split(self, args, kwargs):
@@ -93,16 +95,19 @@ class Dispatch:
         return self.quickly if quick else self.usual
 
     def _made(self, args, kwargs, given, static, leaves):
-        """A program, from disk or compiled; None where JAX is to compile it."""
+        """A program, from disk or compiled, None where JAX is to compile it; and its result if that is known."""
         if sum(leaf.nbytes for leaf in leaves if hasattr(leaf, "nbytes")) >= LITTLE or not _alone():
-            return None
+            return (None,)
         key = _disk.folder() and _program_key.digest(self.fn, self.options, static, given)
         program = _loaded(_disk.read(key), jax.tree.structure(given)) if key else None
-        if program is None:
-            program = self.quickly.lower(*args, **kwargs).compile()
-            if key:
-                _keep(key, program)
-        return program
+        if program is not None:
+            return (program,)
+        program = self.quickly.lower(*args, **kwargs).compile()
+        if not key:
+            return (program,)
+        result = program(*given[0], **given[1])
+        _keep(key, program, given, result)
+        return program, result
 
 
 @jax.jit
@@ -138,17 +143,31 @@ def _alone():
     return jax.sharding.get_abstract_mesh().empty
 
 
-def _keep(key, program):
-    """Writes a program to disk, unless it calls Python, or handlers of numba's, which are of this process."""
+def _keep(key, program, given, result):
+    """Writes a program to disk, unless it calls Python, or handlers of numba's, which are of this process.
+
+    Nor if what is written would not give the result again, to the last bit. XLA writes out without its code what it has
+    not compiled but read, as it does where JAX's own cache is on.
+    """
     from jax.experimental import serialize_executable
 
     try:
         executable, _, out_tree = serialize_executable.serialize(program)
-        if HANDLERS.search(executable) is None:
-            result = jax.tree.unflatten(out_tree, range(out_tree.num_leaves))
-            _disk.write(key, pickle.dumps((executable, result)))
-    except (pickle.PicklingError, TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        if HANDLERS.search(executable) is not None:
+            return
+        content = pickle.dumps((executable, jax.tree.unflatten(out_tree, range(out_tree.num_leaves))))
+        read = _loaded(content, jax.tree.structure(given))
+        if read is not None and _bits(read(*given[0], **given[1])) == _bits(result):
+            _disk.write(key, content)
+    except Exception:  # whatever it is for which a program cannot be written, there is one
         return
+
+
+def _bits(result):
+    """Structure and bits of a result."""
+    leaves, tree = jax.tree.flatten(result)
+    plain = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in leaves)
+    return tree, [(leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()) for leaf in plain]
 
 
 def _loaded(content, in_tree):
