@@ -63,6 +63,8 @@ class Dispatch:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result."""
+        if jax.default_backend() != "cpu":
+            return self.usual(*args, **kwargs)
         given, static = self._split(args, kwargs) if self.static else ((args, kwargs), ())
         leaves, tree = jax.tree.flatten(given)
         try:
@@ -91,8 +93,7 @@ class Dispatch:
     def _by_jit(self, leaves):
         """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""
         little = sum(getattr(leaf, "nbytes", 0) for leaf in leaves) < LITTLE
-        quick = little and jax.default_backend() == "cpu" and not isinstance(_nothing(), Tracer)
-        return self.quickly if quick else self.usual
+        return self.quickly if little and not isinstance(_nothing(), Tracer) else self.usual
 
     def _made(self, args, kwargs, given, static, leaves):
         """A program, from disk or compiled, None where JAX is to compile it; and its result if that is known."""
@@ -138,7 +139,7 @@ def _is_forgotten():
 
 def _alone():
     """Whether programs are for one CPU, and JAX checks none of them as they run."""
-    if jax.default_backend() != "cpu" or jax.device_count() != 1 or any(operator.attrgetter(*CHECKS)(jax.config)):
+    if jax.device_count() != 1 or any(operator.attrgetter(*CHECKS)(jax.config)):
         return False
     return jax.sharding.get_abstract_mesh().empty
 
