@@ -1,6 +1,7 @@
 """Verbs: what can be asked of a model. Each checks its arrays once, then evaluates the model's potentials."""
 
 import functools
+import math
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +20,7 @@ from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences, num_steps
 
 G = TypeVar("G", bound=Generative)
+FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
 
 
 def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -99,7 +101,8 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
             f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
         )
     check_size((*sizes, checked.num_features), shape=shape)
-    return _sample(checked, as_key(key), sizes)
+    few = math.prod(sizes) * checked.num_features < FEW_CELLS
+    return (_few_samples if few else _many_samples)(checked, as_key(key), sizes)
 
 
 def sample_labels(
@@ -309,11 +312,14 @@ def _impute(model, x):
     return model.impute(x, jnp.ones(len(x), x.dtype))
 
 
-@functools.partial(kernels.compiled_kept, static_argnums=2)
-def _sample(model, key, shape):
+def _samples(model, key, shape):
     key_y, key_x = jax.random.split(key)
     y = model.sample_labels(key_y, shape)
     return model.density.sample(key_x, (y,)), y
+
+
+_few_samples = kernels.compiled_steps(_samples, static_argnums=2)
+_many_samples = kernels.compiled(_samples, static_argnums=2)
 
 
 @_in_size_class
