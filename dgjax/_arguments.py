@@ -26,6 +26,11 @@ def is_concrete(*arrays: Any) -> bool:
     return not any(isinstance(a, Tracer) for a in jax.tree.leaves(arrays))
 
 
+def constant(value: Any) -> Array:
+    """Array of numbers worked out by NumPy: made by `jax.numpy` they would be a program for each shape."""
+    return jax.device_put(np.asarray(value))
+
+
 def as_array(value: Any, name: str, expected: str, missing: int | float | None = np.nan) -> Any:
     """Array of numbers from `value`, JAX's or NumPy's, with `missing` where it is masked or pandas has NA.
 

@@ -54,7 +54,7 @@ def is_maximum(problem: Problem, tol: Any, last: State, gap: Any = None) -> Any:
 def ended(frame: Frame, problem: Problem, tol: AnyArray, last: State) -> tuple[Outcome, Any]:
     """Outcome and model of a gradient fit, in the user's units; warns of separated classes or lost precision."""
     model, rounded_off = _in_users_units(frame, problem, tol, last.vector)
-    if is_concrete(last):  # every operation on arrays of JAX's takes 30 us
+    if is_concrete(last, tol):  # every operation on arrays of JAX's takes 30 us
         value, gap, converged = jax.device_get((last.value, last.gap, last.converged))
         last, tol = last._replace(value=value, gap=gap, converged=converged), np.asarray(tol)
     gap = _at_most_all(frame.model, last, last.gap + rounded_off)

@@ -8,7 +8,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax import _advice, _elsewhere
-from dgjax._arguments import as_count, check_size
+from dgjax._arguments import as_count, check_size, constant
 from dgjax._types import COUNT, FINITE
 from dgjax.data import check_cells, float_type
 from dgjax.densities import (
@@ -32,7 +32,7 @@ def uniform(density):
     """Mixture of equal weights over the last label axis of a density."""
     k = density.label_shape[-1]
     dtype = jax.tree.leaves(density)[0].dtype
-    return Mixture(np.full(density.label_shape, -np.log(k), dtype), density)
+    return Mixture(constant(np.full(density.label_shape, -np.log(k), dtype)), density)
 
 
 @functools.partial(kernels.compiled_once, static_argnames=("label_shape", "covariance"))
@@ -83,17 +83,18 @@ def _block(x, summary, kind, k):
         case "gaussian":
             return gaussian(summary, len(x), (k,), "diagonal")
         case "bernoulli":
-            return Bernoulli(np.zeros((k, d), dtype))
+            return Bernoulli(constant(np.zeros((k, d), dtype)))
         case "poisson":
             mean, _ = moments(summary, len(x))
-            return Poisson(np.broadcast_to(np.log(np.maximum(mean, 1e-6)), (k, d)))
+            return Poisson(constant(np.broadcast_to(np.log(np.maximum(mean, 1e-6)), (k, d))))
         case "multinomial":
             total = float(moments(summary, len(x))[0].sum())
-            return Multinomial(np.zeros((k, d), dtype), max(round(total), 1))
+            return Multinomial(constant(np.zeros((k, d), dtype)), max(round(total), 1))
     _training_data.check_categories(np.asarray(summary.high), len(x))
     sizes = np.asarray(summary.high).astype(int) + 1
     possible = np.arange(sizes.max()) < sizes[:, None]
-    return Categorical(np.broadcast_to(np.where(possible, 0, -np.inf).astype(dtype), (k, *possible.shape)))
+    logits = np.where(possible, 0, -np.inf).astype(dtype)
+    return Categorical(constant(np.broadcast_to(logits, (k, *possible.shape))))
 
 
 def scorer(features, num_features, k, told, **labels):
@@ -106,9 +107,9 @@ def scorer(features, num_features, k, told, **labels):
     check_size((k, d * (d + 1) // 2 if features == "quadratic" else d), num_features=d, **labels)
     match features:
         case "linear":
-            return Linear(np.zeros((k, d)))
+            return Linear(constant(np.zeros((k, d))))
         case "quadratic":
-            return Quadratic(np.zeros((k, d)), np.zeros((k, d * (d + 1) // 2)))
+            return Quadratic(constant(np.zeros((k, d))), constant(np.zeros((k, d * (d + 1) // 2))))
         case "indicator":
-            return Indicators(np.zeros((k, d)))
+            return Indicators(constant(np.zeros((k, d))))
     raise ValueError(f'features must be "linear", "quadratic" or "indicator"; got {_advice.shown(features)}.')

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key, check_size
+from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
@@ -32,7 +32,7 @@ def logistic_regression(num_features: int, num_classes: int, features: str = "li
     k = as_count(num_classes, "num_classes", 2, of_data=_advice.REGRESSION)
     rows = 1 if k == 2 else k
     score = scorer(features, num_features, rows, _advice.REGRESSION, num_classes=k)
-    return Logistic(np.zeros(rows), score)
+    return Logistic(constant(np.zeros(rows)), score)
 
 
 @told_keywords
@@ -80,7 +80,7 @@ def variational_autoencoder(
         encoder = ConvolutionalEncoder.start(key_encoder, seen, channels, (*sizes, 2 * m), k)
         decoder = ConvolutionalDecoder.start(key_decoder, said, channels[::-1], (m, *sizes[::-1]), k)
     density = VariationalAutoencoder(encoder, decoder, cells, d, m, k)
-    return density if num_classes is None else Mixture(np.full(k, -np.log(k)), density)
+    return density if num_classes is None else Mixture(constant(np.full(k, -np.log(k))), density)
 
 
 @told_keywords
@@ -105,7 +105,7 @@ def neural_classifier(
     cells = _likelihood(likelihood, d)
     # The last layer of a trunk is not looked at: it has no outputs.
     trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
-    return Logistic(np.zeros(k), Neural.start(trunk, cells, d, k))
+    return Logistic(constant(np.zeros(k)), Neural.start(trunk, cells, d, k))
 
 
 def _check_layers(sizes, num_offsets, /, **arguments):
@@ -122,7 +122,7 @@ def _likelihood(given, d):
         case "bernoulli":
             return BernoulliCells()
         case "gaussian":
-            return GaussianCells(np.zeros(d))
+            return GaussianCells(constant(np.zeros(d)))
         case "poisson":
             return PoissonCells()
     if not hasattr(type(given), "seen"):

@@ -7,7 +7,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key, check_size
+from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
 from dgjax.data import as_sequences
 from dgjax.models import HiddenMarkov, LinearChainCRF
@@ -48,7 +48,7 @@ def hidden_markov(
         else columns(rows, summary, _training_data.named_kinds(emissions, rows.shape[1]), k, "emissions")
     )
     moves = np.log(0.5 * np.eye(k) + 0.5 / k).astype(rows.dtype)
-    broad = HiddenMarkov(np.full(k, -np.log(k), rows.dtype), moves, density)
+    broad = HiddenMarkov(constant(np.full(k, -np.log(k), rows.dtype)), constant(moves), density)
     weights = there.astype(rows.dtype)
     return at_clusters(broad, as_key(key), rows, summary, weights=weights)
 
@@ -66,4 +66,4 @@ def linear_chain_crf(num_features: int, num_states: int, features: str = "linear
     k = as_count(num_states, "num_states", 2, of_data=_advice.CRF)
     check_size((k, k), num_states=k)
     score = scorer(features, num_features, k, _advice.CRF, num_states=k)
-    return LinearChainCRF(np.zeros(k), np.zeros((k, k)), score)
+    return LinearChainCRF(constant(np.zeros(k)), constant(np.zeros((k, k))), score)
