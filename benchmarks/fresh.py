@@ -2,8 +2,8 @@
 
 A line of standard input is a program's names as JSON: `setup`, statements; `call`, an expression that is timed until
 its arrays are there; `again`, statements before the same call is made once more while what is traced and compiled is
-counted; `folder`, JAX's cache on disk; `value`, whether the value of the expression, numbers, is told. The answer is a
-line of JSON: `seconds`, `programs`, `value`.
+counted; `folder`, JAX's cache on disk and dgjax's; `value`, whether the value of the expression, numbers, is told. The
+answer is a line of JSON: `seconds`, `programs`, `value`.
 """
 
 import json
@@ -20,6 +20,7 @@ import dgjax as dg  # noqa: F401
 
 
 def answer(setup, call, again=None, folder=None, value=False):
+    os.environ["DGJAX_CACHE_DIR"] = f"{folder}/programs" if folder else ""
     if folder:
         # As docs/tutorials/getting_started.md says.
         jax.config.update("jax_compilation_cache_dir", folder)
