@@ -103,7 +103,7 @@ def _in_users_units(frame, problem, tol, vector):
     columns. The bias is corrected, in float64, for the rounding of the weights; an error r that remains in a score
     costs at most r^2 / 8.
     """
-    model, units = frame.model_at(vector), frame.away if frame.units is None else frame.units
+    model, units = frame.model_at(vector, problem.strength), frame.away if frame.units is None else frame.units
     if units is None or not is_concrete(model, problem.weights):
         return model, 0.0
     steps, given = num_steps(problem.x), {name: np.asarray(getattr(model, name)) for name in model.constants}
@@ -112,7 +112,7 @@ def _in_users_units(frame, problem, tol, vector):
     if little and units.turn is None:
         return model, 0.0
     with jax.enable_x64(True):
-        units, wanted = _exactly(units), _exactly(frame._replace(units=None).coordinates()[1](vector))
+        units, wanted = _exactly(units), _exactly(frame.inner_at(vector, problem.strength))
 
         def lacks(model):
             seen = moved(_exactly(model), units)

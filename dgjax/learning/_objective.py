@@ -15,6 +15,7 @@ from dgjax._arguments import AnyArray, is_concrete
 from dgjax._neural import Neural
 from dgjax.data import Data
 from dgjax.densities import Draws, has_draws, with_draws
+from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import Units, moved_back
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import Ridge
@@ -213,11 +214,18 @@ class Frame(NamedTuple):
         d, own = F.shape[-1], self.model.scorer.weight.size
         return jnp.concatenate([v[:-own], (v[-own:].reshape(-1, d) @ F[0].T).reshape(-1)])
 
+    def inner_at(self, vector: Array, strength: Array) -> Any:
+        """Model in the units of the frame at coordinates (p,), weights less what is common to all classes.
+
+        A ridge has that at 0; beside the curvature of many rows it has next to none, and no step would move it there.
+        """
+        return sum_to_zero(self._replace(units=None).coordinates()[1](vector), strength)
+
     @kernels.compiled_once
-    def model_at(self, vector: Array) -> Any:
-        """Model in the user's units at coordinates (p,)."""
-        model = self.coordinates()[1](vector)
-        return model if self.away is None else moved_back(model, self.away)
+    def model_at(self, vector: Array, strength: Array) -> Any:
+        """Model in the user's units at coordinates (p,), with a ridge prior of this strength, or 0."""
+        model, units = self.inner_at(vector, strength), self.away if self.units is None else self.units
+        return model if units is None else moved_back(model, units)
 
 
 def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any:
