@@ -12,7 +12,7 @@ RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o add
 PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small_first_calls.py first_calls.py::test_import)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks kernels test-all fuzz lint types layers docs format bench bench-calls bench-quick \
+.PHONY: help demo test quick test-all fuzz lint types layers docs format bench bench-calls bench-quick \
   bench-accelerator lines clean
 
 help: ## this list
@@ -25,16 +25,12 @@ demo: $(VENV)/.ready-compare ## compare every pair on handwritten digits and wri
 	@$(BIN)/dgjax compare --quick --out $(REPORT)
 
 test: lint ## all the fast checks: style, types, layers, tests
-	@$(MAKE) --no-print-directory -j2 checks kernels
-	@echo "==> Running the tests with $(WORKERS) workers, the slow ones left out (make test-all has them)"
-	@$(RUN_PYTEST) -m "not slow"
+	@$(MAKE) --no-print-directory -j3 types layers quick
 	@$(MAKE) --no-print-directory lines
 
-checks: types layers
-
-kernels: $(VENV)/.ready-dev
-	@echo "==> Compiling the kernel that most tests need, beside these checks"
-	@PYTHONPATH=kernels $(BIN)/python tests/compiled.py float32
+quick: $(VENV)/.ready-dev
+	@echo "==> Running the tests with $(WORKERS) workers beside these checks, the slow ones left out (make test-all has them)"
+	@$(RUN_PYTEST) -m "not slow"
 
 test-all: lint layers types ## the same with the slow tests
 	@echo "==> Running all tests with $(WORKERS) workers, the slow ones too"
