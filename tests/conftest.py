@@ -98,7 +98,7 @@ def form(request):
 
 # Each compiled program has memory mapped for its code. Linux allows a process 65,530 mappings, and beyond them XLA's
 # compiler crashes: a worker came there after some 300 of the slow tests.
-MOST_MAPPINGS, CHECKED_EVERY = 30_000, 10
+MOST_MAPPINGS, CHECKED_EVERY = 40_000, 10
 
 
 def pytest_runtest_teardown(item, nextitem):
@@ -109,6 +109,7 @@ def pytest_runtest_teardown(item, nextitem):
             crowded = sum(1 for _ in mappings) > MOST_MAPPINGS
         if crowded:
             jax.clear_caches()
+            gc.collect()
 
 
 LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi.py", "test_chain_accelerators.py"
