@@ -41,13 +41,19 @@ def model(dtype="float32", k=K):
     return dg.Mixture(np.zeros(k, dtype), dg.DiagonalGaussian(X[:k].astype(dtype), np.zeros((k, D), dtype)))
 
 
+def forget():
+    """As in a process that begins now. What JAX held is gone at once or with the next search for cycles."""
+    jax.clear_caches()
+    _programs._programs.clear()
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder of programs, in a process that has none."""
     monkeypatch.setenv("DGJAX_CACHE_DIR", str(tmp_path / "programs"))
-    jax.clear_caches()
+    forget()
     yield tmp_path / "programs"
-    jax.clear_caches()
+    forget()
 
 
 def files(folder):
@@ -56,7 +62,7 @@ def files(folder):
 
 def asked_again(x=X, dtype="float32"):
     """Log-probabilities as a process has them that begins now, and what it traces and compiles for them."""
-    jax.clear_caches()
+    forget()
     with programs() as seen:
         result = np.asarray(dg.log_prob(model(dtype), x.astype(dtype)))
     return result, [name for _, facts in seen if (name := facts.get("fun_name")) != "_Mark"]
