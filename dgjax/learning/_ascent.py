@@ -16,7 +16,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax.densities import LEARNING, has_draws
-from dgjax.learning._dependence import independent, turned_rows
+from dgjax.learning._dependence import correlations, independent, turned_rows
 from dgjax.learning._endings import ended
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
@@ -106,11 +106,11 @@ def _in_units(model, problem, sample):
     if columns is None:
         return Frame(model), problem, sample
     if sample is None:
-        units, own, rows = _moved_to_own(model, problem, columns)
-        turned = independent(model, problem, problem, units)
+        units, seen, own, rows = _moved_to_own(model, problem, columns)
+        turned = independent(model, problem, problem, units, seen)
         return _turned(model, problem, None, turned) if turned else (Frame(own, away=units), rows, None)
-    units = _found(sample, model, columns)
-    turned = independent(model, problem, sample, units)
+    units, seen = _found(sample, model, columns)
+    turned = independent(model, problem, sample, units, seen)
     if turned is not None:
         return _turned(model, problem, sample, turned)
     if own_units(units):
@@ -132,15 +132,16 @@ def _turned(model, problem, sample, units):
 
 @kernels.compiled_once
 def _found(problem, model, columns):
-    return find(problem.x, problem.weights, columns, _least_offset(problem, model))
+    units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
+    return units, correlations(model, problem, units)
 
 
 @kernels.compiled_once
 def _moved_to_own(model, problem, columns):
-    """Units (centre and scale) of the columns, and model and problem expressed in them."""
+    """Units (centre and scale) of the columns, their correlations, and model and problem in these units."""
     problem = problem.replace(x=whole(problem.x))
     units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
-    return units, *_moved(model, problem, units)
+    return units, correlations(model, problem, units), *_moved(model, problem, units)
 
 
 def _least_offset(problem, model):

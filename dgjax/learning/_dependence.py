@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from dgjax._arguments import is_concrete
 from dgjax.learning._units import Units, whole
@@ -25,17 +26,42 @@ from dgjax.structures import Sequences, in_rows
 # Least eigenvalue of the columns' correlations for which a Hessian is good enough, in units of what rounding leaves of
 # it: with ten times as much, a step is a tenth too short.
 RESOLVED = 100
+MOST_COLUMNS = 64  # whose correlations are looked at: of more it would be felt beside a fit
 # What is left of a column beside the others, in units of the rounding of its cells, for it to be more than rounding.
 MORE_THAN_ROUNDING = 4
 
 
-def independent(model: Any, problem: Any, sample: Any, units: Units) -> Units | None:
+def correlations(model: Any, problem: Any, units: Units) -> Array | None:
+    """Correlations (d, d) of the columns in these units, which tell whether a closer look pays; None of many columns.
+
+    In the precision of the rows, within a program. Of linear scores only, for which columns are made independent.
+    """
+    if not isinstance(model.scorer, Linear) or model.num_features > MOST_COLUMNS:
+        return None
+    x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
+    share = (weights / weights.sum())[:, None]
+    z = jnp.where(weights[:, None] > 0, (x - units.centre) / units.scale, 0)
+    z = (z - (share * z).sum(0)) * jnp.sqrt(share)
+    spread = jnp.sqrt((z**2).sum(0))
+    z = z / jnp.where(spread > 0, spread, 1)
+    return z.T @ z + jnp.diag((spread == 0).astype(z.dtype))
+
+
+def independent(model: Any, problem: Any, sample: Any, units: Units, seen: Array | None) -> Units | None:
     """Units in which the columns of `sample` are independent, where in `units` they nearly are not; else None.
 
-    Of linear scores of known rows only. A penalty that is felt along every direction is curvature enough.
+    Of linear scores of known rows only, `seen` being their `correlations`. A penalty that is felt along every direction
+    is curvature enough.
     """
-    if not isinstance(model.scorer, Linear) or model.generative or not is_concrete(model, problem, sample, units):
+    if seen is None or not is_concrete(model, problem, sample, units, seen):
         return None
+    eps = float(jnp.finfo(units.scale.dtype).eps)
+    if not np.isfinite(seen).all() or np.linalg.eigvalsh(np.asarray(seen, float))[0] > 2 * RESOLVED * len(seen) * eps:
+        return None
+    return _independent(problem, sample, units)
+
+
+def _independent(problem, sample, units):
     eps = float(jnp.finfo(units.scale.dtype).eps)
     x, y, weights = in_rows(whole(sample.x), np.asarray(sample.y), np.asarray(sample.weights))
     x, weights = np.asarray(x), np.where(np.asarray(y) >= 0, np.asarray(weights, float), 0)
