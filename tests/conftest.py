@@ -12,7 +12,7 @@ from slow import is_slow
 from zoo import QUICK, VARIATIONS
 
 import dgjax_kernels as kernels
-from dgjax.compare._compiling import quick_flag
+from dgjax.compare import _compiling
 
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
@@ -62,8 +62,14 @@ def pytest_configure(config):
     os.environ["DGJAX_CACHE_DIR"] = ""  # no test is of a program that another run has compiled
     jax.config.update("jax_disable_most_optimizations", is_quick(config))
     if is_quick(config):  # read when numba is imported and XLA begins, here and in the workers, which inherit it
-        os.environ.setdefault("XLA_FLAGS", quick_flag())
+        os.environ.setdefault("XLA_FLAGS", _compiling.quick_flag())
         lower_level()
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_command(monkeypatch):
+    """The command sets how its own process compiles: here all later programs would be in a folder of the user's."""
+    monkeypatch.setattr(_compiling, "compile_quickly", lambda: None)
 
 
 @pytest.fixture(params=["float32", "float64"])
