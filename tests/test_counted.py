@@ -199,3 +199,13 @@ def test_a_constant_column_has_no_spread_whatever_the_weights():
         x = np.column_stack([rng.normal(size=60), np.full(60, value)]).astype(np.float32)
         rate = dg.weak_prior(model, x, weights=rng.choice([0.0, 0.5, 3.0, 1.7], 60)).density.rate
         assert rate[1] == pytest.approx(rate[0] / 2, rel=1e-5)
+
+
+def test_a_column_that_is_always_1_has_probability_1_whatever_the_weights(x64):
+    """Ones and observed cells are two sums, each rounded: a difference of -1e-15 had no logarithm."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    for _ in range(8):
+        weights = rng.choice([0.5, 1.0, 1.7, 3.0], 60)
+        logits = dg.naive_bayes(np.ones((60, 1)), y, "bernoulli", weights=weights).density.logits
+        assert (np.asarray(logits) > 30).all()

@@ -252,6 +252,13 @@ def test_what_is_not_of_dgjax_is_not_kept(folder):
     assert len(files(folder)) == 1  # that of `expected`
 
 
+def test_the_first_call_of_a_process_may_be_within_a_program(folder):
+    """The class of known arrays was that of tracers ever after, which were given to programs compiled for numbers."""
+    _program_key._array.cache_clear()
+    within = jax.jit(lambda x: dg.log_prob(model(), x))(X)
+    np.testing.assert_allclose(within, dg.log_prob(model(), X), rtol=1e-5)
+
+
 def test_what_calls_python_or_a_handler_is_not_kept(folder):
     A = jnp.eye(32)
     asks_python = jax.jit(lambda A: jax.pure_callback(lambda a: a, jax.ShapeDtypeStruct(A.shape, A.dtype), A))

@@ -26,7 +26,7 @@ class Bernoulli(Tabular):
 
     unchecked: ClassVar[bool] = True  # plus infinity is p = 1
     conjugate, support = Beta, Support("0 or 1", low=0, high=1, whole=True)
-    _of_sums = staticmethod(lambda cells, ones: (cells - ones, ones))
+    _of_sums = staticmethod(lambda cells, ones: (jnp.maximum(cells - ones, 0), ones))  # two sums, each rounded
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,8 +51,9 @@ def kind_of(leaf: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def _array():
-    """Class of arrays whose numbers are known."""
-    return type(jax.device_put(np.zeros(())))
+    """Class of arrays whose numbers are known, though it be asked first within a program, where new ones are traced."""
+    with jax.ensure_compile_time_eval():
+        return type(jax.device_put(np.zeros(())))
 
 
 def digest(fn: Callable, options: str, static: Any, given: Any) -> str | None:
