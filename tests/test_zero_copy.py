@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from laws import slow
 
@@ -85,3 +86,12 @@ def test_a_sure_label_keeps_the_digits_of_its_doubt(x64):
         sure = (doubt > 1e-14) & (doubt < 1e-9)
         assert sure.sum() > 10
         np.testing.assert_allclose(-posterior[sure], doubt[sure], rtol=0, atol=3e-16)
+
+
+def test_the_size_that_makes_rows_large_is_theirs_as_floats():
+    """The same numbers as float32 and as float64, which take half of 1 MB and more than it, have one answer."""
+    x = np.random.default_rng(0).normal(size=(45_000, 3)).astype("float32")
+    model = dg.Mixture(np.zeros(2, "float32"), dg.DiagonalGaussian(x[:2], np.zeros((2, 3), "float32")))
+    expected, wide = np.asarray(dg.log_prob(model, x)), x.astype(float)
+    for laid in (wide, pd.DataFrame(wide), np.asfortranarray(wide), wide.astype(">f8")):
+        assert np.asarray(dg.log_prob(model, laid)).tobytes() == expected.tobytes()

@@ -30,9 +30,9 @@ def rows_and_summary(
 
 
 def readable_rows(x: ArrayLike) -> np.ndarray | None:
-    """Zero-copy input: rows that NumPy holds, if kernels can read them where they lie; else None."""
+    """Zero-copy input: large rows that NumPy holds, if kernels can read them where they lie; else None."""
     array = _as_matrix(x, None, "x")
-    readable = isinstance(array, np.ndarray) and kernels.can_read_rows(array)
+    readable = isinstance(array, np.ndarray) and _is_large(array) and kernels.can_read_rows(array)
     return array if readable and jax.default_backend() == "cpu" else None
 
 
@@ -41,9 +41,14 @@ def float_type(x: AnyArray) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
 
 
+def _is_large(array):
+    """Size test: 1 MB as floats, so that the same numbers in any dtype and layout go one way, to the bit."""
+    return array.size * float_type(array).itemsize >= LARGE
+
+
 def _as_matrix(x, num_features, name):
     array = _as_real(x, name)
-    if isinstance(array, np.ndarray) and array.nbytes >= LARGE:  # so that every layout goes the same way, to the bit
+    if isinstance(array, np.ndarray) and _is_large(array):  # so that every layout goes the same way, to the bit
         array = np.require(array, requirements=["C", "A"])
     if array.ndim != 2:
         raise ValueError(
@@ -88,7 +93,7 @@ def _on_device(array):
     Few rows of NumPy's stay there until a program takes them, so that they can be padded (`in_size_class`).
     """
     if isinstance(array, np.ndarray):
-        if array.nbytes >= LARGE and jax.default_backend() == "cpu":
+        if _is_large(array) and jax.default_backend() == "cpu":
             return _copied(array)
         if array.dtype != float_type(array):
             with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
