@@ -117,7 +117,7 @@ def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None
         if found:
             few = "" if rows is None or host.mean.ndim != 2 else _too_few(found[0], groups, host, labels, rows)
             message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
-            raise ValueError(message.replace("fit collapsed: ", f"fit collapsed: {few}", 1))
+            raise ValueError(f"fit collapsed: {few}{message}")
 
 
 def _too_few(first, groups, normal, labels, rows):
@@ -235,6 +235,6 @@ def _message(found, groups, shared, columns, labels, dtype, known):
         what = f"column {columns[first.column]} is a combination of {', '.join(listed)}{where}"
     more = f" (and {len(found) - 1} more like it)" if len(found) > 1 else ""
     return (
-        f"fit collapsed: {what}{more}, beyond what the rounding of {dtype} lets one see, so that the likelihood has no "
+        f"{what}{more}, beyond what the rounding of {dtype} lets one see, so that the likelihood has no "
         f"maximum. {advice}."
     )
