@@ -62,6 +62,7 @@ def independent(model: Any, problem: Any, sample: Any, units: Units, seen: Array
 
 
 def _independent(problem, sample, units):
+    """What `independent` gives, by a look in float64 at columns centred at their means, and at the penalty."""
     eps = float(jnp.finfo(units.scale.dtype).eps)
     x, y, weights = in_rows(whole(sample.x), np.asarray(sample.y), np.asarray(sample.weights))
     x, weights = np.asarray(x), np.where(np.asarray(y) >= 0, np.asarray(weights, float), 0)
