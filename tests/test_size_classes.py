@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import dgjax as dg
-from dgjax.data._size_classes import DOUBLING, LARGE, in_size_class, size_class
+from dgjax.data import _size_classes
+from dgjax.data._size_classes import DOUBLING, LARGE, cut, in_size_class, size_class
 
 KEY, K, D = jax.random.key(0), 3, 4
 N, OTHER, T, OTHER_T = 150, 147, 20, 19
@@ -148,6 +149,20 @@ def test_what_is_large_or_traced_keeps_its_size():
     x = np.zeros((17, D), "float32")
     inside = jax.jit(lambda model: dg.log_prob(model, x))(ROWS)
     np.testing.assert_allclose(inside, dg.log_prob(ROWS, x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_what_is_cut_stays_where_it_is(monkeypatch, public):
+    """On its device, committed to it or not, in its dtype; and where JAX lacks the call that is not public."""
+    if public:
+        monkeypatch.setattr(_size_classes, "_put", None)
+    paths = np.arange(16 * 8).reshape(16, 8)
+    for whole in (jax.device_put(paths), jax.device_put(paths, jax.devices()[0]), jax.device_put(paths / 2)):
+        for part, expected in ((cut(whole, 9), whole[:9]), (cut(whole, 9, 5), whole[:9, :5])):
+            np.testing.assert_array_equal(part, expected)
+            assert (part.dtype, part.devices(), part.weak_type) == (whole.dtype, whole.devices(), False)
+            assert public or part.committed == whole.committed
+    assert cut(whole, 16) is whole
 
 
 def test_what_was_given_may_be_changed_afterwards():
