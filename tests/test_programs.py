@@ -1,6 +1,7 @@
 """Programs of little data are kept on disk: a later process neither traces nor compiles them, and has the same bits."""
 
 import concurrent.futures
+import gc
 import os
 import pickle
 import subprocess
@@ -233,11 +234,29 @@ def test_the_longest_unread_are_deleted(folder, monkeypatch):
     assert files(folder) == ["0", "3"]
 
 
-def test_of_many_programs_a_process_has_the_last(folder, monkeypatch):
+@pytest.mark.parametrize("rows", [X, np.zeros((1 << 14, D), "float32")], ids=["little data", "large"])
+def test_of_many_programs_a_process_has_those_used_last(monkeypatch, rows):
+    """Neither XLA nor JAX holds another: what both take in memory is bounded."""
+    monkeypatch.setenv("DGJAX_CACHE_DIR", "")
+    forget()
     monkeypatch.setattr(_programs, "MOST_PROGRAMS", 3)
-    for k in range(1, 7):
-        dg.log_prob(model(k=k), X)
-    assert len(_programs._programs) <= 3
+    double = kernels.compiled(lambda x, y: 2 * x.sum() + y.sum())
+
+    def compiled(k):
+        with programs() as seen:
+            double(rows, X[:k])
+        return sum("backend_compile" in event for event, _ in seen)
+
+    before = len(executables())
+    assert [compiled(k) for k in (1, 2, 3, 1, 4, 5)] == [1, 1, 1, 0, 1, 1]
+    assert len(_programs._programs) == len(executables()) - before == 3
+    assert [compiled(k) for k in (1, 5, 2)] == [0, 0, 1]
+
+
+def executables():
+    """Programs that XLA holds."""
+    gc.collect()
+    return jax.devices()[0].client.live_executables()
 
 
 @dg.dataclass

@@ -37,8 +37,12 @@ def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
 
 
 def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """Compilation by `jax.jit`, with its `options`, and matrix products that keep every digit on every platform."""
-    return jax.jit(full_precision(fn), **options)
+    """Compilation by `jax.jit`, with its `options`, and matrix products that keep every digit on every platform.
+
+    Returns a function of the same arguments and results as `fn`. Of programs for a CPU those used last are held in
+    memory, by all such functions together `_programs.MOST_PROGRAMS`.
+    """
+    return _dispatched(fn, {}, options, kept=False)
 
 
 def older_emitters(version: tuple[int, ...]) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def compiled_kept(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
 
     Returns a function of the same arguments and results as `fn`.
     """
-    return _for_little(fn, {}, options)
+    return _dispatched(fn, {}, options)
 
 
 def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
@@ -70,7 +74,7 @@ def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
     Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`. A program for
     little data on a CPU is made without optimisations.
     """
-    return _for_little(fn, ONCE, options)
+    return _dispatched(fn, ONCE, options)
 
 
 def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
@@ -78,11 +82,11 @@ def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
 
     Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`.
     """
-    return _for_little(fn, STEPS, options)
+    return _dispatched(fn, STEPS, options)
 
 
-def _for_little(fn, few, options):
-    dispatch = _programs.Dispatch(fn, compiled, few, options)
+def _dispatched(fn, few, options, kept=True):
+    dispatch = _programs.Dispatch(fn, _jitted, few, options, kept)
 
     @functools.wraps(fn)
     def run(*args, **kwargs):
@@ -90,6 +94,10 @@ def _for_little(fn, few, options):
 
     run.lower = dispatch.usual.lower  # type: ignore[attr-defined]
     return run
+
+
+def _jitted(fn, **options):
+    return jax.jit(full_precision(fn), **options)
 
 
 def like(reference: Callable[P, T]) -> Callable[[Callable[..., Any]], Callable[P, T]]:

@@ -1,14 +1,16 @@
-"""Programs for little data on a CPU, kept on disk: what one process compiled, later ones neither trace nor compile.
+"""Programs on a CPU: so many in memory at most, and for little data on disk, where later processes find them compiled.
 
     call ─▶ structure, shapes and dtypes of its arguments ─▶ known in this process ────────────────▶ run
                                                           ─▶ on disk, by a digest of these ─▶ load, run
                                                           ─▶ neither ─▶ trace, compile, write, run
 
-What a process has loaded or compiled it finds again in 8 us. In a program that is being traced, and for large data, the
-function is compiled as any other.
+What a process has loaded or compiled it finds again in 8 us, until `MOST_PROGRAMS` others were used since. A program
+takes 2 MB in memory, and what JAX remembers of tracing and compiling it 1.6 MB more, which is given back at once. In a
+program that is being traced, and where JAX has more than one device, the function is compiled as any other.
 """
 
 import inspect
+import itertools
 import operator
 import pickle
 import re
@@ -27,7 +29,7 @@ from dgjax_kernels._program_key import kind_of
 from dgjax_kernels.blocks import repeats
 
 LITTLE = 1 << 20  # bytes that a program is given
-MOST_PROGRAMS = 512  # that a process has at once
+MOST_PROGRAMS = 128  # that a process has at once, those unused for the longest are given back beyond it
 HANDLERS = re.compile(rb"dgjax_\w+_float(32|64)\b")  # targets of custom calls that numba compiles in each process
 CHECKS = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
 """Settings under which JAX itself has to run every program."""
@@ -41,19 +43,31 @@ _settings = operator.attrgetter(
     "jax_threefry_partitionable",
     "jax_random_seed_offset",
 )
-_programs: dict[Any, Any] = {}
+_programs: dict[Any, "_Held"] = {}
 _LOCK = threading.Lock()
+_clock = itertools.count()
+
+
+class _Held:
+    """Program in memory, None where JAX is to compile it, and when it was used last."""
+
+    __slots__ = "program", "used"
+
+    def __init__(self, program: Any) -> None:
+        self.program, self.used = program, next(_clock)
 
 
 class Dispatch:
     """Dispatch of a function's calls to its programs, by structure, shapes and dtypes of the arguments.
 
     `jit` compiles the function, for little data on a CPU with `compiler_options`; its other `options` are those of
-    `jax.jit` for static arguments.
+    `jax.jit` for static arguments. `kept`: of little data, the program is kept on disk.
     """
 
-    def __init__(self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any]) -> None:
-        self.usual = jit(fn, **options)
+    def __init__(
+        self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any], kept: bool
+    ) -> None:
+        self.usual, self.kept = jit(fn, **options), kept
         self.quickly = jit(fn, compiler_options=compiler_options, **options) if compiler_options else self.usual
         self.fn, self.options = fn, repr(sorted((compiler_options | options).items()))
         self.names = tuple(inspect.signature(fn).parameters)
@@ -69,17 +83,16 @@ class Dispatch:
         leaves, tree = jax.tree.flatten(given)
         try:
             key = self, tree, static, _settings(jax.config), repeats.value, *map(kind_of, leaves)
-            program = _programs.get(key, self)
+            held = _programs.get(key)
         except TypeError:  # a tracer, or what is no array at all
             return self._by_jit(leaves)(*args, **kwargs)
-        if _is_forgotten() or program is self:
+        if _is_forgotten() or held is None:
             program, *first = self._made(args, kwargs, given, static, leaves)
-            with _LOCK:
-                while len(_programs) >= MOST_PROGRAMS:
-                    del _programs[next(iter(_programs))]
-                _programs[key] = program
+            _hold(key, program)
             if first:
                 return first[0]
+        else:
+            held.used, program = next(_clock), held.program
         return self._by_jit(leaves)(*args, **kwargs) if program is None else program(*given[0], **given[1])
 
     def _split(self, args, kwargs):
@@ -92,23 +105,37 @@ class Dispatch:
 
     def _by_jit(self, leaves):
         """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""
-        little = sum(getattr(leaf, "nbytes", 0) for leaf in leaves) < LITTLE
-        return self.quickly if little and not isinstance(_nothing(), Tracer) else self.usual
+        return self.quickly if _is_little(leaves) and not isinstance(_nothing(), Tracer) else self.usual
 
     def _made(self, args, kwargs, given, static, leaves):
         """A program, from disk or compiled, None where JAX is to compile it; and its result if that is known."""
-        if sum(leaf.nbytes for leaf in leaves if hasattr(leaf, "nbytes")) >= LITTLE or not _alone():
+        if not _alone():
             return (None,)
-        key = _disk.folder() and _program_key.digest(self.fn, self.options, static, given)
+        little = _is_little(leaves)
+        key = little and self.kept and _disk.folder() and _program_key.digest(self.fn, self.options, static, given)
         program = _loaded(_disk.read(key), jax.tree.structure(given)) if key else None
         if program is not None:
             return (program,)
-        program = self.quickly.lower(*args, **kwargs).compile()
+        compiling = self.quickly if little else self.usual
+        program = compiling.lower(*args, **kwargs).compile()
+        compiling.clear_cache()  # JAX's, in which it would be held for ever
         if not key:
             return (program,)
         result = program(*given[0], **given[1])
         _keep(key, program, given, result)
         return program, result
+
+
+def _is_little(leaves):
+    return sum(getattr(leaf, "nbytes", 0) for leaf in leaves) < LITTLE
+
+
+def _hold(key, program):
+    """Holds a program in memory, in place of the one that was not used for the longest if there are too many."""
+    with _LOCK:
+        while len(_programs) >= MOST_PROGRAMS:
+            del _programs[min(_programs, key=lambda other: _programs[other].used)]
+        _programs[key] = _Held(program)
 
 
 @jax.jit
