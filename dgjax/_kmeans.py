@@ -139,7 +139,11 @@ def in_units(x: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, 
 
 
 def _cluster(key, z, weights, num_clusters, known, complete):
-    """Hard responsibilities (n, k) of rows z (n, e): k-means++ seeds, Lloyd's steps, then the nearest centre."""
+    """Weights (n, k) of rows z (n, e) in clusters, each row in one: k-means++ seeds, Lloyd's steps, the nearest centre.
+
+    Rows have `weights` (n,), and cells NaN where missing unless `complete`. `known` (n, k) or None has rows whose
+    cluster is given: those clusters begin at their means. A cluster left empty gets the row that was its seed.
+    """
     relative, scale, own = _distances(z, complete)
     nearest, given = jnp.full(len(z), jnp.inf, z.dtype), jnp.zeros(num_clusters, bool)
     centres = jnp.zeros((num_clusters, z.shape[1]), z.dtype)

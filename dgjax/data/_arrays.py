@@ -73,7 +73,11 @@ def _of_rows(shape, num_features, name):
 
 
 def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> AnyArray:
-    """Array of floats from `x`, of any shape, in float32 or float64."""
+    """Array of floats of the shape of `x`: float32 and float64 stay as they are, as far as JAX has float64 enabled.
+
+    Integers, booleans and longer floats become JAX's default float. `name` and `expected` are for errors: raises
+    ValueError for what are no real numbers, and for floats of less than 32 bits.
+    """
     return _on_device(_as_real(x, name, expected))[0]
 
 

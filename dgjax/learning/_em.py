@@ -129,10 +129,12 @@ def has_density(model: Any, prior: Any) -> Array:
 
 @kernels.compiled_once
 def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
-    """Closed-form maximum where every label and cell is known, by an M-step, repeated only if digits were lost.
+    """Closed-form maximum of likelihood and `prior` where every label and cell is known, by an M-step.
 
-    Returns the model, how many passes it took, and whether it has a density. `data.x` is rows or, where moments
-    suffice, a summary of the rows of each label, `kernels.LabelledSummary`.
+    It is repeated, about the means found, only if those of `model` were so far from the data that digits were lost.
+    Returns the model, how many passes over the data it took, and whether it has a density: its covariances have not
+    collapsed. `data.x` is rows or, where moments suffice, a summary of the rows of each label,
+    `kernels.LabelledSummary`.
     """
 
     def step(carry):

@@ -72,5 +72,9 @@ class DiscriminativeModel(ABC):
         return self
 
     def expanded(self) -> Any:
-        """The model in the weights that are learnt: itself, unless its scorer is a twin of a density."""
+        """The same model with a scorer that is linear in its weights, as `fit` learns them: itself where it is already.
+
+        Models whose scorer may be log p(x | y) of a density (`as_discriminative`) return that of its coefficients:
+        one of the columns and their products for normal distributions.
+        """
         return self

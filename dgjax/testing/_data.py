@@ -123,5 +123,5 @@ def _beyond(sample: Sample, label: np.ndarray) -> np.ndarray:
 
 
 def label_indicators(y: Any, num_labels: int) -> np.ndarray:
-    """One-hot labels (..., k); all 0 where a label is unknown."""
+    """One-hot labels (..., k) from y (...) of 0 to k - 1, k being `num_labels`; all 0 for others, as -1 for unknown."""
     return (np.asarray(y)[..., None] == np.arange(num_labels)).astype(float)

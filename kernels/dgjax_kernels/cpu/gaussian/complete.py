@@ -58,7 +58,10 @@ class Sums(NamedTuple):
 
 @jit
 def new_model(mean, L, log_weights, dtype):
-    """Preparation of mean (g, m, d), Cholesky factors L (g, d, d) and log-weights (g, m), in arrays of its own."""
+    """Model for scoring m labels in each of g groups that share a covariance L L^T, in newly allocated arrays.
+
+    From mean (g, m, d), lower Cholesky factors L (g, d, d) and log-weights (g, m); means and factors in `dtype`.
+    """
     g, m, d = mean.shape
     p, k = padded(d), g * m
     means, offset, factor = np.empty((k, p), dtype), np.empty((k, p), dtype), np.empty((g, p, p), dtype)

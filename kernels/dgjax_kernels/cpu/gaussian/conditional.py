@@ -97,7 +97,7 @@ def _determined(r, L, t, buffers):
 
 @inlined
 def _fill(r, result, g, group, buffers):
-    """Completes one row."""
+    """Fills `result` (d,) with one row r of residuals, missing ones at their means given the others, in group g."""
     d, t, buffers.u[:] = len(r), 0, 0
     for j in range(d):
         result[j] = r[j]
@@ -113,7 +113,10 @@ def _fill(r, result, g, group, buffers):
 
 @inlined
 def _sweep(r, which, L, result, start, stop):
-    """Completes the rows from start to stop."""
+    """Fills rows start to stop - 1 of `result` with the observed residuals r (n, d), missing ones at their means.
+
+    `which` (n,) has the group of each row, whose covariance factor is L (k, d, d).
+    """
     (k, d, _), p = L.shape, padded(L.shape[1])
     known, benign = np.zeros(k, np.bool_), np.zeros(k, np.bool_)
     group = Group(known, benign, np.empty((k, p, p)), np.empty((k, p, p)), np.empty((p, p)))

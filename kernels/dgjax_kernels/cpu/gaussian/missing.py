@@ -227,7 +227,12 @@ def pick(x, d, picked):
 
 @jit
 def _group_basis(exact, buffers, group, missing, width, d):
-    """Basis q of a group for the rows in the lanes, its squared lengths, its size, whether it spans the free part."""
+    """Orthogonal basis q of what `missing` cells leave free of u, or of what the observed ones fix: the smaller one.
+
+    In the whitened space of a group's covariance, x = mean + L u, for LANES rows, each with its own pattern, of which
+    the first `width` count. Returns q, the squared lengths of its vectors, their number t, and whether they span the
+    free part (`primal`).
+    """
     primal = 2 * missing <= d and exact.benign[group]
     t = missing if primal else d - missing
     table, picked = exact.columns[group] if primal else exact.L[group], buffers.picked[0 if primal else 1]

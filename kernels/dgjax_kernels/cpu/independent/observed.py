@@ -37,7 +37,11 @@ APART = LANES // TOGETHER  # how far those rows are from each other whose counts
 
 
 class Observed(NamedTuple):
-    """Observed cells of the rows at work, p columns, as places in tables; and the table of their responsibilities."""
+    """Which cells of a batch of LANES rows, p columns, are observed, as places in tables; and the tables for counts.
+
+    A place is WIDTH times the number 0 to 15 that four indicators make, where a table has the sum over that subset:
+    for scores, of four columns of a row; for counts, of four rows, APART from each other, in a column.
+    """
 
     of_row: np.ndarray  # (p / 4, LANES): WIDTH times the subset of four columns that a row has
     of_column: np.ndarray  # (p padded to a multiple of WIDTH, APART): WIDTH times the subset of four rows

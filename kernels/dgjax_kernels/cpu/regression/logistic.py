@@ -6,8 +6,9 @@ the probabilities are known, for the gradient. The next batch is prefetched mean
     memory ─▶ batch (32 kB) ─▶ s = b + W x ─▶ p = softmax(s) ─▶ r = w (onehot(y) - p) ─▶ g += r x^T, value
 
 Rows are read in vectors of WIDTH columns. Where d is no multiple of WIDTH, the last vector takes columns again that
-another has, with weights of 0. Letters: x rows (n, d), k labels, s scores (k, LANES), r residuals, W weights (k, p), p
-the columns of all vectors, V the same weights as (d, k). With k = 1 there are two classes, with scores 0 and s.
+another has, with weights of 0 for scores and sums that are left out of the gradient. Letters: x rows (n, d), of which
+LANES are a batch; w their weights, 0 without a label; k scores, s (k, LANES); r residuals; g gradient; weights of the
+scores twice, W over the columns of all vectors, and V (d, k). With k = 1 there are two classes, with scores 0 and s.
 """
 
 import math
@@ -126,7 +127,10 @@ def _pull_tile(x, k, p, r, g):
 
 @fast
 def _of_many(s, r, top, total, width):
-    """Softmax before its division: r = exp(s - the largest), and their total."""
+    """Softmax before its division, of scores s (k, LANES): fills r = exp(s - top), top the largest, and the total of r.
+
+    For the first `width` rows; `top` and `total` are (LANES,).
+    """
     for n in range(width):
         top[n], total[n] = -math.inf, 0.0
     for k in range(len(s)):
@@ -216,7 +220,10 @@ def _counted(y, weights, label, weight):
 
 @jit
 def _copied(x, rows):
-    """Copies rows, padded with zeros to multiples of WIDTH rows and columns."""
+    """Copies x (n, d) into the work array `rows`, in its precision, and returns n rows of it, rounded up to WIDTH.
+
+    Rows beyond n are 0; columns beyond d are as they were.
+    """
     d, width = x.shape[1], eights(len(x))
     for n in range(len(x)):
         given, row = x[n], rows[n]

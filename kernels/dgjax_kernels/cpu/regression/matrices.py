@@ -127,7 +127,10 @@ def _copy(typingctx, x, at, into, to):
 
 @jit
 def _packed(b, first, length, j, width, n, k, turned, panels, to):
-    """Packs `length` terms of `width` columns of b (k, n), or of its transpose, row after row; zeros beyond n."""
+    """Packs rows first .. first + length and columns j .. j + width of b (k, n) into `panels`, row after row.
+
+    From the place `to` on, with zeros for columns beyond n. `turned`: b is given as its transpose, (n, k).
+    """
     whole = min(width, n - j) // DOWN * DOWN
     if turned:
         for v in range(0, whole, DOWN):
@@ -175,7 +178,11 @@ def _rows(a, at, row, column, panels, c, i, down, start, stop, n, length, more, 
 
 @jit
 def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
-    """Adds some terms to some rows and a block of columns of c: packs the block, then goes down the rows of a."""
+    """Adds a range of the n-th terms a_in b_nj of a product to a range of rows i and columns j of c.
+
+    Packs that block of b into `panels` once, then goes down the rows of a, DOWN at a time. Ranges are (first, last);
+    without `more` the first terms replace what c holds.
+    """
     (m, n, k), (first, last), (start, stop), (panels, some, edge) = sizes, terms, columns, buffers
     length, lanes = last - first, len(edge) // DOWN
     j = start
