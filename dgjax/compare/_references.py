@@ -28,7 +28,7 @@ def fit_boosting(training: Training, steps: int) -> Fitted:
         max_iter=steps,
         max_leaf_nodes=8,
         min_samples_leaf=5,
-        early_stopping=False,  # pyright: ignore[reportArgumentType]
+        early_stopping=False,
         random_state=training.seed,
     )
     return _fit(training, model, native=True)
@@ -39,7 +39,7 @@ def fit_svm(training: Training) -> Fitted:
 
     Probabilities are by Platt's method on two folds.
     """
-    model = CalibratedClassifierCV(SVC(), cv=2, ensemble=False)  # pyright: ignore[reportArgumentType]
+    model = CalibratedClassifierCV(SVC(), cv=2, ensemble=False)
     return _fit(training, model, native=False)
 
 

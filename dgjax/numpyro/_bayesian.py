@@ -73,7 +73,7 @@ class Bayesian(Generic[M]):
         x = None if x is None else jnp.asarray(as_floats(x, "x"))
         if x is None and (num_rows is None or not self.template.generative):
             raise ValueError("x is needed, or of a generative model num_rows, to draw rows in its place.")
-        with numpyro.plate("rows", num_rows if x is None else len(x)):  # type: ignore[arg-type]
+        with numpyro.plate("rows", num_rows if x is None else len(x)):
             if not self.template.generative:
                 numpyro.sample("y", Conditional(model, x, lengths), obs=y)  # type: ignore[arg-type]
                 return

@@ -21,7 +21,7 @@ class SparseSimplex(constraints.Constraint):
         return np.array(self.possible).reshape(self.shape)
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         return len(self.shape)
 
     def __call__(self, x: Any) -> Any:

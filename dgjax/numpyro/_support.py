@@ -27,7 +27,7 @@ class OrMissing(constraints.Constraint):
         self.supports, self.event_dim = supports, 2 if steps else 1
 
     @property
-    def is_discrete(self) -> bool:  # type: ignore[override]
+    def is_discrete(self) -> bool:
         return any(support.whole for support in self.supports)
 
     @property
