@@ -110,6 +110,16 @@ def test_large_counts_keep_their_digits(family, size, dtype):
     np.testing.assert_allclose(fast, exact, rtol={"float32": 1e-5, "float64": 1e-8}[dtype.name], atol=1e-5)
 
 
+def test_an_infinite_rate_says_nothing_where_its_cell_is_missing(dtype):
+    """The exponential of its logarithm overflows, and 0 times infinity is no number."""
+    x, _, _, _, log_rate = discrete("poisson", 0.3, dtype)
+    fast, reference = (op(x, log_rate.at[0, 1].set(720)) for op in OPS["poisson"])
+    missing = np.isnan(x[:, 1])
+    assert_near(fast[missing], reference[missing], x.dtype)
+    assert (fast[~missing, 0] == -jnp.inf).all()
+    assert_near(fast[:, 1:], reference[:, 1:], x.dtype)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_broken_parameters_and_cells_out_of_range(family, dtype):
     """NaN stays with its label and column; a cell that no check has seen is read as the reference reads it."""

@@ -79,7 +79,7 @@ def _model(family, checked, log_weights, log_p):
                 own = np.float64(log_p[i, j, value])
                 A[i, j * values + value] = NEVER if own < NEVER else own
             if family != TABLE:
-                P[i, j] = math.exp(np.float64(log_p[i, j, 0]))
+                P[i, j] = min(math.exp(np.float64(log_p[i, j, 0])), -NEVER)  # finite, so that 0 times it is 0
     for i in range(q):
         mass, total = 0.0, 0.0
         for j in range(d):
