@@ -36,7 +36,7 @@ def naive_bayes(
     Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
     Source: Murphy (2012), Machine Learning, section 3.5.
     """
-    zero_copy = weights is None and not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
+    zero_copy = not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
     named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds", x)
     model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds"))
@@ -64,7 +64,7 @@ def discriminant_analysis(
     Raises ValueError for bad cells or labels, a single class, or a class with too few rows for its covariance.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, section 4.3.
     """
-    zero_copy = weights is None and not isinstance(prior, str) and covariance in ("diagonal", "spherical")
+    zero_copy = not isinstance(prior, str) and covariance in ("diagonal", "spherical")
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
     model = uniform(gaussian(data.columns, len(data.x), (data.num_classes,), covariance))
     return closed_form(model, data, prior, label_weight)

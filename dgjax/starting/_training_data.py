@@ -46,8 +46,8 @@ def labelled(
     """Validated rows x (n, d), labels y (n,), -1 where unknown, of at least two classes, and summaries of columns.
 
     `num_classes` is one more than the highest label by default, and each class must then have a row. With `weights`
-    (n,), means and spreads of columns are weighted, and rows of weight 0 dropped. With `zero_copy`, which is for data
-    without weights, large NumPy arrays on a CPU are read where they are.
+    (n,), means and spreads of columns are weighted, and rows of weight 0 dropped; without, and with `zero_copy`, large
+    NumPy arrays on a CPU are read where they are.
 
     Raises ValueError inside jit, without labels, for bad rows, labels or weights, or with rows of fewer than two
     classes.
@@ -55,7 +55,7 @@ def labelled(
     if y is None:
         raise ValueError(f"y must be {LABELS}; got None. {_advice.WITHOUT_LABELS}")
     check_known(x, y, weights)
-    own = readable_rows(x) if zero_copy else None
+    own = readable_rows(x) if zero_copy and weights is None else None
     if own is not None:
         warn_if_lost(own)
         labels, k = _labels(y, own, num_classes)
