@@ -137,7 +137,7 @@ def test_the_blend_runs_from_joint_to_conditional(case, x64):
     y = jnp.arange(N) % num_labels(model)
     prior = priors(model, x)
     start = fit(model, x, y, prior=prior).model
-    joint, conditional = (dg.fit(start, x, y, blend=b, prior=prior, max_steps=40) for b in (1.0, 0.0))
+    joint, conditional = (dg.fit(start, x, y, blend=b, prior=prior, max_steps=400) for b in (1.0, 0.0))
     assert conditional.objective[-1] >= blended(start, x, y, prior, 0.0) - 1e-9
     assert joint.objective[-1] >= blended(start, x, y, prior, 1.0) - 1e-9
     assert conditional.objective[-1] >= blended(joint.model, x, y, prior, 0.0) - 1e-9
