@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 import jax
 import jax.numpy as jnp
+import jaxlib.xla_client
 import numpy as np
 from jax import Array
 from jax.core import Tracer
@@ -19,6 +20,7 @@ AnyArray = Array | np.ndarray
 LEAST_MEMORY = 1 << 28
 """Bytes that every machine has: the size of smaller arrays is not looked into."""
 LABELS = "whole-number labels, -1 where unknown"
+_put: Any = getattr(jaxlib.xla_client, "batched_device_put", None)  # no part of JAX's public interface
 
 
 def is_concrete(*arrays: Any) -> bool:
@@ -29,6 +31,17 @@ def is_concrete(*arrays: Any) -> bool:
 def constant(value: Any) -> Array:
     """Array of numbers worked out by NumPy: made by `jax.numpy` they would be a program for each shape."""
     return jax.device_put(np.asarray(value))
+
+
+def placed(cells: np.ndarray, beside: AnyArray) -> Array:
+    """JAX array of NumPy's cells, on the device of a JAX array `beside` and committed to it as that is.
+
+    On a CPU cells of JAX's own memory are shared. By the call in which `jax.device_put` ends, 70 us later, a quarter of
+    what 300 rows take; this takes 13.
+    """
+    if _put is None or not isinstance(beside, Array) or len(devices := beside.devices()) > 1:
+        return jax.device_put(cells)
+    return _put(jax.typeof(cells), beside.sharding, [cells], [*devices], beside.committed)
 
 
 def as_array(value: Any, name: str, expected: str, missing: int | float | None = np.nan) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
+from dgjax._linear import labels_of_few, posterior_of_few
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, cut, in_size_class, is_sequential, model_and_rows
 from dgjax.densities import Density
@@ -73,7 +74,11 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
     """
     checked = as_model(model)
     posterior = None if lengths is not None else _zero_copy.log_posterior(checked, x)
-    return _predict_log_proba(*model_and_rows(checked, x, lengths)) if posterior is None else posterior
+    if posterior is not None:
+        return posterior
+    own, rows = model_and_rows(checked, x, lengths)
+    posterior = posterior_of_few(own, rows)
+    return _predict_log_proba(own, rows) if posterior is None else posterior
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -85,7 +90,11 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
     """
     checked = as_model(model)
     labels = None if lengths is not None else _zero_copy.labels(checked, x)
-    return _predict(*model_and_rows(checked, x, lengths)) if labels is None else labels
+    if labels is not None:
+        return labels
+    own, rows = model_and_rows(checked, x, lengths)
+    labels = labels_of_few(own, rows)
+    return _predict(own, rows) if labels is None else labels
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:

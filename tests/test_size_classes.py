@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dgjax as dg
-from dgjax.data import _size_classes
+from dgjax import _arguments
 from dgjax.data._size_classes import DOUBLING, LARGE, cut, in_size_class, size_class
 
 KEY, K, D = jax.random.key(0), 3, 4
@@ -155,7 +155,7 @@ def test_what_is_large_or_traced_keeps_its_size():
 def test_what_is_cut_stays_where_it_is(monkeypatch, public):
     """On its device, committed to it or not, in its dtype; and where JAX lacks the call that is not public."""
     if public:
-        monkeypatch.setattr(_size_classes, "_put", None)
+        monkeypatch.setattr(_arguments, "_put", None)
     paths = np.arange(16 * 8).reshape(16, 8)
     for whole in (jax.device_put(paths), jax.device_put(paths, jax.devices()[0]), jax.device_put(paths / 2)):
         for part, expected in ((cut(whole, 9), whole[:9]), (cut(whole, 9, 5), whole[:9, :5])):

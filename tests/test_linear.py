@@ -1,0 +1,81 @@
+"""Linear scores of few rows by NumPy: the textbook's posteriors, of the dtype that a program gives, and when not."""
+
+import jax
+import numpy as np
+import oracle
+import pytest
+from scipy.special import log_softmax
+
+import dgjax as dg
+from dgjax import _linear
+from dgjax.data import model_and_rows
+
+K, D = 3, 4
+
+
+def models():
+    rng = np.random.default_rng(0)
+    mean, logits = 3 * rng.normal(size=(K, D)), rng.normal(size=(K, D))
+    A = rng.normal(size=(D, 2 * D))
+    densities = {
+        "multinomial": dg.Multinomial(logits, 9),
+        "bernoulli": dg.Bernoulli(logits),
+        "poisson": dg.Poisson(logits),
+        "two categories": dg.Categorical(np.stack([np.zeros((K, D)), logits], -1)),
+        "tied": dg.Gaussian(mean, np.linalg.cholesky(A @ A.T)),
+        "shared scales": dg.DiagonalGaussian(mean, np.array([0.1, -0.2, 0.3, 0.0])),
+    }
+    return {name: dg.Mixture(rng.normal(size=K), density) for name, density in densities.items()}
+
+
+def rows_of(name, n, dtype):
+    rng = np.random.default_rng(n)
+    most = {"multinomial": 9, "poisson": 9, "bernoulli": 2, "two categories": 2}.get(name)
+    return (3 * rng.normal(size=(n, D)) if most is None else rng.integers(most, size=(n, D))).astype(dtype)
+
+
+@pytest.mark.parametrize("name", models())
+def test_few_rows_have_the_textbooks_posterior(name, dtype):
+    model = jax.tree.map(lambda leaf: leaf.astype(dtype), models()[name])
+    for n in (1, 17):
+        x = rows_of(name, n, dtype)
+        expected = log_softmax(oracle.log_joint(model, x), axis=-1)
+        answer, labels = dg.predict_log_proba(model, x), dg.predict(model, x)
+        assert _linear.posterior_of_few(*model_and_rows(model, x)) is not None
+        assert answer.dtype == dtype
+        assert labels.dtype == jax.dtypes.canonicalize_dtype(int)
+        np.testing.assert_allclose(answer, expected, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-6)
+        np.testing.assert_array_equal(labels, expected.argmax(-1))
+
+
+def test_a_row_has_the_bits_that_it_has_alone_and_in_any_layout(x64):
+    model, x = models()["multinomial"], rows_of("multinomial", 300, "float64")
+    whole = np.asarray(dg.predict_log_proba(model, x))
+    for other in (x.astype(int), np.asfortranarray(x), x.tolist()):
+        np.testing.assert_array_equal(dg.predict_log_proba(model, other), whole)
+    np.testing.assert_array_equal(dg.predict_log_proba(model, x[7:8])[0], whole[7])
+
+
+@pytest.mark.parametrize("why", ["missing", "none", "digits", "quadratic", "traced", "many"])
+def test_other_rows_and_models_are_a_programs(why, x64):
+    model, x = models()["tied"], rows_of("tied", 17, "float64")
+    match why:
+        case "missing":
+            x[3, 1] = np.nan
+        case "none":
+            x = x[:0]
+        case "digits":
+            x += 1e13
+        case "quadratic":
+            model = dg.Mixture(np.zeros(K), dg.DiagonalGaussian(np.eye(K, D), np.zeros((K, D))))
+        case "many":
+            x = np.resize(x, (_linear.FEW // (D * K) + 1, D))
+    if why == "traced":
+        return jax.eval_shape(lambda own: _is_left(own, x), model)
+    return _is_left(model, x)
+
+
+def _is_left(model, x):
+    own = model_and_rows(model, x)
+    assert _linear.labels_of_few(*own) is None
+    assert _linear.posterior_of_few(*own) is None
