@@ -14,8 +14,9 @@ mean; L the lower Cholesky factor of a covariance (g, d, d), of which only the l
 (n, g, m), none of them negative.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,11 @@ def scores(x: Float[Array, "n d"], mean: Float[Array, "g m d"], L: Float[Array, 
     Rows x (n, d), NaN missing; g groups of m labels with means (g, m, d), each group with a lower Cholesky factor L
     (g, d, d) of its covariance.
     """
-    return map_rows(lambda x: _by_pattern(_observed_scores, _complete_scores, x, mean, L), x, row_cost=cost(mean, L))
+
+    def block(x):
+        return _by_pattern(lambda form, x: form(x, mean, L).scores(), x)
+
+    return map_rows(block, x, row_cost=cost(mean, L))
 
 
 def cost(mean: Array, L: Array) -> int:
@@ -47,20 +52,54 @@ def complete_scores(
 
     g groups of m labels with means (g, m, d), each group with a lower Cholesky factor L (g, d, d) of its covariance.
     """
-    return map_rows(lambda x: _complete_scores(x, mean, L), x, row_cost=cost(mean, L))
+    return map_rows(lambda x: _complete(x, mean, L).scores(), x, row_cost=cost(mean, L))
 
 
-def _complete_scores(x, mean, L):
+class _Rows(NamedTuple):
+    """What is asked of some rows, scores (n, g, m) and at counts c (n, g, m) statistics, over what both have in common.
+
+    An E-step asks both, and triangularizes each row's factor once.
+    """
+
+    scores: Callable[[], Array]
+    statistics: Callable[[Array], tuple[Array, Array, Array]]
+
+
+def _complete(x, mean, L):
+    """Rows that miss no cell."""
     u = _whitened(x, mean, L)
-    constant = _log_diagonal(L).sum(-1) + 0.5 * x.shape[1] * LOG_TWO_PI
-    return none_undefined(-0.5 * (u**2).sum(-1) - constant[:, None], are_known(mean, L))
+
+    def scores():
+        constant = _log_diagonal(L).sum(-1) + 0.5 * x.shape[1] * LOG_TWO_PI
+        return none_undefined(-0.5 * (u**2).sum(-1) - constant[:, None], are_known(mean, L))
+
+    return _Rows(scores, lambda c: _moments(u, c))
 
 
-def _observed_scores(x, mean, L):
-    F, order, observed = _reordered(x, L)
-    u, F = _leading(F, x, mean, order, observed)
-    constant = jnp.where(observed[:, None], _log_diagonal(F) + 0.5 * LOG_TWO_PI, 0).sum(-1)
-    return none_undefined(-0.5 * (u**2).sum(-2) - constant[..., None], are_known(mean, L))
+def _incomplete(x, mean, L):
+    """Rows that may miss cells."""
+    F, order = _reordered(x, L)
+    u, leading = _leading(F, x, mean, order)
+
+    def scores():
+        constant = jnp.where(order.observed[:, None], _log_diagonal(leading) + 0.5 * LOG_TWO_PI, 0).sum(-1)
+        return none_undefined(-0.5 * (u**2).sum(-2) - constant[..., None], are_known(mean, L))
+
+    def statistics(c):
+        residual, factor = _conditional_residual(x, mean, F, u, order)
+        W = triangular.inverse(L)
+        total, first, second = _moments(jnp.einsum("gde,ngme->ngmd", W, residual), c)
+        noise = jnp.einsum("gde,ngef->ngdf", W, factor)
+        weighted = c.sum(-1)[..., None, None] * noise
+        return total, first, second + jnp.einsum("ngdf,ngef->gde", weighted, noise)
+
+    return _Rows(scores, statistics)
+
+
+def _by_pattern(ask, x, *arguments):
+    """`ask(form, x, *arguments)`, in which the form is that of complete rows if no cell is missing."""
+    forms = (functools.partial(ask, form) for form in (_incomplete, _complete))
+    return jax.lax.cond(jnp.isnan(x).any(), *forms, x, *arguments)
 
 
 def are_known(mean: Float[Array, "g m d"], L: Float[Array, "g d d"]) -> Bool[Array, "g m"]:
@@ -88,17 +127,18 @@ def conditional(
     """
 
     def of_row(row, L):
-        return _conditional_residual(row[None], jnp.zeros_like(row)[None, None], L[None])[0][0, 0, 0]
+        x, mean = row[None], jnp.zeros_like(row)[None, None]
+        F, order = _reordered(x, L[None])
+        u, _ = _leading(F, x, mean, order)
+        return _conditional_residual(x, mean, F, u, order)[0][0, 0, 0]
 
     return jax.vmap(of_row)(residual, L[group])
 
 
-def _conditional_residual(x, mean, L):
-    F, order, observed = _reordered(x, L)
-    u, _ = _leading(F, x, mean, order, observed)
-    back = jnp.argsort(order, axis=-1)[:, None, :, None]
-    residual = jnp.swapaxes(jnp.take_along_axis(F @ u, back, axis=-2), -1, -2)
-    factor = jnp.take_along_axis(jnp.where(observed[:, None, None], 0, F), back, axis=-2)
+def _conditional_residual(x, mean, F, u, order):
+    """Conditional mean of x - mean (n, g, m, d), and the factor of the missing cells' covariance (n, g, d, d)."""
+    residual = jnp.swapaxes(_picked(F @ u, order.places), -1, -2)
+    factor = _picked(jnp.where(order.observed[:, None, None], 0, F), order.places)
     return jnp.where(jnp.isnan(x)[:, None, None], residual, x[:, None, None] - mean), factor
 
 
@@ -114,7 +154,7 @@ def statistics(
     """
 
     def block(x, c):
-        return _by_pattern(_expected_statistics, _complete_statistics, x, c, mean, L)
+        return _by_pattern(lambda form, x, c: form(x, mean, L).statistics(c), x, c)
 
     return sum_rows(block, x, c, fill=(0, 0), row_cost=cost(mean, L))
 
@@ -129,17 +169,13 @@ def complete_statistics(
     """
 
     def block(x, c):
-        return _complete_statistics(x, c, mean, L)
+        return _complete(x, mean, L).statistics(c)
 
     return sum_rows(block, x, c, fill=(0, 0), row_cost=cost(mean, L))
 
 
-def _complete_statistics(x, c, mean, L):
-    return _moments(_whitened(x, mean, L), c)
-
-
-def _expectation(scores: Callable[..., Any], statistics: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes the E-step of `scores` and `statistics`, in one pass over blocks of rows."""
+def _expectation(by_form: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes the E-step of rows in the form that `by_form(ask, x, *arguments)` asks, in one pass over blocks of rows."""
 
     def expectation(
         x: Float[Array, "n d"],
@@ -156,18 +192,22 @@ def _expectation(scores: Callable[..., Any], statistics: Callable[..., Any]) -> 
         E[u] (g, m, d) and, over the labels of a group too, c E[u u^T] (g, d, d), where x = mean + L u.
         """
 
-        def block(x, y, weights):
-            joint = log_weights + scores(x, mean, L)
+        def ask(form, x, y, weights):
+            rows = form(x, mean, L)
+            joint = log_weights + rows.scores()
             value, c = joint_partition(x, y, weights, joint.reshape(len(x), -1))
-            return value, statistics(x, c.reshape(joint.shape), mean, L)
+            return value, rows.statistics(c.reshape(joint.shape))
+
+        def block(*rows):
+            return by_form(ask, *rows)
 
         return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=cost(mean, L))
 
     return expectation
 
 
-expectation = _expectation(scores, statistics)
-complete_expectation = _expectation(complete_scores, complete_statistics)
+expectation = _expectation(_by_pattern)
+complete_expectation = _expectation(lambda ask, *rows: ask(_complete, *rows))
 
 
 def backward(scores: Callable[..., Any], statistics: Callable[..., Any]) -> Callable[..., tuple[Array, Array, Array]]:
@@ -199,22 +239,9 @@ def _of_either_sign(statistics, x, c, mean, L):
     return jax.lax.cond((c < 0).any(), apart, lambda: statistics(x, c, mean, L))
 
 
-def _by_pattern(incomplete, complete, x, *arguments):
-    return jax.lax.cond(jnp.isnan(x).any(), incomplete, complete, x, *arguments)
-
-
 def _moments(u, c):
     weighted = c[..., None] * u
     return c.sum(0), weighted.sum(0), jnp.einsum("ngmd,ngme->gde", weighted, u)
-
-
-def _expected_statistics(x, c, mean, L):
-    residual, factor = _conditional_residual(x, mean, L)
-    W = triangular.inverse(L)
-    total, first, second = _moments(jnp.einsum("gde,ngme->ngmd", W, residual), c)
-    noise = jnp.einsum("gde,ngef->ngdf", W, factor)
-    weighted = c.sum(-1)[..., None, None] * noise
-    return total, first, second + jnp.einsum("ngdf,ngef->gde", weighted, noise)
 
 
 def _whitened(x, mean, L):
@@ -234,20 +261,40 @@ def _whitened(x, mean, L):
     return u + jnp.einsum("gde,ngme->ngmd", W, residual - jnp.einsum("gde,ngme->ngmd", L, u))
 
 
+class _Order(NamedTuple):
+    """Order of each row's cells that has the observed ones first, all (n, d): cells in it, of which lead `observed`."""
+
+    cells: Array
+    places: Array  # of each cell
+    observed: Array
+
+
+def _ordered(x):
+    """By counting how many cells come before each: XLA can write no program with a sort to disk."""
+    missing, numbers = jnp.isnan(x), jnp.arange(x.shape[-1])
+    rank = jnp.where(missing, numbers + len(numbers), numbers)
+    places = (rank[:, None] < rank[..., None]).sum(-1)
+    cells = jnp.where(places[:, None] == numbers[:, None], numbers, 0).sum(-1)
+    return _Order(cells, places, numbers < (~missing).sum(-1, keepdims=True))
+
+
+def _picked(A, index):
+    """Rows `index` (n, d) of matrices A (n, g, d, m)."""
+    return jnp.take_along_axis(A, index[:, None, :, None], axis=-2, mode="promise_in_bounds")
+
+
 def _reordered(x, L):
-    """The factor of each row's covariance with its observed cells first (n, g, d, d), that order, and which lead."""
-    missing = jnp.isnan(x)
-    order = jnp.argsort(missing, axis=-1, stable=True)
-    F = triangular.triangularized(jnp.swapaxes(jnp.tril(L)[:, order], 0, 1))
-    return F, order, jnp.take_along_axis(~missing, order, axis=-1)
+    """The factor of each row's covariance in the order that has observed cells first (n, g, d, d), and that order."""
+    order = _ordered(x)
+    rows = jnp.tril(L).at[:, order.cells].get(mode="promise_in_bounds")
+    return triangular.triangularized(jnp.swapaxes(rows, 0, 1)), order
 
 
-def _leading(F, x, mean, order, observed):
+def _leading(F, x, mean, order):
     """u (n, g, d, m) with F u = residual on the observed cells and 0 elsewhere, and F with identity rows there."""
     residual = jnp.swapaxes(jnp.where(jnp.isnan(x)[:, None, None], 0, x[:, None, None] - mean), -1, -2)
-    residual = jnp.take_along_axis(residual, order[:, None, :, None], axis=-2)
-    F = jnp.where(observed[:, None, :, None], F, jnp.eye(x.shape[1], dtype=F.dtype))
-    return triangular.solve(F, residual), F
+    F = jnp.where(order.observed[:, None, :, None], F, jnp.eye(x.shape[1], dtype=F.dtype))
+    return triangular.solve(F, _picked(residual, order.cells)), F
 
 
 def _log_diagonal(L):
