@@ -168,7 +168,6 @@ def marginal(model: G, columns: ArrayLike) -> G:
     return whole.marginal(as_columns(columns, whole.num_features))
 
 
-@kernels.full_precision
 def discriminative(model: Generative) -> Logistic | LinearChainCRF:
     """Discriminative twin: the logistic model, or CRF, with exactly the p(y | x) of a generative model.
 
@@ -181,10 +180,15 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
     mixture = require_generative(model)
     if mixture.num_labels < 2:
         raise ValueError("discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1.")
-    if isinstance(mixture, HiddenMarkov):
-        return mixture.discriminative()
-    bias, scorer = mixture.density.discriminative()
-    return Logistic(jax.nn.log_softmax(mixture.log_weights) + bias, scorer)
+    return _discriminative(mixture)
+
+
+@kernels.compiled_once
+def _discriminative(model):
+    if isinstance(model, HiddenMarkov):
+        return model.discriminative()
+    bias, scorer = model.density.discriminative()
+    return Logistic(jax.nn.log_softmax(model.log_weights) + bias, scorer)
 
 
 def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
@@ -254,14 +258,14 @@ def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
     return model_and_rows(require_generative(model), x, lengths)
 
 
-def _by_rows(cost, compiling=kernels.compiled_kept):
+def _by_rows(cost):
     """Decorator: compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat.
 
     `cost(model)` is the memory for one row, in floats.
     """
 
     def decorate(fn):
-        @compiling
+        @kernels.compiled_steps
         @functools.wraps(fn)
         def compiled(model, rows, *arrays):
             own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
@@ -316,7 +320,7 @@ def _predict(model, x):
     return model.potentials(x).mode()
 
 
-@_by_rows(lambda model: model.row_cost, kernels.compiled_steps)
+@_by_rows(lambda model: model.row_cost)
 def _impute(model, x):
     return model.impute(x, jnp.ones(len(x), x.dtype))
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.densities import has_draws
@@ -71,10 +70,19 @@ def warn_if_labels_lost(
     num_labels, num_others = np.count_nonzero(has_label & counted), np.count_nonzero(~has_label & counted)
     if not (num_labels and num_others):
         return
-    labelled = problem.replace(weights=jnp.where(has_label, problem.weights, 0))
-    state = _em.start(start, empty_trace(STEPS_ALONE, problem.weights.dtype))
-    alone = _em.advance(state, labelled, tolerance(tol, problem), jnp.asarray(STEPS_ALONE))
-    before, after = (float(_mean(model, labelled)) for model in (alone.model, fitted))
+    labelled = problem.replace(weights=np.where(has_label, problem.weights, 0).astype(problem.weights.dtype))
+    trace, tol = empty_trace(len(outcome.trace), problem.weights.dtype), tolerance(tol, problem)
+    # As EM asks, with a trace of that length, so that its program is there; as it is for the E-steps below.
+    alone = _em.advance(_em.start(start, trace), labelled, tol, np.asarray(STEPS_ALONE)).model
+    hidden = labelled.replace(y=np.full(problem.y.shape, -1, problem.y.dtype))
+
+    def mean(model):
+        joint, evidence = (
+            float(_em.advance(_em.start(model, trace), own, tol, np.asarray(0)).value) for own in (labelled, hidden)
+        )
+        return (joint - evidence) / float(labelled.weights.sum())
+
+    before, after = mean(alone), mean(fitted)
     if math.isfinite(before) and before - after > max(LOST, LOST_IN_ALL / num_labels):
         larger = max(10.0 * float(label_weight), round(num_others / num_labels))
         warn(
@@ -83,10 +91,3 @@ def warn_if_labels_lost(
             f"label_weight={larger:.0f} or larger, so many times as much for rows that have a label.",
             ConvergenceWarning,
         )
-
-
-@kernels.compiled_once
-def _mean(model, problem):
-    """Mean log p(y | x) of the given labels, in nats."""
-    conditional = problem.replace(prior=None, blend=jnp.zeros((), problem.weights.dtype))
-    return conditional.objective(model) / problem.weights.sum()

@@ -26,7 +26,6 @@ from dgjax_kernels._op import (
     Op as Op,
     When as When,
     compiled as compiled,
-    compiled_kept as compiled_kept,
     compiled_once as compiled_once,
     compiled_steps as compiled_steps,
     full_precision as full_precision,

@@ -57,15 +57,8 @@ ONCE = {"xla_backend_optimization_level": 0, **older_emitters(jaxlib.version.__v
 """Options by which XLA compiles for a CPU in a fifth of the time what takes 1.6 to 3 times as long to run: the start of
 a mixture of 256 rows in 0.6 s and 0.75 ms, where it takes 2.9 s and 0.47 ms."""
 STEPS = {"xla_backend_optimization_level": 1, **older_emitters(jaxlib.version.__version_info__)}
-"""Options that cost nothing later: a step of EM on 256 rows 0.07 ms, as without, compiled in 0.84 s for 1.41."""
-
-
-def compiled_kept(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """Compilation like `compiled` of a public call: of little data on a CPU, the program is kept on disk.
-
-    Returns a function of the same arguments and results as `fn`.
-    """
-    return _dispatched(fn, {}, options)
+"""Options that cost nothing later: a step of EM on 256 rows 0.07 ms, as without, compiled in 0.84 s for 1.41. Labels
+of 150 rows with missing cells 0.25 ms, with or without, and compiled in 1.4 s for 3.2."""
 
 
 def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
@@ -78,7 +71,7 @@ def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
 
 
 def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
-    """Compilation of a loop of steps: of little data with few optimisations, on a CPU.
+    """Compilation of a loop of steps, or of a verb: of little data with few optimisations, on a CPU.
 
     Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`.
     """
