@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 import dgjax_kernels as kernels
 from dgjax._types import Support
@@ -89,14 +89,16 @@ def clusters(
     num_clusters: int,
     known: Float[Array, "n k"] | None = None,
     complete: bool = False,
+    on: Bool[Array, " k"] | None = None,
 ) -> Float[Array, "n *labels k"]:
     """Hard responsibilities (n, *labels, k): each row's weight in its cluster, for k-means++ within each label.
 
     `weights` (n, *labels). Rows whose cluster is `known` (n, k), one-hot, stay there, and seed the clusters (Basu,
-    Banerjee and Mooney, 2002, Semi-supervised clustering by seeding).
+    Banerjee and Mooney, 2002, Semi-supervised clustering by seeding). Clusters that are not `on` get no row.
     """
     columns = weights.reshape(len(z), -1).T
-    cluster = functools.partial(_cluster, num_clusters=num_clusters, known=known, complete=complete)
+    every = np.ones(num_clusters, bool)
+    cluster = functools.partial(_cluster, on=every if on is None else on, known=known, complete=complete)
     keys = jax.random.split(key, len(columns))
     if len(columns) == 1:  # what is batched takes half as long again to trace
         counts = cluster(keys[0], z, columns[0])[None]
@@ -138,12 +140,14 @@ def in_units(x: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, 
     return x / unit, unit
 
 
-def _cluster(key, z, weights, num_clusters, known, complete):
+def _cluster(key, z, weights, on, known, complete):
     """Weights (n, k) of rows z (n, e) in clusters, each row in one: k-means++ seeds, Lloyd's steps, the nearest centre.
 
     Rows have `weights` (n,), and cells NaN where missing unless `complete`. `known` (n, k) or None has rows whose
-    cluster is given: those clusters begin at their means. A cluster left empty gets the row that was its seed.
+    cluster is given: those clusters begin at their means. A cluster left empty gets the row that was its seed. Clusters
+    that are not `on` (k,) get no row: the seed of one changes nothing, and its centre is far from all rows.
     """
+    num_clusters = len(on)
     relative, scale, own = _distances(z, complete)
     nearest, given = jnp.full(len(z), jnp.inf, z.dtype), jnp.zeros(num_clusters, bool)
     centres = jnp.zeros((num_clusters, z.shape[1]), z.dtype)
@@ -153,27 +157,28 @@ def _cluster(key, z, weights, num_clusters, known, complete):
         nearest = scale * jnp.maximum(own + jnp.where(given, relative(centres), jnp.inf).min(1), 0)
 
     def seed(nearest, chosen):
-        key, given, centre = chosen
+        key, given, on, centre = chosen
         row = kernels.categorical(key, jnp.log(weights) + jnp.log(jnp.clip(nearest, 1 / FAR, FAR)))
         centre = jnp.where(given, centre, jnp.where(jnp.isnan(z[row]), 0, z[row]))
-        return jnp.minimum(nearest, scale * jnp.maximum(own + relative(centre[None])[:, 0], 0)), (centre, row)
+        distance = jnp.where(on, scale * jnp.maximum(own + relative(centre[None])[:, 0], 0), jnp.inf)
+        return jnp.minimum(nearest, distance), (centre, row)
 
     # Before there is a centre, all rows are equally far.
-    _, (centres, seeds) = jax.lax.scan(seed, nearest, (jax.random.split(key, num_clusters), given, centres))
+    _, (centres, seeds) = jax.lax.scan(seed, nearest, (jax.random.split(key, num_clusters), given, on, centres))
 
-    centres = _moved(centres, *_some((z, weights, known), num_clusters), complete=complete)
-    counts = _counted(relative(centres), weights, known)
-    present = (weights[seeds] > 0)[:, None]
-    return counts.at[seeds].add(jnp.where((counts.sum(0) == 0) & present, _of_seeds(num_clusters).astype(z.dtype), 0))
+    centres = _moved(centres, on, *_some((z, weights, known), num_clusters), complete=complete)
+    counts = _counted(jnp.where(on, relative(centres), jnp.inf), weights, known)
+    present = ((weights[seeds] > 0) & on)[:, None]
+    return counts.at[seeds].add(jnp.where((counts.sum(0) == 0) & present & on, _of_seeds(on).astype(z.dtype), 0))
 
 
-def _moved(centres, z, weights, known, complete):
+def _moved(centres, on, z, weights, known, complete):
     """Centres (k, e) after Lloyd's steps: until none moves, or LLOYD_STEPS."""
     relative = _distances(z, complete)[0]
 
     def lloyd(carry):
         step, centres, _ = carry
-        new = means(z, _counted(relative(centres), weights, known), centres, complete)
+        new = means(z, _counted(jnp.where(on, relative(centres), jnp.inf), weights, known), centres, complete)
         return step + 1, new, (new != centres).any()
 
     return jax.lax.while_loop(lambda c: (c[0] < LLOYD_STEPS) & c[2], lloyd, (0, centres, True))[1]
@@ -197,13 +202,16 @@ def _some(arrays, num_clusters):
     return jax.tree.map(lambda array: array[rows], arrays)
 
 
-def _of_seeds(k):
+def _of_seeds(on):
     """Responsibilities (k, k) of seeds for clusters that got no row, as where rows are equal: FEW rows' weight in all.
 
-    Shares are powers that differ between clusters: equal clusters would stay equal in EM for ever.
+    Shares are powers that differ between clusters: equal clusters would stay equal in EM for ever. Of those that are
+    `on` (k,) alone, counted among themselves.
     """
-    cluster, seed = np.arange(k), np.arange(k)[:, None]
-    shares = ((cluster + 1) / (k + 1)) ** ((seed - cluster) % k)
+    xp = np if isinstance(on, np.ndarray) else jnp
+    cluster, k = xp.cumsum(on) - 1, on.sum()
+    seed = cluster[:, None]
+    shares = xp.where(on[:, None], ((cluster + 1) / (k + 1)) ** ((seed - cluster) % k), 0)
     return FEW * shares / shares.sum(0)
 
 

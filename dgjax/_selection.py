@@ -11,6 +11,7 @@ from dgjax._arguments import check_number, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import log_prob, num_parameters
 from dgjax.data import as_model, as_weights, is_sequential
+from dgjax.learning import in_component_class
 
 
 def bic(
@@ -99,7 +100,7 @@ class _Scored(NamedTuple):
 
 
 def _scored(model, x, lengths, weights):
-    values = log_prob(model, x, lengths)
+    values = log_prob(in_component_class(as_model(model), x), x, lengths)
     amounts = as_weights(weights, values)
     if not is_concrete(values, amounts):
         return _Scored(values, jnp.asarray(amounts), jnp, values.dtype)

@@ -9,6 +9,7 @@ import pytest
 
 import dgjax as dg
 from dgjax import _arguments
+from dgjax.data import _size_classes
 from dgjax.data._size_classes import DOUBLING, LARGE, cut, in_size_class, size_class
 
 KEY, K, D = jax.random.key(0), 3, 4
@@ -125,6 +126,37 @@ def test_rows_that_pad_count_for_nothing(name):
     weights[-1] = 0
     padded, whole = WEIGHED[name](x[:127], y[:127], s[:15], weights[:127]), WEIGHED[name](x, y, s, weights)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5), padded, whole)
+
+
+def searched(k, covariance):
+    """A mixture of k components as one searches for their number: its start, the fit, and the criterion."""
+    x = made(N, T, False)[0]
+    start = dg.gaussian_mixture(KEY, x, k, covariance)
+    fit = dg.fit(start, x, prior="weak", max_steps=3)
+    return start, fit.model, fit.objective, dg.bic(fit.model, x)
+
+
+COVARIANCES = ["tied", *(pytest.param(one, marks=pytest.mark.slow) for one in ("full", "diagonal", "spherical"))]
+
+
+@pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_components_that_pad_count_for_nothing_and_compile_nothing(covariance, monkeypatch):
+    searched(2, covariance)
+    with programs() as seen:
+        searched(1, covariance)
+        padded = searched(3, covariance)
+    assert not seen, [facts.get("fun_name", event) for event, facts in seen]
+    monkeypatch.setattr(_size_classes, "LITTLE_WORK", 0)
+    own = searched(3, covariance)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5), padded, own)
+
+
+def test_a_fit_of_padded_components_that_collapses_says_so():
+    rows = np.repeat(np.array([[0.0, 1.0], [1.0, 0.0]], "float32"), 20, 0)
+    start = dg.Mixture(np.zeros(2), dg.Gaussian(rows[[0, 39]], np.broadcast_to(np.eye(2), (2, 2, 2))))
+    with pytest.raises(ValueError, match="fit collapsed"):
+        dg.fit(start, rows)
 
 
 def test_a_learning_curve_has_few_classes():

@@ -25,4 +25,9 @@ from dgjax.data._dataset import (
 )
 from dgjax.data._digits import warn_if_lost as warn_if_lost
 from dgjax.data._sequences import as_sequences as as_sequences, pad as pad
-from dgjax.data._size_classes import LARGE as LARGE, cut as cut, in_size_class as in_size_class
+from dgjax.data._size_classes import (
+    LARGE as LARGE,
+    component_class as component_class,
+    cut as cut,
+    in_size_class as in_size_class,
+)

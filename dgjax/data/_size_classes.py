@@ -9,6 +9,9 @@ are learnt from, their weights are 0. Padding is done in NumPy: in JAX it would 
 Up to 2,048 rows a class holds up to twice as many as the one below, above that an eighth more: 20 to 2,000 rows are 7
 classes. Arrays of `LARGE` bytes keep their size, for there a copy costs more than a program saves; so do arrays inside
 jit, and those that another device holds.
+
+Components of a mixture are padded too while it is started and fitted on little data: those that pad are off, of weight
+log 0, and count for nothing. Then one program serves 1 to 8 components, and so a whole search for their number.
 """
 
 from typing import Any
@@ -22,6 +25,8 @@ from dgjax.structures import Sequences
 LARGE = 1 << 20  # bytes of an array
 DOUBLING = 1 << 11  # rows up to which each class is twice the one below
 SMALLEST = 16  # rows of the least class
+FEW_COMPONENTS = 8  # of the least class, each further one is twice as large
+LITTLE_WORK = 1 << 20  # multiplications of an E-step that padded components may come to: n k d^2
 
 
 def size_class(n: int, doubling: int = DOUBLING) -> int:
@@ -32,6 +37,13 @@ def size_class(n: int, doubling: int = DOUBLING) -> int:
     if n > doubling:
         step = max(step >> 4, 1)
     return max(-(-n // step) * step, SMALLEST if doubling else 1)
+
+
+def component_class(k: int, n: int, d: int) -> int:
+    """Size class of k components, of n rows with d columns: the number that they are padded to, k for much data."""
+    padded = max(FEW_COMPONENTS, 1 << (k - 1).bit_length())
+    little = jax.default_backend() == "cpu" and size_class(n) * padded * d * d <= LITTLE_WORK
+    return padded if little else k
 
 
 def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) -> tuple[Any, Any, Any]:

@@ -11,10 +11,11 @@ only.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
@@ -50,6 +51,8 @@ class DiagonalGaussian(Density):
 
     Raises ValueError if the shapes do not fit together.
     """
+
+    labels_off: ClassVar[bool] = True
 
     mean: Float[Array, "*labels d"]
     log_scale: Float[Array, "*_ c"]
@@ -99,9 +102,16 @@ class DiagonalGaussian(Density):
         summed = cells.sum(axis=tuple(range(own, self.mean.ndim - 1)))
         return summed.sum(-1, keepdims=True) if self.log_scale.shape[-1] == 1 else summed
 
-    @property
-    def _cells_per_scale(self) -> int:
-        return self.mean.size // self.log_scale.size
+    def _cells_per_scale(self, on: Any = None) -> Any:
+        """Number of a row's cells that a scale is for, of labels that are `on`, in the shape of log_scale."""
+        cells = self.mean.size // self.log_scale.size
+        if on is None:
+            return np.full(self.log_scale.shape, cells)
+        return self._shared_sum(jnp.broadcast_to(on[..., None], self.mean.shape).astype(int))
+
+    def with_labels(self, k: int) -> "DiagonalGaussian":
+        """Density of k labels in place of its own (k',): the first k, or all and copies of the first."""
+        return _shared.with_labels(self, k, mean=True, log_scale=self.log_scale.ndim > 1)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.diagonal(x, *self._flat()).reshape(len(x), *self.label_shape)
@@ -166,10 +176,17 @@ class DiagonalGaussian(Density):
         counts, sums = _shared.labelled_moments(x, y, weights, self.mean, self._log_scale())
         return counts, DiagonalStatistics(*sums)
 
-    def maximum(self, statistics: DiagonalStatistics, prior: NormalInverseGamma | None = None) -> "DiagonalGaussian":
+    def maximum(
+        self,
+        statistics: DiagonalStatistics,
+        prior: NormalInverseGamma | None = None,
+        on: Bool[Array, "*labels"] | None = None,
+    ) -> "DiagonalGaussian":
         expect_prior(prior, NormalInverseGamma, self)
         total, first, second = statistics
         count, pull = (0, 0) if prior is None else (prior.mean_count, -self._whitened(prior.mean))
+        if on is not None:
+            pull = jnp.where(on[..., None], pull, 0)
         shift = _shared.ratio(first + count * pull, total + count, 0)
         scatter = self._shared_sum(total * shift**2 - 2 * shift * first + count * (shift - pull) ** 2)
         raw, cells = self._shared_sum(second), self._shared_sum(total)
@@ -177,14 +194,15 @@ class DiagonalGaussian(Density):
         if prior is not None:
             rate = self._whitened_rate(prior)
             scatter, raw = scatter + 2 * rate, raw + 2 * rate
-            cells = cells + 2 * prior.shape + 2 + self._cells_per_scale
+            cells = cells + 2 * prior.shape + 2 + self._cells_per_scale(on)
         # What is left of the squares about the old mean is never less than their rounding.
         least = float(jnp.finfo(raw.dtype).eps) * raw
         variance = _shared.ratio(jnp.maximum(scatter, least), cells, 1)
         # A mean that moved very far keeps its scale for one step, rather than lose it to rounding.
         moved = _shared.ratio(self._shared_sum(total * shift**2), cells, 0)
         far = (moved > 1) & ~(moved <= _shared.kept_digits(total.dtype) * variance)
-        log_scale = self.log_scale + 0.5 * jnp.log(jnp.where(far, 1, variance))
+        stays = far if on is None else far | (self._cells_per_scale(on) == 0)
+        log_scale = self.log_scale + 0.5 * jnp.log(jnp.where(stays, 1, variance))
         half = jnp.exp(0.5 * self._log_scale())
         return type(self)(self.mean + shift * half * half, log_scale)
 
@@ -209,28 +227,36 @@ class DiagonalGaussian(Density):
         narrowed = before._log_scale() - self._log_scale()
         return (_shared.digits_kept(z**2, narrowed == 0) & (narrowed <= 0.5 * math.log(10))).all()
 
-    def log_prior(self, prior: NormalInverseGamma | None) -> Float[Array, ""]:
+    def log_prior(self, prior: NormalInverseGamma | None, on: Bool[Array, "*labels"] | None = None) -> Float[Array, ""]:
         expect_prior(prior, NormalInverseGamma, self)
         if prior is None:
             return jnp.zeros((), self.mean.dtype)
-        z = self._whitened(prior.mean)
-        exponent = 2 * prior.shape + 2 + self._cells_per_scale
-        return -0.5 * prior.mean_count * (z**2).sum() - (exponent * self.log_scale + self._whitened_rate(prior)).sum()
+        z, cells = self._whitened(prior.mean), self._cells_per_scale(on)
+        z = z if on is None else jnp.where(on[..., None], z, 0)
+        each = (2 * prior.shape + 2 + cells) * self.log_scale + self._whitened_rate(prior)
+        return -0.5 * prior.mean_count * (z**2).sum() - jnp.where(cells > 0, each, 0).sum()
 
-    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseGamma:
+    def weak_prior(
+        self, columns: ColumnMoments, strength: float | Float[Array, ""], on: Bool[Array, "*labels"] | None = None
+    ) -> NormalInverseGamma:
         mean, spread = columns.mean, _shared.spread(columns.spread)
         spherical = self.log_scale.shape[-1] == 1
         cells = strength * (math.prod(self.mean.shape[-1:]) if spherical else 1)
         spread = _shared.root_mean_square(spread)[None] if spherical else spread
         unit = _shared.prior_unit(spread)
-        shape = jnp.asarray((cells - 2 - self._cells_per_scale) / 2, mean.dtype)
+        shape = jnp.asarray((cells - 2 - self._cells_per_scale(on).max()) / 2, mean.dtype)
         count = jnp.asarray(strength, mean.dtype)
         return NormalInverseGamma(mean, count, shape, cells * (spread / unit) ** 2 / 2, unit)
 
     def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+        self,
+        key: Key[Array, ""],
+        x: Float[Array, "n d"],
+        counts: Float[Array, "n *labels"],
+        random: bool = False,
+        on: Bool[Array, "*labels"] | None = None,
     ) -> "DiagonalGaussian":
-        """Initial parameters for EM: means and variances of each label's rows, with a pseudo-row for each label.
+        """Initial parameters for EM: means and variances of each label's rows, with a pseudo-row for each label `on`.
 
         The pseudo-rows have the columns' standard deviations within labels.
         """
@@ -240,7 +266,9 @@ class DiagonalGaussian(Density):
         log_scale = jnp.broadcast_to(jnp.log(spread), self.log_scale.shape)
         start = type(self)(means.reshape(self.mean.shape), log_scale)
         total, first, second = start.statistics(x, counts)
-        return start.maximum(DiagonalStatistics(total + 1, first, second + total.shape[-1] // second.shape[-1]))
+        pseudo = 1 if on is None else on[..., None]
+        squares = pseudo * (total.shape[-1] // second.shape[-1])
+        return start.maximum(DiagonalStatistics(total + pseudo, first, second + squares))
 
     @property
     def supports(self) -> tuple[Support, ...]:

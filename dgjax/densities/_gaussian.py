@@ -14,10 +14,11 @@ Whether a fitted factor has spread in every direction is then decided by `_rank`
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
@@ -49,6 +50,8 @@ class Gaussian(Density):
 
     Raises ValueError if the shapes do not fit together, or if numbers stand above the diagonal, as in a covariance.
     """
+
+    labels_off: ClassVar[bool] = True
 
     mean: Float[Array, "*labels d"]
     scale_tril: Float[Array, "*_ d d"]
@@ -173,28 +176,39 @@ class Gaussian(Density):
         value, statistics = expectation(x, y, weights, joint, mean, L)
         return value, statistics[0].reshape(log_weights.shape), GaussianStatistics(*statistics)
 
-    def maximum(self, statistics: GaussianStatistics, prior: NormalInverseWishart | None = None) -> "Gaussian":
+    def with_labels(self, k: int) -> "Gaussian":
+        """Density of k labels in place of its own (k',): the first k, or all and copies of the first."""
+        return _shared.with_labels(self, k, mean=True, scale_tril=self.scale_tril.ndim > 2)
+
+    def maximum(
+        self,
+        statistics: GaussianStatistics,
+        prior: NormalInverseWishart | None = None,
+        on: Bool[Array, "*labels"] | None = None,
+    ) -> "Gaussian":
         """M-step in whitened coordinates: mean + L shift, and L times the Cholesky factor of the whitened scatter.
 
         At a fixed point of EM the shift is 0 and the factor the identity. L stays as it is for one step where no row
-        belongs to a label, or where means moved so far that the scatter about them would be lost to rounding.
+        belongs to a label, or where means moved so far that the scatter about them would be lost to rounding. Labels
+        that are not `on` stay.
         """
         expect_prior(prior, NormalInverseWishart, self)
         mean, L = self._grouped()
         total, first, second = statistics
-        count, pull, scale, extra = self._whitened_prior(prior)
+        counted = self._on(on)
+        count, pull, scale, extra = self._whitened_prior(prior, counted)
         shift = _shared.ratio(first + count * pull, (total + count)[..., None], 0)
         cross = jnp.einsum("gmd,gme->gde", shift, first)
         left = shift - pull
         second = second + scale
         scatter = second - cross - jnp.swapaxes(cross, 1, 2) + jnp.einsum("gm,gmd,gme->gde", total, shift, shift)
         scatter = scatter + count * jnp.einsum("gmd,gme->gde", left, left)
-        rows = total.sum(-1)[:, None, None] + extra
+        rows = (total.sum(-1) + extra)[:, None, None]
         factor, dead = _factored(scatter, second, rows)
         moved = _shared.ratio((total[..., None] * shift**2).sum(1), rows[..., 0], 0).max(1)
-        keep = _digits_lost(moved, factor)[:, None, None] | (rows == 0)
+        keep = _digits_lost(moved, factor)[:, None, None] | (rows == 0) | ~counted.any(1)[:, None, None]
         L = jnp.tril(L)
-        new_mean = mean + jnp.einsum("gde,gme->gmd", L, shift)
+        new_mean = mean + jnp.where(counted[..., None], jnp.einsum("gde,gme->gmd", L, shift), 0)
         new_L = jnp.where(keep, L, _rank.at_least(L @ factor, dead))
         return type(self)(new_mean.reshape(self.mean.shape), new_L.reshape(self.scale_tril.shape))
 
@@ -209,10 +223,15 @@ class Gaussian(Density):
         unchanged = (old_L == L).all(axis=(1, 2), keepdims=True)
         return _shared.digits_kept(z**2, unchanged).all() & _shared.digits_kept(narrowed**2, False).all()
 
-    def _whitened_prior(self, prior):
+    def _on(self, on: Any) -> Any:
+        """Labels that are on, as the kernels take them, (g, m): all by default."""
+        shape = self._grouped()[0].shape[:2]
+        return np.ones(shape, bool) if on is None else on.reshape(shape)
+
+    def _whitened_prior(self, prior, on):
         """Prior in whitened coordinates: count, pull L^-1 (m - mean), L^-1 scale L^-T, rows added to the count.
 
-        m and `scale` are the prior's; pull is (g, m, d), the scale (g, d, d).
+        m and `scale` are the prior's; pull is (g, m, d), the scale (g, d, d), the rows (g,).
         """
         mean, L = self._grouped()
         if prior is None:
@@ -223,22 +242,27 @@ class Gaussian(Density):
         unit = jnp.ones(d, L.dtype) if prior.unit is None else prior.unit
         units = kernels.solve(L, jnp.broadcast_to(jnp.diag(unit), L.shape))
         whole = units @ scale @ jnp.swapaxes(units, 1, 2)
-        pull = kernels.solve(L, pull).swapaxes(1, 2)
-        return prior.mean_count, pull, whole, prior.degrees + d + 1 + mean.shape[1]
+        pull = jnp.where(on[..., None], kernels.solve(L, pull).swapaxes(1, 2), 0)
+        return prior.mean_count, pull, whole, prior.degrees + d + 1 + on.sum(1)
 
-    def log_prior(self, prior: NormalInverseWishart | None) -> Float[Array, ""]:
+    def log_prior(
+        self, prior: NormalInverseWishart | None, on: Bool[Array, "*labels"] | None = None
+    ) -> Float[Array, ""]:
         expect_prior(prior, NormalInverseWishart, self)
         if prior is None:
             return jnp.zeros((), self.mean.dtype)
-        count, pull, scale, extra = self._whitened_prior(prior)
-        log_det = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1))).sum()
-        return -0.5 * (count * (pull**2).sum() + jnp.einsum("gdd->", scale)) - extra * log_det
+        counted = self._on(on)
+        count, pull, scale, extra = self._whitened_prior(prior, counted)
+        log_det = jnp.log(jnp.abs(jnp.diagonal(self._grouped()[1], axis1=1, axis2=2))).sum(-1)
+        each = -0.5 * (count * (pull**2).sum((1, 2)) + jnp.einsum("gdd->g", scale)) - extra * log_det
+        return jnp.where(counted.any(1), each, 0).sum()
 
-    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> NormalInverseWishart:
+    def weak_prior(
+        self, columns: ColumnMoments, strength: float | Float[Array, ""], on: Bool[Array, "*labels"] | None = None
+    ) -> NormalInverseWishart:
         mean, spread = columns.mean, _shared.spread(columns.spread)
         unit = _shared.prior_unit(spread)
-        labels = math.prod(self.label_shape) // math.prod(self.scale_tril.shape[:-2])
-        degrees = strength - self.num_features - 1 - labels
+        degrees = strength - self.num_features - 1 - self._on(on).sum(1).max()
         return NormalInverseWishart(
             mean,
             jnp.asarray(strength, mean.dtype),
@@ -248,9 +272,14 @@ class Gaussian(Density):
         )
 
     def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+        self,
+        key: Key[Array, ""],
+        x: Float[Array, "n d"],
+        counts: Float[Array, "n *labels"],
+        random: bool = False,
+        on: Bool[Array, "*labels"] | None = None,
     ) -> "Gaussian":
-        """Initial parameters for EM: means and covariances of each label's rows, with a pseudo-row for each label.
+        """Initial parameters for EM: means and covariances of each label's rows, with a pseudo-row for each label `on`.
 
         The pseudo-rows have the columns' standard deviations within labels, uncorrelated.
         """
@@ -259,8 +288,9 @@ class Gaussian(Density):
         factor = jnp.broadcast_to(jnp.diag(spread), self.scale_tril.shape)
         start = type(self)(means.reshape(self.mean.shape), factor)
         total, first, second = start.statistics(x, counts)
-        identity = total.shape[1] * jnp.eye(self.num_features, dtype=x.dtype)
-        return start.maximum(GaussianStatistics(total + 1, first, second + identity))
+        pseudo = self._on(on).astype(x.dtype)
+        identity = pseudo.sum(1)[:, None, None] * jnp.eye(self.num_features, dtype=x.dtype)
+        return start.maximum(GaussianStatistics(total + pseudo, first, second + identity))
 
     @property
     def supports(self) -> tuple[Support, ...]:

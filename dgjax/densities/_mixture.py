@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
+from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
@@ -91,8 +92,24 @@ class Mixture(Density):
         """Number of free parameters; the weight of a component that is off is none."""
         return num_free(possible(self.log_weights, 0)) + self.density.num_parameters
 
+    def with_components(self, k: int) -> "Mixture":
+        """Mixture of k components in place of its own: the first k, or all and others that are off.
+
+        Of known parameters, and densities that have `with_labels`.
+        """
+        log_weights = np.full(max(k, self.num_labels), -np.inf, self.log_weights.dtype)
+        log_weights[: self.num_labels] = self.log_weights
+        density: Any = self.density
+        leaves = jax.device_put(log_weights[:k]), *jax.tree.leaves(density.with_labels(k))
+        return jax.tree.unflatten(jax.tree.structure(self), leaves)  # without checks: a fit may have ended at NaN
+
+    def _on(self, xp: Any = jnp) -> dict[str, Any]:
+        """Components that are on, for a density that counts no others."""
+        return {"on": xp.asarray(self.log_weights) > -np.inf} if self.density.labels_off else {}
+
     def normals(self) -> tuple[Normal, ...]:
-        return self.density.normals()
+        on = self._on(np if is_concrete(self.log_weights) else jnp)
+        return tuple(normal._replace(**on) for normal in self.density.normals())
 
     def _joint(self, x: Array) -> Array:
         """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
@@ -167,7 +184,7 @@ class Mixture(Density):
 
     def maximum(self, statistics: MixtureStatistics, prior: MixturePrior | None = None) -> "Mixture":
         expect_prior(prior, MixturePrior, self)
-        density = self.density.maximum(statistics.density, None if prior is None else prior.density)
+        density = self.density.maximum(statistics.density, None if prior is None else prior.density, **self._on())
         weights = None if prior is None else prior.weights
         return type(self)(self._weights_maximum(statistics.counts, weights), density)
 
@@ -186,12 +203,12 @@ class Mixture(Density):
         expect_prior(prior, MixturePrior, self)
         if prior is None:
             return jnp.zeros((), self.log_weights.dtype)
-        density = self.density.log_prior(prior.density)
+        density = self.density.log_prior(prior.density, **self._on())
         return density if prior.weights is None else density + prior.weights.log_density(log_softmax(self.log_weights))
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> MixturePrior:
         weights = Dirichlet.shared(strength, ~jnp.isneginf(self.log_weights), columns.mean.dtype)
-        return MixturePrior(weights, self.density.weak_prior(columns, strength))
+        return MixturePrior(weights, self.density.weak_prior(columns, strength, **self._on()))
 
     def started(
         self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
@@ -211,7 +228,7 @@ class Mixture(Density):
         off = jnp.isneginf(self.log_weights)
         weights = self._weights_maximum(counts.sum(0), Dirichlet.shared(1.0, ~off, x.dtype))
         weights = jnp.where(off, -jnp.inf, weights)
-        return type(self)(weights, self.density.started(key, x, counts, random))
+        return type(self)(weights, self.density.started(key, x, counts, random, **self._on()))
 
     @property
     def supports(self) -> tuple[Support, ...]:

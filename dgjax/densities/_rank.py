@@ -41,13 +41,15 @@ class Normal(NamedTuple):
     """Parameters of a normal density within a model, and the numbers of its columns in the model's rows.
 
     `mean` (*labels, d), and either `scale_tril` (*_, d, d), lower Cholesky factors of the covariances, or `log_scale`
-    (*_, d), or (*_, 1) if columns share one. Labels whose axes these lack share them.
+    (*_, d), or (*_, 1) if columns share one. Labels whose axes these lack share them. `on` (*labels) are labels that
+    count, None for all of them.
     """
 
     mean: Any
     columns: tuple[int, ...]
     scale_tril: Any = None
     log_scale: Any = None
+    on: Any = None
 
 
 def collapsed(model: Any, regular: bool) -> Array:
@@ -63,7 +65,8 @@ def collapsed(model: Any, regular: bool) -> Array:
         else:
             L, size = _factors(normal, regular)
             pivot, rounding = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2)), tolerance(L.shape[-1], L.dtype) * size
-        found |= ~(pivot > rounding).all()
+        off = False if normal.on is None else ~normal.on.reshape(len(pivot), -1).any(1)[:, None]
+        found |= ~((pivot > rounding) | off).all()
     return found
 
 

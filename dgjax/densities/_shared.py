@@ -2,20 +2,36 @@
 
 import functools
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._types import ColumnMoments, LabelIndex
 
+T = TypeVar("T")
+
 
 def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
     """Parameter with label axes flattened: (*L, ...) -> (k, ...)."""
     return parameter.reshape(math.prod(label_shape), *parameter.shape[len(label_shape) :])
+
+
+def with_labels(density: T, k: int, **led: bool) -> T:
+    """Density of k labels in place of its own (k',): of the first k, or of all and copies of the first.
+
+    `led` says which parameters the labels lead. In NumPy, and without checks: a fit may have ended at NaN.
+    """
+    leaves = []
+    for name, own in led.items():
+        known = np.asarray(getattr(density, name))
+        longer = np.concatenate([known[:k], np.repeat(known[:1], max(k - len(known), 0), 0)]) if own else known
+        leaves.append(jax.device_put(longer))
+    return jax.tree.unflatten(jax.tree.structure(density), leaves)
 
 
 def flat_index(at: LabelIndex, label_shape: tuple[int, ...]) -> Array:

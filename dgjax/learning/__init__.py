@@ -4,6 +4,7 @@ A method is a frozen object with four parts, `check`, `init`, `advance` and `res
 data once, makes a `Problem` of it, and runs the method on it. A new method is one new class: no other file changes.
 """
 
+from dgjax.learning._components import in_component_class as in_component_class
 from dgjax.learning._descent import Diverged as Diverged
 from dgjax.learning._em import EM as EM
 from dgjax.learning._fit import Fit as Fit, closed_form as closed_form, fit as fit

@@ -32,6 +32,7 @@ from dgjax.data import (
 )
 from dgjax.densities import has_draws
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
+from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
@@ -108,6 +109,7 @@ def fit(
     bare = as_model(model) is not model
     start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
     own = MixturePrior(None, prior) if bare and _is_prior(prior) else prior
+    num_labels, start = start.num_labels, to_be_fitted(start, data, prior, method, blend)
     problem = _problem(start, data, own, blend, method is not None and not checked_method(method).pads)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
@@ -118,6 +120,7 @@ def fit(
     try:
         state = run(functools.partial(method.advance, problem), state, max_steps, progress, checkpointer)
         outcome, fitted = method.result(problem, state)
+        fitted = fitted if start.num_labels == num_labels else fitted.with_components(num_labels)
     except Diverged as error:
         error.model = error.model.density if bare else error.model
         raise

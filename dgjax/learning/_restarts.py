@@ -14,7 +14,7 @@ from dgjax._arguments import AnyArray, as_count, as_key, is_concrete
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._pytree import for_any_rows, for_complete_rows
 from dgjax._warnings import ConvergenceWarning, warn
-from dgjax.densities import has_draws
+from dgjax.densities import Mixture, has_draws
 from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
 from dgjax.learning._method import Method, Outcome
@@ -130,7 +130,8 @@ def restarted(
         counts = own + few_rows(key_here, jnp.where(labels < 0, weights, 0), model.num_labels)
     else:
         z = embedded(x, weights, model.supports, complete)
-        counts = clusters(key_here, z, weights, model.num_labels, known, complete)
+        on = ~jnp.isneginf(model.log_weights) if isinstance(model, Mixture) else None
+        counts = clusters(key_here, z, weights, model.num_labels, known, complete, on)
     return for_any_rows(model.started_at(key_below, x, counts, random))
 
 

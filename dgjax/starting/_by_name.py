@@ -28,11 +28,13 @@ from dgjax.starting import _training_data
 COUNTED, WHOLE = ("categorical", "poisson", "multinomial"), "a whole number from 0, its kind being"
 
 
-def uniform(density):
-    """Mixture of equal weights over the last label axis of a density."""
-    k = density.label_shape[-1]
+def uniform(density, k=None):
+    """Mixture of equal weights over the last label axis of a density, of the first k of its labels if k is given."""
+    k = density.label_shape[-1] if k is None else k
     dtype = jax.tree.leaves(density)[0].dtype
-    return Mixture(constant(np.full(density.label_shape, -np.log(k), dtype)), density)
+    log_weights = np.full(density.label_shape, -np.inf, dtype)
+    log_weights[..., :k] = -np.log(k)
+    return Mixture(constant(log_weights), density)
 
 
 @functools.partial(kernels.compiled_once, static_argnames=("label_shape", "covariance"))

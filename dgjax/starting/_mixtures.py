@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from dgjax._arguments import as_count, as_key, is_concrete
 from dgjax._elsewhere import told_keywords
-from dgjax.data import in_size_class, label_counts
+from dgjax.data import component_class, in_size_class, label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
@@ -27,8 +27,11 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     if k > len(rows):
         raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {k}.")
     key = as_key(key)
-    broad = uniform(gaussian(summary, len(rows), (k,), covariance))
-    return at_clusters(broad, key, rows, summary)
+    # Components beyond the k are off, and cut off again: one program for all numbers of a class.
+    padded = component_class(k, *rows.shape)
+    broad = uniform(gaussian(summary, len(rows), (padded,), covariance), k)
+    start = at_clusters(broad, key, rows, summary)
+    return start if padded == k else start.with_components(k)
 
 
 @told_keywords
