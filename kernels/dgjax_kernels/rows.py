@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax_kernels.blocks import map_rows, pairwise_sum, sum_rows
@@ -80,33 +81,36 @@ def in_units(residual: Float[Array, "..."], log_scale: Float[Array, "..."]) -> F
     return residual * jnp.minimum(jnp.exp(-log_scale), jnp.finfo(log_scale.dtype).max)
 
 
-def column_summary(x: Float[Array, "n d"]) -> ColumnSummary:
+def column_summary(x: Float[Array | np.ndarray, "n d"]) -> ColumnSummary:
     """Column summary of rows x (n, d): how many cells each column misses, and what the observed ones are.
 
     That is their minimum, maximum, whether all are whole numbers, mean and standard deviation, (d,) each. The square of
-    a deviation may be beyond what float32 can hold: it is taken in units of the column's largest.
+    a deviation may be beyond what float32 can hold: it is taken in units of the column's largest. Of NumPy's rows it is
+    NumPy's, for which nothing is compiled.
     """
-    observed = ~jnp.isnan(x)
+    xp: Any = np if isinstance(x, np.ndarray) else jnp
+    observed = ~xp.isnan(x)
     count = observed.sum(0)
-    one = jnp.maximum(count, 1).astype(x.dtype)
-    mean = jnp.where(observed, x, 0).sum(0) / one
+    one = xp.maximum(count, 1).astype(x.dtype)
+    mean = xp.where(observed, x, 0).sum(0) / one
     # A second pass over the residuals corrects the mean's own rounding.
-    mean = mean + jnp.where(observed, x - mean, 0).sum(0) / one
-    low = jnp.where(observed, x, jnp.inf).min(0, initial=jnp.inf)
-    high = jnp.where(observed, x, -jnp.inf).max(0, initial=-jnp.inf)
-    whole = (~observed | (x == jnp.floor(x))).all(0)
-    residual = jnp.where(observed, x - mean, 0)
-    unit = unit_of(jnp.abs(residual).max(0, initial=0))
-    spread = unit * jnp.sqrt(((residual / unit) ** 2).sum(0) / one)
-    return ColumnSummary((len(x) - count).astype(jnp.int32), low, high, whole, mean, spread)
+    mean = mean + xp.where(observed, x - mean, 0).sum(0) / one
+    low = xp.where(observed, x, xp.inf).min(0, initial=xp.inf)
+    high = xp.where(observed, x, -xp.inf).max(0, initial=-xp.inf)
+    whole = (~observed | (x == xp.floor(x))).all(0)
+    residual = xp.where(observed, x - mean, 0)
+    unit = unit_of(xp.abs(residual).max(0, initial=0))
+    spread = unit * xp.sqrt(((residual / unit) ** 2).sum(0) / one)
+    return ColumnSummary((len(x) - count).astype(xp.int32), low, high, whole, mean, spread)
 
 
-def unit_of(size: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def unit_of(size: Float[Array | np.ndarray, "*n"]) -> Any:
     """Unit for squares: a size itself where it is positive and finite, else 1.
 
     In units of the largest of some numbers their squares do not overflow, and that of the largest does not vanish.
     """
-    return jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+    xp: Any = np if isinstance(size, np.ndarray) else jnp
+    return xp.where((size > 0) & xp.isfinite(size), size, 1)
 
 
 def log_linear(phi: Float[Array, "n f"], log_p: Float[Array, "k f"]) -> Float[Array, "n k"]:
