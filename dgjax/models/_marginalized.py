@@ -59,9 +59,10 @@ class Marginalized(DiscriminativeModel):
             return self.classifier.potentials(filled).log_marginals()
 
         keys = jax.random.split(jax.random.key(self.seed), self.num_samples)
-        mean = jax.nn.logsumexp(jax.vmap(draw)(keys), axis=0) - math.log(self.num_samples)
-        complete = self.classifier.potentials(jnp.where(jnp.isnan(x), 0, x)).log_marginals()
-        return Classes(jnp.where(jnp.isnan(x).any(-1, keepdims=True), mean, complete))
+        each = jax.vmap(draw)(keys)
+        mean = jax.nn.logsumexp(each, axis=0) - math.log(self.num_samples)
+        # Of a complete row every draw is the row itself.
+        return Classes(jnp.where(jnp.isnan(x).any(-1, keepdims=True), mean, each[0]))
 
     @property
     def supports(self) -> tuple[Support, ...]:
