@@ -5,12 +5,16 @@
                                                           ─▶ neither ─▶ trace, compile, write, run
 
 What a process has loaded or compiled it finds again in 8 us, until `MOST_PROGRAMS` others were used since. A program
-takes 2 MB in memory, and what JAX remembers of tracing and compiling it 1.6 MB more, which is given back at once. In a
-program that is being traced, and where JAX has more than one device, the function is compiled as any other.
+takes 2 MB in memory, and what JAX remembers of tracing and compiling it 1.6 MB more, which is given back at once. What
+takes long to compile says so on the logger "dgjax", as numba's compilations do, for a program that seems to hang should
+say why. In a program that is being traced, and where JAX has more than one device, the function is compiled as any
+other.
 """
 
+import contextlib
 import inspect
 import itertools
+import logging
 import operator
 import pickle
 import re
@@ -30,6 +34,7 @@ from dgjax_kernels.blocks import repeats
 
 LITTLE = 1 << 20  # bytes that a program is given
 MOST_PROGRAMS = 128  # that a process has at once, those unused for the longest are given back beyond it
+PATIENCE = 2.0  # seconds: what is compiled faster is not worth a line
 HANDLERS = re.compile(rb"dgjax_\w+_float(32|64)\b")  # targets of custom calls that numba compiles in each process
 CHECKS = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
 """Settings under which JAX itself has to run every program."""
@@ -43,6 +48,7 @@ _settings = operator.attrgetter(
     "jax_threefry_partitionable",
     "jax_random_seed_offset",
 )
+logger = logging.getLogger("dgjax")
 _programs: dict[Any, "_Held"] = {}
 _LOCK = threading.Lock()
 _clock = itertools.count()
@@ -117,7 +123,9 @@ class Dispatch:
         if program is not None:
             return (program,)
         compiling = self.quickly if little else self.usual
-        program = compiling.lower(*args, **kwargs).compile()
+        lowered = compiling.lower(*args, **kwargs)
+        with _told(self.fn):
+            program = lowered.compile()
         compiling.clear_cache()  # JAX's, in which it would be held for ever
         if not key:
             return (program,)
@@ -136,6 +144,20 @@ def _hold(key, program):
         while len(_programs) >= MOST_PROGRAMS:
             del _programs[min(_programs, key=lambda other: _programs[other].used)]
         _programs[key] = _Held(program)
+
+
+@contextlib.contextmanager
+def _told(fn):
+    """Context manager around a compilation: logs a line if that takes longer than PATIENCE seconds."""
+    name = f"{fn.__module__.rpartition('.')[2].strip('_')}.{fn.__name__.strip('_')}"
+    line = "dgjax: compiling the program %s, once for data of these shapes ..."
+    timer = threading.Timer(PATIENCE, logger.warning, (line, name))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @jax.jit

@@ -7,14 +7,14 @@ whether anything was compiled.
 """
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from numba.core import event
 
-PATIENCE = 2.0  # seconds: what is compiled faster is not worth a line
+from dgjax_kernels._programs import PATIENCE, logger
+
 KERNELS = {
     "gaussian": ("rows of full covariances", 40),
     "conditional": ("conditional means", 7),
@@ -37,7 +37,6 @@ KERNELS = {
     "linear_piece": ("linear scores of NumPy's rows", 3),
 }
 """The purpose of each kernel, and the seconds that it took to compile on one core of a server's CPU."""
-logger = logging.getLogger("dgjax")
 
 
 class Clock(event.Listener):
