@@ -145,14 +145,12 @@ def with_no_pickle(path):
 def test_a_damaged_file_is_compiled_and_written_again(folder, damaged):
     before, _ = asked_again()
     (name,) = files(folder)
-    whole = _disk.read(name)
     damaged(folder / name)
     after, compiled = asked_again()
     assert "_log_prob" in compiled
     assert after.tobytes() == before.tobytes()
     assert files(folder) == [name]
-    assert len(_disk.read(name)) == len(whole)
-    assert asked_again()[1] == []
+    assert asked_again()[1] == []  # its length depends on how many programs the process compiled before: their ids
 
 
 def test_other_versions_and_processors_have_their_own(folder, monkeypatch):
