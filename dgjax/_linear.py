@@ -48,11 +48,12 @@ def _given(answer, model):
 def _scores_of_few(model, rows, kept):
     """Linear scores (n, k) of rows on one CPU, in float64; None if they are many, or lose more digits than `kept`."""
     x = rows.x
-    if not (rows.complete and isinstance(x, np.ndarray) and x.size) or jax.device_count() > 1:
+    if not (rows.complete and x.size) or jax.device_count() > 1 or not is_concrete(x):
         return None
     form = _remembered(model)
     if form is None or x.size * len(form[1]) > FEW or jax.default_backend() != "cpu":
         return None
+    x = np.asarray(x)  # JAX's too, so that the same rows have the same bits
     weight, bias, size = form
     largest = float(np.abs(x).max())
     if not (size[0] * largest + size[1]) * (x.shape[1] + 1) * np.finfo(float).epsneg <= kept:
@@ -63,10 +64,13 @@ def _scores_of_few(model, rows, kept):
 
 
 def _remembered(model):
-    """Linear form of a model, which it remembers: weights, bias, and the largest sum of |weights|, and |bias|."""
+    """Linear form of a model, which it remembers: weights, bias, and the largest sum of |weights|, and |bias|.
+
+    None too for a model of NumPy's arrays, which may change under it.
+    """
     own = model.__dict__ if type(model) in MADE else {}
     if "_linear" not in own:
-        if not is_concrete(model):
+        if not is_concrete(model) or not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(model)):
             return None
         form = linear_scores(model)
         sizes = form and (np.abs(form[0]).sum(1).max(), np.abs(form[1]).max())

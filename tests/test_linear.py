@@ -1,6 +1,7 @@
 """Linear scores of few rows by NumPy: the textbook's posteriors, of the dtype that a program gives, and when not."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
@@ -51,9 +52,18 @@ def test_few_rows_have_the_textbooks_posterior(name, dtype):
 def test_a_row_has_the_bits_that_it_has_alone_and_in_any_layout(x64):
     model, x = models()["multinomial"], rows_of("multinomial", 300, "float64")
     whole = np.asarray(dg.predict_log_proba(model, x))
-    for other in (x.astype(int), np.asfortranarray(x), x.tolist()):
+    for other in (x.astype(int), np.asfortranarray(x), x.tolist(), jnp.asarray(x)):
         np.testing.assert_array_equal(dg.predict_log_proba(model, other), whole)
     np.testing.assert_array_equal(dg.predict_log_proba(model, x[7:8])[0], whole[7])
+
+
+def test_a_model_of_arrays_that_change_answers_as_they_are_now(x64):
+    model, x = jax.tree.map(np.array, models()["multinomial"]), rows_of("multinomial", 17, "float64")
+    before = dg.predict_log_proba(model, x)
+    model.log_weights[:] = model.log_weights[::-1].copy()
+    now = dg.predict_log_proba(jax.tree.map(jnp.asarray, model), x)
+    np.testing.assert_allclose(dg.predict_log_proba(model, x), now, rtol=1e-9)
+    assert not np.allclose(before, now)
 
 
 @pytest.mark.parametrize("why", ["missing", "none", "digits", "quadratic", "traced", "many"])
