@@ -95,12 +95,10 @@ class Mixture(Density):
     def with_components(self, k: int) -> "Mixture":
         """Mixture of k components in place of its own: the first k, or all and others that are off.
 
-        Of known parameters, and densities that have `with_labels`.
+        Of densities that have `with_labels`.
         """
-        log_weights = np.full(max(k, self.num_labels), -np.inf, self.log_weights.dtype)
-        log_weights[: self.num_labels] = self.log_weights
         density: Any = self.density
-        leaves = jax.device_put(log_weights[:k]), *jax.tree.leaves(density.with_labels(k))
+        leaves = _shared.first_and_more(self.log_weights, k, -np.inf), *jax.tree.leaves(density.with_labels(k))
         return jax.tree.unflatten(jax.tree.structure(self), leaves)  # without checks: a fit may have ended at NaN
 
     def _on(self, xp: Any = jnp) -> dict[str, Any]:

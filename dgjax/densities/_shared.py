@@ -11,6 +11,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans
+from dgjax._arguments import AnyArray, is_concrete
 from dgjax._types import ColumnMoments, LabelIndex
 
 T = TypeVar("T")
@@ -24,14 +25,22 @@ def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
 def with_labels(density: T, k: int, **led: bool) -> T:
     """Density of k labels in place of its own (k',): of the first k, or of all and copies of the first.
 
-    `led` says which parameters the labels lead. In NumPy, and without checks: a fit may have ended at NaN.
+    `led` says which parameters the labels lead. Without checks: a fit may have ended at NaN.
     """
-    leaves = []
-    for name, own in led.items():
-        known = np.asarray(getattr(density, name))
-        longer = np.concatenate([known[:k], np.repeat(known[:1], max(k - len(known), 0), 0)]) if own else known
-        leaves.append(jax.device_put(longer))
+    known = ((getattr(density, name), own) for name, own in led.items())
+    leaves = [first_and_more(parameter, k) if own else parameter for parameter, own in known]
     return jax.tree.unflatten(jax.tree.structure(density), leaves)
+
+
+def first_and_more(parameter: AnyArray, k: int, more: float | None = None) -> Array:
+    """Parameter (k, ...) in place of (k', ...): its first k, or all and `more`, by default copies of the first.
+
+    In NumPy where numbers are known, for nothing is compiled there.
+    """
+    xp: Any = np if is_concrete(parameter) else jnp
+    own = xp.asarray(parameter)[:k]
+    rest = own[:1] if more is None else xp.full_like(own[:1], more)
+    return jax.device_put(xp.concatenate([own, xp.repeat(rest, k - len(own), 0)]))
 
 
 def flat_index(at: LabelIndex, label_shape: tuple[int, ...]) -> Array:

@@ -90,8 +90,8 @@ class Dispatch:
         try:
             key = self, tree, static, _settings(jax.config), repeats.value, *map(kind_of, leaves)
             held = _programs.get(key)
-        except TypeError:  # a tracer, or what is no array at all
-            return self._by_jit(leaves)(*args, **kwargs)
+        except TypeError:  # a tracer, which compiler options cannot be told of, or what is no array at all
+            return self.usual(*args, **kwargs)
         if _is_forgotten() or held is None:
             program, *first = self._made(args, kwargs, given, static, leaves)
             _hold(key, program)
