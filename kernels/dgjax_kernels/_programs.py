@@ -12,6 +12,7 @@ other.
 """
 
 import contextlib
+import functools
 import inspect
 import itertools
 import logging
@@ -33,7 +34,7 @@ from dgjax_kernels._program_key import kind_of
 from dgjax_kernels.blocks import repeats
 
 LITTLE = 1 << 20  # bytes that a program is given
-MOST_PROGRAMS = 128  # that a process has at once, those unused for the longest are given back beyond it
+MOST_PROGRAMS = 256  # that a process has at once, those unused for the longest are given back beyond it
 PATIENCE = 2.0  # seconds: what is compiled faster is not worth a line
 HANDLERS = re.compile(rb"dgjax_\w+_float(32|64)\b")  # targets of custom calls that numba compiles in each process
 CHECKS = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
@@ -73,8 +74,10 @@ class Dispatch:
     def __init__(
         self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any], kept: bool
     ) -> None:
-        self.usual, self.kept = jit(fn, **options), kept
-        self.quickly = jit(fn, compiler_options=compiler_options, **options) if compiler_options else self.usual
+        self.jit, self.kept = functools.partial(jit, **options), kept
+        self.few: dict[str, Any] = {"compiler_options": compiler_options} if compiler_options else {}
+        self.usual = self.jit(fn)
+        self.quickly = self.jit(fn, **self.few) if self.few else self.usual
         self.fn, self.options = fn, repr(sorted((compiler_options | options).items()))
         self.names = tuple(inspect.signature(fn).parameters)
         static, numbers = (options.get(name, ()) for name in ("static_argnames", "static_argnums"))
@@ -113,6 +116,11 @@ class Dispatch:
         """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""
         return self.quickly if _is_little(leaves) and not isinstance(_nothing(), Tracer) else self.usual
 
+    def _passing(self, little):
+        """The function as JAX compiles it, for once: what JAX remembers of it goes with it, and does not stay for ever."""
+        passing = functools.wraps(self.fn)(lambda *args, **kwargs: self.fn(*args, **kwargs))
+        return self.jit(passing, **(self.few if little else {}))
+
     def _made(self, args, kwargs, given, static, leaves):
         """A program, from disk or compiled, None where JAX is to compile it; and its result if that is known."""
         if not _alone():
@@ -122,11 +130,8 @@ class Dispatch:
         program = _loaded(_disk.read(key), jax.tree.structure(given)) if key else None
         if program is not None:
             return (program,)
-        compiling = self.quickly if little else self.usual
-        lowered = compiling.lower(*args, **kwargs)
         with _told(self.fn):
-            program = lowered.compile()
-        compiling.clear_cache()  # JAX's, in which it would be held for ever
+            program = self._passing(little).lower(*args, **kwargs).compile()
         if not key:
             return (program,)
         result = program(*given[0], **given[1])
