@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgjax._arguments import is_concrete, placed
+from dgjax._arguments import AnyArray, is_concrete, placed
 from dgjax._pytree import MADE
 from dgjax.data import Data
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
@@ -48,7 +48,7 @@ def _given(answer, model):
 def _scores_of_few(model, rows, kept):
     """Linear scores (n, k) of rows on one CPU, in float64; None if they are many, or lose more digits than `kept`."""
     x = rows.x
-    if not (rows.complete and x.size) or jax.device_count() > 1 or not is_concrete(x):
+    if not (rows.complete and isinstance(x, AnyArray) and x.size and is_concrete(x)) or jax.device_count() > 1:
         return None
     form = _remembered(model)
     if form is None or x.size * len(form[1]) > FEW or jax.default_backend() != "cpu":

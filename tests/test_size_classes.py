@@ -136,7 +136,7 @@ def searched(k, covariance):
     return start, fit.model, fit.objective, dg.bic(fit.model, x)
 
 
-COVARIANCES = ["tied", *(pytest.param(one, marks=pytest.mark.slow) for one in ("full", "diagonal", "spherical"))]
+COVARIANCES = ["diagonal", *(pytest.param(one, marks=pytest.mark.slow) for one in ("full", "tied", "spherical"))]
 
 
 @pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")

@@ -154,7 +154,8 @@ def _hold(key, program):
 @contextlib.contextmanager
 def _told(fn):
     """Context manager around a compilation: logs a line if that takes longer than PATIENCE seconds."""
-    name = f"{fn.__module__.rpartition('.')[2].strip('_')}.{fn.__name__.strip('_')}"
+    own = getattr(fn, "func", fn)  # of functools.partial
+    name = f"{own.__module__.rpartition('.')[2].strip('_')}.{own.__name__.strip('_')}"
     line = "dgjax: compiling the program %s, once for data of these shapes ..."
     timer = threading.Timer(PATIENCE, logger.warning, (line, name))
     timer.daemon = True
