@@ -47,7 +47,10 @@ def test_programs_for_complete_rows_have_no_part_for_missing_cells():
     for model, some in ((MIXTURE, True), (for_complete_rows(MIXTURE), False)):
         assert triangularizes(lambda x, own=model: own.potentials(x).log_partition(), X) == some
         assert triangularizes(lambda x, own=model: own.joint_expectation(x, y, weights), X) == some
-        assert triangularizes(lambda x, own=model: jax.grad(lambda m: m.potentials(x).log_partition().sum())(own), X) == some
+        assert (
+            triangularizes(lambda x, own=model: jax.grad(lambda m: m.potentials(x).log_partition().sum())(own), X)
+            == some
+        )
 
 
 @pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")

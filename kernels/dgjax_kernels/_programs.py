@@ -117,7 +117,7 @@ class Dispatch:
         return self.quickly if _is_little(leaves) and not isinstance(_nothing(), Tracer) else self.usual
 
     def _passing(self, little):
-        """The function as JAX compiles it, for once: what JAX remembers of it goes with it, and does not stay for ever."""
+        """The function as JAX compiles it, for once: what JAX remembers of it goes with it, and does not stay."""
         passing = functools.wraps(self.fn)(lambda *args, **kwargs: self.fn(*args, **kwargs))
         return self.jit(passing, **(self.few if little else {}))
 
