@@ -139,24 +139,30 @@ def column_moments(x, weights):
     return means, np.where(variances > 0, variances, spare)
 
 
-def weak_prior(density, x, weights, strength):
-    """What acts as `strength` more rows for each label, as a record with the names of dgjax's priors."""
+def weak_prior(density, x, weights, strength, on=None):
+    """What acts as `strength` more rows for each label, as a record with the names of dgjax's priors.
+
+    Labels that are not `on`, of weight log 0, count for nothing.
+    """
     mean, variance = column_moments(x, weights)
     match kind(density):
         case "Mixture":
-            shares = shared_out(strength, numbers(density.log_weights) > -np.inf)
-            return SimpleNamespace(weights=shares, density=weak_prior(density.density, x, weights, strength))
+            on = numbers(density.log_weights) > -np.inf
+            own = weak_prior(density.density, x, weights, strength, on)
+            return SimpleNamespace(weights=shared_out(strength, on), density=own)
         case "Columns":
             parts = zip(density.blocks, density.columns, strict=True)
             return SimpleNamespace(blocks=[weak_prior(b, x[:, list(own)], weights, strength) for b, own in parts])
         case "Gaussian":
             groups = math.prod(density.scale_tril.shape[:-2])
-            degrees = strength - x.shape[1] - 1 - math.prod(density.label_shape) // groups
+            counted = (np.ones(density.label_shape, bool) if on is None else on).reshape(groups, -1)
+            degrees = strength - x.shape[1] - 1 - counted.sum(1).max()
             return SimpleNamespace(mean=mean, mean_count=strength, scale=strength * np.diag(variance), degrees=degrees)
         case "DiagonalGaussian":
             spherical = density.log_scale.shape[-1] == 1
             cells = strength * (x.shape[1] if spherical else 1)
-            shape = (cells - 2 - density.mean.size // density.log_scale.size) / 2
+            share = on.mean() if on is not None and density.log_scale.ndim == 1 else 1  # of labels with one scale
+            shape = (cells - 2 - share * density.mean.size / density.log_scale.size) / 2
             rate = cells * (variance.mean(keepdims=True) if spherical else variance) / 2
             return SimpleNamespace(mean=mean, mean_count=strength, shape=shape, rate=rate)
         case "Bernoulli":
