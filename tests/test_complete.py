@@ -15,7 +15,7 @@ FULL = dg.Gaussian(jnp.zeros((2, 3)), jnp.stack([jnp.eye(3), 2 * jnp.eye(3)]))
 MIXTURE = dg.Mixture(jnp.zeros(2), FULL)
 
 
-def triangularizes(call, *arguments):
+def factors(call, *arguments):
     """Whether a program makes a factor of each row's observed columns, as full covariances do, by QR."""
     return " qr[" in str(jax.make_jaxpr(call)(*arguments))
 
@@ -45,12 +45,9 @@ def test_the_density_of_a_marginal_has_missing_cells_all_the_same():
 def test_programs_for_complete_rows_have_no_part_for_missing_cells():
     y, weights = jnp.zeros(len(X), int), jnp.ones(len(X))
     for model, some in ((MIXTURE, True), (for_complete_rows(MIXTURE), False)):
-        assert triangularizes(lambda x, own=model: own.potentials(x).log_partition(), X) == some
-        assert triangularizes(lambda x, own=model: own.joint_expectation(x, y, weights), X) == some
-        assert (
-            triangularizes(lambda x, own=model: jax.grad(lambda m: m.potentials(x).log_partition().sum())(own), X)
-            == some
-        )
+        assert factors(lambda x, own=model: own.potentials(x).log_partition(), X) == some
+        assert factors(lambda x, own=model: own.joint_expectation(x, y, weights), X) == some
+        assert factors(lambda x, own=model: jax.grad(lambda m: m.potentials(x).log_partition().sum())(own), X) == some
 
 
 @pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
