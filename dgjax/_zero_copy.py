@@ -1,4 +1,4 @@
-"""Zero-copy answers: large NumPy arrays are read where they are, and cells are validated in the pass that scores them.
+"""Zero-copy answers: many rows are read where they are, and cells are validated in the pass that scores them.
 
     linear log-odds ─▶ labels, log-posteriors            of complete rows (`kernels.linear_labels`)
     mixtures        ─▶ these, log-densities, filled rows, whatever is missing, by a density's kernel (`kernels.Pass`)
@@ -6,6 +6,7 @@
 Where neither can answer, None, and the verb goes the way of all arrays, which says what is wrong with a cell.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax._linear import KEPT, KEPT_OF_LABELS, linear_scores
 from dgjax._twins import LogDensity
-from dgjax.data import LARGE, aligned, check_cells, float_type, readable_rows
+from dgjax.data import LARGE, aligned, check_cells, float_type, is_sequential, readable_rows
 from dgjax.densities import Gaussian, Mixture
 from dgjax.models import Logistic
 
@@ -26,14 +27,14 @@ FEW = 1 << 8  # rows that mostly show whether cells are missing
 
 def log_prob(model: Any, x: Any) -> jax.Array | None:
     """Log-densities log p(x_observed) (n,) of zero-copy rows under a mixture; None if they cannot be had so."""
-    rows = _readable(x) if isinstance(model, Mixture) else None
+    rows = _readable(model, x) if isinstance(model, Mixture) else None
     answer = None if rows is None else _answer("log_partition", model, rows, lambda own: 1)
     return answer if answer is None else jax.device_put(answer[:, 0], may_alias=True)
 
 
 def labels(model: Any, x: Any) -> jax.Array | None:
     """Most probable labels (n,) of rows where they are; None if they cannot be had so."""
-    rows = _readable(x)
+    rows = _readable(model, x)
     if rows is None:
         return None
     linear = linear_labels(model, rows)
@@ -43,7 +44,7 @@ def labels(model: Any, x: Any) -> jax.Array | None:
 
 def log_posterior(model: Any, x: Any) -> jax.Array | None:
     """Log-posteriors log p(y | x_observed) (n, k) of rows where they are; None if they cannot be had so."""
-    rows = _readable(x)
+    rows = _readable(model, x)
     if rows is None:
         return None
     linear = linear_posterior(model, rows)
@@ -53,7 +54,7 @@ def log_posterior(model: Any, x: Any) -> jax.Array | None:
 
 def imputation(model: Any, x: Any) -> jax.Array | None:
     """Zero-copy rows (n, d) with missing cells at their conditional means; None if they cannot be had so."""
-    rows = _readable(x) if isinstance(model, Mixture) and isinstance(model.density, Gaussian) else None
+    rows = _readable(model, x) if isinstance(model, Mixture) and isinstance(model.density, Gaussian) else None
     answer = None if rows is None else _answer("imputation", model, rows, lambda own: own.num_features)
     return answer if answer is None else jax.device_put(answer, may_alias=True)
 
@@ -114,9 +115,15 @@ def linear_posterior(model: Any, x: np.ndarray) -> jax.Array | None:
     return _checked(model, x, scores, summary, posterior, KEPT)
 
 
-def _readable(x: Any) -> Any:
-    """Rows (n, d) that kernels can read, however NumPy held them, so that every layout has one answer; else None."""
-    return readable_rows(x) if isinstance(x, np.ndarray) and x.ndim == 2 and x.nbytes >= LARGE else None
+def _readable(model: Any, x: Any) -> Any:
+    """Rows (n, d) that kernels can read, however they are held, so that every layout has one answer; else None.
+
+    Lists have no shape: that they are many rows is told by the columns that the model has.
+    """
+    if is_sequential(model) or not is_concrete(x if hasattr(x, "shape") else ()):
+        return None
+    shape = getattr(x, "shape", (len(x) if isinstance(x, list | tuple) else 0, model.num_features))
+    return readable_rows(x, model.num_features) if math.prod(shape) >= LARGE // 8 else None
 
 
 def _scores(model: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import dgjax as dg
-from dgjax.data import _dataset
+from dgjax.data import _dataset, readable_rows
 
 X = np.array([[0.1, 1.2], [0.9, -0.3], [1.7, 0.4], [-0.8, 2.1], [0.3, 0.6], [1.1, -1.4], [-0.2, 0.5], [2.0, 1.0]])
 Y = np.array([0, 1] * 4)
 HOLE = np.arange(16).reshape(8, 2) == 5
 UNKNOWN = np.arange(8) > 5
-MANY = 70_000  # rows: copied apart, or read where they lie
+MANY = 140_000  # rows: 1 MB, which are read where they lie
 pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 
 
@@ -101,6 +101,10 @@ LAYOUTS = {
     "big endian": lambda x: x.astype(x.dtype.newbyteorder(">")),
     "read only": lambda x: np.lib.stride_tricks.as_strided(x, writeable=False),
     "a subclass": lambda x: x.view(np.recarray),
+    "masked": np.ma.masked_array,
+    "a list": lambda x: x.tolist(),
+    "a frame": lambda x: pytest.importorskip("pandas").DataFrame(x),
+    "JAX's": jax.numpy.asarray,
 }
 
 
@@ -190,3 +194,14 @@ def test_a_model_in_another_precision_remembers_nothing():
         wide = jax.tree.map(lambda leaf: leaf.astype("float64"), model)
         assert dg.log_prob(wide, x).dtype == np.float64
         assert dg.log_prob(model, x).dtype == np.float32
+
+
+@pytest.mark.parametrize("layout", ["read only", "a subclass", "JAX's"])
+def test_rows_in_place_are_of_one_kind_to_the_kernels(layout):
+    """numba compiles a kernel for each kind of array: what is read only would wait for all of them again."""
+    x = np.zeros((MANY, 2), np.float32)
+    held = LAYOUTS[layout](x)
+    readable = readable_rows(held)
+    assert type(readable) is np.ndarray
+    assert readable.flags.writeable
+    assert np.shares_memory(readable, np.asarray(held))

@@ -29,11 +29,16 @@ def rows_and_summary(
     return _on_device(_as_matrix(x, num_features, name))
 
 
-def readable_rows(x: ArrayLike) -> np.ndarray | None:
-    """Zero-copy input: large rows that NumPy holds, if kernels can read them where they lie; else None."""
-    array = _as_matrix(x, None, "x")
-    readable = isinstance(array, np.ndarray) and _is_large(array) and kernels.can_read_rows(array)
-    return array if readable and jax.default_backend() == "cpu" else None
+def readable_rows(x: ArrayLike, num_features: int | None = None) -> np.ndarray | None:
+    """Zero-copy input: large rows that NumPy or JAX holds, if kernels can read them where they lie; else None."""
+    array = _as_matrix(x, num_features, "x")
+    if jax.default_backend() != "cpu" or not (is_concrete(array) and _is_large(array)):
+        return None
+    if isinstance(array, jax.Array) and array.devices() != {jax.local_devices()[0]}:
+        return None
+    own = np.asarray(array)
+    own = own if own.dtype in (np.float32, np.float64) else own.astype(float_type(own))
+    return kernels.as_readable(own)
 
 
 def float_type(x: AnyArray) -> np.dtype:
@@ -111,9 +116,9 @@ def _copied(array):
 
     Rows are summarised while they are copied.
     """
-    copy, summary = aligned(array.shape, float_type(array)), None
-    if kernels.can_read_rows(array):
-        summary = kernels.copy_and_summarise(array, copy)
+    copy, summary, readable = aligned(array.shape, float_type(array)), None, kernels.as_readable(array)
+    if readable is not None:
+        summary = kernels.copy_and_summarise(readable, copy)
     else:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which the checks find
             np.copyto(copy, array, casting="unsafe")

@@ -52,7 +52,7 @@ from dgjax_kernels.counts import (
 from dgjax_kernels.cpu import independent as _columns, worth as _worth
 from dgjax_kernels.cpu.passes import Pass as Pass
 from dgjax_kernels.cpu.summary.numpy_rows import (
-    can_read_rows as can_read_rows,
+    as_readable as as_readable,
     copy_and_summarise as copy_and_summarise,
     linear_labels as linear_labels,
     linear_posterior as linear_posterior,

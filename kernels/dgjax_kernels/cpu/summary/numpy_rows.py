@@ -10,6 +10,7 @@ called by Python, outside of programs of JAX's, and threads of Python run them; 
 
 import itertools
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,19 @@ from dgjax_kernels.cpu.worth import large
 from dgjax_kernels.rows import ColumnSummary, LabelledSummary
 
 
-def can_read_rows(x: np.ndarray) -> bool:
-    """Zero-copy check: True if x is rows in one piece, and so many that compiling a pass over them, 4 s once, pays."""
+def as_readable(x: np.ndarray) -> np.ndarray | None:
+    """Zero-copy input: rows x (n, d) as kernels read them; None if not in one piece, or too few to compile a pass for.
+
+    Such a pass takes 4 s to compile, once. Nothing is written to x: that it may be is said because numba would compile
+    everything again for what is read only, as arrays of JAX's and files mapped to memory are.
+    """
     whole = x.ndim == 2 and x.flags.c_contiguous and x.flags.aligned and x.dtype in (np.float32, np.float64)
-    return whole and large(x)
+    if not (whole and large(x)):
+        return None
+    if x.flags.writeable and type(x) is np.ndarray:
+        return x
+    interface = {**x.__array_interface__, "data": (x.ctypes.data, False)}
+    return np.asarray(SimpleNamespace(__array_interface__=interface, held=x))
 
 
 def copy_and_summarise(x: np.ndarray, copy: np.ndarray) -> ColumnSummary:
