@@ -13,6 +13,7 @@ from zoo import QUICK, VARIATIONS
 
 import dgjax_kernels as kernels
 from dgjax.compare import _compiling
+from dgjax_kernels import _op
 
 # The same inputs on every run: a failure that nobody can repeat helps nobody.
 settings.register_profile(
@@ -63,6 +64,7 @@ def pytest_configure(config):
     jax.config.update("jax_disable_most_optimizations", is_quick(config))
     if is_quick(config):  # read when numba is imported and XLA begins, here and in the workers, which inherit it
         os.environ.setdefault("XLA_FLAGS", _compiling.quick_flag())
+        _op.STEPS.update(_op.ONCE)  # a tenth off the time of all
         lower_level()
 
 
