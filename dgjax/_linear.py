@@ -1,81 +1,20 @@
-"""Linear scores: where the log-odds of labels are linear in the cells, few complete rows are answered by NumPy.
+"""Linear scores: where the log-odds of labels are linear in the cells, their weights and biases.
 
-    log p(y | x) = w_y . x + b_y - log sum_y' exp(w_y' . x + b_y')        w, b in float64, remembered with the model
+    log p(y | x) = w_y . x + b_y - log sum_y' exp(w_y' . x + b_y')        w, b in float64
 
 Scores of counts and binary columns, and of normal ones with a shared covariance, are linear up to a term common to all
-labels. Of few rows a program takes less time than JAX takes to start it and to wait for it: 300 rows of 20 columns and
-5 labels are classified in 0.14 ms for 0.6 (multinomial: 2), and nothing is compiled.
+labels.
 """
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from dgjax._arguments import AnyArray, is_concrete, placed
-from dgjax._pytree import MADE
-from dgjax.data import Data
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.models import Logistic
 from dgjax.scorers import Linear, LogLinear, Shifted, Table
 
 KEPT_OF_LABELS, KEPT = 1e-3, 1e-6  # nats that rounding may take from linear scores, at the most
-FEW = 1 << 17  # products: rows times columns times labels
-
-
-def labels_of_few(model: Any, rows: Data) -> jax.Array | None:
-    """Most probable labels (n,) of few complete rows by linear scores; None if they cannot be had so."""
-    scores = _scores_of_few(model, rows, KEPT_OF_LABELS)
-    if scores is None:
-        return None
-    return _given(scores.argmax(1).astype(jax.dtypes.canonicalize_dtype(int)), model)
-
-
-def posterior_of_few(model: Any, rows: Data) -> jax.Array | None:
-    """Log-posteriors log p(y | x) (n, k) of few complete rows by linear scores; None if they cannot be had so."""
-    scores = _scores_of_few(model, rows, KEPT)
-    if scores is None:
-        return None
-    scores -= scores.max(1, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(1, keepdims=True))
-    return _given(scores.astype(rows.x.dtype), model)
-
-
-def _given(answer, model):
-    return placed(answer, jax.tree.leaves(model)[0])
-
-
-def _scores_of_few(model, rows, kept):
-    """Linear scores (n, k) of rows on one CPU, in float64; None if they are many, or lose more digits than `kept`."""
-    x = rows.x
-    if not (rows.complete and isinstance(x, AnyArray) and x.size and is_concrete(x)) or jax.device_count() > 1:
-        return None
-    form = _remembered(model)
-    if form is None or x.size * len(form[1]) > FEW or jax.default_backend() != "cpu":
-        return None
-    x = np.asarray(x)  # JAX's too, so that the same rows have the same bits
-    weight, bias, size = form
-    largest = float(np.abs(x).max())
-    if not (size[0] * largest + size[1]) * (x.shape[1] + 1) * np.finfo(float).epsneg <= kept:
-        return None
-    # In one layout, and not by a matrix product, whose sums depend on how many rows there are: a row has one answer in
-    # any company. A product's threads go on taking a core, too.
-    return np.einsum("nd,kd->nk", np.ascontiguousarray(x, float), weight) + bias
-
-
-def _remembered(model):
-    """Linear form of a model, which it remembers: weights, bias, and the largest sum of |weights|, and |bias|.
-
-    None too for a model of NumPy's arrays, which may change under it.
-    """
-    own = model.__dict__ if type(model) in MADE else {}
-    if "_linear" not in own:
-        if not is_concrete(model) or not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(model)):
-            return None
-        form = linear_scores(model)
-        sizes = form and (np.abs(form[0]).sum(1).max(), np.abs(form[1]).max())
-        own["_linear"] = form and (np.ascontiguousarray(form[0]), form[1], sizes)
-    return own["_linear"]
 
 
 def linear_scores(model: Any) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from dgjax._arguments import check_number, is_concrete
+from dgjax._arguments import check_number, is_concrete, placed
 from dgjax._types import Generative
-from dgjax._verbs import log_prob, num_parameters
+from dgjax._verbs import log_prob_in_form, num_parameters
 from dgjax.data import as_model, as_weights, is_sequential
 from dgjax.learning import in_component_class
 
@@ -25,10 +25,11 @@ def bic(
 
     Raises ValueError for bad rows or weights, or none with a positive weight.
     """
-    values, amounts, xp, dtype = _scored(model, x, lengths, weights)
+    scored = _scored(model, x, lengths, weights)
+    values, amounts, xp, _ = scored
     steps = np.shape(x)[1] if is_sequential(as_model(model)) else 1
     rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
-    return jnp.asarray(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows), dtype)
+    return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
 
 
 def aic(
@@ -41,8 +42,8 @@ def aic(
 
     Raises ValueError for bad rows or weights, or none with a positive weight.
     """
-    values, amounts, xp, dtype = _scored(model, x, lengths, weights)
-    return jnp.asarray(-2 * _total(values, amounts, xp) + 2 * num_parameters(model), dtype)
+    scored = _scored(model, x, lengths, weights)
+    return scored.result(-2 * _total(*scored[:3]) + 2 * num_parameters(model))
 
 
 def anomaly_threshold(
@@ -65,8 +66,9 @@ def anomaly_threshold(
     check_number(false_alarm, "false_alarm", 0, 1)
     if is_concrete(false_alarm) and false_alarm in (0, 1):
         raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
-    values, amounts, xp, dtype = _scored(model, x, lengths, weights)
-    return jnp.asarray(_quantile(values, amounts, false_alarm, xp), dtype)
+    scored = _scored(model, x, lengths, weights)
+    values, amounts, xp, _ = scored
+    return scored.result(_quantile(values, amounts, false_alarm, xp))
 
 
 def _quantile(values, weights, share, xp):
@@ -88,7 +90,7 @@ def _total(values, weights, xp):
 
 
 class _Scored(NamedTuple):
-    """Log-probabilities and weights of rows, each (n,), and the dtype of the result.
+    """Log-probabilities and weights of rows, each (n,), and the former as `log_prob` has them.
 
     Concrete ones are NumPy float64, for long sums.
     """
@@ -96,15 +98,21 @@ class _Scored(NamedTuple):
     values: Any
     weights: Any
     xp: Any
-    dtype: Any
+    given: Array
+
+    def result(self, value: Any) -> Array:
+        """Result of the precision and on the device of the log-probabilities."""
+        if self.xp is jnp:
+            return jnp.asarray(value, self.given.dtype)
+        return placed(np.asarray(value, self.given.dtype), self.given)
 
 
 def _scored(model, x, lengths, weights):
-    values = log_prob(in_component_class(as_model(model), x), x, lengths)
+    values = log_prob_in_form(model, x, lengths, in_component_class)
     amounts = as_weights(weights, values)
     if not is_concrete(values, amounts):
-        return _Scored(values, jnp.asarray(amounts), jnp, values.dtype)
-    known = _Scored(np.asarray(values, float), np.asarray(amounts, float), np, values.dtype)
+        return _Scored(values, jnp.asarray(amounts), jnp, values)
+    known = _Scored(np.asarray(values, float), np.asarray(amounts, float), np, values)
     if not known.weights.any():
         of = "" if weights is None else " with a positive weight"
         raise ValueError(f"x must have at least one row{of}; got none.")

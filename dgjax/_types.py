@@ -28,8 +28,8 @@ def possible(logs: Array, label_ndim: int) -> Any:
     The first `label_ndim` axes of `logs` are labels, and are reduced. A category at minus infinity under one label
     alone stays a parameter.
     """
-    xp = np if is_concrete(logs) else jnp
-    return ~xp.isneginf(logs).all(axis=tuple(range(label_ndim)))
+    off = np.asarray(logs) == -np.inf if is_concrete(logs) else jnp.isneginf(logs)
+    return ~off.all(axis=tuple(range(label_ndim)))
 
 
 def num_free(possible: Any) -> int | Array:
@@ -37,8 +37,8 @@ def num_free(possible: Any) -> int | Array:
 
     `possible` (..., c) says which categories can occur.
     """
-    free = (possible.sum(-1) - 1).clip(0).sum()
-    return int(free) if is_concrete(free) else free
+    free = possible.sum(-1) - 1
+    return int(np.maximum(free, 0).sum()) if is_concrete(free) else free.clip(0).sum()
 
 
 class ColumnMoments(NamedTuple):

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
-from dgjax._linear import labels_of_few, posterior_of_few
+from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, cut, in_size_class, is_sequential, model_and_rows
 from dgjax.densities import Density
@@ -32,9 +33,28 @@ def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) 
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
     """
+    return log_prob_in_form(model, x, lengths)
+
+
+def log_prob_in_form(
+    model: Generative, x: ArrayLike, lengths: Any = None, form: Callable[[Any, Any], Any] | None = None
+) -> Array:
+    """Marginal log-likelihood as `log_prob` has it, where it takes a program by that of the model `form(model, x)`.
+
+    That is one with the same density: of components that are off beside its own, for instance, so that the program is
+    one for other numbers of components too. `x` (n, d) or (n, t, d); returns (n,).
+
+    Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
+    """
     checked = require_generative(model)
     found = None if lengths is not None else _zero_copy.log_prob(checked, x)
-    return _log_prob(*model_and_rows(checked, x, lengths)) if found is None else found
+    if found is not None:
+        return found
+    own, rows = model_and_rows(checked, x, lengths)
+    found = log_prob_of_few(own, rows)
+    if found is not None:
+        return found
+    return _log_prob(own if form is None else form(own, rows.x), rows)
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:

@@ -159,7 +159,8 @@ def test_weights_are_repetition_where_models_are_chosen(share):
 def test_a_threshold_is_of_the_shares_of_weights(share):
     """Of normalised weights too: it counted rows by their sum, so that all of weight 1 / n were one row, the lowest."""
     rng = np.random.default_rng(0)
-    model, x = dg.DiagonalGaussian(np.zeros((1, 2)), np.zeros((1, 2))), rng.normal(size=(200, 2)).astype(np.float32)
+    model = dg.Mixture([0.0], dg.DiagonalGaussian(np.zeros((1, 2)), np.zeros((1, 2))))
+    x = rng.normal(size=(200, 2)).astype(np.float32)
     values = np.asarray(dg.log_prob(model, x))
     for weights in (np.ones(200), rng.uniform(size=200), rng.integers(0, 4, 200)):
         limits = [float(dg.anomaly_threshold(model, x, share, weights=c * weights)) for c in (1.0, 1e-9, 1 / 3, 1e9)]

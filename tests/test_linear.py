@@ -8,7 +8,7 @@ import pytest
 from scipy.special import log_softmax
 
 import dgjax as dg
-from dgjax import _linear
+from dgjax import _few_rows
 from dgjax.data import model_and_rows
 
 K, D = 3, 4
@@ -42,7 +42,7 @@ def test_few_rows_have_the_textbooks_posterior(name, dtype):
         x = rows_of(name, n, dtype)
         expected = log_softmax(oracle.log_joint(model, x), axis=-1)
         answer, labels = dg.predict_log_proba(model, x), dg.predict(model, x)
-        assert _linear.posterior_of_few(*model_and_rows(model, x)) is not None
+        assert _few_rows.posterior_of_few(*model_and_rows(model, x)) is not None
         assert answer.dtype == dtype
         assert labels.dtype == jax.dtypes.canonicalize_dtype(int)
         np.testing.assert_allclose(answer, expected, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-6)
@@ -66,9 +66,9 @@ def test_a_model_of_arrays_that_change_answers_as_they_are_now(x64):
     assert not np.allclose(before, now)
 
 
-@pytest.mark.parametrize("why", ["missing", "none", "digits", "quadratic", "traced", "many"])
+@pytest.mark.parametrize("why", ["missing", "none", "digits", "categories", "traced", "many"])
 def test_other_rows_and_models_are_a_programs(why, x64):
-    model, x = models()["tied"], rows_of("tied", 17, "float64")
+    model, x = models()["poisson"], rows_of("poisson", 17, "float64")
     match why:
         case "missing":
             x[3, 1] = np.nan
@@ -76,10 +76,11 @@ def test_other_rows_and_models_are_a_programs(why, x64):
             x = x[:0]
         case "digits":
             x += 1e13
-        case "quadratic":
-            model = dg.Mixture(np.zeros(K), dg.DiagonalGaussian(np.eye(K, D), np.zeros((K, D))))
+        case "categories":
+            logits = np.where(np.arange(3) == 2, -np.inf, np.zeros((K, D, 3)))
+            model, x = dg.Mixture(np.zeros(K), dg.Categorical(logits)), np.zeros((17, D))
         case "many":
-            x = np.resize(x, (_linear.FEW // (D * K) + 1, D))
+            x = np.resize(x, (_few_rows.FEW // (D * K) + 1, D))
     if why == "traced":
         return jax.eval_shape(lambda own: _is_left(own, x), model)
     return _is_left(model, x)
@@ -87,5 +88,5 @@ def test_other_rows_and_models_are_a_programs(why, x64):
 
 def _is_left(model, x):
     own = model_and_rows(model, x)
-    assert _linear.labels_of_few(*own) is None
-    assert _linear.posterior_of_few(*own) is None
+    assert _few_rows.labels_of_few(*own) is None
+    assert _few_rows.posterior_of_few(*own) is None
