@@ -167,6 +167,8 @@ QUICK = {
     "missing where it may not be": (lambda: dg.Logistic(np.zeros(2), dg.Linear(np.eye(2))), np.where(HOLE, np.nan, X)),
     "a bare density": (lambda: dg.Gaussian(np.zeros((1, 2)), np.eye(2)[None]), X),
     "sequences": (lambda: dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), normal().density), X[None]),
+    "rows of sequences": (lambda: dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), normal().density), X),
+    "no steps": (lambda: dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), normal().density), X[None, :0]),
 }
 
 
@@ -178,12 +180,16 @@ def test_a_quick_look_at_few_rows_finds_what_all_checks_find(name, dtype):
     found = _dataset._few_rows(model, x)
     assert (found is not None) == (
         dtype == str(jax.tree.leaves(model)[0].dtype)
-        and name in {"complete", "one row", "columns side by side", "a cell missing", "counts"}
+        and name in {"complete", "one row", "columns side by side", "a cell missing", "counts", "sequences"}
     )
     if found is not None:
         whole = _dataset._model_and_rows(model, x, None, None, None)
         assert found[0] is whole[0] is model
-        assert found[1].x is whole[1].x is x
+        if name == "sequences":
+            assert found[1].x.x is whole[1].x.x is x
+            same(found[1].x.lengths, whole[1].x.lengths)
+        else:
+            assert found[1].x is whole[1].x is x
         assert found[1].complete is whole[1].complete is ("missing" not in name)
 
 

@@ -16,7 +16,7 @@ from dgjax._arguments import AnyArray
 from dgjax._pytree import for_complete_rows, precisions
 from dgjax.data._arrays import rows_and_summary
 from dgjax.data._cells import check_cells, plainly_complete
-from dgjax.data._sequences import as_sequences
+from dgjax.data._sequences import as_sequences, every_step
 from dgjax.structures import Sequences
 
 M = TypeVar("M")
@@ -110,18 +110,23 @@ def model_and_rows(
 
 
 def _few_rows(model, x):
-    """Model and few rows of NumPy's, if a quick look finds nothing to convert and no cell to refuse; else None.
+    """Model and few rows or sequences of NumPy's, if a quick look finds nothing to convert or to refuse; else None.
 
-    A service asks about one row at a time, and all the checks together take twice as long as the program.
+    A service asks about one row at a time, and all the checks together take twice as long as the program; of one
+    sequence of 300 steps 0.1 ms for 0.14.
     """
-    if type(x) is not np.ndarray or x.ndim != 2 or as_model(model) is not model or is_sequential(model):
+    sequential = is_sequential(model)
+    if type(x) is not np.ndarray or x.ndim != 2 + sequential or as_model(model) is not model:
         return None
-    if model.num_features != x.shape[1] or precisions(model) != {x.dtype} or x.dtype.kind != "f":
+    if model.num_features != x.shape[-1] or precisions(model) != {x.dtype} or x.dtype.kind != "f":
         return None
     if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
         return None
     complete = plainly_complete(x, model.supports)
-    return None if complete is None else (model, Data(x, complete=complete))
+    if complete is None:
+        return None
+    rows: Any = Sequences(x, every_step(x)) if sequential else x
+    return model, Data(rows, complete=complete)
 
 
 def _model_and_rows(model, x, lengths, summary, option):

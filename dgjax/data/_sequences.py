@@ -72,13 +72,17 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
             f"{_advice.of_width(x, array.shape, num_features, name)}"
         )
     if lengths is None:
-        every: Any = np.full(len(array), array.shape[1], jax.dtypes.canonicalize_dtype(int))
-        return Sequences(array, every)
+        return Sequences(array, every_step(array))
     steps: Any = _as_lengths(lengths, *array.shape[:2])
     xp = np if all(isinstance(own, np.ndarray) for own in (array, steps)) else jnp
     inside = xp.arange(array.shape[1]) < steps[:, None]
     repeated: Any = xp.where(inside[..., None], array, array[:, :1])
     return Sequences(repeated, steps)
+
+
+def every_step(x: Any) -> Any:
+    """Lengths (n,) of sequences x (n, t, d) that have all of their steps, t."""
+    return np.full(len(x), x.shape[1], jax.dtypes.canonicalize_dtype(int))
 
 
 def _of_steps(given, steps, lengths, name):
