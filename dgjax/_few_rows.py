@@ -14,7 +14,7 @@ there are, and its threads go on taking a core. What is made of a model's parame
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,8 +28,9 @@ from dgjax.densities import Categorical, DiagonalGaussian, Gaussian, Mixture
 from dgjax.models import Logistic
 
 FEW, FEW_OF_FULL = 1 << 17, 1 << 20  # products: rows times columns times labels; times columns again
+FAR = 1e4  # standard deviations between means, up to which rows are whitened once for all labels
 LEAST = 2  # rows: of one, sums over labels would be taken in another order
-WELL_CONDITIONED = 1e3  # of |L^-1| |L|: up to there the inverse's scores are as good as substitution's, to 1e-9
+WELL_CONDITIONED = 1e5  # of |L^-1| |L|, row sums: up to there scores by the inverse are right to 6e-12, measured
 
 
 def log_prob_of_few(model: Any, rows: Data) -> jax.Array | None:
@@ -95,14 +96,17 @@ def _whitened_scores(model, rows):
     form = _remembered(model, "_whitened", _whitened_form) if _are_known(rows) else None
     if form is None:
         return None
-    mean, whitener, log_weights, constant = form
-    if rows.x.size * len(mean) > FEW or len(rows.x) * len(mean) * whitener[0].size > FEW_OF_FULL:
+    if rows.x.size * len(form.mean) > FEW or len(rows.x) * form.whitener.size > FEW_OF_FULL:
         return None
+    cells, W = _columns(rows.x), form.whitener
     with np.errstate(over="ignore", invalid="ignore"):
-        u = _columns(rows.x) - mean[:, :, None]
-        u = np.einsum("kji,kin->kjn", whitener, u) if whitener.ndim == 3 else np.multiply(whitener[..., None], u, out=u)
-        density = constant[:, None] - 0.5 * np.einsum("kjn,kjn->kn", u, u)
-    return density + log_weights[:, None] if np.isfinite(density).all() else None
+        if form.origin is None:
+            u = cells - form.mean[:, :, None]
+            u = np.einsum("kji,kin->kjn", W, u) if W.ndim == 3 else np.multiply(W[..., None], u, out=u)
+        else:
+            u = np.einsum("ji,in->jn", W, cells - form.origin[:, None]) - form.mean[:, :, None]
+        density = form.constant[:, None] - 0.5 * np.einsum("kjn,kjn->kn", u, u)
+    return density + form.log_weights[:, None] if np.isfinite(density).all() else None
 
 
 def _table_scores(model, rows):
@@ -152,11 +156,22 @@ def _linear_form(model):
     return form and (np.ascontiguousarray(form[0]), form[1], sizes)
 
 
-def _whitened_form(model):
-    """Means (k, d), whiteners (k, d, d) or inverse scales (k, d), log-weights and constants (k,), in float64.
+class _Whitened(NamedTuple):
+    """Parameters of normal densities in float64: means (k, d), inverses of factors (k, d, d) or of scales (k, d).
 
-    None of a model that is not one of normal densities with a label each, finite and well-conditioned.
+    `constant` and `log_weights` are (k,). Where all labels share an inverse (d, d), rows are whitened once, about an
+    `origin` (d,), and `mean` is whitened too; else it is None.
     """
+
+    mean: np.ndarray
+    whitener: np.ndarray
+    log_weights: np.ndarray
+    constant: np.ndarray
+    origin: np.ndarray | None = None
+
+
+def _whitened_form(model):
+    """Parameters of normal densities with a label each; None of others, or not finite, or ill-conditioned."""
     if isinstance(model, Mixture) and model.log_weights.ndim == 1:
         log_weights, density = np.asarray(model.log_weights, float), model.density
     elif isinstance(model, Logistic) and isinstance(model.scorer, LogDensity) and len(model.bias) > 1:
@@ -174,9 +189,14 @@ def _whitened_form(model):
             return None
         whitener, log_det = found
         constant = np.broadcast_to(-log_det - 0.5 * d * np.log(2 * np.pi), (k,))
-    if not all(np.isfinite(part).all() for part in (mean, whitener, constant)):
-        return None
-    return mean, np.broadcast_to(whitener, (k, *whitener.shape[1:])), log_weights, constant
+        if not all(np.isfinite(part).all() for part in (mean, whitener, constant)):
+            return None
+        if whitener.shape == (1, d, d):
+            origin = mean.mean(0)
+            apart = np.einsum("ji,ki->kj", whitener[0], mean - origin)
+            if np.abs(apart).max() < FAR:
+                return _Whitened(apart, whitener[0], log_weights, constant, origin)
+    return _Whitened(mean, np.broadcast_to(whitener, (k, *whitener.shape[1:])), log_weights, constant)
 
 
 def _table_form(model):

@@ -86,7 +86,7 @@ def _quantile(values, weights, share, xp):
 
 def _total(values, weights, xp):
     """Weighted sum sum_n w_n v_n, in which a row of weight 0 adds 0 even if its value is minus infinity."""
-    return xp.where(weights > 0, weights * xp.where(weights > 0, values, 0), 0).sum()
+    return (weights * xp.where(weights > 0, values, 0)).sum()
 
 
 class _Scored(NamedTuple):

@@ -12,7 +12,7 @@ from dgjax import _few_rows
 from dgjax.data import model_and_rows
 
 K, D, C = 3, 4, 3
-NAMES = "full", "tied", "diagonal", "spherical", "one spread", "categories", "off"
+NAMES = "full", "tied", "tied, far apart", "diagonal", "spherical", "one spread", "categories", "off"
 
 
 def models(dtype="float64", k=K, d=D):
@@ -22,6 +22,7 @@ def models(dtype="float64", k=K, d=D):
     densities = {
         "full": dg.Gaussian(mean, factors),
         "tied": dg.Gaussian(mean, factors[0]),
+        "tied, far apart": dg.Gaussian(1e6 * mean, factors[0]),
         "diagonal": dg.DiagonalGaussian(mean, rng.normal(size=(k, d))),
         "spherical": dg.DiagonalGaussian(mean, rng.normal(size=(k, 1))),
         "one spread": dg.DiagonalGaussian(mean, rng.normal(size=1)),
