@@ -137,7 +137,7 @@ CALLS = {
     "a column too few": (
         "dgjax.log_prob(ROWS, {X[:, :1]})",
         "dgjax.log_prob(ROWS, {})",
-        "dgjax.log_prob(dgjax.marginal(ROWS, [0]), X[:, :1])",
+        "dgjax.log_prob(ROWS, np.c_[X[:, :1], np.full(len(X), np.nan)])",
     ),
     "ragged labels": (
         LABELLED.format("{PATHS}"),

@@ -27,7 +27,8 @@ jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: see
 import dgjax as dg
 x = np.random.default_rng(0).normal(size=({N}, {D})).astype("float32")
 model = dg.Mixture(np.zeros({K}), dg.Gaussian(x[:{K}], np.stack([np.eye({D}), 2 * np.eye({D})])))
-print(np.asarray(dg.log_prob(model, x)).tobytes().hex(), sum("backend_compile" in event for event in seen))
+found = np.asarray(dg.log_joint(model, x, np.zeros({N}, int)))
+print(found.tobytes().hex(), sum("backend_compile" in event for event in seen))
 """
 
 
@@ -40,6 +41,11 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 def model(dtype="float32", k=K):
     return dg.Mixture(np.zeros(k, dtype), dg.DiagonalGaussian(X[:k].astype(dtype), np.zeros((k, D), dtype)))
+
+
+def log_joint(model, x):
+    """By a program, for rows of any number."""
+    return dg.log_joint(model, x, np.zeros(len(x), int))
 
 
 def forget():
@@ -65,23 +71,23 @@ def asked_again(x=X, dtype="float32"):
     """Log-probabilities as a process has them that begins now, and what it traces and compiles for them."""
     forget()
     with programs() as seen:
-        result = np.asarray(dg.log_prob(model(dtype), x.astype(dtype)))
+        result = np.asarray(log_joint(model(dtype), x.astype(dtype)))
     return result, [name for _, facts in seen if (name := facts.get("fun_name")) != "_Mark"]
 
 
 def test_what_is_on_disk_is_neither_traced_nor_compiled_and_has_the_same_bits(folder):
     before, compiled = asked_again()
     after, again = asked_again()
-    assert "_log_prob" in compiled
+    assert "_log_joint" in compiled
     assert again == []
     assert after.tobytes() == before.tobytes()
-    np.testing.assert_allclose(before, dg.log_prob(model(), jnp.asarray(X)), rtol=1e-6)
+    np.testing.assert_allclose(before, log_joint(model(), jnp.asarray(X)), rtol=1e-6)
 
 
 def test_what_takes_long_to_compile_says_so_once(folder, monkeypatch, caplog):
     monkeypatch.setattr(_programs, "PATIENCE", 0.0)
     asked_again()
-    assert [line for line in caplog.messages if "verbs.log_prob" in line] != []
+    assert [line for line in caplog.messages if "verbs.log_joint" in line] != []
     caplog.clear()
     asked_again()
     assert caplog.messages == []
@@ -147,7 +153,7 @@ def test_a_damaged_file_is_compiled_and_written_again(folder, damaged):
     (name,) = files(folder)
     damaged(folder / name)
     after, compiled = asked_again()
-    assert "_log_prob" in compiled
+    assert "_log_joint" in compiled
     assert after.tobytes() == before.tobytes()
     assert files(folder) == [name]
     assert asked_again()[1] == []  # its length depends on how many programs the process compiled before: their ids
@@ -156,9 +162,9 @@ def test_a_damaged_file_is_compiled_and_written_again(folder, damaged):
 def test_other_versions_and_processors_have_their_own(folder, monkeypatch):
     asked_again()
     monkeypatch.setattr(_program_key, "_machine", lambda: "another processor")
-    assert "_log_prob" in asked_again()[1]
+    assert "_log_joint" in asked_again()[1]
     monkeypatch.setattr(_program_key, "_sources", lambda package: "other sources")
-    assert "_log_prob" in asked_again()[1]
+    assert "_log_joint" in asked_again()[1]
     assert len(files(folder)) == 3
 
 
@@ -166,7 +172,7 @@ def test_sources_that_are_changed_while_a_process_runs_are_nobody_s(folder, monk
     """What was imported may be what they were before, and a later process would take it for what they are."""
     monkeypatch.setattr(_program_key, "BEGUN", 0)
     monkeypatch.setattr(_program_key, "_sources", _program_key._sources.__wrapped__)
-    assert "_log_prob" in asked_again()[1]
+    assert "_log_joint" in asked_again()[1]
     assert files(folder) == []
 
 
@@ -174,7 +180,7 @@ def test_each_precision_has_its_own(folder):
     low, _ = asked_again()
     with jax.enable_x64(True):
         high, compiled = asked_again(dtype="float64")
-        assert "_log_prob" in compiled
+        assert "_log_joint" in compiled
         again, compiled = asked_again(dtype="float64")
         assert compiled == []
     assert (low.dtype, high.dtype) == ("float32", "float64")
@@ -187,9 +193,9 @@ def test_settings_that_are_changed_are_heeded(folder, without_the_type_checker):
     """A program that was compiled without is not run where JAX is to find NaN, or to compile nothing."""
     asked_again()
     with jax.debug_nans(True):
-        assert "_log_prob" in asked_again()[1]
+        assert "_log_joint" in asked_again()[1]
     with jax.disable_jit():
-        assert "_log_prob" not in asked_again()[1]
+        assert "_log_joint" not in asked_again()[1]
 
 
 def test_nothing_is_kept_where_there_is_no_folder(tmp_path, monkeypatch):
@@ -197,7 +203,7 @@ def test_nothing_is_kept_where_there_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for named in ("", str(tmp_path / "file" / "below")):
         monkeypatch.setenv("DGJAX_CACHE_DIR", named)
-        assert "_log_prob" in asked_again()[1]
+        assert "_log_joint" in asked_again()[1]
     monkeypatch.delenv("DGJAX_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked_again()
@@ -207,7 +213,7 @@ def test_nothing_is_kept_where_there_is_no_folder(tmp_path, monkeypatch):
 def test_a_folder_that_others_may_write_to_is_not_read(folder):
     asked_again()
     folder.chmod(0o777)
-    assert "_log_prob" in asked_again()[1]
+    assert "_log_joint" in asked_again()[1]
     folder.chmod(0o700)
     assert asked_again()[1] == []
 
@@ -217,7 +223,7 @@ def test_a_folder_that_cannot_be_written_to_stops_nothing(folder, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(_disk.tempfile, "mkstemp", refused)
-    assert "_log_prob" in asked_again()[1]
+    assert "_log_joint" in asked_again()[1]
     assert files(folder) == []
 
 
@@ -274,16 +280,16 @@ class Own(dg.DiagonalGaussian):
 
 def test_what_is_not_of_dgjax_is_not_kept(folder):
     density = Own(X[:K], np.zeros((K, D)))
-    expected = dg.log_prob(model(), jnp.asarray(X))
-    np.testing.assert_allclose(dg.log_prob(dg.Mixture(np.zeros(K), density), X), expected, rtol=1e-6)
+    expected = log_joint(model(), jnp.asarray(X))
+    np.testing.assert_allclose(log_joint(dg.Mixture(np.zeros(K), density), X), expected, rtol=1e-6)
     assert len(files(folder)) == 1  # that of `expected`
 
 
 def test_the_first_call_of_a_process_may_be_within_a_program(folder):
     """The class of known arrays was that of tracers ever after, which were given to programs compiled for numbers."""
     _program_key._array.cache_clear()
-    within = jax.jit(lambda x: dg.log_prob(model(), x))(X)
-    np.testing.assert_allclose(within, dg.log_prob(model(), X), rtol=1e-5)
+    within = jax.jit(lambda x: log_joint(model(), x))(X)
+    np.testing.assert_allclose(within, log_joint(model(), X), rtol=1e-5)
 
 
 def test_what_calls_python_or_a_handler_is_not_kept(folder):
