@@ -51,10 +51,7 @@ def log_prob_in_form(
     if found is not None:
         return found
     own, rows = model_and_rows(checked, x, lengths)
-    found = log_prob_of_few(own, rows)
-    if found is not None:
-        return found
-    return _log_prob(own if form is None else form(own, rows.x), rows)
+    return log_prob_of_few(own, rows, lambda own, rows: _log_prob(own if form is None else form(own, rows.x), rows))
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -97,8 +94,7 @@ def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths:
     if posterior is not None:
         return posterior
     own, rows = model_and_rows(checked, x, lengths)
-    posterior = posterior_of_few(own, rows)
-    return _predict_log_proba(own, rows) if posterior is None else posterior
+    return posterior_of_few(own, rows, _predict_log_proba)
 
 
 def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -113,8 +109,7 @@ def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike
     if labels is not None:
         return labels
     own, rows = model_and_rows(checked, x, lengths)
-    labels = labels_of_few(own, rows)
-    return _predict(own, rows) if labels is None else labels
+    return labels_of_few(own, rows, _predict)
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
