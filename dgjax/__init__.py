@@ -63,6 +63,7 @@ from dgjax.densities import (
     PoissonCells as PoissonCells,
     VariationalAutoencoder as VariationalAutoencoder,
 )
+from dgjax.explaining import Explanation as Explanation, explain as explain
 from dgjax.learning import (
     EM as EM,
     LBFGS as LBFGS,

@@ -306,6 +306,17 @@ def _in_size_class(compiled):
 by_scores = _by_rows(lambda model: model.score_cost)
 
 
+def label_scores(density: Density, x: np.ndarray) -> np.ndarray:
+    """Log-densities log p(x_observed | label) of rows under every label of a density, in float64."""
+    dtype = jnp.result_type(*jax.tree.leaves(density))
+    return np.asarray(_label_scores(density, Data(x.astype(dtype), complete=False)), float)
+
+
+@by_scores
+def _label_scores(density, x):
+    return density.scores(x)
+
+
 @by_scores
 def _log_prob(model, x):
     return model.potentials(x).log_partition()
