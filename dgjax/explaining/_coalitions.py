@@ -5,9 +5,9 @@
 
 A Cholesky factor L of the columns in their order is cut down a column at a time. Where the first column is known, what
 remains is L without its first column and row, and the residuals move; where it is forgotten, L[1:, 1:] takes a rank-one
-update by the rest of that column, a row of Givens rotations. So each coalition costs what it adds to the one that it comes
-from: of 2^p coalitions half differ in the last column alone, a quarter in the last two, and the sum over all of what
-remains, 2^j (p - j)^2, is 6 times 2^p. A factorisation for each would take p^3 / 3 times 2^p.
+update by the rest of that column, a row of Givens rotations. So each coalition costs what it adds to the one that it
+comes from: of 2^p coalitions half differ in the last column alone, a quarter in the last two, and the sum over all of
+what remains, 2^j (p - j)^2, is 6 times 2^p. A factorisation for each would take p^3 / 3 times 2^p.
 
 Scores are (*labels, n, c), coalitions last, so that NumPy's loops are long. Of one row by all of 8,192 coalitions, 13
 columns and 3 labels: 6 ms, and of 20 columns 0.9 s, on one core of two that were busy.
