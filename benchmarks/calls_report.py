@@ -10,6 +10,7 @@ AIMS = {
     "fits of logistic regression": (5, 2),
     "300 rows and 1 row": (1.5, 1),
     "samples": (4, None),
+    "explanations": (100, 100),
     "10,000 rows": (None, None),
     "fits in closed form": (None, None),
     "fits, 300 rows": (None, None),
