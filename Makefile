@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 REPORT ?= dgjax-report
 SECONDS ?= 600
-RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+RUN_PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q --durations=20 --durations-min=5
 RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o addopts= --import-mode=importlib \
   --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small_first_calls.py first_calls.py::test_import)

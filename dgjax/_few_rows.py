@@ -69,8 +69,7 @@ def _log_posterior(scores):
 
 def _answer(scores, read, model, rows, program, dtype=None):
     """Results on the device of the model: `read` off scores (k, n), and the program's of rows whose scores are NaN."""
-    known = None if scores is None else ~np.isnan(scores).any(0)
-    if known is None or not known.any():
+    if scores is None or not (known := ~np.isnan(scores).any(0)).any():
         return program(model, rows)
     dtype, device, n = rows.x.dtype if dtype is None else dtype, jax.tree.leaves(model)[0], len(rows.x)
     own = read(scores if known.all() else np.where(known, scores, 0))[:n]  # which were padded to `LEAST`

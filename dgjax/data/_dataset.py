@@ -125,8 +125,8 @@ def _few_rows(model, x):
     complete = plainly_complete(x, model.supports)
     if complete is None:
         return None
-    rows: Any = Sequences(x, every_step(x)) if sequential else x
-    return model, Data(rows, complete=complete)
+    given: Any = x
+    return model, Data(Sequences(given, every_step(x)) if sequential else given, complete=complete)
 
 
 def _model_and_rows(model, x, lengths, summary, option):
