@@ -1,4 +1,4 @@
-"""Shapley values beside shap's exact explainer, which asks a model about background rows: one row of wine, 13 columns."""
+"""Shapley values beside shap's exact explainer, which asks about background rows: one row of wine, 13 columns."""
 
 import numpy as np
 import pytest
