@@ -164,7 +164,7 @@ def _solver(num: int | None, key: Any) -> Callable[..., tuple[Any, Any, Any]]:
     """How values are worked out: exactly where that can be, and by random orders where not, or where asked to."""
     asked = num is not None or key is not None
     pairs = -(-as_count(PERMUTATIONS if num is None else num, "num_permutations", 4) // 2)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.key(0) if key is None else as_key(key))))
+    rng = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(as_key(key))))
 
     def solve(game, x, at, players):
         """Values (m, p) of the rows `at`, standard errors (m, p) or None, and base (m,)."""

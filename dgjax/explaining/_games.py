@@ -107,14 +107,19 @@ def _columns(coalitions, players, d) -> Bool[np.ndarray, "c d"]:
 
 
 def worth(joint: Float[np.ndarray, "k n c"], y: Int[np.ndarray, " n"], value: Value) -> Float[np.ndarray, "n c"]:
-    """What coalitions are worth by their joint log-densities with each label; but for log p(x), posteriors do too."""
+    """What coalitions are worth by their joint log-densities with each label; but for log p(x), posteriors do too.
+
+    NaN where no label is possible.
+    """
     if value == "log_prob":
         return log_sum_exp(joint, 0)
-    own = joint[y, np.arange(len(y))]
-    if value == "probability":
-        return np.exp(own - log_sum_exp(joint, 0))
-    others = np.where(np.arange(len(joint))[:, None, None] == y[:, None], -np.inf, joint)
-    return own - log_sum_exp(others, 0)
+    rows = np.arange(len(y))
+    with np.errstate(invalid="ignore"):
+        if value == "probability":
+            likely = np.exp(joint - joint.max(0))
+            return likely[y, rows] / likely.sum(0)
+        others = np.where(np.arange(len(joint))[:, None, None] == y[:, None], -np.inf, joint)
+        return joint[y, rows] - log_sum_exp(others, 0)
 
 
 def of_rows(model: Any, y: Int[np.ndarray, " n"], value: Value, dtype: Any) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 EXACT = 20
-"""Players up to which all coalitions are worth their time: 2^20 of them, in 0.1 to 1 s a row for Gaussian models."""
+"""Players up to which all coalitions are worth their time: 2^20 of them, in 0.3 s a row for Gaussian models."""
 
 
 def members(p: int) -> Bool[np.ndarray, "c p"]:
