@@ -22,6 +22,7 @@ VERBS = {
     "partial_fit": "dgjax.fit(model, x, y).model",
     "log_likelihood": "dgjax.log_prob(model, x)",
     "logpdf": "dgjax.log_prob(model, x)",
+    "shap_values": "dgjax.explain(model, x).values",
     "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
     "GaussianNB": "dgjax.naive_bayes(x, y)",
     "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',

@@ -203,6 +203,7 @@ def small():
     return dg.Mixture(np.zeros(2), dg.DiagonalGaussian(np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros((2, 2))))
 
 
+IMPOSSIBLE = np.where(np.arange(3) == 1, -np.inf, np.zeros((2, 2, 3)))
 REFUSED = {
     "a value": (lambda x: dg.explain(small(), x, value="logit"), "'probability', 'log_odds' or 'log_prob'"),
     "labels of log p": (lambda x: dg.explain(small(), x, [0, 1], value="log_prob"), "Leave y out"),
@@ -215,6 +216,10 @@ REFUSED = {
     "one order": (lambda x: dg.explain(small(), x, num_permutations=1), "num_permutations"),
     "a seed": (lambda x: dg.explain(small(), x, key=0), "jax.random.key"),
     "jit": (lambda x: jax.jit(lambda x: dg.explain(small(), x).values)(x), "outside jit"),
+    "impossible": (
+        lambda x: dg.explain(dg.Mixture(np.zeros(2), dg.Categorical(IMPOSSIBLE)), x.round() * 0 + 1, value="log_prob"),
+        "row 0 has an infinite log_prob",
+    ),
     "certain": (
         lambda x: dg.explain(dg.Mixture(np.array([0.0, -np.inf]), small().density), x, [0, 0], value="log_odds"),
         "value='probability'",

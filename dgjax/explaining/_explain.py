@@ -67,7 +67,8 @@ def explain(
         at = np.flatnonzero((seen == pattern).all(1))
         known = [tuple(c for c in group if pattern[c]) for group in players]
         here = np.flatnonzero([bool(group) for group in known])
-        found, error, base[at] = solve(game, cells, at, tuple(group for group in known if group))
+        with np.errstate(invalid="ignore"):  # infinite values, which are told below
+            found, error, base[at] = solve(game, cells, at, tuple(group for group in known if group))
         values[at[:, None], here] = found
         if error is not None:
             errors = np.zeros_like(values) if errors is None else errors

@@ -99,6 +99,18 @@ def described(density, columns):
     return [("probability", columns)]
 
 
+def labels_off(density, off=None):
+    """For each of `oracle.parameters` the normal labels of weight log 0, which keep what they have; None elsewhere."""
+    match oracle.kind(density):
+        case "Mixture":
+            return [None, *labels_off(density.density, np.isneginf(oracle.numbers(density.log_weights)))]
+        case "Columns":
+            return [part for block in density.blocks for part in labels_off(block)]
+        case "Gaussian" | "DiagonalGaussian":
+            return [off, off]
+    return [None]
+
+
 def named(model, values, case):
     names = described(model, list(range(case.pool.shape[1])))
     return [(name, columns, value) for (name, columns), value in zip(names, values, strict=True)]
@@ -125,9 +137,11 @@ def least(case, model, wanted):
 def compared(case, before, fitted, wanted, amounts):
     """Every parameter of the fit with that of the oracle; a scale that waits for the next step may be the old one."""
     scale, came, old = scales(case, amounts), oracle.parameters(fitted), oracle.parameters(before)
-    far = moved_far(case, before, wanted)
+    far, off = moved_far(case, before, wanted), labels_off(before)
     for at, (name, columns, value) in enumerate(named(before, wanted, case)):
         of, own = scale[columns], came[at]
+        if off[at] is not None and value.ndim > off[at].ndim and value.shape[: off[at].ndim] == off[at].shape:
+            value = np.where(off[at].reshape(*off[at].shape, *[1] * (value.ndim - off[at].ndim)), old[at], value)
         if at in far:
             waits, error = far[at]
             kept = np.isclose(own, old[at], 1e-4, 0) if name == "variance" else alike(own, old[at])
