@@ -6,6 +6,7 @@ import logging
 import tempfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from bench_chain import emissions
 
@@ -88,13 +89,13 @@ def of_dynamax(model, x, verb):
     """jit of vmap of its method."""
     from dynamax.hidden_markov_model import GaussianHMM
 
-    k, factor = model.num_labels, np.asarray(model.density.scale_tril)
+    k, factor = model.num_labels, jnp.asarray(model.density.scale_tril)
     peer = GaussianHMM(k, D)
     parameters, _ = peer.initialize(
-        initial_probs=np.exp(model.log_initial),
-        transition_matrix=np.exp(model.log_transition),
-        emission_means=np.asarray(model.density.mean),
-        emission_covariances=factor @ np.swapaxes(factor, -1, -2),
+        initial_probs=jnp.exp(model.log_initial),
+        transition_matrix=jnp.exp(model.log_transition),
+        emission_means=jnp.asarray(model.density.mean),
+        emission_covariances=factor @ jnp.swapaxes(factor, -1, -2),
     )
     one = {
         "log_prob": lambda own: peer.marginal_log_prob(parameters, own),
