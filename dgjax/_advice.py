@@ -62,6 +62,8 @@ def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> st
     `given` is the user's array, `labels` the ints read of it, -1 where unknown, and `name` its name in the message.
     """
     known = np.unique(labels[labels != -1] if labels.min() >= -1 else labels)
+    if (code := of_unknown(labels, name)) and known[-1] < num_labels:
+        return f"Type {code}{f', or {numbered(given, labels, name)} to number them' * (len(known) == num_labels)}."
     if 1 <= known[0] <= known[-1] == num_labels:
         lower = f"np.subtract({signed(given, name)}, 1)"
         return f"Type {f'np.maximum({lower}, -1)' if labels.min() < 0 else lower}, for labels from 1."
@@ -76,6 +78,14 @@ def relabelled(given: Any, labels: np.ndarray, num_labels: int, name: str) -> st
         f"Type {found}, where classes is the list of the {num_labels} values that the model's labels stand for, in "
         "order."
     )
+
+
+def of_unknown(labels: np.ndarray, name: str) -> str | None:
+    """Error advice where one value alone is less than -1, such as -999: code for it, should it mean unknown."""
+    low = np.unique(labels[labels < -1])
+    if len(low) != 1 or len(np.unique(labels[labels >= 0])) < 2:
+        return None
+    return f"np.where(np.equal({name}, {low[0]}), -1, {name}) if {low[0]} means unknown"
 
 
 def of_fractions(given: Any, labels: np.ndarray, name: str) -> str:

@@ -1,5 +1,7 @@
 """What an error advises is typed: the call fails, says these words, and after them it succeeds."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -308,3 +310,14 @@ def test_decode_needs_a_class_and_finite_numbers():
 def test_what_is_no_number_is_told_with_its_place():
     with pytest.raises(ValueError, match=r"x\[1, 0\], which is \{'a': 1\}"):
         bayes(np.array([[1.5, None], [{"a": 1}, 2]], object))
+
+
+def test_a_number_for_unknown_labels_is_told_apart_from_classes():
+    """Numbered with the others, -999 would become class 0, and all others the next."""
+    x, y = np.arange(12.0).reshape(6, 2) % 5, np.array([0, 1, -999, 1, 0, -999])
+    model = dg.naive_bayes(x, np.maximum(y, -1), prior="weak")
+    for call in (lambda: dg.naive_bayes(x, y, prior="weak"), lambda: dg.log_joint(model, x, y)):
+        with pytest.raises(ValueError, match="if -999 means unknown") as told:
+            call()
+        code = re.search(r"Type (np\.where\(.*\)) if", str(told.value))[1]
+        np.testing.assert_array_equal(eval(code), [0, 1, -1, 1, 0, -1])

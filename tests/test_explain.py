@@ -210,6 +210,10 @@ REFUSED = {
     "one label": (lambda x: dg.explain(dg.Gaussian(np.zeros((1, 2)), np.eye(2)), x), "value='log_prob'"),
     "no background": (lambda x: dg.explain(dg.logistic_regression(2, 2), x), "background=rows"),
     "no row behind": (lambda x: dg.explain(small(), x, background=x[:0]), "background must have a row"),
+    "a hole behind": (
+        lambda x: dg.explain(dg.logistic_regression(2, 2), x, background=[[1.0, np.nan], [1.0, 2.0]]),
+        "background must hold no missing cells",
+    ),
     "an unknown label": (lambda x: dg.explain(small(), x, [0, -1]), "row 1"),
     "a column of none": (lambda x: dg.explain(small(), x, columns=[[0]]), "column 1 stand"),
     "a column of two": (lambda x: dg.explain(small(), x, columns=[[0, 1], 1]), "column 1 stand"),

@@ -107,6 +107,11 @@ def _game(model: Any, rows: Data, x: Any, y: Any, value: Value, background: Any)
         others = np.asarray(as_rows(background, model.num_features, "background"), float)
         if not len(others):
             raise ValueError("background must have a row at least; got none.")
+        if np.isnan(others).any() and not (model.generative or isinstance(model, Marginalized)):
+            raise ValueError(
+                f"background must hold no missing cells, for {type(model).__name__} takes none; got "
+                f"{int(np.isnan(others).any(1).sum())} rows with some. Type background[~np.isnan(background).any(1)]."
+            )
         return AskedGame(of_rows(model, labels, value, given.dtype), others)
     scores = scores_of(model.density) if isinstance(model, Mixture) else None
     if scores is None:

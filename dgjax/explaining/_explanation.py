@@ -15,8 +15,9 @@ class Explanation(NamedTuple):
     """Shapley values of each row: `base` + the sum of `values` is the model's value of the row.
 
     `values` (n, p) of p players, the columns `names`; `base` (n,) is the value where no cell is known; `x` (n, d) are
-    the rows, or sequences (n, t, d). `standard_error` (n, p) is that of an estimate, None where values are exact.
-    `value` says of what they are: "probability", "log_odds" or "log_prob".
+    the rows, or sequences (n, t, d). `standard_error` (n, p) is that of random orders, None where none were drawn; what
+    a `Marginalized` model draws for its own answers is not in it. `value` says of what the values are: "probability",
+    "log_odds" or "log_prob".
     """
 
     values: Float[np.ndarray, "n p"]

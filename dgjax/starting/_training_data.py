@@ -147,12 +147,14 @@ def _num_classes(y, most, given):
 
 
 def _gaps(labels, given):
-    known = np.unique(labels[labels >= 0])
+    unknown = _advice.of_unknown(labels, "y")
+    known = np.unique(labels[labels != -1] if unknown else labels[labels >= 0])
     some = ", ".join(map(str, known[:10].tolist())) + ", ..." * (len(known) > 10)
     every = np.asarray(whole_labels(given, "y"))
     told = [f"num_classes={known[-1] + 1} if classes may have no row"] * int(known[-1] < MOST)
     if len(np.unique(every[every >= 0])) <= every.max():  # not all there, if with a weight of 0
         told = [f"{_advice.numbered(given, every, 'y')} to number them", *told]
+    told = [unknown] if unknown else told
     return f"y must hold each of the labels 0 to k - 1, or -1 where unknown; got {some}. Type {', or '.join(told)}."
 
 
