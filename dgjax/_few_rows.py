@@ -109,10 +109,11 @@ def _linear_scores(model, rows, kept):
     if form is None or rows.x.size * len(form[1]) > FEW:
         return None
     (weight, bias, size), cells = form, _columns(rows.x)
-    scores = np.einsum("kd,dn->kn", weight, cells) + bias[:, None]
-    most = (kept / (np.finfo(float).epsneg * (len(cells) + 1)) - size[1]) / size[0] if size[0] else np.inf
-    far = ~(np.abs(cells).max(0) <= most)  # NaN is
-    return np.where(far, np.nan, scores) if far.any() else scores
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = np.einsum("kd,dn->kn", weight, cells) + bias[:, None]
+        lost = (size[0] * np.abs(cells).max(0) + size[1]) * (len(cells) + 1) * np.finfo(float).epsneg
+    known = lost <= kept  # NaN is not
+    return scores if known.all() else np.where(known, scores, np.nan)
 
 
 def _whitened_scores(model, rows):

@@ -181,8 +181,8 @@ def _solver(num: int | None, key: Any) -> Callable[..., tuple[Any, Any, Any]]:
         if not asked and p <= EXACT:
             worth = game.of_all(x, at, players)
             return shapley_values(worth, p), None, worth[:, 0]
-        nobody = game.of_prefixes(x, at, players, np.arange(p))[:, 0]
-        return *estimated(lambda order: game.of_prefixes(x, at, players, order), p, pairs, rng), nobody
+        prefixes = game.of_prefixes(x, at, players)
+        return *estimated(prefixes, p, pairs, rng), prefixes(np.arange(p))[:, 0]
 
     return solve
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dgjax._verbs import log_conditional, log_prob, predict_log_proba
-from dgjax.explaining._coalitions import IndependentScores, Players, log_sum_exp, normalised
+from dgjax.explaining._coalitions import IndependentScores, Players, Prefixes, log_sum_exp, normalised
 from dgjax.explaining._shapley import members
 
 Value = Literal["probability", "log_odds", "log_prob"]
@@ -33,9 +33,10 @@ class ScoredGame:
         few = max(1, MOST_SCORES // (len(self.log_weights) << len(players)))
         return np.concatenate([self._worth(self.scores.of_all(x[part], players), part) for part in _parts(at, few)])
 
-    def of_prefixes(self, x: Any, at: Any, players: Players, order: Int[np.ndarray, " p"]) -> Any:
-        """Worth (m, p + 1) of the first 0, 1, ..., p players of an order."""
-        return self._worth(self.scores.of_prefixes(x[at], players, order), at)
+    def of_prefixes(self, x: Any, at: Any, players: Players) -> Prefixes:
+        """Worth (m, p + 1) of the first players of any order."""
+        scores = self.scores.of_prefixes(x[at], players)
+        return lambda order: self._worth(scores(order), at)
 
     def added(self, x: Any, at: Any, players: Players) -> tuple[Any, Any] | None:
         """Shapley values (m, p) and base (m,) where each player adds the same to all coalitions; else None."""
@@ -64,9 +65,10 @@ class AskedGame:
         """Worth (m, 2^p) of all coalitions in rows `at`."""
         return self._worth(x, at, players, members(len(players)))
 
-    def of_prefixes(self, x: Any, at: Any, players: Players, order: Int[np.ndarray, " p"]) -> Any:
-        """Worth (m, p + 1) of the first 0, 1, ..., p players of an order."""
-        return self._worth(x, at, players, np.tri(len(order) + 1, len(order), -1, bool)[:, np.argsort(order)])
+    def of_prefixes(self, x: Any, at: Any, players: Players) -> Prefixes:
+        """Worth (m, p + 1) of the first players of any order."""
+        first = np.tri(len(players) + 1, len(players), -1, bool)
+        return lambda order: self._worth(x, at, players, first[:, np.argsort(order)])
 
     def added(self, x: Any, at: Any, players: Players) -> None:
         """Shapley values in closed form: none is known."""

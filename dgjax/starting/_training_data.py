@@ -152,9 +152,10 @@ def _gaps(labels, given):
     some = ", ".join(map(str, known[:10].tolist())) + ", ..." * (len(known) > 10)
     every = np.asarray(whole_labels(given, "y"))
     told = [f"num_classes={known[-1] + 1} if classes may have no row"] * int(known[-1] < MOST)
-    if len(np.unique(every[every >= 0])) <= every.max():  # not all there, if with a weight of 0
+    if unknown:
+        told = [unknown]
+    elif len(np.unique(every[every >= 0])) <= every.max():  # not all there, if with a weight of 0
         told = [f"{_advice.numbered(given, every, 'y')} to number them", *told]
-    told = [unknown] if unknown else told
     return f"y must hold each of the labels 0 to k - 1, or -1 where unknown; got {some}. Type {', or '.join(told)}."
 
 
