@@ -140,8 +140,9 @@ def compared(case, before, fitted, wanted, amounts):
     far, off = moved_far(case, before, wanted), labels_off(before)
     for at, (name, columns, value) in enumerate(named(before, wanted, case)):
         of, own = scale[columns], came[at]
-        if off[at] is not None and value.ndim > off[at].ndim and value.shape[: off[at].ndim] == off[at].shape:
-            value = np.where(off[at].reshape(*off[at].shape, *[1] * (value.ndim - off[at].ndim)), old[at], value)
+        event = 2 if name == "covariance" else 1
+        if off[at] is not None and value.ndim == off[at].ndim + event:  # or labels share it
+            value = np.where(off[at].reshape(*off[at].shape, *[1] * event), old[at], value)
         if at in far:
             waits, error = far[at]
             kept = np.isclose(own, old[at], 1e-4, 0) if name == "variance" else alike(own, old[at])
@@ -176,7 +177,8 @@ def moved_far(case, before, wanted):
         if name in ("variance", "covariance"):
             shift = np.nan_to_num(parts[at - 1][2] - old[at - 1])
             waits, error = (whitened if name == "covariance" else in_scales)(shift, old[at], now, case.precision)
-            found[at] = waits, error / agreement.PARAMETERS[case.precision][1]
+            # A label that is off has no new scale, and no rounding of one.
+            found[at] = waits, np.nan_to_num(error) / agreement.PARAMETERS[case.precision][1]
     return found
 
 
