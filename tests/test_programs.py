@@ -22,13 +22,18 @@ N, D, K = 40, 20, 2  # so many columns that factors of covariances are LAPACK's
 X = np.random.default_rng(0).normal(size=(N, D)).astype("float32")
 PROGRAM = f"""
 import jax, numpy as np
-seen = []
+key, seen = jax.random.key(0), []
 jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.append(event))
 import dgjax as dg
 x = np.random.default_rng(0).normal(size=({N}, {D})).astype("float32")
 model = dg.Mixture(np.zeros({K}), dg.Gaussian(x[:{K}], np.stack([np.eye({D}), 2 * np.eye({D})])))
 found = np.asarray(dg.log_joint(model, x, np.zeros({N}, int)))
-print(found.tobytes().hex(), sum("backend_compile" in event for event in seen))
+pair = dg.Mixture(np.zeros(1), dg.DiagonalGaussian(np.zeros((1, 2)), np.zeros((1, 2))))
+filled = np.asarray(dg.sample_missing(pair, key, np.array([[0, np.nan]], "float32")))
+compiled = sum("backend_compile" in event for event in seen)
+# The user's own programs find what JAX remembers, of keys too.
+drawn = np.asarray(jax.vmap(lambda own: jax.random.poisson(own, 2.0))(jax.random.split(key, 3)))
+print("".join(part.tobytes().hex() for part in (found, filled, drawn)), compiled)
 """
 
 

@@ -12,12 +12,14 @@ other.
 """
 
 import contextlib
+import copyreg
 import functools
 import inspect
 import itertools
 import logging
 import operator
 import pickle
+import pkgutil
 import re
 import threading
 import weakref
@@ -208,6 +210,7 @@ def _keep(key, program, given, result):
     from jax.experimental import serialize_executable
 
     try:
+        _keys_by_name()
         executable, _, out_tree = serialize_executable.serialize(program)
         if HANDLERS.search(executable) is not None:
             return
@@ -217,6 +220,24 @@ def _keep(key, program, given, result):
             _disk.write(key, content)
     except Exception:  # whatever it is for which a program cannot be written, there is one
         return
+
+
+@functools.cache
+def _keys_by_name() -> None:
+    """Has the kinds of random keys pickled by their names, and so read as those that JAX has.
+
+    Else pickle makes copies, which are equal to them. Where one gets into what JAX remembers of tracing, another
+    program, the user's own too, finds it there, and `jax.random.poisson` refuses its key.
+    """
+    from jax.extend import random
+
+    kind = type(random.threefry_prng_impl)
+    names = {own: f"{random.__name__}:{name}" for name, own in vars(random).items() if isinstance(own, kind)}
+
+    def reduced(own):
+        return (pkgutil.resolve_name, (names[own],)) if own in names else own.__reduce_ex__(4)
+
+    copyreg.pickle(kind, reduced)
 
 
 def _bits(result):
