@@ -122,7 +122,8 @@ def _readable(model: Any, x: Any) -> Any:
     """
     if is_sequential(model) or not is_concrete(x if hasattr(x, "shape") else ()):
         return None
-    shape = getattr(x, "shape", (len(x) if isinstance(x, list | tuple) else 0, model.num_features))
+    # Indicators have any number of columns, and no kernel that reads them.
+    shape = getattr(x, "shape", (len(x) if isinstance(x, list | tuple) else 0, model.num_features or 0))
     return readable_rows(x, model.num_features) if math.prod(shape) >= LARGE // 8 else None
 
 

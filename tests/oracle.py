@@ -184,8 +184,11 @@ def impute(model, x):
     return filled
 
 
-def em_step(density, x, counts, prior=None, y=None):
-    """One step of EM under counts (n, *labels), for a model its weights (n,); `y` clamps a model's label."""
+def em_step(density, x, counts, prior=None, y=None, on=True):
+    """One step of EM under counts (n, *labels), for a model its weights (n,); `y` clamps a model's label.
+
+    Labels that are not `on`, of weight log 0, have no share in the prior of a normal density.
+    """
     labels = list(np.ndindex(*density.label_shape))
     match kind(density):
         case "Mixture":
@@ -193,14 +196,15 @@ def em_step(density, x, counts, prior=None, y=None):
             counts = counts[..., None] * np.array(soft)
             flat = prior is None or prior.weights is None
             totals = counts.sum(0) + (0 if flat else pseudo_counts(prior.weights, density.log_weights))
-            below = em_step(density.density, x, counts, None if prior is None else prior.density)
+            on = ~np.isneginf(numbers(density.log_weights))
+            below = em_step(density.density, x, counts, None if prior is None else prior.density, on=on)
             return [totals / totals.sum(-1, keepdims=True), *below]
         case "Columns":
             priors = [None] * len(density.blocks) if prior is None else prior.blocks
             parts = zip(blocks(density), priors, strict=True)
             return [p for (block, columns), own in parts for p in em_step(block, x[:, columns], counts, own)]
         case "Gaussian" | "DiagonalGaussian":
-            return normal_maximum(density, labels, x, counts, prior)
+            return normal_maximum(density, labels, x, counts, prior, np.broadcast_to(on, density.label_shape))
         case "Multinomial":
             values = [multinomial_maximum(density, label, x, counts, prior) for label in labels]
         case _:
@@ -249,7 +253,7 @@ def multinomial_maximum(density, label, x, counts, prior):
     return expected / expected.sum()
 
 
-def normal_maximum(density, labels, x, counts, prior):
+def normal_maximum(density, labels, x, counts, prior, on):
     """Means, then the covariance (or variances) of each group of labels that share one."""
     spread_of = density.scale_tril if kind(density) == "Gaussian" else density.log_scale
     event = spread_of.shape[-2:] if kind(density) == "Gaussian" else spread_of.shape[-1:]
@@ -257,7 +261,10 @@ def normal_maximum(density, labels, x, counts, prior):
     sums = {label: normal_sums(density, label, x, counts, prior) for label in labels}
     groups = {}
     for label in labels:
-        groups.setdefault(label[:group_axes], []).append(sums[label])
+        groups.setdefault(label[:group_axes], [])
+    for label in labels:
+        if on[label] or not on[label[:group_axes]].any():
+            groups[label[:group_axes]].append(sums[label])
     spreads = [normal_spread(group, members, event, prior) for group, members in groups.items()]
     return [
         np.reshape([mean for mean, _, _ in sums.values()], density.mean.shape),

@@ -65,6 +65,8 @@ def test_answers_are_those_of_counts(kind):
     for one, other in zip(*map(jax.tree.leaves, (ask(model, x), ask(dense, counts(x)))), strict=True):
         assert_close(one, other, 1e-4)
     assert_close(dg.predict_log_proba(model, x, **given), dg.predict_log_proba(dense, counts(x), **given))
+    for verb in (dg.predict, dg.predict_log_proba):
+        np.testing.assert_array_equal(verb(model, x.tolist(), **given), verb(model, x, **given))
 
 
 @pytest.mark.slow
