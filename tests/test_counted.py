@@ -210,3 +210,32 @@ def test_a_column_that_is_always_1_has_probability_1_whatever_the_weights(x64):
         weights = rng.choice([0.5, 1.0, 1.7, 3.0], 60)
         logits = dg.naive_bayes(np.ones((60, 1)), y, "bernoulli", weights=weights).density.logits
         assert (np.asarray(logits) > 30).all()
+
+
+def test_categories_that_no_row_has_are_possible_under_a_prior():
+    x = TABLES["categorical"]
+    sizes = [int(column.max()) + 1 for column in x.T]
+
+    def tops(model):
+        return [support.high + 1 for support in model.supports]
+
+    for given, wanted in ((None, sizes), (6, [6, 6, 6]), ([5, None, 4], [5, *sizes[1:]]), ({0: 7}, [7, *sizes[1:]])):
+        model = dg.naive_bayes(x, Y, "categorical", prior="weak", num_categories=given)
+        assert max(tops(model)) == max(wanted)
+        p = np.exp(model.density.logits - jax.nn.logsumexp(model.density.logits, axis=-1, keepdims=True))
+        for column, size in enumerate(wanted):
+            assert (p[:, column, :size] > 0).all()
+            assert (p[:, column, size:] == 0).all()
+    counts = np.array([[(x[Y == k, 0] == c).sum() for c in range(6)] for k in range(3)])
+    model = dg.naive_bayes(x, Y, "categorical", prior="weak", num_categories=6)
+    wanted = (counts + 1 / 6) / (counts.sum(1, keepdims=True) + 1)
+    assert_close(jax.nn.softmax(model.density.logits[:, 0]), wanted.astype("float32"))
+    same = dg.naive_bayes(x, Y, "categorical", num_categories=sizes)
+    assert_same_tree(same, dg.naive_bayes(x, Y, "categorical"))
+
+
+def test_states_emit_categories_that_no_step_has():
+    x = TABLES["categorical"][None, :, :1]
+    chain = dg.hidden_markov(jax.random.key(0), x, 2, "categorical", num_categories=5)
+    assert chain.supports[0].high == 4
+    assert np.isfinite(dg.log_prob(chain, np.full((1, 2, 1), 4.0))).all()

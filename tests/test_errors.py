@@ -182,6 +182,20 @@ OPTIONS = {
     "restarts without a key": (lambda: dg.Restarts(3, None), ("key", "jax.random.key", "None")),
     "no components": (make("gaussian_mixture", key, X, 0), ("num_components", "1", "0")),
     "more components than rows": (make("gaussian_mixture", key, X, 9), ("num_components", "8", "9")),
+    "fewer categories than there are": (
+        make("naive_bayes", [[0], [4], [1], [2]], [0, 1, 0, 1], "categorical", num_categories=3),
+        ("num_categories", "at least 5", "column 0", "category 4", "got 3"),
+    ),
+    "categories of what has none": (make("naive_bayes", X, Y, num_categories=3), ("num_categories", "categorical")),
+    "categories of states of reals": (make("hidden_markov", key, X[None], 2, num_categories=3), ("num_categories",)),
+    "categories of too many columns": (
+        make("naive_bayes", [[0], [1]], [0, 1], "categorical", num_categories=[2, 2]),
+        ("num_categories", "each of the 1 columns"),
+    ),
+    "categories of a column of counts": (
+        make("naive_bayes", [[0, 0], [1, 1]], [0, 1], ["categorical", "poisson"], num_categories={1: 3}),
+        ("num_categories", "[0]", "{1: 3}"),
+    ),
     "half components": (make("gaussian_mixture", key, X, 2.5), ("num_components", "whole number", "2.5")),
     "no components in a class": (make("mixture_discriminant_analysis", key, X, Y, 0), ("num_components", "1", "0")),
     "another covariance": (make("gaussian_mixture", key, X, 2, "round"), ("covariance", "full", "spherical", "round")),

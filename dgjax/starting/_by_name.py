@@ -61,25 +61,28 @@ def gaussian(summary, n, label_shape, covariance):
     )
 
 
-def columns(x, summary, kinds, k, option):
+def columns(x, summary, kinds, k, option, num_categories=None):
     """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind.
 
-    Raises ValueError for a cell that is not of its column's kind; `option` names the starter's argument for kinds.
+    `num_categories`, as the user gave it, is how many categories a column may have. Raises ValueError for a cell that
+    is not of its column's kind; `option` names the starter's argument for kinds.
     """
     if not set(kinds) <= {"gaussian", "bernoulli"}:
         supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
         check_cells(x, supports, summary, option=lambda: (option, ""))
+    sizes = _training_data.category_counts(num_categories, kinds, x, summary)
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
     if len(groups) == 1:
-        return _block(x, summary, kinds[0], k)
+        return _block(x, summary, kinds[0], k, sizes)
     picked = {kind: np.array(columns) for kind, columns in groups.items()}
     blocks = (
-        _block(x[:, at], type(summary)(*(field[at] for field in summary)), kind, k) for kind, at in picked.items()
+        _block(x[:, at], type(summary)(*(field[at] for field in summary)), kind, k, sizes[at])
+        for kind, at in picked.items()
     )
     return Columns(tuple(blocks), tuple(groups.values()))
 
 
-def _block(x, summary, kind, k):
+def _block(x, summary, kind, k, sizes):
     d, dtype = x.shape[1], float_type(x)
     match kind:
         case "gaussian":
@@ -92,8 +95,6 @@ def _block(x, summary, kind, k):
         case "multinomial":
             total = float(moments(summary, len(x))[0].sum())
             return Multinomial(constant(np.zeros((k, d), dtype)), max(round(total), 1))
-    _training_data.check_categories(np.asarray(summary.high), len(x))
-    sizes = np.asarray(summary.high).astype(int) + 1
     possible = np.arange(sizes.max()) < sizes[:, None]
     logits = np.where(possible, 0, -np.inf).astype(dtype)
     return Categorical(constant(np.broadcast_to(logits, (k, *possible.shape))))

@@ -24,6 +24,7 @@ def naive_bayes(
     weights: ArrayLike | None = None,
     label_weight: float = 1.0,
     prior: Any = None,
+    num_categories: int | Sequence[int | None] | Mapping[int, int] | None = None,
 ) -> Mixture:
     """Naive Bayes classifier p(y) prod_j p(x_j | y), fitted in closed form to rows `x` (n, d) and labels `y` (n,).
 
@@ -31,15 +32,17 @@ def naive_bayes(
     "categorical", "poisson"; or "multinomial" for all columns together. Cells may be NaN, and labels -1; EM then fits
     the model, and `label_weight` is how many times a row with a label counts. `prior="weak"` adds one pseudo-row for
     each class, which gives a column that is constant in a class some spread. `num_classes` is one more than the highest
-    label by default; a class above those, without a row, has probability 0, or under a prior little more.
+    label by default; a class above those, without a row, has probability 0, or under a prior little more. So it is with
+    `num_categories` of categorical columns: one number, or one for each column, in a list or in a dict by its number.
 
-    Raises ValueError for bad cells or labels, a single class, another kind, or a class without spread in a column.
+    Raises ValueError for bad cells or labels, a single class, another kind, fewer categories than a column has, or a
+    class without spread in a column.
     Source: Murphy (2012), Machine Learning, section 3.5.
     """
     zero_copy = not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
     named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds", x)
-    model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds"))
+    model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds", num_categories))
     return closed_form(model, data, prior, label_weight)
 
 

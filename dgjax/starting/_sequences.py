@@ -1,6 +1,6 @@
 """Models of sequences, initialised: hidden Markov models at clusters of steps, linear-chain CRFs with weights 0."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jax import Array
@@ -24,13 +24,15 @@ def hidden_markov(
     emissions: str | Sequence[str] = "gaussian",
     covariance: str = "full",
     lengths: ArrayLike | None = None,
+    num_categories: int | Sequence[int | None] | Mapping[int, int] | None = None,
 ) -> HiddenMarkov:
     """Hidden Markov model initialised at k-means++ clusters of the steps of `x` (n, t, d), to be fitted by `dgjax.fit`.
 
     `emissions` is one kind, or one for each column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial"
     for all columns. `covariance`, for "gaussian" columns only, is "full", "tied", "diagonal" or "spherical". Initial
     states are equally likely, and each state stays with probability 1/2. `lengths` (n,) for ragged sequences
-    (`dgjax.pad`); cells and steps may be missing.
+    (`dgjax.pad`); cells and steps may be missing. `num_categories` of categorical columns is one more than the highest
+    by default; one number, or one for each column, in a list or in a dict by its number.
 
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
     Source: Rabiner (1989), A tutorial on hidden Markov models.
@@ -42,11 +44,11 @@ def hidden_markov(
     k = as_count(num_states, "num_states")
     if k > int(there.sum()):
         raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
-    density = (
-        gaussian(summary, int(there.sum()), (k,), covariance)
-        if emissions == "gaussian"
-        else columns(rows, summary, _training_data.named_kinds(emissions, rows.shape[1]), k, "emissions")
-    )
+    kinds = _training_data.named_kinds(emissions, rows.shape[1])
+    if emissions == "gaussian" and num_categories is None:
+        density = gaussian(summary, int(there.sum()), (k,), covariance)
+    else:
+        density = columns(rows, summary, kinds, k, "emissions", num_categories)
     moves = np.log(0.5 * np.eye(k) + 0.5 / k).astype(rows.dtype)
     broad = HiddenMarkov(constant(np.full(k, -np.log(k), rows.dtype)), constant(moves), density)
     weights = there.astype(rows.dtype)

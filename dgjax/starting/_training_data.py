@@ -1,6 +1,6 @@
 """Training data of starters: validated rows, labels and weights, and summaries of columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -86,14 +86,53 @@ def _weighted(summary, rows, weights):
 _weighted_moments = kernels.compiled_once(weighted_moments)
 
 
-def check_categories(highest: np.ndarray, n: int) -> None:
-    """Raises ValueError if a column has more categories than rows and than MOST: its cells must be identifiers."""
+def category_counts(num_categories: Any, kinds: Sequence[str], x: AnyArray, summary: Any) -> np.ndarray:
+    """Number of categories of each column (d,): `num_categories`, by default one more than the highest; 0 of others.
+
+    One number for all columns of categories, or a list of d, or a dict by the columns' numbers. Raises ValueError for
+    fewer categories than a column has, or if a column has more than rows and than MOST: its cells must be identifiers.
+    """
+    categorical = np.array([kind == "categorical" for kind in kinds])
+    if num_categories is not None and not categorical.any():
+        raise ValueError('num_categories is for columns of kind "categorical", of which there are none; leave it out.')
+    highest, most = np.where(categorical, np.asarray(summary.high, float), -1), max(len(x), MOST)
     column = int(highest.argmax())
-    if highest[column] >= max(n, MOST):
+    if highest[column] >= most:
         raise ValueError(
-            f"x column {column} must hold categories from 0 to {max(n, MOST) - 1}; got {highest[column]:.0f}. Number "
+            f"x column {column} must hold categories from 0 to {most - 1}; got {highest[column]:.0f}. Number "
             f"them: np.unique(x[:, {column}], return_inverse=True)[1]."
         )
+    seen = highest.astype(int) + 1
+    given = _given_counts(num_categories, seen, categorical, most)
+    if (few := categorical & (given < seen)).any():
+        column = int(few.argmax())
+        raise ValueError(
+            f"num_categories must be at least {seen[column]} for column {column}, which holds category "
+            f"{seen[column] - 1}; got {given[column]}."
+        )
+    return np.where(categorical, given, 0)
+
+
+def _given_counts(num_categories, seen, categorical, most):
+    if isinstance(num_categories, Mapping):
+        columns = np.flatnonzero(categorical).tolist()
+        if not set(num_categories) <= set(columns):
+            raise ValueError(
+                f"num_categories must be of columns of categories, {_advice.shown(columns)}; got "
+                f"{_advice.shown(num_categories)}."
+            )
+        named = [num_categories.get(column) for column in range(len(seen))]
+    else:
+        each = num_categories is None or np.ndim(num_categories) == 0
+        named = [num_categories] * len(seen) if each else list(num_categories)
+        if len(named) != len(seen):
+            raise ValueError(
+                f"num_categories must be one number, or a list with one for each of the {len(seen)} columns; got "
+                f"{_advice.shown(num_categories)}."
+            )
+    given = [own is not None and at for own, at in zip(named, categorical, strict=True)]
+    counts = [as_count(own, "num_categories", 1, most) if at else 0 for own, at in zip(named, given, strict=True)]
+    return np.where(given, counts, seen)
 
 
 def _checked(array, summary, given) -> tuple[Any, Any]:
