@@ -9,9 +9,10 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
+from dgjax._answers import by_scores
 from dgjax._arguments import as_count, is_concrete
 from dgjax._types import Generative
-from dgjax._verbs import by_scores, predict, require_generative
+from dgjax._verbs import predict, require_generative
 from dgjax.data import as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.densities import Draws, Learned, VariationalAutoencoder, has_draws, with_draws
 

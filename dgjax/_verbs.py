@@ -1,6 +1,5 @@
 """Verbs: what can be asked of a model. Each checks its arrays once, then evaluates the model's potentials."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,14 +11,14 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax import _advice, _zero_copy
+from dgjax import _advice, _answers, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Discriminative, Generative
-from dgjax.data import Data, as_floats, as_labels, as_model, cut, in_size_class, is_sequential, model_and_rows
+from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
 from dgjax.densities import Density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
-from dgjax.structures import Sequences, num_steps
+from dgjax.structures import Sequences
 
 G = TypeVar("G", bound=Generative)
 FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
@@ -51,7 +50,11 @@ def log_prob_in_form(
     if found is not None:
         return found
     own, rows = model_and_rows(checked, x, lengths)
-    return log_prob_of_few(own, rows, lambda own, rows: _log_prob(own if form is None else form(own, rows.x), rows))
+
+    def answer(own, rows):
+        return _answers.log_prob(own if form is None else form(own, rows.x), rows)
+
+    return log_prob_of_few(own, rows, answer)
 
 
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -63,7 +66,7 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
     checked, rows = _generative(model, x, lengths)
-    return _log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
+    return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
 def log_conditional(
@@ -78,38 +81,49 @@ def log_conditional(
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
     checked, rows = model_and_rows(model, x, lengths)
-    return _log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
+    return _answers.log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
-def predict_log_proba(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def predict_log_proba(
+    model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
+) -> Array:
     """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k).
 
     Minus infinity in a row that no label could give. For a model of sequences log-marginals log p(y_s | x) of every
-    step: (n, t, d), with `lengths` (n,) -> (n, t, k).
+    step: (n, t, d), with `lengths` (n,) -> (n, t, k). `y` are labels that are known already, -1 where not, (n,) or (n,
+    t): of the others it is the posterior given these too.
 
-    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
     checked = as_model(model)
+    if y is not None:
+        return _answers.predict_log_proba_given(*_with_labels(checked, x, lengths, y))
     posterior = None if lengths is not None else _zero_copy.log_posterior(checked, x)
     if posterior is not None:
         return posterior
     own, rows = model_and_rows(checked, x, lengths)
-    return posterior_of_few(own, rows, _predict_log_proba)
+    return posterior_of_few(own, rows, _answers.predict_log_proba)
 
 
-def predict(model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def predict(
+    model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
+) -> Array:
     """Most probable label given the observed cells: (n, d) -> (n,) ints; -1 for a row that no label could give.
 
-    For a model of sequences the Viterbi path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
+    For a model of sequences the Viterbi path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length. `y` are
+    labels that are known already, -1 where not, (n,) or (n, t): the result is the most probable that agrees with them.
 
-    Raises ValueError for a wrong shape, a cell out of range, `lengths` of rows, or NaN given to a logistic model.
+    Raises ValueError for a wrong shape, a cell or a label out of range, `lengths` of rows, or NaN given to a logistic
+    model.
     """
     checked = as_model(model)
+    if y is not None:
+        return _answers.predict_given(*_with_labels(checked, x, lengths, y))
     labels = None if lengths is not None else _zero_copy.labels(checked, x)
     if labels is not None:
         return labels
     own, rows = model_and_rows(checked, x, lengths)
-    return labels_of_few(own, rows, _predict)
+    return labels_of_few(own, rows, _answers.predict)
 
 
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
@@ -126,37 +140,44 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
         )
     check_size((*sizes, checked.num_features), shape=shape)
     few = math.prod(sizes) * checked.num_features < FEW_CELLS
-    return (_few_samples if few else _many_samples)(checked, as_key(key), sizes)
+    return (_answers.few_samples if few else _answers.many_samples)(checked, as_key(key), sizes)
 
 
 def sample_labels(
-    model: Generative | Discriminative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None
+    model: Generative | Discriminative,
+    key: Array,
+    x: ArrayLike,
+    lengths: ArrayLike | None = None,
+    *,
+    y: ArrayLike | None = None,
 ) -> Array:
     """Samples y of the posterior p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
 
-    For a model of sequences, whole paths: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length.
+    For a model of sequences, whole paths: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length. `y` are labels
+    that are known already, -1 where not, (n,) or (n, t): samples agree with them.
 
-    Raises ValueError for a wrong shape, a cell out of range, or NaN given to a logistic model.
+    Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
-    checked, rows = model_and_rows(model, x, lengths)
-    return _sample_labels(checked, rows, key=as_key(key))
+    checked, rows, *labels = _with_labels(as_model(model), x, lengths, y)
+    return _answers.sample_labels(checked, rows, *labels, key=as_key(key))
 
 
-def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None) -> Array:
     """Imputation: `x` with missing cells replaced by E[x_missing | x_observed], or by the mode in discrete columns.
 
     `x` (n, d); returns (n, d), observed cells untouched. Labels are averaged over their posterior p(y | x_observed). A
-    row that no label could give is returned unchanged.
+    row that no label could give is returned unchanged. `y` are labels that are known already, -1 where not, (n,) or of
+    sequences (n, t).
 
-    Raises ValueError for a discriminative model, a wrong shape, a cell out of range, or a missing one whose
+    Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range, or a missing cell whose
     distribution has no mean. Inside `jit` that cell stays missing.
     """
-    found = None if lengths is not None else _zero_copy.imputation(require_generative(model), x)
+    found = None if lengths is not None or y is not None else _zero_copy.imputation(require_generative(model), x)
     if found is not None:
         return found
-    checked, rows = _generative(model, x, lengths)
+    checked, rows, *labels = _with_labels(require_generative(model), x, lengths, y)
     _check_means(checked.density.columns_without_mean, rows.x)
-    return _within(rows, _impute(checked, rows), x)
+    return _within(rows, _answers.impute_given(checked, rows, *labels) if labels else _answers.impute(checked, rows), x)
 
 
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -167,7 +188,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
     checked, rows = _generative(model, x, lengths)
-    return _within(rows, _sample_missing(checked, rows, key=as_key(key)), x)
+    return _within(rows, _answers.sample_missing(checked, rows, key=as_key(key)), x)
 
 
 def marginal(model: G, columns: ArrayLike) -> G:
@@ -269,116 +290,11 @@ def _within(rows: Data, filled: Array, x: ArrayLike) -> Array:
     return jax.device_put(whole) if xp is np else whole
 
 
+def _with_labels(model: Any, x: ArrayLike, lengths: Any, y: Any) -> tuple[Any, ...]:
+    """Model and rows, and the labels y if there are any."""
+    checked, rows = model_and_rows(model, x, lengths)
+    return (checked, rows) if y is None else (checked, rows, as_labels(y, rows.x, checked.num_labels))
+
+
 def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
     return model_and_rows(require_generative(model), x, lengths)
-
-
-def _by_rows(cost):
-    """Decorator: compiles a function of (model, rows, ...) and runs it on blocks of rows, so that memory stays flat.
-
-    `cost(model)` is the memory for one row, in floats.
-    """
-
-    def decorate(fn):
-        @kernels.compiled_steps
-        @functools.wraps(fn)
-        def compiled(model, rows, *arrays):
-            own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
-            return kernels.map_rows(lambda *block: fn(own, *block), rows.x, *arrays, row_cost=of_one)
-
-        return _in_size_class(compiled)
-
-    return decorate
-
-
-def _in_size_class(compiled):
-    """A compiled function of (model, data, labels or nothing) that pads few rows to their size class."""
-
-    @functools.wraps(compiled)
-    def run(model, data, *labels, **others):
-        x, y, _ = in_size_class(data.x, *labels)
-        result = compiled(model, data.replace(x=x), *[y] * len(labels), **others)
-        return cut(result, len(data.x), data.x.x.shape[1] if isinstance(data.x, Sequences) else None)
-
-    return run
-
-
-by_scores = _by_rows(lambda model: model.score_cost)
-
-
-def label_scores(density: Density, x: np.ndarray) -> np.ndarray:
-    """Log-densities log p(x_observed | label) of rows under every label of a density, in float64."""
-    dtype = jnp.result_type(*jax.tree.leaves(density))
-    return np.asarray(_label_scores(density, Data(x.astype(dtype), complete=False)), float)
-
-
-@by_scores
-def _label_scores(density, x):
-    return density.scores(x)
-
-
-@by_scores
-def _log_prob(model, x):
-    return model.potentials(x).log_partition()
-
-
-@by_scores
-def _log_joint(model, x, y):
-    return model.potentials(x).score(y)
-
-
-@by_scores
-def _log_conditional(model, x, y):
-    potentials = model.potentials(x)
-    # Exactly 0 for an unknown label: the two terms are compiled apart and may differ in the last bit.
-    unknown = (y < 0).all(tuple(range(1, y.ndim)))
-    score, partition = potentials.score(y), potentials.log_partition()
-    return jnp.where(unknown, 0, jnp.where(jnp.isneginf(score), -jnp.inf, score - partition))
-
-
-@by_scores
-def _predict_log_proba(model, x):
-    return model.potentials(x).log_marginals()
-
-
-@by_scores
-def _predict(model, x):
-    return model.potentials(x).mode()
-
-
-@_by_rows(lambda model: model.row_cost)
-def _impute(model, x):
-    return model.impute(x, jnp.ones(len(x), x.dtype))
-
-
-def _samples(model, key, shape):
-    key_y, key_x = jax.random.split(key)
-    y = model.sample_labels(key_y, shape)
-    return model.density.sample(key_x, (y,)), y
-
-
-_few_samples = kernels.compiled_steps(_samples, static_argnums=2)
-_many_samples = kernels.compiled(_samples, static_argnums=2)
-
-
-@_in_size_class
-@kernels.compiled_steps
-def _sample_labels(model, data, key):
-    own, x = data.shown_to(model), data.x
-
-    def block(rows, x):
-        # A key for each block, and none of jax.random.split(key), which folds in 0 and 1: `sample` has used those.
-        return own.potentials(x).sample(jax.random.fold_in(key, ~rows[:1].sum()))
-
-    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.score_cost * num_steps(x))
-
-
-@_in_size_class
-@kernels.compiled_steps
-def _sample_missing(model, data, key):
-    x = data.x
-
-    def block(rows, x):
-        return model.sample_missing(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows), x, ())
-
-    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.row_cost * num_steps(x))

@@ -4,8 +4,9 @@
 """
 
 import abc
+import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
 from dgjax._pytree import dataclass, tree
+
+S = TypeVar("S", bound="Structure")
 
 
 @dataclass
@@ -115,6 +118,16 @@ class Structure(abc.ABC):
     @abc.abstractmethod
     def has_density(self) -> Bool[Array, ""]:
         """True unless a score is NaN or plus infinity, as after the collapse of a component."""
+
+    def given(self: S, y: Int[Array, "n *label"]) -> S:
+        """Label space of the labels that agree with y, of which -1 agrees with every value: the others have score -inf.
+
+        So its marginals are p(y_i | x, y), and its mode is the most probable label that agrees.
+        """
+        other = (y[..., None] >= 0) & (jnp.arange(self.scores.shape[-1]) != y[..., None])
+        # What is said of rows without cells holds where every label is allowed.
+        free = {"empty": None} if hasattr(self, "empty") else {}
+        return dataclasses.replace(self, scores=jnp.where(other, -jnp.inf, self.scores), **free)  # type: ignore[type-var]
 
     def score(self, y: Int[Array, "n *label"], known: bool = False) -> Float[Array, " n"]:
         """Score s(x, y) of labels, summed out where y is -1; `known` promises no -1, which may be faster."""
@@ -236,9 +249,9 @@ class Chain(Structure):
         """Viterbi path, the most probable one; -1 beyond a length and where no path is possible."""
         return kernels.chain_mode(*self._potentials())
 
-    def sample(self, key: Key[Array, ""], y: Int[Array, "n t"] | None = None) -> Int[Array, "n t"]:
-        """Samples of paths that agree with y; -1 beyond a length and where no path is possible."""
-        return kernels.chain_sample(key, *self._potentials(y))
+    def sample(self, key: Key[Array, ""]) -> Int[Array, "n t"]:
+        """Samples of paths; -1 beyond a length and where no path is possible."""
+        return kernels.chain_sample(key, *self._potentials())
 
     def entropy(self) -> Float[Array, " n"]:
         """Entropy of p(y | x) in nats, for each sequence."""
@@ -263,10 +276,7 @@ class Chain(Structure):
         return kernels.pairwise_sum(jnp.where(inside, added, 0).T)
 
     def _potentials(self, y=None):
-        scores = self.scores
-        if y is not None:
-            other = (y[..., None] >= 0) & (jnp.arange(scores.shape[-1]) != y[..., None])
-            scores = jnp.where(other, -jnp.inf, scores)
+        scores = self.scores if y is None else self.given(y).scores
         return self.initial, self.transition, scores, self.lengths
 
     def _exact(self, value, y):

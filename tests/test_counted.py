@@ -226,7 +226,7 @@ def test_categories_that_no_row_has_are_possible_under_a_prior():
         for column, size in enumerate(wanted):
             assert (p[:, column, :size] > 0).all()
             assert (p[:, column, size:] == 0).all()
-    counts = np.array([[(x[Y == k, 0] == c).sum() for c in range(6)] for k in range(3)])
+    counts = np.array([[(x[k == Y, 0] == c).sum() for c in range(6)] for k in range(3)])
     model = dg.naive_bayes(x, Y, "categorical", prior="weak", num_categories=6)
     wanted = (counts + 1 / 6) / (counts.sum(1, keepdims=True) + 1)
     assert_close(jax.nn.softmax(model.density.logits[:, 0]), wanted.astype("float32"))

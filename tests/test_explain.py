@@ -61,6 +61,39 @@ def test_values_are_the_mean_over_all_orders_of_what_a_column_adds(case):
                 np.testing.assert_allclose(found.base[i], base, rtol=1e-9, atol=1e-9)
 
 
+def eight(rng):
+    """Two labels of eight columns, in every family."""
+    factor = np.eye(8) + np.tril(rng.normal(0, 0.4, (2, 8, 8)), -1)
+    means, scale = rng.normal(size=(2, 8)), rng.normal(0, 0.3, (2, 8))
+    return {
+        "full": dg.Gaussian(means, factor),
+        "tied": dg.Gaussian(means, factor[0]),
+        "diagonal": dg.DiagonalGaussian(means, scale),
+        "spherical": dg.DiagonalGaussian(means, scale[:, :1]),
+        "Bernoulli": dg.Bernoulli(means),
+        "categorical": dg.Categorical(rng.normal(size=(2, 8, 3))),
+        "Poisson": dg.Poisson(means / 2),
+        "multinomial": dg.Multinomial(means, 20),
+        "columns": dg.Columns((dg.Gaussian(means[:, :4], factor[:, :4, :4]), dg.Poisson(means[:, 4:]))),
+        "nested": dg.Mixture(np.zeros((2, 2)), dg.DiagonalGaussian(rng.normal(size=(2, 2, 8)), np.zeros((2, 2, 8)))),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", eight(np.random.default_rng(0)))
+def test_values_of_eight_columns(name):
+    model = dg.Mixture(np.array([0.3, -0.2]), eight(np.random.default_rng(0))[name])
+    x = np.asarray(dg.sample(model, KEY, 2)[0])
+    for value in VALUES:
+        labels = None if value == "log_prob" else [1, 0]
+        found = dg.explain(model, x, labels, value=value)
+        for i, row in enumerate(x):
+            values, base = expected(model, row, labels and labels[i], value, [[c] for c in range(8)])
+            np.testing.assert_allclose(found.values[i], values, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(found.base[i], base, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("case", CLASSIFIERS[:2], ids=repr)
 def test_missing_cells_are_no_players(case):

@@ -259,6 +259,62 @@ def test_a_model_started_from_data_finds_the_states():
     assert dg.fit(mixed, x > 0).converged
 
 
+def brute_force(model, x, length, y):
+    """Every path of the first steps that agrees with y, and its joint log-probability."""
+    paths = np.array(list(itertools.product(range(K), repeat=length)))
+    paths = paths[((y[:length] < 0) | (paths == y[:length])).all(1)]
+    joint = dg.log_joint(model, np.repeat(x[None, :length], len(paths), 0), paths)
+    return paths, np.asarray(joint, float)
+
+
+def test_states_that_are_known_already(x64):
+    """Of two sequences: the best path, marginals, samples and imputed cells, among the paths that agree."""
+    model, x, lengths = make("gaussian"), np.array(data("gaussian")[0][:2], float), np.array([T, 2])
+    model = jax.tree.map(lambda leaf: leaf.astype(float), model)
+    x[0, 2], x[0, 1, 0] = np.nan, np.nan
+    y = np.full((2, T), -1)
+    y[0, 1], y[0, 3], y[1, 0] = 2, 0, 1
+    given = {"lengths": lengths, "y": y}
+    best, logs = dg.predict(model, x, **given), np.exp(dg.predict_log_proba(model, x, **given))
+    drawn = jax.vmap(lambda key: dg.sample_labels(model, key, x, **given))(jax.random.split(jax.random.key(0), 300))
+    for i, length in enumerate(lengths):
+        paths, joint = brute_force(model, x[i], length, y[i])
+        share = np.exp(joint - np.logaddexp.reduce(joint))
+        np.testing.assert_array_equal(best[i], np.pad(paths[joint.argmax()], (0, T - length), constant_values=-1))
+        wanted = np.einsum("p,ptk->tk", share, np.eye(K)[paths])
+        np.testing.assert_allclose(logs[i, :length], wanted, atol=1e-9)
+        assert ((y[i, :length] < 0) | (drawn[:, i, :length] == y[i, :length])).all()
+        seen = (np.asarray(drawn)[:, i, :length, None] == np.arange(K)).mean(0)
+        np.testing.assert_allclose(seen, wanted, atol=0.15)
+    filled = dg.impute(model, x, **given)
+    np.testing.assert_allclose(filled[0, 2], np.asarray(logs)[0, 2] @ np.asarray(model.density.mean), rtol=1e-6)
+    nothing = np.full((2, T), -1)
+    for verb in (dg.predict, dg.predict_log_proba, dg.impute):
+        np.testing.assert_allclose(verb(model, x, lengths, y=nothing), verb(model, x, lengths), rtol=1e-9)
+    twin, whole = dg.discriminative(model), np.nan_to_num(x)
+    np.testing.assert_array_equal(dg.predict(twin, whole, **given), dg.predict(model, whole, **given))
+
+
+def test_labels_of_rows_that_are_known_already():
+    x, rng = np.random.default_rng(0).normal(size=(6, D)).astype("float32"), np.random.default_rng(1)
+    model = dg.Mixture(np.zeros(K), dg.DiagonalGaussian(rng.normal(size=(K, D)), np.zeros((K, D))))
+    x[1, 0], x[2] = np.nan, np.nan
+    y = np.array([-1, 2, 1, 0, -1, -1])
+    free = np.asarray(dg.predict(model, x))
+    np.testing.assert_array_equal(dg.predict(model, x, y=y), np.where(y < 0, free, y))
+    logs = np.asarray(dg.predict_log_proba(model, x, y=y))
+    np.testing.assert_array_equal(logs[1:4], np.where(np.eye(K)[y[1:4]] > 0, 0, -np.inf))
+    filled, mean = dg.impute(model, x, y=y), model.density.mean
+    np.testing.assert_array_equal(filled[1, 0], mean[2, 0])
+    np.testing.assert_array_equal(filled[2], mean[1])
+    never = dg.Mixture(np.array([0, 0, -np.inf]), model.density)
+    assert dg.predict(never, x, y=y).tolist()[1] == -1
+    with pytest.raises(ValueError, match="from 0 to 2"):
+        dg.predict(model, x, y=y + 3)
+    asked = jax.jit(lambda x, y: (dg.predict(model, x, y=y), dg.impute(model, x, y=y)))(x, y)
+    np.testing.assert_array_equal(asked[0], dg.predict(model, x, y=y))
+
+
 def test_a_saved_model_is_the_same(model, tmp_path):
     for one in (model, dg.discriminative(model)):
         dg.save(tmp_path / "model", one)

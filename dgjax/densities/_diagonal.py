@@ -139,9 +139,9 @@ class DiagonalGaussian(Density):
         return _shared.fill(x, _shared.rows_by_labels(posterior) @ _shared.flat(self.mean, self.label_shape))
 
     def marginal(self, columns: tuple[int, ...]) -> "DiagonalGaussian":
-        picked = jnp.array(columns)
-        log_scale = self.log_scale if self.log_scale.shape[-1] == 1 else self.log_scale[..., picked]
-        return type(self)(self.mean[..., picked], log_scale)
+        own = self.log_scale.shape[-1] > 1
+        log_scale = _shared.picked(self.log_scale, columns) if own else self.log_scale
+        return type(self)(_shared.picked(self.mean, columns), log_scale)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
         """Discriminative twin: quadratic in each column, or linear where all labels share the scales (x^2 cancels)."""

@@ -136,9 +136,8 @@ class Gaussian(Density):
         return _shared.fill(x, (total * (centre + moved.reshape(centre.shape))).sum(1))
 
     def marginal(self, columns: tuple[int, ...]) -> "Gaussian":
-        picked = jnp.array(columns)
-        factor = kernels.triangularized(jnp.tril(self.scale_tril)[..., picked, :])
-        return type(self)(self.mean[..., picked], factor)
+        factor = _factor_of_rows(self.scale_tril, np.array(columns))
+        return type(self)(_shared.picked(self.mean, columns), factor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], Shifted | LogDensity]:
         """Discriminative twin: quadratic in x, or linear where all labels share a covariance (x^T P x cancels)."""
@@ -295,6 +294,12 @@ class Gaussian(Density):
     @property
     def supports(self) -> tuple[Support, ...]:
         return (FINITE,) * self.num_features
+
+
+@kernels.compiled_once
+def _factor_of_rows(L, columns):
+    """Cholesky factors (*_, m, m) of the covariances of some columns, from those of all (*_, d, d)."""
+    return kernels.triangularized(jnp.tril(L)[..., columns, :])
 
 
 def _residual(x, mean):

@@ -132,8 +132,7 @@ class Independent(Density):
         return _shared.fill(x, self.centre(_shared.rows_by_labels(posterior)))
 
     def marginal(self, columns: tuple[int, ...]) -> Any:
-        picked = jnp.array(columns)
-        return jax.tree.map(lambda leaf: jnp.take(leaf, picked, axis=-self.event_ndim), self)
+        return jax.tree.map(lambda leaf: _shared.picked(leaf, columns, -self.event_ndim), self)
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d s"]:
         sums = self._kernels.statistics(x, _shared.rows_by_labels(counts), self._flat())

@@ -141,9 +141,12 @@ class Mixture(Density):
         return jnp.where(jnp.isfinite(joint.max(-1, keepdims=True)), filled, x)
 
     def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        counts = self._expected_counts(x, posterior)
-        possible = _shared.rows_by_labels(counts).sum(-1, keepdims=True) > 0
-        return jnp.where(possible, self.density.impute(x, counts), x)
+        return self.impute_given(x, self._expected_counts(x, posterior))
+
+    def impute_given(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels k"]) -> Float[Array, "n d"]:
+        """Imputation (n, d) where the posterior of the components is known; a row that has none stays as it is."""
+        possible = _shared.rows_by_labels(posterior).sum(-1, keepdims=True) > 0
+        return jnp.where(possible, self.density.impute(x, posterior), x)
 
     def _expected_counts(self, x: Array, counts: Array) -> Array:
         """Responsibilities (n, *labels, k): counts (n, *labels) shared out among components by their posterior."""

@@ -43,6 +43,13 @@ def first_and_more(parameter: AnyArray, k: int, more: float | None = None) -> Ar
     return jax.device_put(xp.concatenate([own, xp.repeat(rest, k - len(own), 0)]))
 
 
+def picked(parameter: Array, columns: tuple[int, ...], axis: int = -1) -> Array:
+    """Entries of a parameter for some columns, along the axis of the columns; by NumPy where numbers are known."""
+    if is_concrete(parameter):
+        return jax.device_put(np.take(np.asarray(parameter), columns, axis))
+    return jnp.take(parameter, jnp.array(columns), axis)
+
+
 def flat_index(at: LabelIndex, label_shape: tuple[int, ...]) -> Array:
     """Labels as one number each, in the order of `flat`, from indices into the label axes (L); 0 if there are none."""
     index = jnp.zeros((), jnp.int32)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from dgjax._verbs import label_scores
+from dgjax._answers import label_scores
 from dgjax.densities import Columns, DiagonalGaussian, Gaussian, Independent, Mixture
 
 FEW_FACTORS = 32  # that are worked out by LAPACK

@@ -134,9 +134,12 @@ class HiddenMarkov:
 
     def impute(self, x: Sequences, posterior: Float[Array, " n"]) -> Float[Array, "n t d"]:
         """Imputation (n, t, d): each NaN of x replaced by its mean, or mode if discrete, under p(y_s | x_observed)."""
-        marginals = self.potentials(x).marginals()
-        possible = (marginals.sum(-1) > 0)[..., None]
-        rows = marginals.reshape(-1, self.num_labels)
+        return self.impute_given(x, self.potentials(x).marginals())
+
+    def impute_given(self, x: Sequences, posterior: Float[Array, "n t k"]) -> Float[Array, "n t d"]:
+        """Imputation (n, t, d) where the marginals of the states are known; a step that has none stays as it is."""
+        possible = (posterior.sum(-1) > 0)[..., None]
+        rows = posterior.reshape(-1, self.num_labels)
         return jnp.where(possible, x.in_steps(self.density.impute(x.in_rows(), rows)), x.x)
 
     def marginal(self, columns: tuple[int, ...]) -> "HiddenMarkov":

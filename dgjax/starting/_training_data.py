@@ -123,8 +123,9 @@ def _given_counts(num_categories, seen, categorical, most):
             )
         named = [num_categories.get(column) for column in range(len(seen))]
     else:
-        each = num_categories is None or np.ndim(num_categories) == 0
-        named = [num_categories] * len(seen) if each else list(num_categories)
+        named = [num_categories] * len(seen)
+        if num_categories is not None and np.ndim(num_categories):
+            named = list(num_categories)
         if len(named) != len(seen):
             raise ValueError(
                 f"num_categories must be one number, or a list with one for each of the {len(seen)} columns; got "

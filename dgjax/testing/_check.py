@@ -93,6 +93,7 @@ def check_structure(make: Make) -> None:
     _structures.mode_has_the_highest_score(structure)
     _structures.score_is_that_of_a_known_label(structure)
     _structures.clamped_sums_what_a_label_allows(structure)
+    _structures.given_keeps_the_labels_that_agree(structure)
     _structures.soft_counts_are_hard_counts_by_their_posterior(structure)
     _structures.gradient_of_the_partition_is_right(structure)
     _structures.samples_have_the_marginals(structure)

@@ -29,6 +29,11 @@ def _clamped(structure, y):
 
 
 @jax.jit
+def _given(structure, y):
+    return structure.given(y)
+
+
+@jax.jit
 def _answers(structure):
     """Log-partition, log-marginals, marginals and mode of a label space."""
     return structure.log_partition(), structure.log_marginals(), structure.marginals(), structure.mode()
@@ -111,6 +116,26 @@ def clamped_sums_what_a_label_allows(structure: Any, seed: int = 0) -> None:
     wanted = np.logaddexp.reduce(np.where(agree, scores, -np.inf), axis=0)
     close("scores of the labels allowed, summed, and clamped", wanted, _clamped(structure, given)[0])
     close("scores of the labels allowed, summed, and score", wanted, _unsure_score(structure, given))
+
+
+@law
+def given_keeps_the_labels_that_agree(structure: Any, seed: int = 0) -> None:
+    """Law: of `given(y)` the partition, the marginals and the mode are those of the labels that agree with y."""
+    every, rng = every_label_of(structure), np.random.default_rng(seed)
+    scores, y = _scores(structure, every), np.asarray(_sample(structure, jax.random.key(seed)))
+    y = np.where(rng.random(y.shape) < 0.5, -1, y)
+    agree = ((y < 0) | (every == y)).reshape(*every.shape[:2], -1).all(-1)
+    scores = np.where(agree, scores, -np.inf)
+    total = np.logaddexp.reduce(scores, axis=0)
+    partition, logs, marginals, mode = _answers(_given(structure, y))
+    close("scores of the labels that agree, summed, and the partition given them", total, partition)
+    shares = np.exp(scores - total)
+    weights = shares.reshape(*shares.shape, *[1] * (every.ndim - 1))
+    wanted = (weights * (every[..., None] == np.arange(logs.shape[-1]))).sum(0).astype(shares.dtype)
+    close("probabilities of the values among labels that agree, and marginals given them", wanted, marginals)
+    close("the score of the mode given labels, and the highest that agrees", _score(structure, mode), scores.max(0))
+    drawn = np.asarray(_sample(_given(structure, y), jax.random.key(seed)))
+    expect(bool(((y < 0) | (drawn == y)).all()), "a sample given labels does not agree with them.")
 
 
 @law
