@@ -21,6 +21,7 @@ from dgjax._autoencoder_verbs import (
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._neural import Neural as Neural
 from dgjax._pytree import dataclass as dataclass, static as static
+from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
 from dgjax._twins import LogDensity as LogDensity
@@ -55,6 +56,7 @@ from dgjax.densities import (
     Columns as Columns,
     Density as Density,
     DiagonalGaussian as DiagonalGaussian,
+    FactorGaussian as FactorGaussian,
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,
     Mixture as Mixture,
@@ -99,6 +101,7 @@ from dgjax.scorers import (
 )
 from dgjax.starting import (
     discriminant_analysis as discriminant_analysis,
+    factor_analysis as factor_analysis,
     gaussian_mixture as gaussian_mixture,
     hidden_markov as hidden_markov,
     linear_chain_crf as linear_chain_crf,

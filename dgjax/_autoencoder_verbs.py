@@ -1,4 +1,4 @@
-"""Verbs of variational autoencoders: evidence lower bound, latent space, reconstruction, standard error of log p(x)."""
+"""Verbs of latent variables: factors of a row; of autoencoders bounds, reconstruction, standard error of log p(x)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from dgjax._arguments import as_count, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import predict, require_generative
 from dgjax.data import as_floats, as_labels, as_model, is_sequential, model_and_rows
-from dgjax.densities import Draws, Learned, VariationalAutoencoder, has_draws, with_draws
+from dgjax.densities import Draws, FactorGaussian, Learned, VariationalAutoencoder, has_draws, with_draws
 
 
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
@@ -66,13 +66,17 @@ def _log_prob_error(model, x):
 
 
 def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
-    """Mean and scale, each (n, m), of the encoder's normal q(z | x_observed, y), for rows `x` (n, d).
+    """Mean and standard deviation, each (n, m), of a row's latent variables given its observed cells: (n, d).
 
-    `y` (n,) is the class of each row, for a model with classes; where it is -1 or not given, the most probable class.
+    Of an autoencoder those of the encoder's normal q(z | x_observed, y); of a `FactorGaussian` those of its factors,
+    which are exact. `y` (n,) is the class of each row, or its component, for a model with several; where it is -1 or
+    not given, the most probable.
 
-    Raises ValueError for a model that is no variational autoencoder, a wrong shape, a cell or a label out of range.
+    Raises ValueError for a model without latent variables, a wrong shape, a cell or a label out of range.
     """
-    density = _autoencoder(model, "encode")
+    checked = require_generative(model)
+    factors = isinstance(getattr(checked, "density", None), FactorGaussian)
+    density = checked.density if factors else _autoencoder(model, "encode")
     _, rows = model_and_rows(model, x)
     return _encode(density, rows.x, _classes(model, rows.x, y))
 
@@ -99,7 +103,7 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     if is_concrete(latent) and not np.isfinite(np.asarray(latent)).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(np.asarray(latent)))[0])
         raise ValueError(f"z must be finite numbers; got z[{row}, {column}] = {latent[row, column]}.")
-    return _decode(density, latent, _one_hot(density, classes, latent))
+    return _decode(density, latent, _one_hot(density.num_classes, classes, latent))
 
 
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
@@ -155,17 +159,17 @@ def _decode(density, z, y):
 
 def _classes(model, x, y):
     """One-hot classes (n, k): the given label, or the most probable class where y is -1 or None."""
-    density = model.as_model().density
-    if density.num_classes == 1:
-        return _one_hot(density, jnp.zeros(len(x), int), x)
-    labels = as_labels(np.full(len(x), -1) if y is None else y, x, density.num_classes)
+    k = model.as_model().num_labels
+    if k == 1:
+        return _one_hot(k, jnp.zeros(len(x), int), x)
+    labels = as_labels(np.full(len(x), -1) if y is None else y, x, k)
     if not is_concrete(labels) or (np.asarray(labels) < 0).any():
         labels = jnp.where(labels < 0, predict(model, x), labels)
-    return _one_hot(density, labels, x)
+    return _one_hot(k, labels, x)
 
 
-def _one_hot(density, labels, like):
-    return jax.nn.one_hot(labels, density.num_classes, dtype=like.dtype)
+def _one_hot(k, labels, like):
+    return jax.nn.one_hot(labels, k, dtype=like.dtype)
 
 
 def _drawn(model: Any, verb: str) -> Any:

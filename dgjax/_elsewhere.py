@@ -24,6 +24,8 @@ VERBS = {
     "logpdf": "dgjax.log_prob(model, x)",
     "shap_values": "dgjax.explain(model, x).values",
     "GaussianMixture": "dgjax.gaussian_mixture(key, x, num_components)",
+    "FactorAnalysis": "dgjax.factor_analysis(key, x, num_factors)",
+    "PCA": 'dgjax.factor_analysis(key, x, num_factors, noise="shared")',
     "GaussianNB": "dgjax.naive_bayes(x, y)",
     "BernoulliNB": 'dgjax.naive_bayes(x, y, kinds="bernoulli")',
     "CategoricalNB": 'dgjax.naive_bayes(x, y, kinds="categorical")',
@@ -43,15 +45,16 @@ VERBS = {
 """What goes by another name here."""
 
 
-LATENT = "transform", "inverse_transform", "fit_transform", "encode", "reconstruct", "decode"
-"""What only a variational autoencoder is asked."""
+ENCODING, DECODING = ("transform", "fit_transform", "encode"), ("inverse_transform", "reconstruct", "decode")
+"""What only a model with latent variables is asked; and of these only a variational autoencoder."""
 
 
 def of_name(name: str, names: Iterable[str]) -> str:
     """Error message for a name that dgjax does not have, with its counterpart or the nearest of `names`, if any."""
     told = ""
     if name in VERBS:
-        told = f"Type {VERBS[name]}{', for a variational autoencoder' * (name in LATENT)}."
+        of = ", for a model with factors or an autoencoder" * (name in ENCODING)
+        told = f"Type {VERBS[name]}{of or ', for a variational autoencoder' * (name in DECODING)}."
     elif name in ("numpyro", "compare"):
         told = f"Type import dgjax.{name} first."
     elif not name.startswith("_"):
@@ -85,7 +88,7 @@ def of_attribute(self: Any, name: str) -> Any:
     """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
     asked = self.model if type(self).__name__ == "Fit" else self
     name_here = "predict" if name == "decode" and getattr(type(asked), "sequential", False) else name
-    if name not in METHODS or (name_here in LATENT and not _has_latents(asked)):
+    if name not in METHODS or not _is_asked(name_here, asked):
         return object.__getattribute__(self, name)
     model = "model" if asked is self else "fit.model"
     told = METHODS[name_here].replace("(model", f"({model}").replace(", model)", f", {model})")
@@ -93,17 +96,19 @@ def of_attribute(self: Any, name: str) -> Any:
     raise AttributeError(message, name=name, obj=self)
 
 
-def _has_latents(model: Any) -> bool:
-    """Whether a model is a variational autoencoder, or a mixture of some."""
-    return "latent_dim" in getattr(type(getattr(model, "density", model)), "__dataclass_fields__", {})
+def _is_asked(name: str, model: Any) -> bool:
+    """Whether a model, or a mixture of some, has the latent variables that it is asked about by that name."""
+    fields = getattr(type(getattr(model, "density", model)), "__dataclass_fields__", {})
+    return name not in (*ENCODING, *DECODING) or "latent_dim" in fields or (name in ENCODING and "loading" in fields)
 
 
-SIZES = ("num_components", "num_states", "latent_dim")
+SIZES = ("num_factors", "num_components", "num_states", "latent_dim")
 OPTAX = "method=dgjax.Optax(optax.adam(1e-3), batch_size={0}, key=jax.random.key(0))"
 RESTARTS = "method=dgjax.Restarts({0}, jax.random.key(0))"
 KEYWORDS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("max_iter", "n_iter", "num_steps"), (("max_steps", "max_steps={0}"),)),
-    **dict.fromkeys(("n_components", "n_states", "n_clusters", "k"), tuple((size, f"{size}={{0}}") for size in SIZES)),
+    **dict.fromkeys(("n_components", "n_factors"), tuple((size, f"{size}={{0}}") for size in SIZES)),
+    **dict.fromkeys(("n_states", "n_clusters", "k"), tuple((size, f"{size}={{0}}") for size in SIZES[1:])),
     "n_init": (("method", RESTARTS),),
     **dict.fromkeys(("random_state", "seed"), (("key", "jax.random.key({0}) where the key goes, first"),)),
     "C": (("max_steps", "prior=dgjax.priors.Ridge(1 / {0})"),),

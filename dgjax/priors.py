@@ -71,6 +71,34 @@ class NormalInverseGamma:
 
 
 @dataclass
+class FactorPrior:
+    """Conjugate prior of a column's mean u, loadings w (r,) and noise variance v in a `FactorGaussian`.
+
+    N(u; m, v / c) N(w; b, v / l I) IG(v; shape, rate), with `mean` m (d,), `mean_count` c, `loading_count` l, and
+    `loading` b (r,) or (d, r), 0 by default: as c cells more at the mean m, and l for each loading. Given the factors f
+    (n, r) of n cells, u and w are a ridge regression on (f, 1), and with S its sum of squares, penalties included,
+
+        v = (2 rate + S) / (2 shape + 3 + r + n).
+
+    With `unit` (d,) or (1,) the rate is unit^2 `rate`, for variances too small or large for the precision; None is 1.
+
+    Raises ValueError for a negative count or rate.
+    """
+
+    mean: Float[Array, "*#labels d"]
+    mean_count: Float[Array, ""]
+    loading_count: Float[Array, ""]
+    shape: Float[Array, ""]
+    rate: Float[Array, "*#labels #d"]
+    unit: Float[Array, " #d"] | None = None
+    loading: Float[Array, "*#labels_d r"] | None = None
+
+    def __post_init__(self) -> None:
+        not_negative(self, mean_count=self.mean_count, loading_count=self.loading_count, rate=self.rate)
+        _parameters.check_finite(self, "mean", "shape")
+
+
+@dataclass
 class Beta:
     """Conjugate prior p^(a - 1) (1 - p)^(b - 1) of a binary column's probability p.
 

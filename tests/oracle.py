@@ -28,8 +28,11 @@ def shared(array, label, event_axes):
 
 
 def normal(density, label):
-    """Mean and covariance of either Gaussian."""
+    """Mean and covariance of a Gaussian of any kind."""
     mean = numbers(density.mean)[label]
+    if kind(density) == "FactorGaussian":
+        loading, scale = numbers(density.loading)[label], np.exp(numbers(density.log_scale)[label])
+        return mean, loading @ loading.T + np.diag(np.broadcast_to(scale**2, mean.shape))
     if kind(density) == "Gaussian":
         factor = np.tril(shared(density.scale_tril, label, 2))
         return mean, factor @ factor.T
@@ -56,7 +59,7 @@ def log_density(density, label, row):
     """log p(x_observed | label)."""
     observed = np.flatnonzero(~np.isnan(row))
     match kind(density):
-        case "Gaussian" | "DiagonalGaussian":
+        case "Gaussian" | "DiagonalGaussian" | "FactorGaussian":
             mean, covariance = normal(density, label)
             if not len(observed):
                 return 0.0
@@ -97,7 +100,7 @@ def component_scores(mixture, label, row):
 def moments(density, label, row):
     """E[x | x_observed, label] and its covariance; observed cells have themselves and 0."""
     match kind(density):
-        case "Gaussian" | "DiagonalGaussian":
+        case "Gaussian" | "DiagonalGaussian" | "FactorGaussian":
             return normal_moments(*normal(density, label), row)
         case "Multinomial":
             return multinomial_moments(softmax(numbers(density.logits)[label]), row)
@@ -147,7 +150,7 @@ def mixture_moments(mixture, label, row):
 def predictive(density, label, row, column):
     """p(x_column = 0, 1, 2, ... | x_observed, label) of a discrete column, None of a continuous one."""
     match kind(density):
-        case "Gaussian" | "DiagonalGaussian":
+        case "Gaussian" | "DiagonalGaussian" | "FactorGaussian":
             return None
         case "Multinomial":
             p = softmax(numbers(density.logits)[label])
@@ -205,6 +208,10 @@ def em_step(density, x, counts, prior=None, y=None, on=True):
             return [p for (block, columns), own in parts for p in em_step(block, x[:, columns], counts, own)]
         case "Gaussian" | "DiagonalGaussian":
             return normal_maximum(density, labels, x, counts, prior, np.broadcast_to(on, density.label_shape))
+        case "FactorGaussian":
+            parts = zip(*(factor_maximum(density, label, x, counts, prior) for label in labels), strict=True)
+            fields = density.mean, density.loading, density.log_scale
+            return [np.reshape(own, field.shape) for own, field in zip(parts, fields, strict=True)]
         case "Multinomial":
             values = [multinomial_maximum(density, label, x, counts, prior) for label in labels]
         case _:
@@ -296,6 +303,52 @@ def normal_sums(density, label, x, counts, prior):
     return mean, np.where(np.isnan(np.add.outer(mean, mean)), 0, scatter), n
 
 
+def factor_maximum(density, label, x, counts, prior):
+    """Mean, loadings and noise variances of one label: a regression of each column on the factors of the rows."""
+    mean, loading = numbers(density.mean)[label], numbers(density.loading)[label]
+    (d, r), variance = loading.shape, np.exp(2 * numbers(density.log_scale)[label])
+    noise, found = np.broadcast_to(variance, d), []
+    for row in x:
+        seen = ~np.isnan(row)
+        own = loading[seen] / noise[seen, None]
+        covariance = np.linalg.inv(np.eye(r) + own.T @ loading[seen])
+        f = np.append(covariance @ own.T @ (row - mean)[seen], 1)
+        found.append((f, np.outer(f, f) + np.pad(covariance, [(0, 1), (0, 1)])))
+    center, count, spread, shape, rate = np.zeros(d), 0, 0, 0, np.zeros(len(variance))
+    towards = np.zeros((d, r)) if prior is None else loadings_of(prior, label, (d, r))
+    if prior is not None:
+        center, count, spread = of_label(prior.mean, label, 1), float(prior.mean_count), float(prior.loading_count)
+        shape, rate = float(prior.shape), of_label(prior.rate, label, 1)
+    new, squares, cells = np.zeros((d, r + 1)), np.zeros(d), np.zeros(d)
+    for j in range(d):
+        used = [i for i in range(len(x)) if not np.isnan(x[i, j])]
+        penalty = np.diag(np.append(np.full(r, spread), count))
+        gram = penalty + sum(counts[i][label] * found[i][1] for i in used)
+        pull = penalty @ np.append(towards[j], center[j])
+        wanted = pull + sum(counts[i][label] * x[i, j] * found[i][0] for i in used)
+        new[j] = np.linalg.solve(gram, wanted)
+        squares[j] = sum(counts[i][label] * x[i, j] ** 2 for i in used) - new[j] @ wanted
+        squares[j] += np.append(towards[j], center[j]) @ pull
+        cells[j] = sum(counts[i][label] for i in used)
+    if len(variance) == 1:
+        squares, cells = squares.sum(keepdims=True), cells.sum(keepdims=True)
+    if prior is not None:
+        squares, cells = squares + 2 * rate, cells + 2 * shape + 2 + (1 + r) * d / len(variance)
+        return new[:, -1], new[:, :-1], squares / cells
+    total = sum(counts[i][label] for i in range(len(x)))
+    second = sum(counts[i][label] * found[i][1] for i in range(len(x))) / total
+    root = np.linalg.cholesky(second[:-1, :-1] - np.outer(second[:-1, -1], second[:-1, -1]))
+    return new @ second[:, -1], new[:, :-1] @ root, squares / cells
+
+
+def loadings_of(prior, label, shape):
+    """What loadings are drawn to (d, r): 0, or the same for all columns, or a table."""
+    if prior.loading is None:
+        return np.zeros(shape)
+    own = numbers(prior.loading)
+    return np.broadcast_to(own if own.ndim < 3 else of_label(own, label, 2), shape)
+
+
 def of_label(value, label, event_axes):
     """A prior's parameter for a label: its label axes may be of size 1 or left out."""
     value = numbers(value)
@@ -330,6 +383,8 @@ def parameters(density):
             return [numbers(density.mean), factor @ np.swapaxes(factor, -1, -2)]
         case "DiagonalGaussian":
             return [numbers(density.mean), np.exp(2 * numbers(density.log_scale))]
+        case "FactorGaussian":
+            return [numbers(density.mean), numbers(density.loading), np.exp(2 * numbers(density.log_scale))]
         case "Bernoulli":
             return [expit(numbers(density.logits))]
         case "Poisson":
@@ -366,6 +421,8 @@ def log_prior(density, prior):
             return stats.gamma(numbers(prior.shape), scale=1 / numbers(prior.rate)).logpdf(parameters(density)[0]).sum()
         case "Dirichlet":
             return log_prior_of_shares(parameters(density)[0], prior)
+        case "FactorPrior":
+            return log_prior_of_factors(density, *parameters(density), prior)
     return log_prior_of_normals(density, *parameters(density), prior)
 
 
@@ -374,6 +431,20 @@ def log_prior_of_shares(shares, prior):
         return 0.0
     concentration = np.broadcast_to(numbers(prior.concentration), shares.shape[-1])
     return sum(stats.dirichlet(concentration).logpdf(p) for p in shares.reshape(-1, shares.shape[-1]))
+
+
+def log_prior_of_factors(density, means, loadings, variances, prior):
+    """N(mean; m, v / c), N(each loading; 0, v / l), and the prior of each noise variance v once."""
+    total = 0.0
+    for label in np.ndindex(*density.label_shape):
+        mean, loading, variance = means[label], loadings[label], variances[label]
+        noise = np.broadcast_to(variance, mean.shape)
+        center = of_label(prior.mean, label, 1)
+        total += stats.norm(center, np.sqrt(noise / float(prior.mean_count))).logpdf(mean).sum()
+        towards, spread = loadings_of(prior, label, loading.shape), np.sqrt(noise / float(prior.loading_count))
+        total += stats.norm(towards, spread[:, None]).logpdf(loading).sum()
+        total += stats.invgamma(float(prior.shape), scale=of_label(prior.rate, label, 1)).logpdf(variance).sum()
+    return total
 
 
 def log_prior_of_normals(density, means, spreads, prior):

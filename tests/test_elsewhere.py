@@ -31,6 +31,8 @@ KEYWORDS = [
     ),
     ("dgjax.gaussian_mixture(key, x, {})", "n_components=2", "num_components=2"),
     ("dgjax.gaussian_mixture(key, x, 2, {})", "covariance_type='diag'", "covariance='diagonal'"),
+    ("dgjax.factor_analysis(key, x, {})", "n_components=1", "num_factors=1"),
+    ("dgjax.factor_analysis(key, x, 1, {})", "n_clusters=2", "num_components=2"),
     ("dgjax.hidden_markov(key, x[None], {})", "n_components=2", "num_states=2"),
     ("dgjax.naive_bayes(x, y, {})", "alpha=1.0", 'prior="weak"'),
     ("dgjax.logistic_regression(num_classes=2, {})", "n_features=2", "num_features=2"),

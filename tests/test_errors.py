@@ -180,6 +180,10 @@ OPTIONS = {
         ("checkpoint", "one fit", "Leave checkpoint"),
     ),
     "restarts without a key": (lambda: dg.Restarts(3, None), ("key", "jax.random.key", "None")),
+    "as many factors as columns": (make("factor_analysis", key, X, X.shape[1]), ("num_factors", str(X.shape[1] - 1))),
+    "no factors": (make("factor_analysis", key, X, 0), ("num_factors", "0")),
+    "more analysers than rows": (make("factor_analysis", key, X, 1, num_components=9), ("num_components", "8", "9")),
+    "another noise": (make("factor_analysis", key, X, 1, "spherical"), ("noise", "shared", "spherical")),
     "no components": (make("gaussian_mixture", key, X, 0), ("num_components", "1", "0")),
     "more components than rows": (make("gaussian_mixture", key, X, 9), ("num_components", "8", "9")),
     "fewer categories than there are": (

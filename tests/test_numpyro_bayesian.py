@@ -48,6 +48,12 @@ PRIORS = {
         "scale",
         lambda s: jnp.log(s).sum(),
     ),
+    "factors": (
+        mixture(dg.FactorGaussian(np.zeros((K, D)), np.zeros((K, D, 1)), np.zeros((K, D)))),
+        priors.FactorPrior(NIG.mean, NIG.mean_count, 0.6, NIG.shape, NIG.rate),
+        "scale",
+        lambda s: jnp.log(s).sum(),
+    ),
     "Bernoulli": (mixture(dg.Bernoulli(np.zeros((K, D)))), BETA, "probs", None),
     "Poisson": (mixture(dg.Poisson(np.zeros((K, D)))), GAMMA, "rate", None),
     "categorical": (mixture(dg.Categorical(np.zeros((K, D, 3)))), WEIGHTS, "probs", None),

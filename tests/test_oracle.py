@@ -62,6 +62,10 @@ def nested(rng, scale_axes):
     return dg.Mixture(rng.normal(size=(K, 2)) * 0.3, inner)
 
 
+def factors(rng, scales):
+    return dg.FactorGaussian(rng.normal(size=(K, 3)), rng.normal(size=(K, 3, 1)), rng.normal(size=(K, scales)) * 0.3)
+
+
 DENSITIES = {
     "full": (reals, 2, lambda r: dg.Gaussian(r.normal(size=(K, 2)), triangles(r, K, 2, 2))),
     "tied": (reals, 2, lambda r: dg.Gaussian(r.normal(size=(K, 2)), triangles(r, 2, 2))),
@@ -69,6 +73,8 @@ DENSITIES = {
     "diagonal tied": (reals, 2, lambda r: dg.DiagonalGaussian(r.normal(size=(K, 2)), r.normal(size=2) * 0.3)),
     "spherical": (reals, 2, lambda r: dg.DiagonalGaussian(r.normal(size=(K, 2)), r.normal(size=(K, 1)) * 0.3)),
     "spherical tied": (reals, 2, lambda r: dg.DiagonalGaussian(r.normal(size=(K, 2)), r.normal(size=1) * 0.3)),
+    "factors": (reals, 3, lambda r: factors(r, 3)),
+    "probabilistic PCA": (reals, 3, lambda r: factors(r, 1)),
     "bernoulli": (bits, 3, lambda r: dg.Bernoulli(r.normal(size=(K, 3)))),
     "categorical": (categories, 3, lambda r: dg.Categorical(r.normal(size=(K, 3, 3)))),
     "poisson": (counts, 3, lambda r: dg.Poisson(r.normal(size=(K, 3)) * 0.5 + 1)),
@@ -94,6 +100,7 @@ DENSITIES = {
 
 RARE = {
     "tied",
+    "probabilistic PCA",
     "nested, shared in each class",
     "diagonal tied",
     "spherical tied",
@@ -141,6 +148,9 @@ def prior_of(density, rng):
         case "DiagonalGaussian":
             rate = rng.random(density.log_scale.shape[-1]) + 0.5
             return priors.NormalInverseGamma(rng.normal(size=d), 0.7, 1.9, rate)
+        case "FactorGaussian":
+            rate = rng.random(density.log_scale.shape[-1]) + 0.5
+            return priors.FactorPrior(rng.normal(size=3), 0.7, 0.4, 1.9, rate, loading=[0.3])
         case "Bernoulli":
             return priors.Beta(1 + rng.random(density.logits.shape[-1]), 1.6)
         case "Poisson":

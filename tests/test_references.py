@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
@@ -80,6 +81,21 @@ def test_mixture_of_iris_as_scikit_learn(covariance):
     assert dg.log_prob(fitted.model, X).sum() == pytest.approx(peer.score(X) * len(X), rel=1e-6)
     assert dg.bic(fitted.model, X) == pytest.approx(peer.bic(X), rel=1e-6)
     assert dg.aic(fitted.model, X) == pytest.approx(peer.aic(X), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("noise", "peer"),
+    [("diagonal", FactorAnalysis(10, tol=1e-9, max_iter=20_000, svd_method="lapack")), ("shared", PCA(10))],
+)
+def test_factors_of_digits_as_scikit_learn(noise, peer):
+    """Of the columns that are not constant: log-likelihoods of factor analysis and of probabilistic PCA."""
+    x = load_digits().data
+    x = x[:, x.std(0) > 0]
+    start = dg.factor_analysis(jax.random.key(0), x, 10, noise)
+    fitted = dg.fit(start, x, method=dg.EM(1e-10), max_steps=20_000)
+    assert fitted.converged
+    assert fitted.objective[-1] / len(x) == pytest.approx(peer.fit(x).score(x), rel=1e-6)
 
 
 @pytest.mark.parametrize("method", [dg.Newton(1e-10), dg.LBFGS(1e-10)])

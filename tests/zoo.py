@@ -50,6 +50,13 @@ def _diagonal(rng, columns):
     return dg.DiagonalGaussian(rng.normal(0, 1, (K, D)), rng.normal(0, 0.4, (K, columns)))
 
 
+def _factors(rng, labels, scales):
+    """One or two factors of D columns."""
+    shapes, r = (labels, D), min(labels, 2)
+    loading, log_scale = rng.normal(0, 1, (*shapes, r)), rng.normal(0, 0.3, (labels, scales))
+    return dg.FactorGaussian(rng.normal(0, 1, shapes), loading, log_scale)
+
+
 def _mixture(rng, density):
     return dg.Mixture(rng.normal(0, 0.5, density.label_shape), density)
 
@@ -75,6 +82,8 @@ ZOO = [
     Case("tied", lambda rng: _mixture(rng, dg.Gaussian(rng.normal(0, 1, (K, D)), _factor(rng)))),
     Case("diagonal", lambda rng: _mixture(rng, _diagonal(rng, D))),
     Case("spherical", lambda rng: _mixture(rng, _diagonal(rng, 1))),
+    Case("factors", lambda rng: _mixture(rng, _factors(rng, K, D)), closed_form=False),
+    Case("probabilistic PCA", lambda rng: _factors(rng, 1, 1), closed_form=False),
     Case("Bernoulli", lambda rng: _mixture(rng, dg.Bernoulli(rng.normal(0, 1.5, (K, D))))),
     Case("categorical", lambda rng: _mixture(rng, _categorical(rng, K))),
     Case("Poisson", lambda rng: _mixture(rng, dg.Poisson(rng.normal(1, 0.7, (K, D))))),
@@ -91,7 +100,7 @@ ZOO = [
         closed_form=False,
     ),
 ]
-CLASSIFIERS = [case for case in ZOO if case.name != "one Gaussian"]
+CLASSIFIERS = [case for case in ZOO if case.name not in ("one Gaussian", "probabilistic PCA")]
 
 
 def _chain(rng, density):
@@ -153,7 +162,7 @@ def _table(rng):
 
 QUICK = ("one Gaussian", "full", "Poisson")
 """Enough for float64, and for laws that take long to compile; the other models are marked slow there."""
-VARIATIONS = ("spherical", "Bernoulli mixture in each class")
+VARIATIONS = ("spherical", "probabilistic PCA", "Bernoulli mixture in each class")
 """Those that share nearly all their code with another row, marked slow everywhere."""
 
 

@@ -42,7 +42,8 @@ class Normal(NamedTuple):
 
     `mean` (*labels, d), and either `scale_tril` (*_, d, d), lower Cholesky factors of the covariances, or `log_scale`
     (*_, d), or (*_, 1) if columns share one. Labels whose axes these lack share them. `on` (*labels) are labels that
-    count, None for all of them.
+    count, None for all of them. `resolved` is the share of a column's spread that the density sees, where that is more
+    than rounding.
     """
 
     mean: Any
@@ -50,6 +51,7 @@ class Normal(NamedTuple):
     scale_tril: Any = None
     log_scale: Any = None
     on: Any = None
+    resolved: float = 0.0
 
 
 def collapsed(model: Any, regular: bool) -> Array:
@@ -63,19 +65,25 @@ def collapsed(model: Any, regular: bool) -> Array:
         if normal.scale_tril is None:
             pivot, rounding = _scales(normal, regular)
         else:
-            L, size = _factors(normal, regular)
-            pivot, rounding = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2)), tolerance(L.shape[-1], L.dtype) * size
+            L, *limits = _factors(normal, regular)
+            pivot = jnp.abs(jnp.diagonal(L, axis1=1, axis2=2))
+            rounding = jnp.stack([share * size for share, size in limits]).max(0)
         off = False if normal.on is None else ~normal.on.reshape(len(pivot), -1).any(1)[:, None]
         found |= ~((pivot > rounding) | off).all()
     return found
 
 
 def _factors(normal, regular, xp: Any = jnp):
-    """Cholesky factors L (g, d, d), and the size of each column (g, d): sum_l |L_jl|, and |mean_j| unless `regular`."""
+    """Cholesky factors L (g, d, d), and limits to what is seen: shares, of sizes of columns (g, d).
+
+    The share that is rounding of sum_l |L_jl|, and |mean_j| unless `regular`; and what the density resolves of the
+    former.
+    """
     d = len(normal.columns)
     L = xp.tril(normal.scale_tril).reshape(-1, d, d)
-    size = xp.abs(L).sum(-1)
-    return L, size if regular else size + xp.abs(normal.mean).reshape(len(L), -1, d).max(1)
+    spread = xp.abs(L).sum(-1)
+    size = spread if regular else spread + xp.abs(normal.mean).reshape(len(L), -1, d).max(1)
+    return L, (tolerance(d, L.dtype), size), (normal.resolved, spread)
 
 
 def _scales(normal, regular, xp: Any = jnp):
@@ -167,12 +175,13 @@ def _of_normal(normal, regular):
         wrong, shape, shared = ~(scale > rounding), normal.log_scale.shape[:-1], scale.shape[1] < len(normal.columns)
         found = [Dependent(_group(g, shape), int(j), ()) for g, j in np.argwhere(wrong)]
         return found, len(scale), shared
-    L, size = _factors(normal, regular, np)
-    c = tolerance(L.shape[-1], L.dtype)
-    L, size, shape = L.astype(float), size.astype(float), normal.scale_tril.shape[:-2]
-    found = []
-    for g in np.flatnonzero(~_have_rank(L, size, c)):
-        found += [Dependent(_group(g, shape), *pair) for pair in _dependent(L[g], size[g], c)]
+    L, *limits = _factors(normal, regular, np)
+    L, shape, found = L.astype(float), normal.scale_tril.shape[:-2], []
+    for c, size in ((c, size.astype(float)) for c, size in limits if c):
+        for g in np.flatnonzero(~_have_rank(L, size, c)):
+            found += [Dependent(_group(g, shape), *pair) for pair in _dependent(L[g], size[g], c)]
+        if found:
+            break
     return found, len(L), False
 
 

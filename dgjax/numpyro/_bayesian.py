@@ -165,7 +165,7 @@ def _proper(prior, strength):
     if isinstance(prior, priors.NormalInverseWishart):
         degrees = prior.mean.shape[-1] + 1 + strength
         return dataclasses.replace(prior, degrees=jnp.asarray(degrees, prior.mean.dtype))
-    if isinstance(prior, priors.NormalInverseGamma):
+    if isinstance(prior, priors.NormalInverseGamma | priors.FactorPrior):
         cells = strength * (prior.mean.shape[-1] if prior.rate.shape[-1] == 1 else 1)
         return dataclasses.replace(prior, shape=jnp.asarray(1 + cells / 2, prior.mean.dtype))
     if isinstance(prior, priors.ColumnsPrior):

@@ -15,7 +15,17 @@ from numpyro.distributions import Distribution, transforms
 
 from dgjax import priors
 from dgjax._arguments import is_concrete
-from dgjax.densities import Bernoulli, Categorical, Columns, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
+from dgjax.densities import (
+    Bernoulli,
+    Categorical,
+    Columns,
+    DiagonalGaussian,
+    FactorGaussian,
+    Gaussian,
+    Mixture,
+    Multinomial,
+    Poisson,
+)
 from dgjax.models import HiddenMarkov
 from dgjax.numpyro._emission import Emission, natural, unconstrained
 from dgjax.numpyro._sparse import SparseDirichlet
@@ -97,15 +107,33 @@ def _gaussian(part, prior, place):
     return Gaussian(place.draw("mean", part.mean.shape, (place.column,), mean), L)
 
 
-def _diagonal(part, prior, place):
-    variance = mean = None
+def _scale(part, prior, place):
+    """Standard deviation of each column, or of all, drawn by an inverse-gamma prior of its square."""
+    spread = None
     shared = (place.column if part.log_scale.shape[-1] == part.num_features else f"{place.column}_shared",)
     if prior is not None:
         _proper(place, shape=prior.shape, mean_count=prior.mean_count)
         rate = prior.rate if prior.unit is None else prior.rate * prior.unit**2
         square = dist.InverseGamma(prior.shape, jnp.broadcast_to(rate, part.log_scale.shape))
-        variance = dist.TransformedDistribution(square, transforms.PowerTransform(0.5))
-    scale = place.draw("scale", part.log_scale.shape, shared, variance)
+        spread = dist.TransformedDistribution(square, transforms.PowerTransform(0.5))
+    return place.draw("scale", part.log_scale.shape, shared, spread)
+
+
+def _factors(part, prior, place):
+    scale, mean, loading = _scale(part, prior, place), None, None
+    if prior is not None:
+        _proper(place, loading_count=prior.loading_count)
+        spread = jnp.broadcast_to(scale, part.mean.shape)
+        mean = dist.Normal(jnp.broadcast_to(prior.mean, part.mean.shape), spread / jnp.sqrt(prior.mean_count))
+        each = jnp.broadcast_to((spread / jnp.sqrt(prior.loading_count))[..., None], part.loading.shape)
+        loading = dist.Normal(0 if prior.loading is None else jnp.broadcast_to(prior.loading, each.shape), each)
+    mean = place.draw("mean", part.mean.shape, (place.column,), mean)
+    loading = place.draw("loading", part.loading.shape, (place.column, f"{place.column}_factor"), loading)
+    return FactorGaussian(mean, loading, jnp.log(scale))
+
+
+def _diagonal(part, prior, place):
+    mean, scale = None, _scale(part, prior, place)
     if prior is not None:
         spread = DiagonalGaussian(part.mean, scale)._log_scale() / jnp.sqrt(prior.mean_count)
         mean = dist.Normal(jnp.broadcast_to(prior.mean, part.mean.shape), spread)
@@ -185,6 +213,7 @@ PROGRAMS: dict[type, Callable[[Any, Any, Place], Any]] = {
     HiddenMarkov: _hidden_markov,
     Gaussian: _gaussian,
     DiagonalGaussian: _diagonal,
+    FactorGaussian: _factors,
     Bernoulli: _bernoulli,
     Categorical: _categorical,
     Multinomial: _multinomial,

@@ -16,6 +16,7 @@ from dgjax_kernels import (
     cpu as _cpu,
     draws as _draws,
     elbo as _elbo,
+    factor as _factor,
     gaussian as _gaussian,
     gpu as _gpu,
     logistic as _logistic,
@@ -59,6 +60,7 @@ from dgjax_kernels.cpu.summary.numpy_rows import (
     summarise_by_label as summarise_by_label,
 )
 from dgjax_kernels.cpu.worth import many_cells as many_cells
+from dgjax_kernels.factor import factor_row_cost as factor_row_cost
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
 from dgjax_kernels.matrices import product as product
 from dgjax_kernels.rows import (
@@ -116,6 +118,10 @@ complete_gaussian      = Op(_gaussian.complete_scores, _worth.worthwhile_for_com
                             cpu=_cpu.gaussian.scores)
 complete_gaussian_expectation = Op(_gaussian.complete_expectation, _worth.worthwhile_for_complete,
                             cpu=_cpu.gaussian.expectation)
+factor_posterior       = Op(_factor.posterior)
+factor_scores          = Op(_factor.scores)
+factor_statistics      = Op(_factor.statistics)
+factor_expectation     = Op(_factor.expectation)
 logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.regression.gradient)
 logistic_gradient_zero_copy = Op(_logistic.gradient_zero_copy, _worth.supported_zero_copy,
                             cpu=_cpu.regression.gradient_zero_copy)

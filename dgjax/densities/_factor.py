@@ -1,0 +1,373 @@
+"""Normal densities of low rank plus diagonal: factor analysis, probabilistic PCA, and with missing cells a recommender.
+
+    x = mean + loading f + scale e,  f ~ N(0, I_r),  e ~ N(0, I_d):    log p(x) = log N(x; mean, W W^T + diag(scale^2))
+
+The idea of learning. The factors f of each row are hidden, and normal given its observed cells (`dgjax_kernels.factor`).
+Each column is then a regression on (f, 1) over the rows that have it, in units of its noise and about the parameters at
+hand, as in all normal densities here:
+
+    E-step   sums of c, c E[u g^T], c E[u^2] and c E[g g^T], u = z - V f, g = (f, 1), c responsibilities
+    M-step   shift = E[u g^T] E[g g^T]^-1, v = E[u^2] - shift E[u g^T]^T       (V, 0) + shift,  scale sqrt(v)
+
+Without a prior f may have any mean and covariance for one step, which the loadings then take up (`_absorbed`): EM of a
+larger model with the same likelihood, which needs far fewer steps (Liu, Rubin and Wu, 1998, Parameter expansion to
+accelerate EM). Loadings are known up to a rotation of the factors.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+import dgjax_kernels as kernels
+from dgjax import _parameters
+from dgjax._arguments import is_concrete
+from dgjax._pytree import dataclass
+from dgjax._twins import LogDensity
+from dgjax._types import FINITE, ColumnMoments, LabelIndex, Scorer, Support
+from dgjax.densities import _rank, _shared
+from dgjax.densities._base import Density
+from dgjax.densities._gaussian import Gaussian
+from dgjax.priors import FactorPrior, expect_prior
+
+WHOLE = 64
+"""Columns up to which the rank of the whole covariance is looked at after each step, and not of each column alone."""
+SWEEPS = 8  # of the subspace iteration that finds the first loadings
+
+
+@dataclass
+class FactorGaussian(Density):
+    """Normal density of low rank plus diagonal: log N(x; mean, W W^T + diag(exp(log_scale)^2)), W the loadings.
+
+    `mean` (*labels, d); `loading` W (*labels, d, r), of r factors; `log_scale` (*labels, d), the log standard deviation
+    of each column's own noise, as in factor analysis, or (*labels, 1) if all columns share it, as in probabilistic PCA.
+    Missing cells (NaN) are marginalised exactly, whatever the pattern; a row takes r x r matrices, however large d.
+
+    Raises ValueError if the shapes do not fit together.
+    Source: Tipping and Bishop (1999), Probabilistic principal component analysis; Rubin and Thayer (1982).
+    """
+
+    mean: Float[Array, "*labels d"]
+    loading: Float[Array, "*labels d r"]
+    log_scale: Float[Array, "*labels c"]
+
+    def __post_init__(self) -> None:
+        d, labels = (self.mean.shape[-1], self.mean.shape[:-1]) if self.mean.ndim else (0, ())
+        if (
+            not self.mean.ndim
+            or self.loading.shape[:-1] != self.mean.shape
+            or self.log_scale.shape not in ((*labels, d), (*labels, 1))
+        ):
+            raise ValueError(
+                "FactorGaussian expects mean (*labels, d), loading (*labels, d, r) and log_scale (*labels, d), or "
+                f"(*labels, 1) for one that columns share; got shapes {self.mean.shape}, {self.loading.shape} and "
+                f"{self.log_scale.shape}."
+            )
+        _parameters.check_finite(self, "mean", "loading", "log_scale")
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.mean.shape[:-1]
+
+    @property
+    def num_features(self) -> int:
+        return self.mean.shape[-1]
+
+    @property
+    def num_factors(self) -> int:
+        """Number of factors r."""
+        return self.loading.shape[-1]
+
+    @property
+    def row_cost(self) -> int:
+        return kernels.factor_row_cost(math.prod(self.label_shape), self.num_features, self.num_factors)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of free parameters: a rotation of the factors changes nothing."""
+        r = min(self.num_factors, self.num_features)
+        rotations = math.prod(self.label_shape) * r * (r - 1) // 2
+        return self.mean.size + self.loading.size + self.log_scale.size - rotations
+
+    def as_gaussian(self) -> Gaussian:
+        """The same density as a `Gaussian`, with the Cholesky factor (d, d) of each covariance."""
+        scale = jnp.exp(self._log_scale())
+        roots = jnp.concatenate([self.loading, scale[..., None] * jnp.eye(self.num_features, dtype=scale.dtype)], -1)
+        return Gaussian(self.mean, kernels.triangularized(roots))
+
+    def normals(self) -> tuple[_rank.Normal, ...]:
+        columns = tuple(range(self.num_features))
+        if is_concrete(self.loading):
+            whole = _rank.Normal(self.mean, columns, scale_tril=_factors_in_double(self))
+            return (whole._replace(resolved=_resolved(self.mean.dtype)),)
+        if self.num_features <= WHOLE:
+            whole = _rank.Normal(self.mean, columns, scale_tril=self.as_gaussian().scale_tril)
+            return (whole._replace(resolved=_resolved(self.mean.dtype)),)
+        spread = jnp.exp(2 * self._log_scale()) + (self.loading**2).sum(-1)
+        return (_rank.Normal(self.mean, columns, log_scale=0.5 * jnp.log(spread)),)
+
+    def _log_scale(self) -> Array:
+        """Log-scales (*labels, d) of every column."""
+        return jnp.broadcast_to(self.log_scale, self.mean.shape)
+
+    def _flat(self) -> tuple[Array, Array, Array]:
+        """Parameters as the kernels take them: mean (k, d), loading (k, d, r), log_scale (k, d)."""
+        parameters = self.mean, self.loading, self._log_scale()
+        mean, loading, log_scale = (_shared.flat(own, self.label_shape) for own in parameters)
+        return mean, loading, log_scale
+
+    def _posterior(self, x: Array) -> Any:
+        return kernels.factor_posterior(x, *self._flat(), bool(self.complete))
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        scores = kernels.factor_scores(x, *self._flat(), bool(self.complete))
+        return scores.reshape(len(x), *self.label_shape)
+
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
+        labels, (mean, loading, log_scale) = _shared.flat_index(at, self.label_shape), self._flat()
+        key_factors, key_noise = jax.random.split(key)
+        factors = jax.random.normal(key_factors, (*labels.shape, self.num_factors), mean.dtype)
+        noise = jax.random.normal(key_noise, (*labels.shape, self.num_features), mean.dtype)
+
+        def own(rows, parameters):  # label after label: loadings of each row, gathered, would be n x d x r
+            label, mean, loading, log_scale = parameters
+            drawn = mean + factors @ loading.T + jnp.exp(log_scale) * noise
+            return jnp.where((labels == label)[..., None], drawn, rows), None
+
+        return jax.lax.scan(own, noise, (jnp.arange(len(mean)), mean, loading, log_scale))[0]
+
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
+        found, rows = self._posterior(x), jnp.arange(len(x))
+        label = jnp.broadcast_to(_shared.flat_index(at, self.label_shape), len(x))
+        m, root = found.mean[rows, label], found.root[rows % len(found.root), label]
+        mean, loading, log_scale = self._flat()
+
+        def draw(key, m, root, label):
+            factors, noise = jax.random.split(key)
+            f = m + jax.random.normal(factors, m.shape, m.dtype) @ root  # M^-1 = W^T W
+            e = jax.random.normal(noise, mean.shape[1:], m.dtype)
+            return mean[label] + loading[label] @ f + jnp.exp(log_scale[label]) * e
+
+        return _shared.fill(x, jax.vmap(draw)(keys, m, root, label))
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+        share, (mean, loading, _) = _shared.rows_by_labels(posterior), self._flat()
+        factors = share[..., None] * self._posterior(x).mean
+        return _shared.fill(x, share @ mean + jnp.einsum("nkr,kdr->nd", factors, loading))
+
+    def cell_moments(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> tuple[Array, Array]:
+        """Mean and variance (n, d) of each cell given the row's observed ones, in the mixture of labels `posterior`.
+
+        An observed cell counts as one more that is drawn: as a rating that would be made again.
+        """
+        share, (mean, loading, log_scale), found = _shared.rows_by_labels(posterior), self._flat(), self._posterior(x)
+        means = mean + jnp.einsum("nkr,kdr->nkd", found.mean, loading)
+        products = loading[..., None] * loading[..., None, :]
+        covariance = jnp.broadcast_to(found.covariance(), (*found.mean.shape, self.num_factors))
+        variances = jnp.exp(2 * log_scale) + jnp.einsum("nkrs,kdrs->nkd", covariance, products)
+        centre = jnp.einsum("nk,nkd->nd", share, means)
+        return centre, jnp.einsum("nk,nkd->nd", share, variances + (means - centre[:, None]) ** 2)
+
+    def encode(self, x: Float[Array, "n d"], shares: Float[Array, "n k"]) -> tuple[Array, Array]:
+        """Mean and standard deviation (n, r) of the factors given each row, under the labels of weights `shares`."""
+        found = self._posterior(x)
+        variance = jnp.broadcast_to((found.root**2).sum(-2), found.mean.shape)
+        return jnp.einsum("nk,nkr->nr", shares, found.mean), jnp.sqrt(jnp.einsum("nk,nkr->nr", shares, variance))
+
+    def marginal(self, columns: tuple[int, ...]) -> "FactorGaussian":
+        picked = jnp.array(columns)
+        log_scale = self.log_scale if self.log_scale.shape[-1] == 1 else self.log_scale[..., picked]
+        return type(self)(self.mean[..., picked], self.loading[..., picked, :], log_scale)
+
+    def discriminative(self) -> tuple[Float[Array, "*labels"], Scorer]:
+        return jnp.zeros(self.label_shape, self.mean.dtype), LogDensity(self)
+
+    def expanded(self) -> tuple[Float[Array, "*labels"], Scorer]:
+        """Discriminative twin as a bias (*labels,) and a scorer linear in its weights, quadratic in the row."""
+        return self.as_gaussian().expanded()
+
+    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Any:
+        return kernels.factor_statistics(x, _shared.rows_by_labels(counts), *self._flat(), bool(self.complete))
+
+    def expectation(
+        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+    ) -> tuple[Float[Array, ""], Float[Array, " k"], Any]:
+        return kernels.factor_expectation(x, y, weights, log_weights, *self._flat(), bool(self.complete))
+
+    def maximum(self, statistics: Any, prior: FactorPrior | None = None) -> "FactorGaussian":
+        """M-step: the regression of each column on the factors, and the noise that is left."""
+        expect_prior(prior, FactorPrior, self)
+        (mean, loading, log_scale), (total, cross, raw, factors, latent) = self._flat(), statistics
+        pull, precision, rate, cells = self._whitened_prior(prior)
+        cross, factors = cross + precision * pull, factors + precision[..., None] * jnp.eye(precision.shape[-1])
+        raw = raw + (precision * pull**2).sum(-1) + 2 * rate
+        empty = total == 0
+        root = kernels.cholesky(jnp.where(empty[..., None, None], jnp.eye(factors.shape[-1]), factors))
+        half = kernels.solve(root, cross[..., None])
+        shift = (jnp.swapaxes(kernels.inverse(root), -1, -2) @ half)[..., 0]
+        explained = (half[..., 0] ** 2).sum(-1)
+        log_scale = self._noise(raw, explained, total + cells)
+        scale = jnp.exp(_shared.flat(self._log_scale(), self.label_shape))
+        moved = scale[..., None] * jnp.where(empty[..., None], 0, shift)
+        mean, loading = mean + moved[..., -1], loading + moved[..., :-1]
+        if prior is None:
+            mean, loading = _absorbed(mean, loading, latent)
+        return self._of(mean, loading, log_scale)
+
+    def _of(self, mean, loading, log_scale):
+        """Density of these parameters, labels in one axis; no scale is below what is resolved of its column's spread."""
+        size = jnp.sqrt((loading**2).sum(-1) + jnp.exp(2 * log_scale))
+        size = size if self.log_scale.shape[-1] > 1 or self.num_features == 1 else size.max(-1, keepdims=True)
+        log_scale = jnp.maximum(log_scale, jnp.log(0.5 * _resolved(size.dtype) * size))[..., : self.log_scale.shape[-1]]
+        parts = ((mean, self.mean), (loading, self.loading), (log_scale, self.log_scale))
+        return type(self)(*(own.reshape(was.shape) for own, was in parts))
+
+    def _noise(self, raw, explained, cells):
+        """Log-scales (k, d) from squares `raw` (k, d) about the parameters at hand and what of them is `explained`.
+
+        What is left is never less than the rounding of the squares. Where nearly all is explained, since parameters
+        moved far, the scale is kept for one step, rather than lost to rounding.
+        """
+        log_scale = self._flat()[2]
+        if self.log_scale.shape[-1] == 1:
+            raw, explained, cells = (
+                jnp.broadcast_to(own.sum(-1, keepdims=True), own.shape) for own in (raw, explained, cells)
+            )
+        least = 8 * float(jnp.finfo(raw.dtype).eps) * raw
+        variance = _shared.ratio(jnp.maximum(raw - explained, least), cells, 1)
+        moved = _shared.ratio(explained, cells, 0)
+        far = (moved > 1) & ~(moved <= _shared.kept_digits(raw.dtype) * variance)
+        return log_scale + 0.5 * jnp.log(jnp.where(far, 1, variance))
+
+    def converged_in_one_step(self, before: Any) -> Bool[Array, ""]:
+        """Always False: the factors are hidden, so no M-step is the last."""
+        del before
+        return jnp.zeros((), bool)
+
+    def _whitened_prior(self, prior: FactorPrior | None) -> tuple[Array, Array, Array | int, Array | int]:
+        """Prior in units of the noise: where (V, mean) are drawn to, (k, d, r + 1), from here, and with what precision.
+
+        And, for each column, the rate of the noise, and how many cells the prior is worth there.
+        """
+        mean, loading, log_scale = self._flat()
+        if prior is None:
+            none = jnp.zeros((*mean.shape, self.num_factors + 1), mean.dtype)
+            return none, none, 0, 0
+        centre = kernels.in_units(_shared.flat(self._labelled(prior.mean), self.label_shape) - mean, log_scale)
+        own = jnp.zeros((), mean.dtype) if prior.loading is None else prior.loading
+        away = _shared.flat(jnp.broadcast_to(own, self.loading.shape), self.label_shape) - loading
+        pull = jnp.concatenate([kernels.in_units(away, log_scale[..., None]), centre[..., None]], -1)
+        counts = jnp.append(jnp.broadcast_to(prior.loading_count, self.num_factors), prior.mean_count)
+        precision = jnp.broadcast_to(counts.astype(mean.dtype), pull.shape)
+        columns = self.num_features // self.log_scale.shape[-1]  # that share a scale
+        rate = _shared.flat(self._labelled(self._whitened_rate(prior)), self.label_shape) / columns
+        return pull, precision, rate, (2 * prior.shape + 2) / columns + 1 + self.num_factors
+
+    def _labelled(self, parameter: Array) -> Array:
+        """Parameter of each label and column (*labels, d), which a prior may have for all of them."""
+        return jnp.broadcast_to(parameter, self.mean.shape)
+
+    def _whitened_rate(self, prior: FactorPrior) -> Array:
+        """Inverse-gamma rate over this density's variances: rate (unit / scale)^2; `unit` is 1 where there is none."""
+        unit = jnp.ones((), self.mean.dtype) if prior.unit is None else prior.unit
+        return prior.rate * kernels.in_units(unit, self.log_scale) ** 2
+
+    def log_prior(self, prior: FactorPrior | None) -> Float[Array, ""]:
+        expect_prior(prior, FactorPrior, self)
+        if prior is None:
+            return jnp.zeros((), self.mean.dtype)
+        pull, precision, _, _ = self._whitened_prior(prior)
+        columns = self.num_features // self.log_scale.shape[-1]
+        cells = 2 * prior.shape + 2 + columns * (1 + self.num_factors)
+        return -0.5 * (precision * pull**2).sum() - (cells * self.log_scale + self._whitened_rate(prior)).sum()
+
+    def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> FactorPrior:
+        mean, spread = columns.mean, _shared.spread(columns.spread)
+        shared = self.num_features // self.log_scale.shape[-1]
+        spread = spread if self.log_scale.shape[-1] > 1 else _shared.root_mean_square(spread)[None]
+        unit, cells = _shared.prior_unit(spread), strength * shared
+        shape = jnp.asarray((cells - 2 - shared * (1 + self.num_factors)) / 2, mean.dtype)
+        count = jnp.asarray(strength, mean.dtype)
+        return FactorPrior(mean, count, count, shape, cells * (spread / unit) ** 2 / 2, unit)
+
+    def started(
+        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+    ) -> "FactorGaussian":
+        """Initial parameters for EM: means of each label's rows, and loadings by principal components of the rest.
+
+        A missing cell is at its mean there.
+        """
+        del random
+        counts = _shared.rows_by_labels(counts)
+        means, spread = _shared.moments_of_clusters(x, counts, self.complete)
+        parts = jax.random.split(key, len(means)), means, counts.T
+        loading = jax.lax.map(lambda part: _components(*part, x, spread, self.num_factors), parts)
+        left = jnp.maximum(1 - (loading**2).sum(-1), 0.1)
+        scale = spread * jnp.sqrt(left)
+        if self.log_scale.shape[-1] == 1:
+            scale = jnp.sqrt((scale**2).mean(-1, keepdims=True))
+        return self._of(means, spread[:, None] * loading, jnp.broadcast_to(jnp.log(scale), means.shape))
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return (FINITE,) * self.num_features
+
+
+def _resolved(dtype):
+    """Least noise, as a share of a column's spread, that is told from none: 8 sqrt(eps), 0.3% in float32.
+
+    M = I + V^T V holds its square: V beyond 1 / sqrt(eps) leaves nothing of I.
+    """
+    return 8 * float(jnp.finfo(dtype).eps) ** 0.5
+
+
+def _factors_in_double(density):
+    """Cholesky factors (*labels, d, d) of the covariances, whose last pivots are the noise of what is explained.
+
+    Worked out in float64: float32 would see its own rounding there.
+    """
+    scale = np.exp(np.broadcast_to(np.asarray(density.log_scale, float), density.mean.shape))
+    noise = scale[..., None] * np.eye(density.num_features)
+    roots = np.concatenate([np.asarray(density.loading, float), noise], -1)
+    L = np.swapaxes(np.linalg.qr(np.swapaxes(roots, -1, -2), mode="r"), -1, -2)
+    signs = np.where(np.diagonal(L, axis1=-2, axis2=-1) < 0, -1, 1)
+    return (L * signs[..., None, :]).astype(density.loading.dtype)
+
+
+def _absorbed(mean, loading, latent):
+    """Means and loadings of factors N(0, I) in place of factors with the mean and covariance that they were found to have.
+
+    `latent` (k, r + 1, r + 1) are sums of their products, with ones. A label without rows stays.
+    """
+    total = latent[:, -1:, -1:]
+    moments = _shared.ratio(latent[:, :-1], total, jnp.eye(*latent[0, :-1].shape, dtype=mean.dtype))
+    centre = moments[..., -1]
+    root = kernels.cholesky(moments[..., :-1] - centre[..., None] * centre[:, None])
+    return mean + jnp.einsum("kdr,kr->kd", loading, centre), loading @ root
+
+
+def _components(key, mean, weights, x, spread, r):
+    """Loadings (d, r) of the r largest principal components of rows (n, d), in units of `spread`, less the others' mean.
+
+    By subspace iteration, with no matrix of d x d.
+    """
+    n, d = x.shape
+    z = jnp.where(jnp.isnan(x), 0, (x - mean) / spread) * jnp.sqrt(_shared.ratio(weights, weights.sum(), 0))[:, None]
+
+    def sweep(_, basis):
+        moved = z.T @ (z @ basis)
+        moved = moved + 1e-3 * jnp.abs(moved).max() * basis + jnp.finfo(x.dtype).tiny  # of full rank
+        return kernels.solve(kernels.triangularized(moved.T), moved.T).T
+
+    basis = jax.random.normal(key, (d, r), x.dtype)
+    basis = jax.lax.fori_loop(0, SWEEPS, sweep, kernels.solve(kernels.triangularized(basis.T), basis.T).T)
+    along = z @ basis
+    within = along.T @ along + jnp.finfo(x.dtype).eps * jnp.eye(r, dtype=x.dtype)
+    rest = jnp.maximum((z**2).sum() - jnp.trace(within), 0) / max(d - r, 1)
+    # No more than the least variance along them, which is at least the inverse of the trace of the inverse.
+    inverse = kernels.inverse(kernels.cholesky(within))
+    rest = jnp.minimum(rest, 0.9 / (inverse**2).sum())
+    return basis @ kernels.cholesky(within - rest * jnp.eye(r, dtype=x.dtype))

@@ -1,0 +1,174 @@
+"""Normal rows of low rank: x = mean + scale (V f + e), f ~ N(0, I_r), e ~ N(0, I_d), with missing cells left out.
+
+The idea. Let z = (x - mean) / scale in the observed cells of a row, and 0 in the others, and V_o the rows of V there.
+Given the row its factors are normal, and only r x r matrices are needed, however many columns there are:
+
+    f | x ~ N(m, M^-1),    M = I + V_o^T V_o,    m = M^-1 V_o^T z
+    log N(x_o) = -(|z - V_o m|^2 + |m|^2) / 2 - log |M| / 2 - sum_o log scale - |o| log(2 pi) / 2
+
+A sum of squares: |z|^2 - m^T V_o^T z, which it equals, would cancel. m is corrected once by what it leaves over, for
+where the noise is small the condition of M is the square of V's.
+
+Sums for EM are of residuals u = z - V f about the parameters at hand, as for other normal densities: at a fixed point
+their regression on f is 0 and their variance 1, and no digit is lost to the columns' units or to how much V explains.
+Source: Rubin and Thayer (1982), EM algorithms for ML factor analysis.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dgjax_kernels import rows, triangular
+from dgjax_kernels.blocks import sum_rows
+
+
+class Posterior(NamedTuple):
+    """Factors given each row: their mean m (n, k, r), and W (n or 1, k, r, r), the inverse Cholesky factor of M.
+
+    And what m leaves over of each cell, z - V m (n, k, d), 0 where the cell is missing; V (k, d, r); and the observed
+    cells (n, d), ones and zeros, or None if all are.
+    """
+
+    mean: Float[Array, "n k r"]
+    root: Float[Array, "#n k r r"]
+    residual: Float[Array, "n k d"]
+    loading: Float[Array, "k d r"]
+    observed: Float[Array, "n d"] | None
+
+    def covariance(self) -> Float[Array, "#n k r r"]:
+        """Covariance M^-1 = W^T W of the factors."""
+        return jnp.swapaxes(self.root, -1, -2) @ self.root
+
+
+class Statistics(NamedTuple):
+    """Sums over rows under responsibilities c, of residuals u = z - V f and of g = (f, 1), in expectation over f.
+
+    c (k, d), c u g^T (k, d, r + 1) and c u^2 (k, d) are over observed cells, c g g^T (k, d, r + 1, r + 1) over the rows
+    that have the cell; (k, 1, ...) where all have all. The last is over all rows (k, r + 1, r + 1).
+    """
+
+    total: Float[Array, "k d"]
+    cross: Float[Array, "k d q"]
+    second: Float[Array, "k d"]
+    factors: Float[Array, "k #d q q"]
+    latent: Float[Array, "k q q"]
+
+
+def posterior(
+    x: Float[Array, "n d"],
+    mean: Float[Array, "k d"],
+    loading: Float[Array, "k d r"],
+    log_scale: Float[Array, "k d"],
+    complete: bool = False,
+) -> Posterior:
+    """Factors given each row x (n, d) under each label, in units of the noise: V = loading / exp(log_scale)."""
+    V = rows.in_units(loading, log_scale[..., None])
+    z = rows.in_units(x[:, None] - mean, log_scale)
+    r, seen = V.shape[-1], None
+    if complete:
+        M = jnp.einsum("kdr,kds->krs", V, V)[None]
+    else:
+        seen = (~jnp.isnan(x)).astype(x.dtype)
+        z = jnp.where(seen[:, None] > 0, z, 0)
+        M = jnp.einsum("nd,kdrs->nkrs", seen, V[..., None] * V[..., None, :])
+    # Raised by its own rounding, M is never singular; what that changes of m is corrected below.
+    rounding = 4 * r * jnp.finfo(x.dtype).eps * jnp.diagonal(M, axis1=-2, axis2=-1)
+    W = triangular.inverse(triangular.cholesky(M + (1 + rounding)[..., None] * jnp.eye(r, dtype=x.dtype)))
+
+    def solved(b):
+        half = jnp.einsum("nkrs,nks->nkr", jnp.broadcast_to(W, (len(x), *W.shape[1:])), b)
+        return jnp.einsum("nkrs,nkr->nks", jnp.broadcast_to(W, (len(x), *W.shape[1:])), half)
+
+    def left(m):
+        fitted = jnp.einsum("kdr,nkr->nkd", V, m)
+        return z - (fitted if seen is None else seen[:, None] * fitted)
+
+    m = solved(jnp.einsum("kdr,nkd->nkr", V, z))
+    m = m + solved(jnp.einsum("kdr,nkd->nkr", V, left(m)) - m)
+    return Posterior(m, W, left(m), V, seen)
+
+
+def evidence(of: Posterior, log_scale: Float[Array, "k d"]) -> Float[Array, "n k"]:
+    """Log-density (n, k) of each row under each label, from its factors."""
+    squares = (of.residual**2).sum(-1) + (of.mean**2).sum(-1)
+    log_det = -jnp.log(jnp.diagonal(of.root, axis1=-2, axis2=-1)).sum(-1)
+    each = log_scale + 0.5 * rows.LOG_TWO_PI
+    cells = each.sum(-1) if of.observed is None else of.observed @ each.T
+    return -0.5 * squares - log_det - cells
+
+
+def sums(of: Posterior, counts: Float[Array, "n k"]) -> Statistics:
+    """Statistics under responsibilities `counts` (n, k), from each row's factors."""
+    one = jnp.concatenate([of.mean, jnp.ones_like(of.mean[..., :1])], -1)
+    weighted = counts[..., None] * of.residual
+    cross, second = jnp.einsum("nkd,nkq->kdq", weighted, one), (weighted * of.residual).sum(0)
+    products, covariance = (counts[..., None] * one)[..., None] * one[..., None, :], of.covariance()
+    if of.observed is None:
+        total = jnp.broadcast_to(counts.sum(0)[:, None], second.shape)
+        spread = counts.sum(0)[:, None, None, None] * covariance[0][:, None]
+        latent = products.sum(0) + _bordered(spread[:, 0])
+        factors = latent[:, None]
+    else:
+        total = counts.T @ of.observed
+        spread = counts[..., None, None] * covariance
+        latent = products.sum(0) + _bordered(spread.sum(0))
+        spread = jnp.einsum("nd,nkrs->kdrs", of.observed, spread)
+        factors = jnp.einsum("nd,nkqp->kdqp", of.observed, products) + _bordered(spread)
+    V = of.loading
+    moved = jnp.einsum("kdrs,kds->kdr", jnp.broadcast_to(spread, (*V.shape, V.shape[-1])), V)
+    cross = cross - jnp.pad(moved, [(0, 0), (0, 0), (0, 1)])
+    return Statistics(total, cross, second + (V * moved).sum(-1), factors, latent)
+
+
+def _bordered(matrices: Float[Array, "*b r r"]) -> Float[Array, "*b q q"]:
+    """Matrices (*b, r, r) with a row and a column of zeros more."""
+    return jnp.pad(matrices, [(0, 0)] * (matrices.ndim - 2) + [(0, 1), (0, 1)])
+
+
+def scores(
+    x: Float[Array, "n d"],
+    mean: Float[Array, "k d"],
+    loading: Float[Array, "k d r"],
+    log_scale: Float[Array, "k d"],
+    complete: bool = False,
+) -> Float[Array, "n k"]:
+    """Log-densities (n, k) of rows x (n, d) with k means, loadings (k, d, r) and log-scales of the noise (k, d)."""
+    return evidence(posterior(x, mean, loading, log_scale, complete), log_scale)
+
+
+def statistics(
+    x: Float[Array, "n d"],
+    counts: Float[Array, "n k"],
+    mean: Float[Array, "k d"],
+    loading: Float[Array, "k d r"],
+    log_scale: Float[Array, "k d"],
+    complete: bool = False,
+) -> Statistics:
+    """Statistics of rows x (n, d) under responsibilities `counts` (n, k)."""
+    return sums(posterior(x, mean, loading, log_scale, complete), counts)
+
+
+def expectation(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weights: Float[Array, " n"],
+    log_weights: Float[Array, " k"],
+    mean: Float[Array, "k d"],
+    loading: Float[Array, "k d r"],
+    log_scale: Float[Array, "k d"],
+    complete: bool = False,
+) -> tuple[Float[Array, ""], Float[Array, " k"], Statistics]:
+    """E-step: log-likelihood, summed responsibilities (k,), and statistics; each row's factors are found once."""
+
+    def block(x, y, weights):
+        found = posterior(x, mean, loading, log_scale, complete)
+        value, counts = rows.joint_partition(x, y, weights, log_weights + evidence(found, log_scale))
+        return value, counts.sum(0), sums(found, counts)
+
+    return sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=factor_row_cost(*loading.shape))
+
+
+def factor_row_cost(k: int, d: int, r: int) -> int:
+    """Memory for one row, in floats, of the largest arrays: residuals, and products of factors."""
+    return 2 * k * (d + (r + 1) ** 2)
