@@ -1,4 +1,4 @@
-"""MovieLens 100K: errors and intervals of factor models, and of scikit-surprise where it is installed, on the same ratings.
+"""MovieLens 100K: errors and intervals of factor models, and beside them scikit-surprise where it is installed.
 
 python benchmarks/movielens.py
 
@@ -104,10 +104,10 @@ def newcomers(user, item, rating, shape, choice, rng):
 
 
 def surprise(user, item, rating, held):
-    import pandas
+    import pandas as pd
     from surprise import SVD, Dataset, KNNBaseline, Reader
 
-    frame = pandas.DataFrame({"user": user, "item": item, "rating": rating})[~held]
+    frame = pd.DataFrame({"user": user, "item": item, "rating": rating})[~held]
     data = Dataset.load_from_df(frame, Reader(rating_scale=SCALE)).build_full_trainset()
     for name, peer in (("SVD", SVD(random_state=0)), ("KNNBaseline", KNNBaseline(verbose=False))):
         start = time.perf_counter()

@@ -96,7 +96,7 @@ def test_a_factor_may_become_a_column():
 def test_columns_that_say_the_same_are_named():
     x = rows(2, share=0).astype("float32")
     x = np.concatenate([x, x[:, :2]], 1)
-    with pytest.raises(ValueError, match="column [56] is a combination of") as told:
+    with pytest.raises(ValueError, match=r"column [56] is a combination of") as told:
         dg.fit(dg.factor_analysis(KEY, x, 3), x, max_steps=20_000)
     assert 'prior="weak"' in str(told.value)
     assert np.isfinite(dg.fit(dg.factor_analysis(KEY, x, 3), x, prior="weak", max_steps=100).objective).all()

@@ -2,8 +2,8 @@
 
     x = mean + loading f + scale e,  f ~ N(0, I_r),  e ~ N(0, I_d):    log p(x) = log N(x; mean, W W^T + diag(scale^2))
 
-The idea of learning. The factors f of each row are hidden, and normal given its observed cells (`dgjax_kernels.factor`).
-Each column is then a regression on (f, 1) over the rows that have it, in units of its noise and about the parameters at
+The idea of learning. The factors f of each row are hidden, and normal given its cells (`dgjax_kernels.factor`). Each
+column is then a regression on (f, 1) over the rows that have it, in units of its noise and about the parameters at
 hand, as in all normal densities here:
 
     E-step   sums of c, c E[u g^T], c E[u^2] and c E[g g^T], u = z - V f, g = (f, 1), c responsibilities
@@ -218,7 +218,7 @@ class FactorGaussian(Density):
         return self._of(mean, loading, log_scale)
 
     def _of(self, mean, loading, log_scale):
-        """Density of these parameters, labels in one axis; no scale is below what is resolved of its column's spread."""
+        """Density of these parameters, labels in one axis; no scale is below what is resolved of a column."""
         size = jnp.sqrt((loading**2).sum(-1) + jnp.exp(2 * log_scale))
         size = size if self.log_scale.shape[-1] > 1 or self.num_features == 1 else size.max(-1, keepdims=True)
         log_scale = jnp.maximum(log_scale, jnp.log(0.5 * _resolved(size.dtype) * size))[..., : self.log_scale.shape[-1]]
@@ -338,7 +338,7 @@ def _factors_in_double(density):
 
 
 def _absorbed(mean, loading, latent):
-    """Means and loadings of factors N(0, I) in place of factors with the mean and covariance that they were found to have.
+    """Means and loadings of factors N(0, I) in place of those with the mean and covariance that were found.
 
     `latent` (k, r + 1, r + 1) are sums of their products, with ones. A label without rows stays.
     """
@@ -350,11 +350,11 @@ def _absorbed(mean, loading, latent):
 
 
 def _components(key, mean, weights, x, spread, r):
-    """Loadings (d, r) of the r largest principal components of rows (n, d), in units of `spread`, less the others' mean.
+    """Loadings (d, r) of the r largest principal components of rows (n, d), in units of `spread`, less the noise.
 
     By subspace iteration, with no matrix of d x d.
     """
-    n, d = x.shape
+    d = x.shape[1]
     z = jnp.where(jnp.isnan(x), 0, (x - mean) / spread) * jnp.sqrt(_shared.ratio(weights, weights.sum(), 0))[:, None]
 
     def sweep(_, basis):
