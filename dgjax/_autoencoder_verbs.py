@@ -75,7 +75,7 @@ def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple
     Raises ValueError for a model without latent variables, a wrong shape, a cell or a label out of range.
     """
     checked = require_generative(model)
-    factors = isinstance(getattr(checked, "density", None), FactorGaussian)
+    factors = isinstance(getattr(checked, "density", None), FactorGaussian) and not is_sequential(checked)
     density = checked.density if factors else _autoencoder(model, "encode")
     _, rows = model_and_rows(model, x)
     return _encode(density, rows.x, _classes(model, rows.x, y))

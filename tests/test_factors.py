@@ -93,6 +93,56 @@ def test_a_factor_may_become_a_column():
     assert 1e-4 < np.exp(went.model.log_scale[0, 0]) < 1e-2
 
 
+def test_an_item_that_nobody_has_rated_is_what_the_prior_says(x64):
+    x = rows(7)
+    x[:, 3] = np.nan
+    with pytest.raises(ValueError, match="never observed"):
+        dg.fit(truth(), x, prior="weak")
+    prior = dg.priors.FactorPrior(1.5, 2.0, 3.0, 2.0, 1.0, loading=[0.4, 0.0])
+    fitted = dg.fit(truth(), x, prior=prior, max_steps=400)
+    assert_close(fitted.model.mean[0, 3], 1.5, 1e-6)
+    assert_close(fitted.model.loading[0, 3], np.array([0.4, 0.0]), 1e-6)
+    assert_close(np.exp(2 * fitted.model.log_scale[0, 3]), 2 * 1.0 / (2 * 2.0 + 3 + R), 1e-6)
+    assert np.diff(fitted.objective).min() > -1e-9
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_units_are_the_user_s(scale):
+    x = rows(8).astype("float32")
+    one, other = (dg.factor_analysis(KEY, x * own, R, noise) for own, noise in ((1, "diagonal"), (scale, "diagonal")))
+    fits = [
+        dg.fit(start, x * own, method=dg.EM(0.0), max_steps=50).model
+        for start, own in ((one, 1), (other, np.float32(scale)))
+    ]
+    filled = [
+        np.asarray(dg.impute(model, x * own)) / own for model, own in zip(fits, (1, np.float32(scale)), strict=True)
+    ]
+    np.testing.assert_allclose(*filled, rtol=2e-2, atol=2e-2)
+    assert np.isfinite(dg.recommend(fits[1], x * np.float32(scale), 1).scale[:3]).any()
+
+
+def test_float32_beside_x64(x64):
+    x = rows(9).astype("float32")
+    model = dg.fit(dg.factor_analysis(KEY, x, R), x, method=dg.EM(0.0), max_steps=3).model
+    assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {np.dtype("float32")}
+
+
+def test_a_start_of_equal_rows_is_finite():
+    x = np.tile(rows(1, share=0)[:1], (6, 1)).astype("float32")
+    start = dg.factor_analysis(KEY, x, R)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(start))
+    assert np.isfinite(dg.fit(start, x, prior="weak").objective).all()
+
+
+def test_far_from_the_rows_it_comes_back():
+    x = rows(2, share=0.2).astype("float32")
+    far = truth()
+    far = dg.FactorGaussian(far.mean + 1e4, far.loading, far.log_scale)
+    fitted = dg.fit(far, x, max_steps=500)
+    near = dg.fit(truth(), x, max_steps=500)
+    assert fitted.objective[-1] > near.objective[-1] - 1
+
+
 def test_columns_that_say_the_same_are_named():
     x = rows(2, share=0).astype("float32")
     x = np.concatenate([x, x[:, :2]], 1)

@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
@@ -28,7 +27,7 @@ from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass
 from dgjax._twins import LogDensity
 from dgjax._types import FINITE, ColumnMoments, LabelIndex, Scorer, Support
-from dgjax.densities import _rank, _shared
+from dgjax.densities import _factor_rank, _rank, _shared
 from dgjax.densities._base import Density
 from dgjax.densities._gaussian import Gaussian
 from dgjax.priors import FactorPrior, expect_prior
@@ -60,10 +59,11 @@ class FactorGaussian(Density):
             not self.mean.ndim
             or self.loading.shape[:-1] != self.mean.shape
             or self.log_scale.shape not in ((*labels, d), (*labels, 1))
+            or not self.loading.shape[-1]
         ):
             raise ValueError(
-                "FactorGaussian expects mean (*labels, d), loading (*labels, d, r) and log_scale (*labels, d), or "
-                f"(*labels, 1) for one that columns share; got shapes {self.mean.shape}, {self.loading.shape} and "
+                "FactorGaussian expects mean (*labels, d), loading (*labels, d, r), r > 0, log_scale (*labels, d) or "
+                f"(*labels, 1), for one that columns share; got shapes {self.mean.shape}, {self.loading.shape} and "
                 f"{self.log_scale.shape}."
             )
         _parameters.check_finite(self, "mean", "loading", "log_scale")
@@ -99,15 +99,12 @@ class FactorGaussian(Density):
         return Gaussian(self.mean, kernels.triangularized(roots))
 
     def normals(self) -> tuple[_rank.Normal, ...]:
-        columns = tuple(range(self.num_features))
-        if is_concrete(self.loading):
-            whole = _rank.Normal(self.mean, columns, scale_tril=_factors_in_double(self))
-            return (whole._replace(resolved=_resolved(self.mean.dtype)),)
-        if self.num_features <= WHOLE:
-            whole = _rank.Normal(self.mean, columns, scale_tril=self.as_gaussian().scale_tril)
-            return (whole._replace(resolved=_resolved(self.mean.dtype)),)
-        spread = jnp.exp(2 * self._log_scale()) + (self.loading**2).sum(-1)
-        return (_rank.Normal(self.mean, columns, log_scale=0.5 * jnp.log(spread)),)
+        one = _rank.Normal(self.mean, tuple(range(self.num_features)), resolved=_factor_rank.resolved(self.mean.dtype))
+        if self.num_features <= WHOLE and not is_concrete(self.loading):
+            return (one._replace(scale_tril=self.as_gaussian().scale_tril),)
+        if is_concrete(self.loading) and not _factor_rank.apart(self):
+            return (one._replace(scale_tril=_factor_rank.factors_in_double(self)),)
+        return (one._replace(log_scale=jnp.log(_factor_rank.spread(self.loading, self._log_scale()))),)
 
     def _log_scale(self) -> Array:
         """Log-scales (*labels, d) of every column."""
@@ -159,17 +156,21 @@ class FactorGaussian(Density):
         return _shared.fill(x, share @ mean + jnp.einsum("nkr,kdr->nd", factors, loading))
 
     def cell_moments(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> tuple[Array, Array]:
-        """Mean and variance (n, d) of each cell given the row's observed ones, in the mixture of labels `posterior`.
+        """Mean and standard deviation (n, d) of each cell given the observed ones, averaged over labels.
 
         An observed cell counts as one more that is drawn: as a rating that would be made again.
         """
         share, (mean, loading, log_scale), found = _shared.rows_by_labels(posterior), self._flat(), self._posterior(x)
+        # In units of each column's largest noise, for squares may be beyond what float32 holds.
+        log_unit = log_scale.max(0)
         means = mean + jnp.einsum("nkr,kdr->nkd", found.mean, loading)
-        products = loading[..., None] * loading[..., None, :]
-        covariance = jnp.broadcast_to(found.covariance(), (*found.mean.shape, self.num_factors))
-        variances = jnp.exp(2 * log_scale) + jnp.einsum("nkrs,kdrs->nkd", covariance, products)
         centre = jnp.einsum("nk,nkd->nd", share, means)
-        return centre, jnp.einsum("nk,nkd->nd", share, variances + (means - centre[:, None]) ** 2)
+        W, apart = kernels.in_units(loading, log_unit[:, None]), kernels.in_units(means - centre[:, None], log_unit)
+        covariance = jnp.broadcast_to(found.covariance(), (*found.mean.shape, self.num_factors))
+        own = jnp.einsum("nkrs,kdrs->nkd", covariance, W[..., None] * W[..., None, :]) + jnp.exp(
+            2 * (log_scale - log_unit)
+        )
+        return centre, jnp.exp(log_unit) * jnp.sqrt(jnp.einsum("nk,nkd->nd", share, own + apart**2))
 
     def encode(self, x: Float[Array, "n d"], shares: Float[Array, "n k"]) -> tuple[Array, Array]:
         """Mean and standard deviation (n, r) of the factors given each row, under the labels of weights `shares`."""
@@ -202,16 +203,18 @@ class FactorGaussian(Density):
         expect_prior(prior, FactorPrior, self)
         (mean, loading, log_scale), (total, cross, raw, factors, latent) = self._flat(), statistics
         pull, precision, rate, cells = self._whitened_prior(prior)
-        cross, factors = cross + precision * pull, factors + precision[..., None] * jnp.eye(precision.shape[-1])
-        raw = raw + (precision * pull**2).sum(-1) + 2 * rate
-        empty = total == 0
-        root = kernels.cholesky(jnp.where(empty[..., None, None], jnp.eye(factors.shape[-1]), factors))
+        cross, eye = cross + precision * pull, jnp.eye(precision.shape[-1], dtype=mean.dtype)
+        factors, raw = factors + precision[..., None] * eye, raw + (precision * pull**2).sum(-1) + 2 * rate
+        # Of a column without cells and prior nothing is known, and it stays; all are raised by their rounding.
+        diagonal = jnp.diagonal(factors, axis1=-2, axis2=-1)
+        raised = jnp.where(diagonal == 0, 1, 8 * len(eye) * jnp.finfo(mean.dtype).eps * diagonal)
+        root = kernels.cholesky(factors + raised[..., None] * eye)
         half = kernels.solve(root, cross[..., None])
         shift = (jnp.swapaxes(kernels.inverse(root), -1, -2) @ half)[..., 0]
         explained = (half[..., 0] ** 2).sum(-1)
         log_scale = self._noise(raw, explained, total + cells)
         scale = jnp.exp(_shared.flat(self._log_scale(), self.label_shape))
-        moved = scale[..., None] * jnp.where(empty[..., None], 0, shift)
+        moved = scale[..., None] * shift
         mean, loading = mean + moved[..., -1], loading + moved[..., :-1]
         if prior is None:
             mean, loading = _absorbed(mean, loading, latent)
@@ -219,9 +222,11 @@ class FactorGaussian(Density):
 
     def _of(self, mean, loading, log_scale):
         """Density of these parameters, labels in one axis; no scale is below what is resolved of a column."""
-        size = jnp.sqrt((loading**2).sum(-1) + jnp.exp(2 * log_scale))
+        size = _factor_rank.spread(loading, log_scale)
         size = size if self.log_scale.shape[-1] > 1 or self.num_features == 1 else size.max(-1, keepdims=True)
-        log_scale = jnp.maximum(log_scale, jnp.log(0.5 * _resolved(size.dtype) * size))[..., : self.log_scale.shape[-1]]
+        log_scale = jnp.maximum(log_scale, jnp.log(0.5 * _factor_rank.resolved(size.dtype) * size))[
+            ..., : self.log_scale.shape[-1]
+        ]
         parts = ((mean, self.mean), (loading, self.loading), (log_scale, self.log_scale))
         return type(self)(*(own.reshape(was.shape) for own, was in parts))
 
@@ -279,6 +284,10 @@ class FactorGaussian(Density):
         expect_prior(prior, FactorPrior, self)
         if prior is None:
             return jnp.zeros((), self.mean.dtype)
+        if prior.rate.ndim and prior.rate.shape[-1] > self.log_scale.shape[-1]:
+            raise ValueError(
+                f"FactorPrior(rate=...) must be one number, for columns share their noise; got {prior.rate}"
+            )
         pull, precision, _, _ = self._whitened_prior(prior)
         columns = self.num_features // self.log_scale.shape[-1]
         cells = 2 * prior.shape + 2 + columns * (1 + self.num_factors)
@@ -308,7 +317,8 @@ class FactorGaussian(Density):
         left = jnp.maximum(1 - (loading**2).sum(-1), 0.1)
         scale = spread * jnp.sqrt(left)
         if self.log_scale.shape[-1] == 1:
-            scale = jnp.sqrt((scale**2).mean(-1, keepdims=True))
+            unit = scale.max(-1, keepdims=True)
+            scale = unit * jnp.sqrt(((scale / unit) ** 2).mean(-1, keepdims=True))
         return self._of(means, spread[:, None] * loading, jnp.broadcast_to(jnp.log(scale), means.shape))
 
     @property
@@ -316,36 +326,18 @@ class FactorGaussian(Density):
         return (FINITE,) * self.num_features
 
 
-def _resolved(dtype):
-    """Least noise, as a share of a column's spread, that is told from none: 8 sqrt(eps), 0.3% in float32.
-
-    M = I + V^T V holds its square: V beyond 1 / sqrt(eps) leaves nothing of I.
-    """
-    return 8 * float(jnp.finfo(dtype).eps) ** 0.5
-
-
-def _factors_in_double(density):
-    """Cholesky factors (*labels, d, d) of the covariances, whose last pivots are the noise of what is explained.
-
-    Worked out in float64: float32 would see its own rounding there.
-    """
-    scale = np.exp(np.broadcast_to(np.asarray(density.log_scale, float), density.mean.shape))
-    noise = scale[..., None] * np.eye(density.num_features)
-    roots = np.concatenate([np.asarray(density.loading, float), noise], -1)
-    L = np.swapaxes(np.linalg.qr(np.swapaxes(roots, -1, -2), mode="r"), -1, -2)
-    signs = np.where(np.diagonal(L, axis1=-2, axis2=-1) < 0, -1, 1)
-    return (L * signs[..., None, :]).astype(density.loading.dtype)
-
-
 def _absorbed(mean, loading, latent):
     """Means and loadings of factors N(0, I) in place of those with the mean and covariance that were found.
 
     `latent` (k, r + 1, r + 1) are sums of their products, with ones. A label without rows stays.
     """
-    total = latent[:, -1:, -1:]
-    moments = _shared.ratio(latent[:, :-1], total, jnp.eye(*latent[0, :-1].shape, dtype=mean.dtype))
-    centre = moments[..., -1]
-    root = kernels.cholesky(moments[..., :-1] - centre[..., None] * centre[:, None])
+    r = latent.shape[-1] - 1
+    eye = jnp.eye(r, dtype=mean.dtype)
+    moments = _shared.ratio(latent[:, :-1], latent[:, -1:, -1:], jnp.eye(r, r + 1, dtype=mean.dtype))
+    centre, second = moments[..., -1], moments[..., :-1]
+    # Of factors far from 0 the covariance is a difference, which is raised by its rounding.
+    rounding = 8 * r * jnp.finfo(mean.dtype).eps * jnp.diagonal(second, axis1=1, axis2=2)
+    root = kernels.cholesky(second - centre[..., None] * centre[:, None] + rounding[..., None] * eye)
     return mean + jnp.einsum("kdr,kr->kd", loading, centre), loading @ root
 
 
@@ -359,7 +351,8 @@ def _components(key, mean, weights, x, spread, r):
 
     def sweep(_, basis):
         moved = z.T @ (z @ basis)
-        moved = moved + 1e-3 * jnp.abs(moved).max() * basis + jnp.finfo(x.dtype).tiny  # of full rank
+        peak = jnp.abs(moved).max()
+        moved = moved + jnp.where(peak > 0, 1e-3 * peak, 1) * basis  # of full rank
         return kernels.solve(kernels.triangularized(moved.T), moved.T).T
 
     basis = jax.random.normal(key, (d, r), x.dtype)

@@ -123,10 +123,14 @@ def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None
         host = jax.tree.map(np.asarray, normal._replace(columns=()))._replace(columns=normal.columns)
         with np.errstate(all="ignore"):
             found, groups, shared = _of_normal(host, regular)
-            if found and rows is not None and not (regular or shared) and host.mean.ndim == 2:
+            if found and rows is not None and not (regular or shared or host.resolved) and host.mean.ndim == 2:
                 found = _of_normal(_maximum(host, rows), regular)[0] or found
         if found:
-            few = "" if rows is None or host.mean.ndim != 2 else _too_few(found[0], groups, host, labels, rows)
+            few = (
+                ""
+                if rows is None or host.mean.ndim != 2 or host.resolved
+                else _too_few(found[0], groups, host, labels, rows)
+            )
             message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
             raise ValueError(f"fit collapsed: {few}{message}")
 

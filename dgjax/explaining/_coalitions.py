@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dgjax._answers import label_scores
-from dgjax.densities import Columns, DiagonalGaussian, Gaussian, Independent, Mixture
+from dgjax.densities import Columns, DiagonalGaussian, FactorGaussian, Gaussian, Independent, Mixture
 
 FEW_FACTORS = 32  # that are worked out by LAPACK
 
@@ -158,8 +158,8 @@ class MixtureScores:
 
 def scores_of(density: Any) -> Any:
     """The shared scores of a density's coalitions; None for one that has to be asked about each."""
-    if isinstance(density, Gaussian):
-        return NormalScores(density)
+    if isinstance(density, Gaussian | FactorGaussian):
+        return NormalScores(density if isinstance(density, Gaussian) else density.as_gaussian())
     if isinstance(density, Mixture):
         components = scores_of(density.density)
         return None if components is None else MixtureScores(density, components)

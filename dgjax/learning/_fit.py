@@ -39,7 +39,7 @@ from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic
-from dgjax.priors import MixturePrior, Ridge
+from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.structures import Sequences, in_rows
 
 M = TypeVar("M")
@@ -107,7 +107,7 @@ def fit(
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
-    start, data = _checked(model, x, y, weights, lengths, prior is None, zero_copy=rows, label_weight=label_weight)
+    start, data = _checked(model, x, y, weights, lengths, prior, zero_copy=rows, label_weight=label_weight)
     own = MixturePrior(None, prior) if bare and _is_prior(prior) else prior
     num_labels, start = start.num_labels, to_be_fitted(start, data, prior, method, blend)
     problem = _problem(start, data, own, blend, method is not None and not checked_method(method).pads)
@@ -182,7 +182,7 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
         seen, whole = data.replace(x=data.summary, y=jnp.zeros(0, int), weights=jnp.zeros(0), summary=None), data
     else:
         given = data.x, data.y, data.weights
-        start, seen = _checked(start, *given, None, prior is None, summary=data.columns, label_weight=label_weight)
+        start, seen = _checked(start, *given, None, prior, summary=data.columns, label_weight=label_weight)
         if not seen.known:
             return fit(model, *given[:2], weights=data.weights, prior=prior, label_weight=label_weight).model
         x, y, amounts = in_size_class(seen.x, seen.y, seen.weights)
@@ -198,11 +198,11 @@ def _checked_solution(solution, data, prior):
     return _endings.checked_result(fitted, xp.where(has_density, 0.0, np.nan), passes, data, prior)
 
 
-def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, label_weight=1.0):
+def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None, label_weight=1.0):
     """Model to start a fit from, and its validated training data.
 
-    A discriminative model is returned in the form in which it is learnt (`expanded`). `flat`: there is no prior, so
-    that each class must show each column that has missing cells.
+    A discriminative model is returned in the form in which it is learnt (`expanded`). Without a prior each class must
+    show each column that has missing cells.
     """
     if zero_copy is None:
         model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
@@ -218,9 +218,9 @@ def _checked(model, x, y, weights, lengths, flat, summary=None, zero_copy=None, 
     labels = _labels(model, y, data.x)
     amounts = _semisupervised.weighted(label_weight, model, y, labels, as_weights(weights, data.x))
     rows = in_rows(data.x, labels, amounts)
-    labelled = _check_data(model, *rows, data.complete)
+    labelled = _check_data(model, *rows, data.complete or _of_items(prior))
     # The classes of an autoencoder share what they say of a column.
-    if flat and model.generative and not data.complete and not has_draws(model):
+    if prior is None and model.generative and not data.complete and not has_draws(model):
         _check_observed_in_classes(model, *rows)
     return model, data.replace(y=labels, weights=amounts, labelled=labelled)
 
@@ -260,6 +260,11 @@ def _labels(model, y, x):
     if isinstance(y, Method) or is_optimizer(y):
         raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
     return as_labels(y, x, model.num_labels)
+
+
+def _of_items(prior):
+    """Whether a prior says what is expected of columns that nobody has rated."""
+    return isinstance(getattr(prior, "density", prior), FactorPrior)
 
 
 def _is_prior(prior):

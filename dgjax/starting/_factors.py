@@ -30,6 +30,8 @@ def factor_analysis(
     (n, d), k, r = rows.shape, as_count(num_components, "num_components"), as_count(num_factors, "num_factors")
     if k > n:
         raise ValueError(f"num_components must be from 1 to the number of rows, {n}; got {k}.")
+    if d < 2:
+        raise ValueError("x must have two columns at least for a factor that they share; got 1.")
     if r >= d:
         raise ValueError(
             f"num_factors must be from 1 to {d - 1}, one less than the columns; got {r}. For any covariance type "

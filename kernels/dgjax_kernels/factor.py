@@ -6,8 +6,13 @@ Given the row its factors are normal, and only r x r matrices are needed, howeve
     f | x ~ N(m, M^-1),    M = I + V_o^T V_o,    m = M^-1 V_o^T z
     log N(x_o) = -(|z - V_o m|^2 + |m|^2) / 2 - log |M| / 2 - sum_o log scale - |o| log(2 pi) / 2
 
-A sum of squares: |z|^2 - m^T V_o^T z, which it equals, would cancel. m is corrected once by what it leaves over, for
-where the noise is small the condition of M is the square of V's.
+A sum of squares: |z|^2 - m^T V_o^T z, which it equals, would cancel. Nor is M formed, in which I is lost where V is
+large. Of all cells its root L, L L^T = I + V^T V, is found by rotations, once for each label; and in factors that are
+N(0, I) given all cells, V L^-T, what is left of a row's cells has no entry above 1:
+
+    M = L N L^T,    N = L^-1 L^-T + sum_o (V L^-T)_j (V L^-T)_j^T,    which is I if all cells are there
+
+m is corrected once by what it leaves over, for where cells are missing that say most of a factor N is small.
 
 Sums for EM are of residuals u = z - V f about the parameters at hand, as for other normal densities: at a fixed point
 their regression on f is 0 and their variance 1, and no digit is lost to the columns' units or to how much V explains.
@@ -24,14 +29,15 @@ from dgjax_kernels.blocks import sum_rows
 
 
 class Posterior(NamedTuple):
-    """Factors given each row: their mean m (n, k, r), and W (n or 1, k, r, r), the inverse Cholesky factor of M.
+    """Factors given each row: their mean m (n, k, r), and a root W (n or 1, k, r, r) of their covariance W^T W.
 
-    And what m leaves over of each cell, z - V m (n, k, d), 0 where the cell is missing; V (k, d, r); and the observed
-    cells (n, d), ones and zeros, or None if all are.
+    And log |M| (n or 1, k); what m leaves over of each cell, z - V m (n, k, d), 0 where the cell is missing; V (k, d,
+    r); and the observed cells (n, d), ones and zeros, or None if all are.
     """
 
     mean: Float[Array, "n k r"]
     root: Float[Array, "#n k r r"]
+    log_det: Float[Array, "#n k"]
     residual: Float[Array, "n k d"]
     loading: Float[Array, "k d r"]
     observed: Float[Array, "n d"] | None
@@ -64,21 +70,24 @@ def posterior(
 ) -> Posterior:
     """Factors given each row x (n, d) under each label, in units of the noise: V = loading / exp(log_scale)."""
     V = rows.in_units(loading, log_scale[..., None])
-    z = rows.in_units(x[:, None] - mean, log_scale)
-    r, seen = V.shape[-1], None
-    if complete:
-        M = jnp.einsum("kdr,kds->krs", V, V)[None]
-    else:
+    r, seen, residual = V.shape[-1], None, x[:, None] - mean
+    eye = jnp.broadcast_to(jnp.eye(r, dtype=x.dtype), (len(V), r, r))
+    L = triangular.triangularized(jnp.concatenate([jnp.swapaxes(V, 1, 2), eye], -1))
+    W, log_det = triangular.inverse(L)[None], 2 * _log_diagonal(L)[None]
+    if not complete:
         seen = (~jnp.isnan(x)).astype(x.dtype)
-        z = jnp.where(seen[:, None] > 0, z, 0)
-        M = jnp.einsum("nd,kdrs->nkrs", seen, V[..., None] * V[..., None, :])
-    # Raised by its own rounding, M is never singular; what that changes of m is corrected below.
-    rounding = 4 * r * jnp.finfo(x.dtype).eps * jnp.diagonal(M, axis1=-2, axis2=-1)
-    W = triangular.inverse(triangular.cholesky(M + (1 + rounding)[..., None] * jnp.eye(r, dtype=x.dtype)))
+        residual = jnp.where(seen[:, None] > 0, residual, 0)  # before anything else, for the sake of derivatives
+        own = V @ jnp.swapaxes(W[0], -1, -2)
+        N = jnp.einsum("nd,kdrs->nkrs", seen, own[..., None] * own[..., None, :])
+        # Raised by its own rounding, N is never singular; what that changes of m is corrected below.
+        rounding = r * jnp.finfo(x.dtype).eps
+        C = triangular.cholesky(N + W @ jnp.swapaxes(W, -1, -2) + rounding * eye)
+        W, log_det = triangular.inverse(C) @ W, log_det + 2 * _log_diagonal(C)
+    z = rows.in_units(residual, log_scale)
 
     def solved(b):
-        half = jnp.einsum("nkrs,nks->nkr", jnp.broadcast_to(W, (len(x), *W.shape[1:])), b)
-        return jnp.einsum("nkrs,nkr->nks", jnp.broadcast_to(W, (len(x), *W.shape[1:])), half)
+        each = jnp.broadcast_to(W, (len(x), *W.shape[1:]))
+        return jnp.einsum("nkrs,nkr->nks", each, jnp.einsum("nkrs,nks->nkr", each, b))
 
     def left(m):
         fitted = jnp.einsum("kdr,nkr->nkd", V, m)
@@ -86,16 +95,19 @@ def posterior(
 
     m = solved(jnp.einsum("kdr,nkd->nkr", V, z))
     m = m + solved(jnp.einsum("kdr,nkd->nkr", V, left(m)) - m)
-    return Posterior(m, W, left(m), V, seen)
+    return Posterior(m, W, log_det, left(m), V, seen)
+
+
+def _log_diagonal(L):
+    return jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)).sum(-1)
 
 
 def evidence(of: Posterior, log_scale: Float[Array, "k d"]) -> Float[Array, "n k"]:
     """Log-density (n, k) of each row under each label, from its factors."""
     squares = (of.residual**2).sum(-1) + (of.mean**2).sum(-1)
-    log_det = -jnp.log(jnp.diagonal(of.root, axis1=-2, axis2=-1)).sum(-1)
     each = log_scale + 0.5 * rows.LOG_TWO_PI
     cells = each.sum(-1) if of.observed is None else of.observed @ each.T
-    return -0.5 * squares - log_det - cells
+    return -0.5 * (squares + of.log_det) - cells
 
 
 def sums(of: Posterior, counts: Float[Array, "n k"]) -> Statistics:
