@@ -104,7 +104,13 @@ class Dispatch:
                 return first[0]
         else:
             held.used, program = next(_clock), held.program
-        return self._by_jit(leaves)(*args, **kwargs) if program is None else program(*given[0], **given[1])
+        if program is not None:
+            return program(*given[0], **given[1])
+        if jax.config.jax_disable_jit:  # what is not compiled sees what it is given, which were JAX's arrays else
+            args, kwargs = jax.tree.map(
+                lambda own: jnp.asarray(own) if isinstance(own, np.ndarray) else own, (args, kwargs)
+            )
+        return self._by_jit(leaves)(*args, **kwargs)
 
     def _split(self, args, kwargs):
         """Arguments without the static ones; and those, by name."""
