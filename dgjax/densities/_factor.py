@@ -312,8 +312,12 @@ class FactorGaussian(Density):
         del random
         counts = _shared.rows_by_labels(counts)
         means, spread = _shared.moments_of_clusters(x, counts, self.complete)
-        parts = jax.random.split(key, len(means)), means, counts.T
-        loading = jax.lax.map(lambda part: _components(*part, x, spread, self.num_factors), parts)
+
+        def loadings(part):
+            key, mean, weights = part
+            return _components(key, mean, weights, x, spread, self.num_factors)
+
+        loading = jax.lax.map(loadings, (jax.random.split(key, len(means)), means, counts.T))
         left = jnp.maximum(1 - (loading**2).sum(-1), 0.1)
         scale = spread * jnp.sqrt(left)
         if self.log_scale.shape[-1] == 1:

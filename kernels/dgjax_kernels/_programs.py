@@ -51,6 +51,7 @@ _settings = operator.attrgetter(
     "jax_threefry_partitionable",
     "jax_random_seed_offset",
 )
+_uncompiled = operator.attrgetter("jax_disable_jit")
 logger = logging.getLogger("dgjax")
 _programs: dict[Any, "_Held"] = {}
 _LOCK = threading.Lock()
@@ -106,7 +107,7 @@ class Dispatch:
             held.used, program = next(_clock), held.program
         if program is not None:
             return program(*given[0], **given[1])
-        if jax.config.jax_disable_jit:  # what is not compiled sees what it is given, which were JAX's arrays else
+        if _uncompiled(jax.config):  # what is not compiled sees what it is given, which were JAX's arrays else
             args, kwargs = jax.tree.map(
                 lambda own: jnp.asarray(own) if isinstance(own, np.ndarray) else own, (args, kwargs)
             )
