@@ -124,6 +124,23 @@ def _full(prefix, pick):
     }
 
 
+def _factors():
+    """Likewise of two factors for each label, and what is known of them given a row."""
+
+    def parameters(r):
+        return r.mean, r.L[..., :2], r.log_scale
+
+    return {
+        "factor_posterior": (kernels.factor_posterior, lambda r: (r.holes, *parameters(r))),
+        "factor_scores": (kernels.factor_scores, lambda r: (r.holes, *parameters(r))),
+        "factor_statistics": (kernels.factor_statistics, lambda r: (r.holes, r.c, *parameters(r))),
+        "factor_expectation": (
+            kernels.factor_expectation,
+            lambda r: (r.holes, r.y, r.w, r.log_weights, *parameters(r)),
+        ),
+    }
+
+
 OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
     **_full("complete_", lambda r: r.x),
     **_independent("diagonal", lambda r: r.holes, lambda r: (r.mean, r.log_scale)),
@@ -165,6 +182,7 @@ OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
 }
 OF_FEW_ROWS = {
     **_full("", lambda r: r.holes),
+    **_factors(),
     "gaussian_conditional": (kernels.gaussian_conditional, lambda r: (r.holes - r.mean[r.label], r.label, r.L)),
 }
 OF_RANDOM_BITS = {

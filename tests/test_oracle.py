@@ -379,6 +379,8 @@ FREE_PARAMETERS = {
     "diagonal tied": 1 + 2 * 2 + 2,
     "spherical": 1 + 2 * (2 + 1),
     "spherical tied": 1 + 2 * 2 + 1,
+    "factors": 1 + 2 * (3 + 3 + 3),
+    "probabilistic PCA": 1 + 2 * (3 + 3 + 1),
     "bernoulli": 1 + 2 * 3,
     "categorical": 1 + 2 * 3 * 2,
     "poisson": 1 + 2 * 3,

@@ -221,6 +221,7 @@ WRONG_STRUCTURES = {
     "clamped sums what a label allows": {
         "clamped": lambda right, self, y: (self.scores.max(-1), right.clamped(self, y)[1])
     },
+    "given keeps the labels that agree": {"given": lambda right, self, y: self},
     "score is that of a known label": {"score": lambda right, self, y, known=False: right.score(self, y) + 0.1 * known},
     "soft counts are hard counts by their posterior": {
         "clamped": lambda right, self, y: (right.clamped(self, y)[0], right.clamped(self, y)[1] ** 2)

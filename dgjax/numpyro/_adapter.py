@@ -214,7 +214,7 @@ def _sequences(model, key, labels, lengths):
     key_y, key_x = jax.random.split(key)
     dtype = jnp.result_type(*jax.tree.leaves(model))
     nothing = Sequences(jnp.full((*labels.shape, model.num_features), jnp.nan, dtype), lengths)
-    path = model.potentials(nothing).sample(key_y, labels)
+    path = model.potentials(nothing).given(labels).sample(key_y)
     drawn = model.density.sample(key_x, (jnp.maximum(path, 0),))
     return jnp.where((path >= 0)[..., None], drawn, jnp.nan)
 
