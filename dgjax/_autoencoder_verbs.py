@@ -180,8 +180,9 @@ def _drawn(model: Any, verb: str) -> Any:
         )
     checked = require_generative(model)
     if not has_draws(checked):
+        factors = " or a model of factors" * (verb == "encode")
         raise ValueError(
-            f"{verb} is for a variational autoencoder; log_prob of this {type(model).__name__} is exact: type "
+            f"{verb} is for a variational autoencoder{factors}; log_prob of this {type(model).__name__} is exact: type "
             "dgjax.log_prob(model, x)."
         )
     return checked

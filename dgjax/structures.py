@@ -125,9 +125,11 @@ class Structure(abc.ABC):
         So its marginals are p(y_i | x, y), and its mode is the most probable label that agrees.
         """
         other = (y[..., None] >= 0) & (jnp.arange(self.scores.shape[-1]) != y[..., None])
-        # What is said of rows without cells holds where every label is allowed.
-        free = {"empty": None} if hasattr(self, "empty") else {}
-        return dataclasses.replace(self, scores=jnp.where(other, -jnp.inf, self.scores), **free)  # type: ignore[type-var]
+        return self.with_scores(jnp.where(other, -jnp.inf, self.scores))
+
+    def with_scores(self: S, scores: Float[Array, "n *label k"]) -> S:
+        """The label space with other `scores`."""
+        return dataclasses.replace(self, scores=scores)  # type: ignore[type-var]
 
     def score(self, y: Int[Array, "n *label"], known: bool = False) -> Float[Array, " n"]:
         """Score s(x, y) of labels, summed out where y is -1; `known` promises no -1, which may be faster."""
@@ -155,6 +157,10 @@ class Classes(Structure):
     empty: Bool[Array, " n"] | None = None
 
     unchecked: ClassVar[bool] = True
+
+    def with_scores(self, scores: Float[Array, "n k"]) -> "Classes":
+        """The label space with other scores, of rows that are no longer without cells."""
+        return dataclasses.replace(self, scores=scores, empty=None)
 
     def clamped(self, y: Int[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, "n k"]]:
         """Clamped log-partition (n,) over the classes that y allows, -1 allowing all, and responsibilities (n, k)."""
@@ -215,6 +221,10 @@ class Chain(Structure):
     empty: Bool[Array, " n"] | None = None
 
     unchecked: ClassVar[bool] = True
+
+    def with_scores(self, scores: Float[Array, "n t k"]) -> "Chain":
+        """The label space with other scores, of rows that are no longer without cells."""
+        return dataclasses.replace(self, scores=scores, empty=None)
 
     def clamped(self, y: Int[Array, "n t"]) -> tuple[Float[Array, " n"], tuple[Array, Array]]:
         """Clamped log-partition (n,), over the paths that y allows, and expected counts of states and moves.

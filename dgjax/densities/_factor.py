@@ -106,6 +106,11 @@ class FactorGaussian(Density):
             return (one._replace(scale_tril=_factor_rank.factors_in_double(self)),)
         return (one._replace(log_scale=jnp.log(_factor_rank.spread(self.loading, self._log_scale()))),)
 
+    @property
+    def _sharing(self) -> int:
+        """Number of columns that share a scale."""
+        return self.num_features // self.log_scale.shape[-1]
+
     def _log_scale(self) -> Array:
         """Log-scales (*labels, d) of every column."""
         return jnp.broadcast_to(self.log_scale, self.mean.shape)
@@ -267,9 +272,8 @@ class FactorGaussian(Density):
         pull = jnp.concatenate([kernels.in_units(away, log_scale[..., None]), centre[..., None]], -1)
         counts = jnp.append(jnp.broadcast_to(prior.loading_count, self.num_factors), prior.mean_count)
         precision = jnp.broadcast_to(counts.astype(mean.dtype), pull.shape)
-        columns = self.num_features // self.log_scale.shape[-1]  # that share a scale
-        rate = _shared.flat(self._labelled(self._whitened_rate(prior)), self.label_shape) / columns
-        return pull, precision, rate, (2 * prior.shape + 2) / columns + 1 + self.num_factors
+        rate = _shared.flat(self._labelled(self._whitened_rate(prior)), self.label_shape) / self._sharing
+        return pull, precision, rate, (2 * prior.shape + 2) / self._sharing + 1 + self.num_factors
 
     def _labelled(self, parameter: Array) -> Array:
         """Parameter of each label and column (*labels, d), which a prior may have for all of them."""
@@ -286,19 +290,18 @@ class FactorGaussian(Density):
             return jnp.zeros((), self.mean.dtype)
         if prior.rate.ndim and prior.rate.shape[-1] > self.log_scale.shape[-1]:
             raise ValueError(
-                f"FactorPrior(rate=...) must be one number, for columns share their noise; got {prior.rate}"
+                "FactorPrior(rate=...) must be one number, for the columns share their noise; got one for each of "
+                f"{prior.rate.shape[-1]} columns."
             )
         pull, precision, _, _ = self._whitened_prior(prior)
-        columns = self.num_features // self.log_scale.shape[-1]
-        cells = 2 * prior.shape + 2 + columns * (1 + self.num_factors)
+        cells = 2 * prior.shape + 2 + self._sharing * (1 + self.num_factors)
         return -0.5 * (precision * pull**2).sum() - (cells * self.log_scale + self._whitened_rate(prior)).sum()
 
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> FactorPrior:
         mean, spread = columns.mean, _shared.spread(columns.spread)
-        shared = self.num_features // self.log_scale.shape[-1]
         spread = spread if self.log_scale.shape[-1] > 1 else _shared.root_mean_square(spread)[None]
-        unit, cells = _shared.prior_unit(spread), strength * shared
-        shape = jnp.asarray((cells - 2 - shared * (1 + self.num_factors)) / 2, mean.dtype)
+        unit, cells = _shared.prior_unit(spread), strength * self._sharing
+        shape = jnp.asarray((cells - 2 - self._sharing * (1 + self.num_factors)) / 2, mean.dtype)
         count = jnp.asarray(strength, mean.dtype)
         return FactorPrior(mean, count, count, shape, cells * (spread / unit) ** 2 / 2, unit)
 
@@ -321,8 +324,7 @@ class FactorGaussian(Density):
         left = jnp.maximum(1 - (loading**2).sum(-1), 0.1)
         scale = spread * jnp.sqrt(left)
         if self.log_scale.shape[-1] == 1:
-            unit = scale.max(-1, keepdims=True)
-            scale = unit * jnp.sqrt(((scale / unit) ** 2).mean(-1, keepdims=True))
+            scale = jax.vmap(_shared.root_mean_square)(scale)[:, None]
         return self._of(means, spread[:, None] * loading, jnp.broadcast_to(jnp.log(scale), means.shape))
 
     @property

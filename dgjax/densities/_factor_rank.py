@@ -18,7 +18,8 @@ def spread(loading: Float[Array, "*labels d r"], log_scale: Float[Array, "*label
 def resolved(dtype: Any) -> float:
     """Least noise, as a share of a column's spread, that is told from none: 8 sqrt(eps), 0.3% in float32.
 
-    M = I + V^T V holds its square: V beyond 1 / sqrt(eps) leaves nothing of I.
+    In units of its noise a column has loadings V of up to 1 / (4 sqrt(eps)) then. Where cells are missing, what a row
+    says of a factor may be 1 / |V|^2 of what whole rows say, which is to stay above eps, its rounding.
     """
     return 8 * float(jnp.finfo(dtype).eps) ** 0.5
 

@@ -15,7 +15,7 @@ N(0, I) given all cells, V L^-T, what is left of a row's cells has no entry abov
 m is corrected once by what it leaves over, for where cells are missing that say most of a factor N is small.
 
 Sums for EM are of residuals u = z - V f about the parameters at hand, as for other normal densities: at a fixed point
-their regression on f is 0 and their variance 1, and no digit is lost to the columns' units or to how much V explains.
+their regression on f is 0 and their variance 1, and no digit is lost to the columns' units.
 Source: Rubin and Thayer (1982), EM algorithms for ML factor analysis.
 """
 
