@@ -11,9 +11,12 @@ RUN_BENCH = mkdir -p .benchmarks && $(BIN)/python -m pytest -q -W default -o add
   --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small_first_calls.py first_calls.py::test_import)
 
+# As installed packages have it: else each process of tests and benchmarks compiles 135 modules, which takes 0.3 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick test-all fuzz lint types layers docs format bench bench-calls bench-quick \
-  bench-accelerator lines clean
+  bench-installed bench-accelerator lines clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"
@@ -77,6 +80,10 @@ bench-quick: $(VENV)/.ready-bench ## one small case of each kind, once, in under
 	@echo "==> Benchmarks: a small case of each kind, once"
 	@$(RUN_BENCH) benchmarks/bench_*.py --quick --benchmark-json=.benchmarks/quick.json
 	@$(BIN)/python benchmarks/report.py .benchmarks/quick.json --quick
+
+bench-installed: $(VENV)/.ready-bench ## first calls of 200 rows after `pip install` in an empty environment; kept nowhere
+	@echo "==> Installing dgjax into an empty environment, then every first call in a process of its own: five minutes"
+	@$(BIN)/python benchmarks/installed.py
 
 bench-accelerator: ## check and time every kernel and fit on a GPU or TPU, in 8 minutes, with the JAX of PYTHON=
 	@echo "==> Benchmarks on an accelerator: every kernel and fit beside the CPU's values, then timed; 8 minutes at most"

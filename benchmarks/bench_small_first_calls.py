@@ -3,6 +3,7 @@
 Then 147 rows of the same size class, and what is traced or compiled for them; 32 mixtures on 272 rows; and memory.
 """
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -10,13 +11,13 @@ import sys
 
 import pytest
 
-SETUP = """
+DATA = """
 rng, key, k = np.random.default_rng(0), jax.random.key(0), 3
-y = rng.integers(k, size=150)
-x = (3 * np.eye(k, 4)[y] + rng.normal(size=(150, 4))).astype("float32")
+y = rng.integers(k, size=n)
+x = (3 * np.eye(k, 4)[y] + rng.normal(size=(n, 4))).astype("float32")
 holes = np.where(rng.random(x.shape) < 0.2, np.nan, x).astype("float32")
-counts, bits = rng.poisson(3.0, (150, 4)).astype("float32"), (x > 0).astype("float32")
-some, steps, states = np.where(y == 0, -1, y), x.reshape(10, 15, 4), y.reshape(10, 15)
+counts, bits = rng.poisson(3.0, (n, 4)).astype("float32"), (x > 0).astype("float32")
+some, steps, states = np.where(y == 0, -1, y), x.reshape(10, -1, 4), y.reshape(10, -1)
 even, mean = np.full(k, -np.log(k), "float32"), 3 * np.eye(k, 4, dtype="float32")
 rows = dg.Mixture(even, dg.Gaussian(mean, np.stack([np.eye(4, dtype="float32")] * k)))
 tied = dg.Mixture(even, dg.Gaussian(mean, np.eye(4, dtype="float32")))
@@ -26,6 +27,7 @@ logistic, crf = dg.Logistic(even, dg.Linear(mean)), dg.LinearChainCRF(even, np.e
 prior = dg.priors.Ridge(1.0)
 jax.block_until_ready(jax.tree.leaves((rows, tied, apart, chain, logistic, crf)))
 """
+SETUP = f"n = 150\n{DATA}"
 FEWER = """
 x, y, holes, counts, bits, some = (a[:147] for a in (x, y, holes, counts, bits, some))
 steps, states = steps[:9], states[:9]
@@ -123,10 +125,10 @@ def growth(shapes):
 """
 
 
-@pytest.fixture(scope="module")
-def fresh():
+@contextlib.contextmanager
+def processes(python):
     """A function of what `fresh.answer` takes; its answer."""
-    program = [sys.executable, "-W", "ignore", str(pathlib.Path(__file__).with_name("fresh.py"))]
+    program = [python, "-W", "ignore", str(pathlib.Path(__file__).with_name("fresh.py"))]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def asked(**told):
@@ -138,6 +140,12 @@ def fresh():
 
         yield asked
         process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    with processes(sys.executable) as asked:
+        yield asked
 
 
 def record(benchmark, seconds, **facts):

@@ -165,3 +165,16 @@ def test_an_impossible_row_is_minus_infinity_and_nothing_else():
     assert dg.sample_labels(model, jax.random.key(0), x)[0] == -1
     for filled in (dg.impute(model, x), dg.sample_missing(model, jax.random.key(0), x)):
         assert np.isnan(filled).tolist() == [[False, True], [False, False]]
+
+
+def test_a_missing_count_may_be_many_times_what_was_observed(dtype):
+    """Its mode is (N - 1) odds whole, of an observed total N; odds of 4e8 were 8e6 in float32, and e^100 NaN or 0."""
+    odds = np.exp([20.0, 60.0, 80.0])
+    model = dg.Mixture([0.0], dg.Multinomial(np.array([[0.0, *np.log(odds)]], dtype)))
+    totals = np.array([0.0, 1.0, 2.0, 5.0], dtype)
+    filled = dg.impute(model, np.column_stack([totals, np.full((4, 3), np.nan)]).astype(dtype))
+    np.testing.assert_allclose(filled[:, 1:], np.maximum(totals - 1, 0)[:, None] * odds, rtol=1e-5, atol=1)
+    beyond = dg.Mixture([0.0], dg.Multinomial(np.array([[0.0, 800.0]], dtype)))
+    filled = dg.impute(beyond, np.column_stack([totals, np.full(4, np.nan)]).astype(dtype))
+    assert (filled[:2, 1] == 0).all()
+    assert (filled[2:, 1] > 1e37).all()

@@ -45,10 +45,17 @@ def test_the_command_tells_its_version_without_jax():
     script = (
         "import sys, _dgjax_command; _dgjax_command.main(); assert not {'jax', 'numpy', 'dgjax'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "--version"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, f"dgjax {metadata.version('dgjax')}\n"), done.stderr
+    assert told_by("-c", script, "--version") == f"dgjax {metadata.version('dgjax')}\n"
+
+
+def test_the_package_run_as_a_module_is_the_command():
+    assert told_by("-m", "dgjax", "--version") == f"dgjax {metadata.version('dgjax')}\n"
+
+
+def told_by(*arguments):
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_citation_and_the_hooks_are_of_the_versions_in_use():

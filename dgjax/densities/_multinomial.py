@@ -92,17 +92,21 @@ class Multinomial(Density):
         Its odds are p_j / p_observed; the mode is that of the mixture of labels with weights `posterior`.
         """
         log_p = _shared.flat(self._log_p(), self.label_shape)
-        share, total = kernels.observed_share(x, log_p)
-        chance = share / (1 + share)
+        odds, total = kernels.observed_share(x, log_p)
 
-        def mass(count):
-            return jnp.exp(kernels.log_negative_binomial(count[:, None], total[:, None, None], chance))
+        def log_mass(count):
+            return kernels.log_negative_binomial(count[:, None], total[:, None, None], odds)
 
-        def mode_at(chance):
+        def mode_at(chance, rest):
             n = total.reshape(-1, *[1] * (chance.ndim - 1))
-            return jnp.floor(jnp.maximum(n - 1, 0) * chance / jnp.maximum(1 - chance, jnp.finfo(x.dtype).eps))
+            mode = jnp.minimum((n - 1) * (chance / rest), 1 / jnp.finfo(x.dtype).tiny)
+            return jnp.where(n > 1, jnp.floor(mode), 0)
 
-        return _shared.fill(x, mixture_mode(_shared.rows_by_labels(posterior), chance, mass, mode_at))
+        chances = (
+            odds / (1 + odds),
+            1 / (1 + odds),
+        )  # of either, 1 - p would lose the other's digits
+        return _shared.fill(x, mixture_mode(_shared.rows_by_labels(posterior), chances, log_mass, mode_at))
 
     def marginal(self, columns: tuple[int, ...]) -> "Multinomial":
         return type(self)(self.logits[..., jnp.array(columns)], self.total_count)

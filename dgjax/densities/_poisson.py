@@ -49,8 +49,8 @@ class Poisson(Independent):
     def centre(self, posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """Mode of the mixture of Poisson distributions with weights `posterior` (n, k), for each cell (n, d)."""
         logs, rate = self._flat(), jnp.exp(self._flat())
-        mass = lambda n: jnp.exp(kernels.log_poisson(n[:, None], rate, logs))  # noqa: E731
-        return mixture_mode(posterior, rate[None], mass, jnp.floor)
+        log_mass = lambda n: kernels.log_poisson(n[:, None], rate, logs)  # noqa: E731
+        return mixture_mode(posterior, (rate[None],), log_mass, jnp.floor)
 
     def discriminative(self) -> tuple[Float[Array, "*labels"], LogLinear]:
         """Discriminative twin, linear in the counts: bias (*labels,) and log r_yj less its median over labels.

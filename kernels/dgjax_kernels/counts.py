@@ -150,10 +150,11 @@ def observed_share(
 
     Of rows x (n, d) of counts, with p = exp(log_p), log_p (k, d). A row's unknown exposure has the scale-free density 1
     / lambda, the only one under which the observed counts say nothing about p but their shares; a missing count then
-    has the mean total times share.
+    has the mean total times share. Shares end where their reciprocals are numbers, at 1e37 in float32.
     """
     observed = ~jnp.isnan(x)
-    return _shares(observed, log_p)[0], jnp.where(observed, x, 0).sum(-1)
+    share = jnp.minimum(_shares(observed, log_p)[0], 1 / jnp.finfo(log_p.dtype).tiny)
+    return share, jnp.where(observed, x, 0).sum(-1)
 
 
 def multinomial_statistics(
@@ -175,15 +176,16 @@ def multinomial_statistics(
 
 
 def log_negative_binomial(
-    x: Float[Array, "*#s"], total: Float[Array, "*#s"], chance: Float[Array, "*#s"]
+    x: Float[Array, "*#s"], total: Float[Array, "*#s"], odds: Float[Array, "*#s"]
 ) -> Float[Array, "*#s"]:
-    """Negative binomial log density: x successes, of probability `chance`, before the total-th failure.
+    """Negative binomial log density: x successes, of chance p = odds / (1 + odds), before the total-th failure.
 
-    log of C(x + total - 1, x) chance^x (1 - chance)^total, for counts x and total; at a total of 0, x is 0 for sure.
+    log of C(x + total - 1, x) p^x (1 - p)^total, for counts x and total; at a total of 0, x is 0 for sure.
     That is total / (total + x) times a binomial, written as Poissons conditioned on their sum, which does not cancel.
     """
     n = total + x
-    binomial = log_poisson(x, n * chance) + log_poisson(total, n * (1 - chance)) - log_poisson(n, n)
+    chance, rest = odds / (1 + odds), 1 / (1 + odds)
+    binomial = log_poisson(x, n * chance) + log_poisson(total, n * rest) - log_poisson(n, n)
     return jnp.where(total > 0, binomial + jnp.log(total) - jnp.log(n), jnp.where(x > 0, -jnp.inf, 0))
 
 
