@@ -120,7 +120,14 @@ def pytest_runtest_teardown(item, nextitem):
             gc.collect()
 
 
-LONG_TO_COMPILE = "test_cpu_discrete.py", "test_cpu_chain.py", "test_cpu_viterbi.py", "test_chain_accelerators.py"
+LONG_TO_COMPILE = (
+    "test_cpu.py",
+    "test_cpu_discrete.py",
+    "test_cpu_chain.py",
+    "test_cpu_viterbi.py",
+    "test_chain_accelerators.py",
+    "test_draws.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -60,7 +60,7 @@ def test_keys_of_other_generators_have_their_own_draws():
     assert not worth.many_draws(jax.random.key(0, impl="rbg"), labels, mean, L)
 
 
-def test_rows_of_nested_labels_have_their_own_means(x64):
+def test_rows_of_nested_labels_have_their_own_means():
     """Components within classes, whose means lie far apart, and shapes of more than one axis."""
     mean = 100.0 * np.arange(6).reshape(3, 2, 1) + np.zeros((3, 2, 4))
     model = dg.Mixture(np.zeros(3), dg.Mixture(np.zeros((3, 2)), dg.Gaussian(mean, np.stack([np.eye(4)] * 3))))
