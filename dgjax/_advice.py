@@ -189,7 +189,9 @@ def of_dates(given: Any, name: str) -> tuple[list[Any], str]:
 def of_cell(given: Any, cells: np.ndarray, column: int, supports: Any, wrong: np.ndarray, option: Any) -> str:
     """Error advice for the first cell of a column outside its support: rounding, masking, or another kind of column.
 
-    `wrong` (n, d) masks such cells; `option` is (name, when) of a starter's argument for the column's kind, or None.
+    `given` is the caller's x, `cells` (n, d) its numbers, `supports` has one for each column, and `wrong` (n, d) masks
+    cells outside theirs. `option` is the name of a starter's argument for the kind of column, and words to end with, or
+    None. The advice begins with a space; it is empty where there is none.
     """
     support, value, source = supports[column], cells[wrong[:, column].argmax(), column], plain(given, "x")
     read = "np.asarray(x)" if source == "x" else source

@@ -38,7 +38,10 @@ class Neural(Scorer):
     def start(
         cls, trunk: Any, cells: Any, num_features: int, num_classes: int, dtype: Any = float, frozen: bool = False
     ) -> "Neural":
-        """A neural scorer with a linear head of zeros, weights (num_classes, h), for the h features of `trunk`."""
+        """A neural scorer with a linear head of zeros, weights (num_classes, h), for the h features of `trunk`.
+
+        `cells` encodes rows of `num_features` columns for the network; with `frozen` True only the head is learnt.
+        """
         x = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
         features = jax.eval_shape(lambda x: _features(trunk, cells, x, num_classes), x)
         head = Linear(jnp.zeros((num_classes, features.shape[-1]), dtype))

@@ -184,7 +184,7 @@ class Model(Protocol):
         ...
 
     def as_model(self) -> Any:
-        """The model itself, or the one that a bare density is."""
+        """The model itself, or the one that a bare density is; ValueError for a density of several labels."""
 
 
 @runtime_checkable
@@ -194,7 +194,7 @@ class Generative(Protocol):
     generative: ClassVar[Literal[True]]
 
     def as_model(self) -> Any:
-        """The model itself, or the one that a bare density is."""
+        """The model itself, or the one that a bare density is; ValueError for a density of several labels."""
 
 
 @runtime_checkable

@@ -43,7 +43,10 @@ def labels(model: Any, x: Any) -> jax.Array | None:
 
 
 def log_posterior(model: Any, x: Any) -> jax.Array | None:
-    """Log-posteriors log p(y | x_observed) (n, k) of rows where they are; None if they cannot be had so."""
+    """Log-posteriors log p(y | x_observed) (n, k) of zero-copy rows; None if they cannot be had so, as of few rows.
+
+    Raises ValueError for rows of a wrong shape, or a cell outside its support.
+    """
     rows = _readable(model, x)
     if rows is None:
         return None

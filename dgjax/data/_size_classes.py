@@ -30,7 +30,11 @@ LITTLE_WORK = 1 << 20  # multiplications of an E-step that padded components may
 
 
 def size_class(n: int, doubling: int = DOUBLING) -> int:
-    """Size class of n rows: the number that they are padded to, n or more; 0 and 1 are their own."""
+    """Size class of n rows: the number that they are padded to, n or more; 0 and 1 are their own.
+
+    A power of two from 16 up to `doubling` rows, and one of eight steps from a power of two to the next beyond. With
+    `doubling` 0 all classes are such steps, and there is no least one.
+    """
     if n < 2:
         return n
     step = 1 << (n - 1).bit_length()

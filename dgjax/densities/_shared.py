@@ -25,7 +25,8 @@ def flat(parameter: Array, label_shape: tuple[int, ...]) -> Array:
 def with_labels(density: T, k: int, **led: bool) -> T:
     """Density of k labels in place of its own (k',): of the first k, or of all and copies of the first.
 
-    `led` says which parameters the labels lead. Without checks: a fit may have ended at NaN.
+    `led` names every parameter, in the order of the fields: True for one whose first axis is the labels, False for one
+    that they share, which stays. Without checks: a fit may have ended at NaN.
     """
     known = ((getattr(density, name), own) for name, own in led.items())
     leaves = [first_and_more(parameter, k) if own else parameter for parameter, own in known]

@@ -55,7 +55,7 @@ class IndependentScores:
         return scores
 
     def of_prefixes(self, x: Float[np.ndarray, "n d"], players: Players) -> Prefixes:
-        """Scores of the first players of any order, each player scored once for all orders."""
+        """Scores (*labels, n, p + 1) of the first 0 to p players of any order (p,), each scored once for all."""
         own = self.of_players(x, players)
         empty = np.zeros((*own.shape[:-1], 1))
         return lambda order: np.concatenate([empty, np.cumsum(own[..., order], -1)], -1)
@@ -85,7 +85,7 @@ class NormalScores:
         return scores.reshape(*self.label_shape, len(x), -1)
 
     def of_prefixes(self, x: Float[np.ndarray, "n d"], players: Players) -> Prefixes:
-        """Scores of the first players of any order, by one factorisation for each order."""
+        """Scores (*labels, n, p + 1) of the first 0 to p players of any order (p,), by one factorisation for each."""
 
         def of_order(order):
             groups = [players[j] for j in order]
@@ -151,7 +151,7 @@ class MixtureScores:
         return log_sum_exp(self.log_weights + self.components.of_all(x, players), self.axis)
 
     def of_prefixes(self, x: Float[np.ndarray, "n d"], players: Players) -> Prefixes:
-        """Scores of the first players of any order."""
+        """Scores (*labels, n, p + 1) of the first 0 to p players of any order (p,)."""
         components = self.components.of_prefixes(x, players)
         return lambda order: log_sum_exp(self.log_weights + components(order), self.axis)
 

@@ -46,7 +46,10 @@ class Explanation(NamedTuple):
         return ax
 
     def bar(self, ax: Any = None) -> Any:
-        """Bar chart of the mean absolute value of each column over rows, the largest on top; returns the axes."""
+        """Bar chart of the mean absolute value of each column over rows, the largest on top; returns the axes.
+
+        Of many columns it shows the largest. `ax` are matplotlib's axes, new ones by default.
+        """
         size = np.abs(self.values).mean(0)
         order, _ = _largest(size)
         ax = _axes(ax, len(order))

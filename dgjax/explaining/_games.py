@@ -34,7 +34,7 @@ class ScoredGame:
         return np.concatenate([self._worth(self.scores.of_all(x[part], players), part) for part in _parts(at, few)])
 
     def of_prefixes(self, x: Any, at: Any, players: Players) -> Prefixes:
-        """Worth (m, p + 1) of the first players of any order."""
+        """Worth (m, p + 1) of the first 0 to p players of any order (p,)."""
         scores = self.scores.of_prefixes(x[at], players)
         return lambda order: self._worth(scores(order), at)
 
@@ -66,7 +66,7 @@ class AskedGame:
         return self._worth(x, at, players, members(len(players)))
 
     def of_prefixes(self, x: Any, at: Any, players: Players) -> Prefixes:
-        """Worth (m, p + 1) of the first players of any order."""
+        """Worth (m, p + 1) of the first 0 to p players of any order (p,)."""
         first = np.tri(len(players) + 1, len(players), -1, bool)
         return lambda order: self._worth(x, at, players, first[:, np.argsort(order)])
 

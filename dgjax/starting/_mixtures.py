@@ -48,7 +48,8 @@ def mixture_discriminant_analysis(
     Fit it by `dgjax.fit(model, x, y)`. `x` (n, d) may have NaN, `y` (n,) -1. `covariance` is "full", "diagonal",
     "spherical", or "tied", one for all classes. `num_classes` is one more than the highest label by default.
 
-    Raises ValueError for bad cells or labels, a single class, or a class with fewer rows than `num_components`.
+    Raises ValueError for bad cells or labels, a single class, or a class with fewer rows than `num_components`, those
+    without a label counted for each class.
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     data = _training_data.labelled(x, y, num_classes)

@@ -69,7 +69,10 @@ def close(what: str, one: Any, other: Any, tolerance: float | None = None) -> No
 
 
 def same_tree(what: str, one: Any, other: Any, tolerance: float | None = None) -> None:
-    """Raises AssertionError unless two pytrees have equal structure and, to rounding, leaves."""
+    """Raises AssertionError unless two pytrees have equal structure and shapes and, to rounding, leaves.
+
+    That is |a - b| <= tolerance (1 + |b|), the tolerance that of the dtype by default; NaN is equal to NaN.
+    """
     leaves, structure = jax.tree.flatten_with_path(one)
     others, other_structure = jax.tree.flatten(other)
     expect(structure == other_structure, f"{what}: expected two equal trees; got {structure} and {other_structure}.")
