@@ -63,6 +63,7 @@ from dgjax.densities import (
     Multinomial as Multinomial,
     Poisson as Poisson,
     PoissonCells as PoissonCells,
+    SequenceDensity as SequenceDensity,
     VariationalAutoencoder as VariationalAutoencoder,
 )
 from dgjax.explaining import Explanation as Explanation, explain as explain
@@ -92,6 +93,7 @@ from dgjax.scorers import (
     ColumnScorers as ColumnScorers,
     DiagonalQuadratic as DiagonalQuadratic,
     Indicators as Indicators,
+    LatentChain as LatentChain,
     LatentScorer as LatentScorer,
     Linear as Linear,
     LogLinear as LogLinear,
@@ -104,6 +106,7 @@ from dgjax.starting import (
     factor_analysis as factor_analysis,
     gaussian_mixture as gaussian_mixture,
     hidden_markov as hidden_markov,
+    hidden_markov_mixture as hidden_markov_mixture,
     linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
     mixture_discriminant_analysis as mixture_discriminant_analysis,

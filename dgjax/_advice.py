@@ -330,5 +330,8 @@ CRF, REGRESSION = (
 )
 """What to type where a starter that takes sizes was given data."""
 WITHOUT_LABELS = "Without classes to tell apart, type dgjax.gaussian_mixture(key, x, num_components)."
+SEQUENCES_WITHOUT_LABELS = (
+    "Without classes to tell apart, type dgjax.hidden_markov_mixture(key, x, num_components, num_states)."
+)
 STATES_WITHOUT_LABELS = "Without states to tell apart, type dgjax.hidden_markov(key, x, num_states)."
 """What to type where there are no labels, or those of one class."""

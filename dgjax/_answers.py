@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax.data import Data, cut, in_size_class
+from dgjax.data import Data, cut, has_one_label, in_size_class, is_sequential
 from dgjax.densities import Density
 from dgjax.structures import Sequences, num_steps
 
@@ -37,7 +37,8 @@ def _in_size_class(compiled):
     def run(model, data, *labels, **others):
         x, y, _ = in_size_class(data.x, *labels)
         result = compiled(model, data.replace(x=x), *[y] * len(labels), **others)
-        return cut(result, len(data.x), data.x.x.shape[1] if isinstance(data.x, Sequences) else None)
+        steps = (num_steps(data.x), 3 if data.x.one_label else 2) if isinstance(data.x, Sequences) else ()
+        return cut(result, len(data.x), *steps)
 
     return run
 
@@ -107,6 +108,10 @@ def impute_given(model, x, y):
 
 def drawn(model, key, shape):
     key_y, key_x = jax.random.split(key)
+    if is_sequential(model) and has_one_label(model):
+        *batch, steps = shape
+        y = model.sample_labels(key_y, tuple(batch))
+        return model.density.sample(key_x, (y,), steps), y
     y = model.sample_labels(key_y, shape)
     return model.density.sample(key_x, (y,)), y
 

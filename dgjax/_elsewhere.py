@@ -87,7 +87,7 @@ METHODS = (
 def of_attribute(self: Any, name: str) -> Any:
     """`__getattr__` of models: AttributeError, with what to type if other libraries have such a method."""
     asked = self.model if type(self).__name__ == "Fit" else self
-    name_here = "predict" if name == "decode" and getattr(type(asked), "sequential", False) else name
+    name_here = "predict" if name == "decode" and getattr(asked, "sequential", False) else name
     if name not in METHODS or not _is_asked(name_here, asked):
         return object.__getattribute__(self, name)
     model = "model" if asked is self else "fit.model"

@@ -39,7 +39,9 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     """
     checked = as_model(model)
     if not isinstance(checked, HiddenMarkov):
-        raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.")
+        chains = isinstance(getattr(checked, "density", None), HiddenMarkov)
+        told = " Of class 0 type dgjax.forecast(jax.tree.map(lambda a: a[0], model.density), x, steps)." * chains
+        raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.{told}")
     if np.ndim(steps):
         got = _advice.shown(steps)
         raise ValueError(f"steps must be one whole number; got {got}. Type dgjax.forecast(model, x, 1, lengths).")

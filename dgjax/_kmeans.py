@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 import dgjax_kernels as kernels
-from dgjax._types import Support
+from dgjax._types import Rows, Support
+from dgjax.structures import Sequences, in_rows
 
 LLOYD_STEPS = 10
 LLOYD_ROWS = 1 << 14
@@ -34,15 +35,17 @@ MOST_INDICATORS = 64
 
 
 def embedded(
-    x: Float[Array, "n d"], weights: Float[Array, " n"], supports: Sequence[Support], complete: bool = False
+    x: Rows, weights: Float[Array, " n"], supports: Sequence[Support], complete: bool = False
 ) -> Float[Array, "n e"]:
     """Embedding of rows (n, d) -> (n, e) in which squared distances suit the columns; NaN where missing.
 
     Real numbers are in standard deviations. Counts are twice their square roots, of variance about 1 given the rate
     (Anscombe, 1948, The transformation of Poisson, binomial and negative-binomial data), and in standard deviations
     where these are larger than 1. Two different categories are at squared distance 4, as in a column of ones and minus
-    ones.
+    ones. Of `Sequences` it is of what they are like as wholes: see `_of_sequences`.
     """
+    if isinstance(x, Sequences):
+        return _of_sequences(x, weights, supports, complete)
     categories = [s.whole and math.isfinite(s.high) for s in supports]
     counts = [s.whole and not categorical for s, categorical in zip(supports, categories, strict=True)]
     sizes = {c: int(supports[c].high) + 1 for c in range(len(supports)) if categories[c]}
@@ -57,6 +60,24 @@ def embedded(
     if sizes:
         parts.append(_indicators(_picked(x, list(sizes)), max(sizes.values())))
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
+
+
+def _of_sequences(x, weights, supports, complete):
+    """Embedding of sequences (n, 3 e): of each column embedded the mean, the spread, and the size of a step's change.
+
+    All in standard deviations; what a sequence has too few cells for is as in the mean of the others.
+    """
+    rows, _, of_steps = in_rows(x, weights, weights)
+    z = jnp.where(x.inside[..., None], x.in_steps(embedded(rows, of_steps, supports, complete)), jnp.nan)
+
+    def mean(values):
+        present = ~jnp.isnan(values)
+        return jnp.where(present, values, 0).sum(1) / present.sum(1)
+
+    centre = mean(z)
+    parts = centre, jnp.sqrt(mean((z - centre[:, None]) ** 2)), jnp.sqrt(mean((z[:, 1:] - z[:, :-1]) ** 2))
+    features = jnp.concatenate(parts, axis=1)
+    return jnp.nan_to_num(_standardized(features, weights, False)[0])
 
 
 def _picked(x, columns):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from dgjax._pytree import dataclass
 from dgjax._types import Scorer, Support
-from dgjax.scorers import ColumnScorers, LatentScorer
+from dgjax.scorers import ColumnScorers, LatentChain, LatentScorer
 
 
 @dataclass
@@ -59,4 +59,7 @@ def expanded(scorer: Scorer) -> tuple[Any, Scorer]:
     if isinstance(scorer, LatentScorer):
         bias, inner = expanded(scorer.scorer)
         return 0, scorer if inner is scorer.scorer else LatentScorer(scorer.bias + bias, inner)
+    if isinstance(scorer, LatentChain):
+        bias, inner = expanded(scorer.scorer)
+        return 0, scorer if inner is scorer.scorer else scorer.moved(bias, inner)
     return 0, scorer

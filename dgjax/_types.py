@@ -22,6 +22,10 @@ LabelIndex = tuple[Array, ...]
 """One index array for each label axis: the label of each row."""
 
 
+Rows = Any
+"""Rows (n, d); of a density of sequences, `Sequences` (n, t, d)."""
+
+
 def possible(logs: Array, label_ndim: int) -> Any:
     """Mask (..., c) of the categories whose log-probability is finite under at least one label; the others are padding.
 
@@ -106,8 +110,13 @@ class Scorer(ABC):
         """Columns d of a row; None for a scorer of rows of any width."""
 
     @abstractmethod
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
         """Scores of rows under every label: (n, d) -> (n, *labels)."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it scores whole sequences, `Sequences` of rows, rather than rows."""
+        return False
 
     @property
     def row_cost(self) -> int:

@@ -222,7 +222,7 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
 @kernels.compiled_once
 def _discriminative(model):
     if isinstance(model, HiddenMarkov):
-        return model.discriminative()
+        return model.crf()
     bias, scorer = model.density.discriminative()
     return Logistic(jax.nn.log_softmax(model.log_weights) + bias, scorer)
 

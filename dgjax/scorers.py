@@ -12,6 +12,7 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import dataclass, static
 from dgjax._types import COUNT, Scorer, Support, category, in_order, num_free, possible
+from dgjax.structures import PASSES, Chain, Sequences, of_each_label
 
 
 class Weighted(Scorer):
@@ -334,3 +335,56 @@ class LatentScorer(OfScorer):
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return kernels.logsumexp(self.bias + self.scorer.scores(x))
+
+
+@dataclass
+class LatentChain(OfScorer):
+    """Scorer of sequences with hidden paths z: s(x, y) = log sum_z exp(score of z under the label y).
+
+    A path scores initial_{y, z_0} + sum_s s(x_s, y, z_s) + sum_s transition_{y, z_s, z_{s+1}}, with `initial` (*labels,
+    k), `transition` (*labels, k, k) and a scorer of rows with labels (*labels, k). In a `Logistic` model it is the
+    hidden-state conditional random field: the discriminative twin of a hidden Markov model for each class.
+
+    Raises ValueError if the shapes do not fit together.
+    Source: Quattoni, Wang, Morency, Collins and Darrell (2007), Hidden conditional random fields.
+    """
+
+    initial: Float[Array, "*labels k"]
+    transition: Float[Array, "*labels k k"]
+    scorer: Scorer
+
+    def __post_init__(self) -> None:
+        own = self.scorer.label_shape
+        if not own or (self.initial.shape, self.transition.shape) != (own, (*own, own[-1])):
+            raise ValueError(
+                f"LatentChain expects initial (*labels, k), transition (*labels, k, k) and a scorer with labels "
+                f"(*labels, k); got shapes {self.initial.shape}, {self.transition.shape} and labels {own}."
+            )
+        _parameters.check_possible(self, "initial")
+
+    @property
+    def sequential(self) -> bool:
+        return True
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.initial.shape[:-1]
+
+    @property
+    def row_cost(self) -> int:
+        return self.scorer.row_cost + PASSES * self.initial.size
+
+    @property
+    def num_parameters(self) -> int | Array:
+        return sum(jnp.isfinite(own).sum() for own in (self.initial, self.transition)) + self.scorer.num_parameters
+
+    def penalty(self) -> Float[Array, ""]:
+        return self.scorer.penalty() + jnp.sum(jnp.where(jnp.isfinite(self.transition), self.transition, 0) ** 2)
+
+    def moved(self, bias: Float[Array, "*labels k"], scorer: Scorer) -> "LatentChain":
+        """The scorer with another of rows, and a bias of each state that is added wherever a path enters it."""
+        return type(self)(self.initial + bias, self.transition + bias[..., None, :], scorer)
+
+    def scores(self, x: Sequences) -> Float[Array, "n *labels"]:
+        scores = x.in_steps(self.scorer.scores(x.in_rows()))
+        return of_each_label(Chain.log_partition, (0,), self.initial, self.transition, scores, x.lengths)

@@ -6,6 +6,8 @@
 import abc
 import dataclasses
 import functools
+import math
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -15,17 +17,23 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
-from dgjax._pytree import dataclass, tree
+from dgjax._pytree import dataclass, static, tree
 
 S = TypeVar("S", bound="Structure")
+PASSES = 6
+"""Memory for a state of a step of a chain, in floats: scores, forward and backward passes, marginals and counts."""
 
 
 @dataclass
 class Sequences:
-    """Sequences of rows: x (n, t, d), of which the first `lengths` (n,) steps exist."""
+    """Sequences of rows: x (n, t, d), of which the first `lengths` (n,) steps exist.
+
+    A label is a path, ints (n, t); or with `one_label`, as for classes of sequences, one for the whole of each, (n,).
+    """
 
     x: Float[Array, "n t d"] = tree()  # NumPy's until a program takes them
     lengths: Int[Array, " n"] = tree()
+    one_label: bool = static(default=False)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -40,6 +48,19 @@ class Sequences:
         if isinstance(self.lengths, np.ndarray):
             return np.arange(self.x.shape[1]) < self.lengths[:, None]
         return _inside(self.lengths, self.x.shape[1])
+
+    @property
+    def empty(self) -> Bool[Array, " n"]:
+        """Mask (n,) of sequences without an observed cell."""
+        return (jnp.isnan(self.x).all(-1) | ~self.inside).all(-1)
+
+    def holding(self, x: Any, lengths: Any = None) -> "Sequences":
+        """Sequences with other cells, and lengths where these are given, that have labels as these have."""
+        return Sequences(x, self.lengths if lengths is None else lengths, self.one_label)
+
+    def of_one_label(self) -> "Sequences":
+        """Sequences each of which has one label."""
+        return Sequences(self.x, self.lengths, True)
 
     def in_rows(self) -> Any:
         """Rows (n t, d): every step of every sequence, in order; of those on one CPU without a copy."""
@@ -58,7 +79,10 @@ class Sequences:
 
 
 def in_rows(x: Any, y: AnyArray, weights: Float[AnyArray, " n"]) -> tuple[Any, Any, Any]:
-    """Rows, labels and weights; sequences become rows, one for each step, with weight 0 beyond each length."""
+    """Rows, labels and weights; sequences become rows, one for each step, with weight 0 beyond each length.
+
+    The one label of a sequence is that of each of its steps.
+    """
     if not isinstance(x, Sequences):
         return x, y, weights
     known = all(isinstance(array, np.ndarray) for array in (x.x, x.lengths, y, weights))
@@ -66,10 +90,16 @@ def in_rows(x: Any, y: AnyArray, weights: Float[AnyArray, " n"]) -> tuple[Any, A
 
 
 def _in_rows(x, y, weights):
-    return x.in_rows(), y.reshape(-1), (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
+    labels = y.repeat(num_steps(x)) if x.one_label else y.reshape(-1)
+    return x.in_rows(), labels, (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
 
 
 _compiled_in_rows = kernels.compiled_once(_in_rows)
+
+
+def label_shape(x: Any) -> tuple[int, ...]:
+    """Shape of the labels of rows, (n,); of sequences (n, t), or (n,) where each has one label."""
+    return x.x.shape[:2] if isinstance(x, Sequences) and not x.one_label else (len(x),)
 
 
 def num_steps(x: Any) -> int:
@@ -291,6 +321,31 @@ class Chain(Structure):
 
     def _exact(self, value, y):
         return value if self.empty is None else jnp.where(self.empty & (y < 0).all(-1), 0, value)
+
+
+def of_each_label(
+    ask: Callable[[Chain], Any],
+    axes: tuple[int, ...],
+    initial: Float[Array, "*labels k"],
+    transition: Float[Array, "*labels k k"],
+    scores: Float[Array, "n t *labels k"],
+    *others: Any,
+) -> Any:
+    """Answers of a chain for each label, arrays (n, ...), each with the labels before one of its `axes`."""
+    labels = initial.shape[:-1]
+    if not labels:
+        return ask(Chain(initial, transition, scores, *others))
+    g, k = math.prod(labels), initial.shape[-1]
+    flat = initial.reshape(g, k), transition.reshape(g, k, k), scores.reshape(*scores.shape[:2], g, k)
+    after = tuple(axis + 1 for axis in axes)
+    out_axes = after if len(axes) > 1 else after[0]
+    with kernels.repeats(kernels.repeats.value * g):
+        found = jax.vmap(lambda *own: ask(Chain(*own, *others)), (0, 0, 2), out_axes)(*flat)
+
+    def unflattened(answer, axis):
+        return answer.reshape(*answer.shape[:axis], *labels, *answer.shape[axis + 1 :])
+
+    return jax.tree.map(unflattened, found, out_axes)
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)

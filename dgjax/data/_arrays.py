@@ -12,7 +12,7 @@ from dgjax import _advice
 from dgjax._arguments import LABELS, AnyArray, as_array, as_whole, is_concrete
 from dgjax.data._buffer_pool import aligned
 from dgjax.data._size_classes import LARGE
-from dgjax.structures import Sequences
+from dgjax.structures import Sequences, label_shape
 
 REAL = "real numbers, NaN where a cell is missing"
 
@@ -136,7 +136,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
     except ValueError:
         _check_equal(y, x, name)
         raise
-    shape, of = (x.x.shape[:2], "step") if isinstance(x, Sequences) else ((len(x),), "row")
+    shape, of = label_shape(x), _labelled(x)
     if array.shape != shape:
         _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
@@ -149,10 +149,17 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
             f"{int(array.min())} to {int(array.max())}. {_advice.relabelled(y, array, num_labels, name)}"
         )
     labels = array.astype(jax.dtypes.canonicalize_dtype(int))
-    if not isinstance(x, Sequences):
+    if len(shape) == 1:
         return labels
     xp = np if is_concrete(labels, x.lengths) else jnp
     return xp.where(xp.arange(x.x.shape[1]) < x.lengths[:, None], labels, -1)
+
+
+def _labelled(x):
+    """What has a label of its own, in words."""
+    if not isinstance(x, Sequences):
+        return "row"
+    return "sequence" if x.one_label else "step"
 
 
 def _check_upright(x, shape, of, name="x"):
@@ -165,7 +172,7 @@ def _check_upright(x, shape, of, name="x"):
 
 def _check_equal(y, x, name):
     """Check of sequences: raises if labels are those of sequences of unequal length."""
-    if isinstance(x, Sequences) and isinstance(y, list | tuple) and len({np.shape(one) for one in y}) > 1:
+    if len(label_shape(x)) == 2 and isinstance(y, list | tuple) and len({np.shape(one) for one in y}) > 1:
         raise ValueError(
             f"{name} must have shape {x.x.shape[:2]}, one label for each step of x; got sequences of unequal length. "
             f"{_advice.padded(set(), name, True)}"

@@ -126,7 +126,8 @@ def _few_rows(model, x):
     if complete is None:
         return None
     given: Any = x
-    return model, Data(Sequences(given, every_step(x)) if sequential else given, complete=complete)
+    rows = Sequences(given, every_step(x), has_one_label(model)) if sequential else given
+    return model, Data(rows, complete=complete)
 
 
 def _model_and_rows(model, x, lengths, summary, option):
@@ -134,7 +135,7 @@ def _model_and_rows(model, x, lengths, summary, option):
     if is_sequential(model):
         sequences = as_sequences(x, lengths, model.num_features)
         model, steps = _one_precision(model, sequences.x)
-        sequences = Sequences(steps, sequences.lengths)
+        sequences = Sequences(steps, sequences.lengths, has_one_label(model))
         complete = check_cells(sequences.in_rows(), model.supports, None, x, option)
         return model, Data(sequences, complete=bool(complete))
     if lengths is not None:
@@ -147,7 +148,12 @@ def _model_and_rows(model, x, lengths, summary, option):
 
 def is_sequential(model: Any) -> bool:
     """Kind of a model: True if it is one of sequences."""
-    return getattr(type(model), "sequential", False)
+    return getattr(model, "sequential", False)
+
+
+def has_one_label(model: Any) -> bool:
+    """Kind of a model of sequences: True if a label is of a whole sequence, as a class; False if it is a path."""
+    return getattr(model, "one_label", False)
 
 
 def _one_precision(model: Any, rows: AnyArray) -> tuple[Any, Any]:

@@ -65,20 +65,23 @@ def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) 
         return _longer(x, n, fill), _longer(y, n), _longer(weights, n, 0)
     t = size_class(whole.shape[1], 0)
     longer: Any = _longer(_steps(whole, t), n)
-    steps = Sequences(longer, _longer(x.lengths, n))
-    return steps, _longer(_steps(y, t, -1), n), _longer(weights, n, 0)
+    steps = x.holding(longer, _longer(x.lengths, n))
+    return steps, _longer(y if x.one_label else _steps(y, t, -1), n), _longer(weights, n, 0)
 
 
-def cut(result: Any, n: int, t: int | None = None) -> Any:
-    """Results of padded rows, without those of the rows that pad; of sequences (n, t, ...), t is their steps."""
+def cut(result: Any, n: int, t: int | None = None, least: int = 2) -> Any:
+    """Results of padded rows, without those of the rows that pad; of sequences (n, t, ...), t is their steps.
+
+    Those have `least` axes or more: 3 where each sequence has one label, of which (n, k) are results too.
+    """
 
     def one(leaf):
-        shape = leaf.shape
-        if shape[:1] == (n,) and (t is None or len(shape) < 2 or shape[1] == t):
+        shape = (n,) if t is None or leaf.ndim < least else (n, t)
+        if leaf.shape[: len(shape)] == shape:
             return leaf
         known = is_concrete(leaf)
         host = np.asarray(leaf) if known else leaf
-        cells = host[:n] if t is None or host.ndim < 2 else host[:n, :t]
+        cells = host[tuple(map(slice, shape))]
         return placed(cells, leaf) if known else cells
 
     return one(result) if isinstance(result, jax.Array) else jax.tree.map(one, result)

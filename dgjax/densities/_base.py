@@ -6,6 +6,7 @@ initial parameters and the model of one label follow.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -14,9 +15,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans
-from dgjax._types import ColumnMoments, LabelIndex, Scorer, Support
+from dgjax._types import ColumnMoments, LabelIndex, Rows, Scorer, Support
 from dgjax.densities import _shared
 from dgjax.densities._rank import Normal
+from dgjax.structures import Classes, num_steps
 
 SMOOTHING = 0.1
 """Share of each row given to all labels alike where a start could give a value no probability."""
@@ -35,6 +37,11 @@ class Density(ABC):
     """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
     labels_off: ClassVar[bool] = False
     """True if M-step, priors and start take `on` (*labels): a label that is off counts for nothing there."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether rows are steps of sequences, which it is a density of as wholes: see `SequenceDensity`."""
+        return False
 
     @property
     @abstractmethod
@@ -57,7 +64,7 @@ class Density(ABC):
         """Support of each column, d entries."""
 
     @abstractmethod
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
         """Log-densities log p(x_observed | label), (n, d) -> (n, *labels); 0 for a row without observed cells."""
 
     @abstractmethod
@@ -65,11 +72,11 @@ class Density(ABC):
         """Samples of rows, one for each label in the index `at`: (..., d)."""
 
     @abstractmethod
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Rows, at: LabelIndex) -> Float[Array, "n *t d"]:
         """Conditional samples (n, d): missing cells of `x` drawn from p(x_missing | x_observed, label), a key a row."""
 
     @abstractmethod
-    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
+    def impute(self, x: Rows, posterior: Float[Array, "n *labels"]) -> Float[Array, "n *t d"]:
         """Imputation (n, d): each NaN of `x` replaced by its mean given the row's observed cells, or mode if discrete.
 
         Mean and mode are those of the mixture of labels with weights `posterior` (n, *labels), which sum to 1 in each
@@ -85,7 +92,7 @@ class Density(ABC):
         """Discriminative twin: a bias (*labels,) and a scorer; their sum is `scores` up to a function of x."""
 
     @abstractmethod
-    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Any:
+    def statistics(self, x: Rows, counts: Float[Array, "n *labels"]) -> Any:
         """Expected sufficient statistics of rows x (n, d) under responsibilities `counts` (n, *labels), 0 or more.
 
         A pytree that adds over rows.
@@ -103,7 +110,16 @@ class Density(ABC):
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Any:
         """Conjugate prior worth `strength` rows with the means and standard deviations of `columns`."""
 
-    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+    def scores_and_statistics(
+        self, x: Rows
+    ) -> tuple[Float[Array, "n *labels"], Callable[[Float[Array, "n *labels"]], Any]]:
+        """Scores (n, *labels), and the function of responsibilities (n, *labels) that gives `statistics`.
+
+        For densities of which both share work, as the passes along a chain.
+        """
+        return self.scores(x), lambda counts: self.statistics(x, counts)
+
+    def scores_at(self, x: Rows, y: Int[Array, " n"]) -> Float[Array, " n"]:
         """Log-density log p(x_observed | y) (n,) of each row under its own label y (n,), all of which are known."""
         return jnp.take_along_axis(self.scores(x), y[:, None], -1)[:, 0]
 
@@ -131,7 +147,7 @@ class Density(ABC):
         return self.row_cost
 
     def expectation(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+        self, x: Rows, y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Any]:
         """E-step: log-likelihood, summed responsibilities (k,), and expected sufficient statistics.
 
@@ -140,10 +156,13 @@ class Density(ABC):
         """
 
         def block(x, y, weights):
-            value, counts = kernels.joint_partition(x, y, weights, log_weights + self.scores(x))
-            return value, counts.sum(0), self.statistics(x, counts)
+            scores, statistics = self.scores_and_statistics(x)
+            value, counts = Classes(log_weights + scores, _shared.no_cells(x, self.complete)).clamped(y)
+            counts = weights[:, None] * counts
+            total = kernels.pairwise_sum(jnp.where(weights > 0, weights * value, 0))
+            return total, counts.sum(0), statistics(counts)
 
-        return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost)
+        return kernels.sum_rows(block, x, y, weights, fill=(0, -1, 0), row_cost=self.row_cost * num_steps(x))
 
     def labelled(self, x: Any, y: Int[Array, " n"], weights: Float[Array, " n"]) -> tuple[Float[Array, " k"], Any]:
         """M-step sums when every label is known: the total weight of each label (k,), and sufficient statistics.
@@ -161,9 +180,7 @@ class Density(ABC):
         del before
         return jnp.ones((), bool)
 
-    def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
-    ) -> Any:
+    def started(self, key: Key[Array, ""], x: Rows, counts: Float[Array, "n *labels"], random: bool = False) -> Any:
         """Initial parameters for EM from `counts`, the weight of each row in each label.
 
         Within a label, hidden components start at k-means++ clusters or, with `random`, at random rows. Discrete

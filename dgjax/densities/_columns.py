@@ -15,6 +15,7 @@ from dgjax._pytree import dataclass, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
 from dgjax.densities._base import Density
 from dgjax.densities._rank import Normal
+from dgjax.densities._sequence import expect_rows
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
 
@@ -35,6 +36,8 @@ class Columns(Density):
     def __post_init__(self) -> None:
         if not isinstance(self.blocks, tuple) or not all(isinstance(b, Density) for b in self.blocks):
             raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {_advice.shown(self.blocks)}.")
+        for block in self.blocks:
+            expect_rows(self, block)
         sizes = [block.num_features for block in self.blocks]
         edges = np.cumsum([0, *sizes]).tolist()
         columns = self.columns

@@ -1,7 +1,8 @@
 """Mixtures of any density, mixtures included; with labels given, a mixture is a generative classifier."""
 
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,13 @@ import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
 from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass, expect_part
-from dgjax._types import ColumnMoments, LabelIndex, Support, num_free, possible
+from dgjax._types import ColumnMoments, LabelIndex, Rows, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
 from dgjax.densities._rank import Normal
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
-from dgjax.structures import Classes
+from dgjax.structures import Classes, Sequences
 
 
 class MixtureStatistics(NamedTuple):
@@ -35,11 +36,14 @@ class Mixture(Density):
 
     `log_weights` (k,), minus infinity where a component is off, and any density with labels (k,). With y observed it is
     a generative classifier (naive Bayes, discriminant analysis), with y hidden a mixture, with some labels
-    semi-supervised. As a density within a model, `log_weights` is (*labels, k) and the density's labels are (*labels,
-    k).
+    semi-supervised. Of a density of sequences, such as `HiddenMarkov` with labels (k,), it is one of sequences x (n, t,
+    d), each of which has one label, y (n,). As a density within a model, `log_weights` is (*labels, k) and the
+    density's labels are (*labels, k).
 
     Raises ValueError if the labels of weights and density differ.
     """
+
+    one_label: ClassVar[bool] = True
 
     log_weights: Float[Array, "*labels k"]
     density: Density
@@ -70,6 +74,11 @@ class Mixture(Density):
     @property
     def num_labels(self) -> int:
         return self.log_weights.shape[-1]
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it is a mixture of sequences, as its density is one of them: then each has one label, (n,)."""
+        return self.density.sequential
 
     @property
     def num_features(self) -> int:
@@ -109,48 +118,53 @@ class Mixture(Density):
         on = self._on(np if is_concrete(self.log_weights) else jnp)
         return tuple(normal._replace(**on) for normal in self.density.normals())
 
-    def _joint(self, x: Array) -> Array:
+    def _joint(self, x: Rows) -> Array:
         """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
-    def potentials(self, x: Float[Array, "n d"]) -> Classes:
+    def potentials(self, x: Rows) -> Classes:
         return Classes(self._joint(x), _shared.no_cells(x, self.complete))
 
-    def joint_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+    def joint_at(self, x: Rows, y: Int[Array, " n"]) -> Float[Array, " n"]:
         """Joint log-likelihood log p(x_observed, y) (n,) of known labels y (n,), without other labels' if possible."""
         return log_softmax(self.log_weights, axis=-1)[y] + self.density.scores_at(x, y)
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        evidence = kernels.logsumexp(self._joint(x))
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
+        return self._evidence(x, self._joint(x))
+
+    def _evidence(self, x: Rows, joint: Array) -> Array:
+        """Log-densities (n, *labels) from those with each component (n, *labels, k); 0 without an observed cell."""
+        evidence = kernels.logsumexp(joint)
         return jnp.where(_shared.no_cells(x, self.complete).reshape(-1, *[1] * (evidence.ndim - 1)), 0, evidence)
 
     def sample_labels(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Int[Array, "..."]:
         """Samples of components, ints of the given shape, by their weights."""
         return kernels.categorical(key, self.log_weights, shape)
 
-    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
+    def sample(self, key: Key[Array, ""], at: LabelIndex, *steps: int) -> Float[Array, "*n d"]:
+        """Samples of rows, one for each label in the index `at`: (..., d); of sequences of so many `steps`."""
         key_z, key_x = jax.random.split(key)
-        z = kernels.categorical(key_z, self.log_weights[at])
-        return self.density.sample(key_x, (*at, z))
+        z, density = kernels.categorical(key_z, self.log_weights[at]), cast(Any, self.density)
+        return density.sample(key_x, (*at, z), *steps)
 
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
+    def sample_missing(self, keys: Key[Array, " n"], x: Rows, at: LabelIndex) -> Float[Array, "n *t d"]:
         keys_z, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         joint = self._joint(x)[(jnp.arange(len(x)), *at)]
         z = jax.vmap(kernels.categorical)(keys_z, joint)
         filled = self.density.sample_missing(keys_x, x, (*at, z))
-        return jnp.where(jnp.isfinite(joint.max(-1, keepdims=True)), filled, x)
+        return _where(jnp.isfinite(joint.max(-1)), filled, x)
 
-    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels"]) -> Float[Array, "n d"]:
-        return self.impute_given(x, self._expected_counts(x, posterior))
+    def impute(self, x: Rows, posterior: Float[Array, "n *labels"]) -> Float[Array, "n *t d"]:
+        return self.impute_given(x, self._shared_out(self._joint(x), posterior))
 
-    def impute_given(self, x: Float[Array, "n d"], posterior: Float[Array, "n *labels k"]) -> Float[Array, "n d"]:
+    def impute_given(self, x: Rows, posterior: Float[Array, "n *labels k"]) -> Float[Array, "n *t d"]:
         """Imputation (n, d) where the posterior of the components is known; a row that has none stays as it is."""
-        possible = _shared.rows_by_labels(posterior).sum(-1, keepdims=True) > 0
-        return jnp.where(possible, self.density.impute(x, posterior), x)
+        possible = _shared.rows_by_labels(posterior).sum(-1) > 0
+        return _where(possible, self.density.impute(x, posterior), x)
 
-    def _expected_counts(self, x: Array, counts: Array) -> Array:
+    @staticmethod
+    def _shared_out(joint: Array, counts: Array) -> Array:
         """Responsibilities (n, *labels, k): counts (n, *labels) shared out among components by their posterior."""
-        joint = self._joint(x)
         possible = jnp.isfinite(joint.max(-1, keepdims=True))
         return jnp.where(possible, counts[..., None] * softmax(jnp.where(possible, joint, 0), axis=-1), 0)
 
@@ -163,21 +177,33 @@ class Mixture(Density):
         log_weights = log_softmax(self.log_weights, axis=-1)
         return jnp.zeros(self.label_shape, log_weights.dtype), LatentScorer(log_weights + bias, scorer)
 
-    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> MixtureStatistics:
-        return self.joint_statistics(x, self._expected_counts(x, counts))
+    def statistics(self, x: Rows, counts: Float[Array, "n *labels"]) -> MixtureStatistics:
+        return self.scores_and_statistics(x)[1](counts)
 
-    def joint_statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
+    def scores_and_statistics(
+        self, x: Rows
+    ) -> tuple[Float[Array, "n *labels"], Callable[[Float[Array, "n *labels"]], MixtureStatistics]]:
+        scores, statistics = self.density.scores_and_statistics(x)
+        joint = log_softmax(self.log_weights, axis=-1) + scores
+
+        def expected(counts):
+            counts = self._shared_out(joint, counts)
+            return MixtureStatistics(counts.sum(0), statistics(counts))
+
+        return self._evidence(x, joint), expected
+
+    def joint_statistics(self, x: Rows, counts: Float[Array, "n *labels k"]) -> MixtureStatistics:
         """Sufficient statistics of rows x (n, d) under responsibilities (n, *labels, k) of the components."""
         return MixtureStatistics(counts.sum(0), self.density.statistics(x, counts))
 
     def labelled_statistics(
-        self, x: Float[Array, "n d"] | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Rows | kernels.LabelledSummary, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> MixtureStatistics:
         """Sufficient statistics where each row's component y (n,) is known: component weights, and the density's."""
         return MixtureStatistics(*self.density.labelled(x, y, weights))
 
     def joint_expectation(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"]
+        self, x: Rows, y: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> tuple[Float[Array, ""], MixtureStatistics]:
         """E-step: log-likelihood sum_n w_n log p(x_n, y_n), y summed out where -1, and expected statistics."""
         value, counts, statistics = self.density.expectation(x, y, weights, log_softmax(self.log_weights))
@@ -212,7 +238,7 @@ class Mixture(Density):
         return MixturePrior(weights, self.density.weak_prior(columns, strength, **self._on()))
 
     def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+        self, key: Key[Array, ""], x: Rows, counts: Float[Array, "n *labels"], random: bool = False
     ) -> "Mixture":
         """Initial parameters for EM: components at k-means++ clusters of each label's rows, or a few `random` rows."""
         key_here, key_below = jax.random.split(key)
@@ -223,7 +249,7 @@ class Mixture(Density):
         return self.started_at(key_below, x, _kmeans.clusters(key_here, z, counts, self.num_labels, complete=complete))
 
     def started_at(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels k"], random: bool = False
+        self, key: Key[Array, ""], x: Rows, counts: Float[Array, "n *labels k"], random: bool = False
     ) -> "Mixture":
         """Initial parameters for EM from responsibilities `counts` of components; one of weight 0 (off) stays off."""
         off = jnp.isneginf(self.log_weights)
@@ -234,3 +260,9 @@ class Mixture(Density):
     @property
     def supports(self) -> tuple[Support, ...]:
         return self.density.supports
+
+
+def _where(possible: Array, filled: Array, x: Rows) -> Array:
+    """Rows or sequences as `filled`, and where that is not possible (n,) as they were."""
+    given = x.x if isinstance(x, Sequences) else x
+    return jnp.where(possible.reshape(-1, *[1] * (filled.ndim - 1)), filled, given)

@@ -111,14 +111,15 @@ class LabelledRows(NamedTuple):
     weights: np.ndarray
 
 
-def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None = None) -> None:
+def check_rank(model: Any, regular: bool, words: tuple[str, str], rows: LabelledRows | None = None) -> None:
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
-    `regular`: there is a prior, under which the size of means does not count. `labels` is what labels are called,
-    "class", "component" or "state". Of `rows`, whose cells and labels are all known, every collapsed column is named: a
-    fit ends at the first. The message advises to leave columns out where they are dependent under every label, or in a
-    class of `rows`: elsewhere another column would collapse in their place.
+    `regular`: there is a prior, under which the size of means does not count. `words` are what labels are called,
+    "class", "component" or "state", and those below them. Of `rows`, whose cells and labels are all known, every
+    collapsed column is named: a fit ends at the first. The message advises to leave columns out where they are
+    dependent under every label, or in a class of `rows`: elsewhere another column would collapse in their place.
     """
+    labels = words[0]
     for normal in model.normals():
         host = jax.tree.map(np.asarray, normal._replace(columns=()))._replace(columns=normal.columns)
         with np.errstate(all="ignore"):
@@ -131,7 +132,7 @@ def check_rank(model: Any, regular: bool, labels: str, rows: LabelledRows | None
                 if rows is None or host.mean.ndim != 2 or host.resolved
                 else _too_few(found[0], groups, host, labels, rows)
             )
-            message = _message(found, groups, shared, host.columns, labels, host.mean.dtype, rows is not None)
+            message = _message(found, groups, shared, host.columns, words, host.mean.dtype, rows is not None)
             raise ValueError(f"fit collapsed: {few}{message}")
 
 
@@ -230,9 +231,9 @@ def _dependent(L, size, c):
             yield j, tuple(k for k, part in zip(kept, share, strict=True) if abs(part) > 1e-3)
 
 
-def _message(found, groups, shared, columns, labels, dtype, known):
-    first = found[0]
-    names = [f"{word} {i}" for word, i in zip((labels, "component"), first.group, strict=False)]
+def _message(found, groups, shared, columns, words, dtype, known):
+    first, labels = found[0], words[0]
+    names = [f"{word} {i}" for word, i in zip(words, first.group, strict=False)]
     where = f" in {', '.join(names)}" if groups > 1 else ""
     everywhere = all(sum(d.column == one.column for one in found) == groups for d in found)
     removed = sorted({columns[d.column] for d in found})

@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._arguments import AnyArray, is_concrete
 from dgjax._types import ColumnMoments, LabelIndex
+from dgjax.structures import Sequences
 
 T = TypeVar("T")
 
@@ -88,9 +89,11 @@ def fill(x: Array, value: Array) -> Array:
     return jnp.where(jnp.isnan(x), value, x)
 
 
-def no_cells(x: Array, complete: bool | None) -> Array:
+def no_cells(x: Any, complete: bool | None) -> Array:
     """Mask (n,) of rows without an observed cell; all False, without a pass of 1 ns a cell, for `complete` rows."""
-    return jnp.zeros(len(x), bool) if complete else jnp.isnan(x).all(-1)
+    if complete:
+        return jnp.zeros(len(x), bool)
+    return x.empty if isinstance(x, Sequences) else jnp.isnan(x).all(-1)
 
 
 @kernels.compiled

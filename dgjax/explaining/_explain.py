@@ -19,7 +19,7 @@ from dgjax.explaining._explanation import Explanation
 from dgjax.explaining._games import AskedGame, ScoredGame, Value, of_rows, of_sequences
 from dgjax.explaining._shapley import EXACT, estimated, shapley_values
 from dgjax.models import Marginalized
-from dgjax.structures import Sequences
+from dgjax.structures import Sequences, label_shape
 
 PERMUTATIONS = 200  # where the players are too many for all coalitions
 
@@ -46,7 +46,8 @@ def explain(
     `x` (n, d), `y` (n,) the labels to explain, by default those predicted; `value` is "probability", "log_odds",
     log p(y | x) / (1 - p(y | x)), or "log_prob", log p(x) in nats, which takes no y. `columns` are groups of column
     numbers that play as one, such as [[0, 1], 2, 3], each column once. Of sequences x (n, t, d) with `lengths` the
-    players are steps; y (n, t) holds the states to explain, at one step or more, and -1 elsewhere.
+    players are steps; y (n, t) holds the states to explain, at one step or more, and -1 elsewhere. Where a sequence has
+    one label, y is (n,).
 
     Exact by all coalitions up to 20 players, and for any number where they add up: log-odds of two labels, or log p(x),
     of independent columns. Else, or with `num_permutations`, a mean over random orders in antithetic pairs, 200 orders
@@ -121,7 +122,7 @@ def _game(model: Any, rows: Data, x: Any, y: Any, value: Value, background: Any)
 
 def _labels(model, given, x, y, value):
     """Labels to explain: of each row one; of sequences, those of some steps."""
-    of_steps = isinstance(given, Sequences)
+    of_steps = len(label_shape(given)) == 2
     if value == "log_prob":
         return np.zeros(len(x), int)
     if y is None and of_steps:
@@ -129,7 +130,8 @@ def _labels(model, given, x, y, value):
             "y must be the states to explain, ints (n, t), -1 at all other steps; got None. Type value='log_prob' to "
             "explain log p(x)."
         )
-    labels = np.asarray(predict(model, x) if y is None else as_labels(y, given, model.num_labels))
+    lengths = given.lengths if isinstance(given, Sequences) else None
+    labels = np.asarray(predict(model, x, lengths) if y is None else as_labels(y, given, model.num_labels))
     known = (labels >= 0).any(-1) if of_steps else labels >= 0
     if not known.all():
         raise ValueError(

@@ -101,4 +101,4 @@ def turned_rows(x: Any, units: Units) -> Any:
     rows = np.asarray(x.x if isinstance(x, Sequences) else whole(x))
     z = (rows.astype(float) - np.asarray(units.centre, float)) / np.asarray(units.scale, float)
     u = jnp.asarray((z @ np.asarray(units.turn, float)).astype(rows.dtype))
-    return Sequences(u, x.lengths) if isinstance(x, Sequences) else u
+    return x.holding(u) if isinstance(x, Sequences) else u

@@ -243,11 +243,14 @@ def is_broken(model: Any) -> bool:
     return is_concrete(model) and any(np.isnan(leaf).any() for leaf in jax.tree.leaves(model))
 
 
-def checked_result(model: M, value: Any, steps: Any, data: Data, prior: Any = None, labels: str = "class") -> M:
+def checked_result(
+    model: M, value: Any, steps: Any, data: Data, prior: Any = None, labels: Any = ("class", "component")
+) -> M:
     """The fitted model; raises ValueError if it collapsed or diverged: no density there, or data of probability 0.
 
     Inside `jit`, where nothing can be raised, such a model is NaN, by whatever method and of whatever family. The
-    message names every collapsed column if all labels and cells of `data` are known.
+    message names every collapsed column if all labels and cells of `data` are known. `labels` are the words for a label
+    and for one below it.
     """
     if is_concrete(model, value):
         _check_result(model, value, steps, data, prior, labels)

@@ -24,6 +24,7 @@ from dgjax.data import (
     check_cells,
     check_observed,
     float_type,
+    has_one_label,
     in_size_class,
     is_sequential,
     label_counts,
@@ -40,7 +41,7 @@ from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
-from dgjax.structures import Sequences, in_rows
+from dgjax.structures import in_rows, label_shape
 
 M = TypeVar("M")
 MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no more of them
@@ -126,11 +127,18 @@ def fit(
         raise
     if not isinstance(method, Optax):
         _semisupervised.warn_if_labels_lost(start, problem, outcome, fitted, method.tolerance, label_weight)
-    label_word = "state" if is_sequential(start) else "component" if y is None else "class"
-    fitted = _endings.checked_result(fitted, outcome.value, outcome.step, problem, problem.prior, label_word)
+    fitted = _endings.checked_result(fitted, outcome.value, outcome.step, problem, problem.prior, _words(start, y))
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
+
+
+def _words(model, y):
+    """Words for labels and, in a mixture, for those below them."""
+    own = "component" if y is None else "class"
+    if not is_sequential(model):
+        return own, "component"
+    return (own, "state") if has_one_label(model) else ("state", "component")
 
 
 def _checked_blend(model, y, blend):
@@ -218,7 +226,9 @@ def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None,
     labels = _labels(model, y, data.x)
     amounts = _semisupervised.weighted(label_weight, model, y, labels, as_weights(weights, data.x))
     rows = in_rows(data.x, labels, amounts)
-    labelled = _check_data(model, *rows, data.complete or _of_items(prior))
+    of_rows = len(label_shape(data.x)) == 1  # or of steps, which are rows of `rows`
+    each = (labels, amounts) if of_rows else rows[1:]
+    labelled = _check_data(model, rows, *each, data.complete or _of_items(prior))
     # The classes of an autoencoder share what they say of a column.
     if prior is None and model.generative and not data.complete and not has_draws(model):
         _check_observed_in_classes(model, *rows)
@@ -255,8 +265,7 @@ def _labels(model, y, x):
                 "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
                 f"{_without_labels(model)}"
             )
-        shape = x.x.shape[:2] if isinstance(x, Sequences) else len(x)
-        return np.full(shape, -1, jax.dtypes.canonicalize_dtype(int))
+        return np.full(label_shape(x), -1, jax.dtypes.canonicalize_dtype(int))
     if isinstance(y, Method) or is_optimizer(y):
         raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
     return as_labels(y, x, model.num_labels)
@@ -294,15 +303,20 @@ def _chosen_prior(model, data, prior):
 
 
 def _without_labels(model):
-    return _advice.STATES_WITHOUT_LABELS if is_sequential(model) else _advice.WITHOUT_LABELS
+    if not is_sequential(model):
+        return _advice.WITHOUT_LABELS
+    return _advice.SEQUENCES_WITHOUT_LABELS if has_one_label(model) else _advice.STATES_WITHOUT_LABELS
 
 
-def _check_data(model, x, y, weights, complete):
+def _check_data(model, rows, y, weights, complete):
     """Check that there is enough to learn from; True if every row that counts has a label, False inside jit.
+
+    `rows` are what has cells, with labels and weights: the steps of sequences, of which each may have one label.
 
     Raises ValueError for no row of positive weight, a column never observed, a single class, or fewer rows than
     components.
     """
+    x, _, of_cells = rows
     if not is_concrete(x, y, weights):
         return False
     counted, labels = np.asarray(weights) > 0, np.asarray(y)
@@ -310,8 +324,9 @@ def _check_data(model, x, y, weights, complete):
     if not num_counted:
         raise ValueError("x must have at least one row with a positive weight; got none.")
     if not complete:
-        check_observed(x, weights)
+        check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
+    kind = "rows" if len(x) == len(labels) else "sequences"
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
@@ -320,7 +335,7 @@ def _check_data(model, x, y, weights, complete):
         raise ValueError(f"y must hold at least two classes; every label is -1, unknown. {instead}")
     if not len(known) and num_counted < model.num_labels:
         raise ValueError(
-            f"x must have at least as many rows as the model has components; got {num_counted} rows for "
+            f"x must have at least as many {kind} as the model has components; got {num_counted} {kind} for "
             f"{model.num_labels} components. Type a smaller num_components."
         )
     return not unlabelled

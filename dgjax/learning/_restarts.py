@@ -20,7 +20,7 @@ from dgjax.learning._endings import is_broken
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
 from dgjax.learning._usual import checked_method, usual
-from dgjax.structures import in_rows
+from dgjax.structures import in_rows, label_shape
 
 
 class Tried(NamedTuple):
@@ -114,13 +114,14 @@ def restarted(
     labelled: bool = False,
     complete: bool = False,
 ) -> Any:
-    """A model initialised anew, at k-means++ clusters of the rows or, with `random`, at random rows.
+    """A model initialised anew, at k-means++ clusters of rows or sequences or, with `random`, at random ones.
 
     With `random` a few random rows for each label. Labels that are known are kept. `y` is None if no label is known;
     `labelled` says that all are, `complete` that no cell is missing.
     """
     model = for_complete_rows(model) if complete else model
-    x, labels, weights = in_rows(x, jnp.full(x.shape[:1], -1) if y is None else y, weights)
+    labels = jnp.full(label_shape(x), -1) if y is None else y
+    x, labels, weights = in_rows(x, labels, weights) if labels.ndim == 2 else (x, labels, weights)
     known = None if y is None else jax.nn.one_hot(labels, model.num_labels, dtype=x.dtype)
     key_here, key_below = jax.random.split(key)
     if labelled and known is not None:

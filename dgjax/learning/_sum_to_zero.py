@@ -20,6 +20,7 @@ from dgjax.scorers import (
     ColumnScorers,
     DiagonalQuadratic,
     Indicators,
+    LatentChain,
     LatentScorer,
     Linear,
     LogLinear,
@@ -90,6 +91,12 @@ def _(part: Shifted, strength: Array | float) -> Shifted:
 @_centred.register
 def _(part: LatentScorer, strength: Array | float) -> LatentScorer:
     return LatentScorer(part.bias, _centred(part.scorer, strength))
+
+
+@_centred.register
+def _(part: LatentChain, strength: Array | float) -> LatentChain:
+    every = tuple(range(part.transition.ndim))
+    return LatentChain(part.initial, _less_mean(part.transition, every, strength), _centred(part.scorer, strength))
 
 
 @_centred.register

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax.models import LinearChainCRF, Logistic
-from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentScorer, Linear, Quadratic, Shifted
+from dgjax.scorers import ColumnScorers, DiagonalQuadratic, LatentChain, LatentScorer, Linear, Quadratic, Shifted
 from dgjax.structures import Sequences, in_rows
 
 ROWS, ROWS_OF_MEDIAN, ROOTS = 256, 27, 3
@@ -52,7 +52,7 @@ class Units(NamedTuple):
 def moved_rows(x: Any, units: Units) -> Any:
     """Rows (n, d), or sequences, in other units: (x - centre) / scale."""
     if isinstance(x, Sequences):
-        return Sequences((x.x - units.centre) / units.scale, x.lengths)
+        return x.holding((x.x - units.centre) / units.scale)
     return (whole(x) - units.centre) / units.scale
 
 
@@ -124,6 +124,12 @@ def _(part: LatentScorer, units: Units) -> tuple[Array, LatentScorer] | None:
 
 
 @moved.register
+def _(part: LatentChain, units: Units) -> tuple[Array, LatentChain] | None:
+    inner = moved(part.scorer, units)
+    return None if inner is None else (jnp.zeros(part.label_shape), part.moved(*inner))
+
+
+@moved.register
 def _(part: ColumnScorers, units: Units) -> tuple[Array, ColumnScorers]:
     """Sum of scorers in other units, each in its own; one that is no polynomial stays, and so do its columns."""
     shift, scorers = jnp.zeros(part.label_shape), []
@@ -155,7 +161,7 @@ def columns_with_units(model: Any) -> np.ndarray | None:
 
 
 def _is_polynomial(scorer):
-    if isinstance(scorer, Shifted | LatentScorer):
+    if isinstance(scorer, Shifted | LatentScorer | LatentChain):
         return _is_polynomial(scorer.scorer)
     return type(scorer) in moved.registry
 

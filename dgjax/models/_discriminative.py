@@ -25,6 +25,11 @@ class DiscriminativeModel(ABC):
     """False of a model without parameters of its own, whose parts are learnt one by one."""
 
     @property
+    def sequential(self) -> bool:
+        """Whether it is a model of sequences."""
+        return False
+
+    @property
     @abstractmethod
     def num_labels(self) -> int:
         """Number of classes, or of states of each step."""

@@ -1,7 +1,5 @@
 """Linear-chain conditional random fields: any scorer of a row, and transition scores between neighbouring states."""
 
-from typing import ClassVar, Literal
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,7 +9,7 @@ from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
 from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.models._logistic import none_of_infinite, without_missing
-from dgjax.structures import Chain, Sequences
+from dgjax.structures import PASSES, Chain, Sequences
 
 NO_NAN = "A CRF cannot take NaN: fill the cells with dgjax.impute(model, x), by a hidden Markov model of x"
 
@@ -32,7 +30,6 @@ class LinearChainCRF(DiscriminativeModel):
     transition: Float[Array, "k k"]
     scorer: Scorer
 
-    sequential: ClassVar[Literal[True]] = True
     constants = ("initial", "transition")
 
     def __post_init__(self) -> None:
@@ -55,6 +52,10 @@ class LinearChainCRF(DiscriminativeModel):
         return self if scorer is self.scorer else type(self)(self.initial + bias, self.transition + bias, scorer)
 
     @property
+    def sequential(self) -> bool:
+        return True
+
+    @property
     def num_labels(self) -> int:
         return len(self.initial)
 
@@ -64,7 +65,7 @@ class LinearChainCRF(DiscriminativeModel):
 
     @property
     def row_cost(self) -> int:
-        return self.scorer.row_cost + steps_cost(self.num_labels)
+        return self.scorer.row_cost + PASSES * self.num_labels
 
     @property
     def num_parameters(self) -> int | Array:
@@ -88,8 +89,3 @@ class LinearChainCRF(DiscriminativeModel):
     @property
     def supports(self) -> tuple[Support, ...]:
         return without_missing(self.scorer.supports, NO_NAN)
-
-
-def steps_cost(num_labels: int) -> int:
-    """Memory for one step of a chain, in floats: scores, forward and backward passes, marginals and counts."""
-    return 6 * num_labels

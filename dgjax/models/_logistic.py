@@ -1,6 +1,6 @@
 """Logistic (softmax) regression on the scores of any scorer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,19 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import dataclass, expect_part
 from dgjax._twins import expanded
-from dgjax._types import Scorer, Support
+from dgjax._types import Rows, Scorer, Support
 from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.scorers import Linear
-from dgjax.structures import Classes
+from dgjax.structures import Classes, Sequences
 
 NO_NAN = (
     "A logistic model cannot take NaN: fill the cells with dgjax.impute(density, x), or average its prediction over a "
     "generative model of x with dgjax.marginalize(classifier, density)"
+)
+
+OF_SEQUENCES = (
+    "A logistic model cannot take NaN: fill the cells with dgjax.impute(model, x), by a mixture of hidden Markov models"
+    " of x"
 )
 
 
@@ -27,7 +32,8 @@ class Logistic(DiscriminativeModel):
     """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 
     `bias` (k,) and a scorer with labels (k,): k classes. With k = 1 there are two classes, and the one score is the
-    log-odds of the second. A missing cell is an error: the model has no distribution of x to marginalise over.
+    log-odds of the second. Classes are those of rows or, where the scorer is a `LatentChain`, of whole sequences. A
+    missing cell is an error: the model has no distribution of x to marginalise over.
 
     Raises ValueError if the labels of bias and scorer differ.
     """
@@ -36,6 +42,7 @@ class Logistic(DiscriminativeModel):
     scorer: Scorer
 
     constants = ("bias",)
+    one_label: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         expect_part(self, "scorer", Scorer, "a scorer, such as dgjax.Linear(weight)")
@@ -56,6 +63,11 @@ class Logistic(DiscriminativeModel):
         return self if scorer is self.scorer else type(self)(self.bias + bias, scorer)
 
     @property
+    def sequential(self) -> bool:
+        """Whether it is a model of sequences, as its scorer is of them: then each has one label, (n,)."""
+        return self.scorer.sequential
+
+    @property
     def num_labels(self) -> int:
         return max(2, len(self.bias))
 
@@ -73,11 +85,12 @@ class Logistic(DiscriminativeModel):
         rows = len(self.bias)
         return (rows + self.scorer.num_parameters) // rows * (self.num_labels - 1)
 
-    def potentials(self, x: Float[Array, "n d"]) -> Classes:
+    def potentials(self, x: Rows) -> Classes:
         scores = self.bias + self.scorer.scores(x)
         if len(self.bias) == 1:
             scores = jnp.concatenate([jnp.zeros_like(scores), scores], -1)
-        return Classes(scores if self.complete else none_of_infinite(x, scores))
+        cells = x.x.reshape(len(x), -1) if isinstance(x, Sequences) else x
+        return Classes(scores if self.complete else none_of_infinite(cells, scores))
 
     @property
     def linear(self) -> bool:
@@ -140,7 +153,7 @@ class Logistic(DiscriminativeModel):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return without_missing(self.scorer.supports, NO_NAN)
+        return without_missing(self.scorer.supports, OF_SEQUENCES if self.sequential else NO_NAN)
 
 
 def none_of_infinite(x: Float[Array, "n d"], scores: Float[Array, "n k"]) -> Float[Array, "n k"]:

@@ -1,5 +1,6 @@
 """Adapters: any dgjax model as a NumPyro distribution of its rows (`Marginal`) or of its labels (`Conditional`)."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import dgjax_kernels as kernels
 from dgjax import _verbs
 from dgjax._arguments import as_array, as_count, is_concrete
 from dgjax._types import Discriminative, Generative
-from dgjax.data import as_floats, as_model, is_sequential
+from dgjax.data import as_floats, as_model, has_one_label, is_sequential
 from dgjax.numpyro._batch import Arrangement, batch_of, one_of
 from dgjax.numpyro._support import OrMissing
 from dgjax.structures import Sequences
@@ -108,8 +109,9 @@ class Marginal(OfModel):
 
     With `labels`, the joint density p(x_observed, y), -1 being an unknown label, summed out: the likelihood of partly
     labelled rows. Events are rows (d,), or for a chain sequences (t, d) of `num_steps` t steps, of which the first
-    `lengths` exist. Cells may be NaN; discrete columns are whole numbers held as floats. `labels` () or (t,) and
-    `lengths` () have an entry for each row or sequence of the batch; the leaves of `model` have `batch_shape` first.
+    `lengths` exist. Cells may be NaN; discrete columns are whole numbers held as floats. `labels` (), or (t,) of paths,
+    and `lengths` () have an entry for each row or sequence of the batch; the leaves of `model` have `batch_shape`
+    first.
 
     Raises ValueError for a discriminative model, or for a chain without a number of steps.
     """
@@ -130,10 +132,11 @@ class Marginal(OfModel):
         labels, lengths = _ints(labels, "labels"), _ints(lengths, "lengths")
         event = (checked.num_features,)
         if is_sequential(checked):
-            event = (_num_steps(num_steps, labels), *event)
+            event = (_num_steps(num_steps, None if has_one_label(checked) else labels), *event)
         elif num_steps is not None or lengths is not None:
             raise ValueError("num_steps and lengths are for models of sequences, and this is one of rows.")
-        known = {"labels": (labels, len(event) - 1), "lengths": (lengths, 0)}
+        rank = 0 if has_one_label(checked) else len(event) - 1
+        known = {"labels": (labels, rank), "lengths": (lengths, 0)}
         super().__init__(checked, len(batch_shape), event, validate_args, **known)
 
     @property
@@ -146,12 +149,16 @@ class Marginal(OfModel):
         return _verbs.log_joint(model, value, known["labels"], known["lengths"])
 
     def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
-        shape = (len(value), *self.event_shape[:-1])
+        steps = self.event_shape[:-1]
+        shape = (len(value), *(() if has_one_label(model) else steps))
         labels = jnp.full(shape, -1) if known["labels"] is None else known["labels"]
-        if is_sequential(model):
-            lengths = jnp.full(len(value), shape[1]) if known["lengths"] is None else known["lengths"]
+        if not is_sequential(model):
+            return _rows(model, key, labels)
+        lengths = jnp.full(len(value), steps[0]) if known["lengths"] is None else known["lengths"]
+        if not has_one_label(model):
             return _sequences(model, key, labels, lengths)
-        return _rows(model, key, labels)
+        drawn = _rows(model, key, labels, steps)
+        return jnp.where((jnp.arange(steps[0]) < lengths[:, None])[..., None], drawn, jnp.nan)
 
 
 class Conditional(OfModel):
@@ -181,8 +188,9 @@ class Conditional(OfModel):
         if x.ndim < rank:
             raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
         known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}
-        self.has_enumerate_support = rank == 1
-        super().__init__(checked, len(batch_shape), x.shape[-rank:-1], validate_args, **known)
+        event = () if has_one_label(checked) else x.shape[-rank:-1]
+        self.has_enumerate_support = not event
+        super().__init__(checked, len(batch_shape), event, validate_args, **known)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -202,11 +210,11 @@ class Conditional(OfModel):
         return _verbs.sample_labels(model, key, known["x"], known["lengths"])
 
 
-@kernels.compiled
-def _rows(model, key, labels):
+@functools.partial(kernels.compiled, static_argnums=3)
+def _rows(model, key, labels, steps=()):
     key_y, key_x = jax.random.split(key)
     drawn = jnp.where(labels < 0, model.sample_labels(key_y, labels.shape), labels)
-    return model.density.sample(key_x, (drawn,))
+    return model.density.sample(key_x, (drawn,), *steps)
 
 
 @kernels.compiled

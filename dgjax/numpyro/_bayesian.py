@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice, _prior, priors, starting
 from dgjax._arguments import is_concrete
-from dgjax.data import as_floats, as_model, is_sequential
+from dgjax.data import as_floats, as_model, has_one_label, is_sequential
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -120,7 +120,10 @@ class Bayesian(Generic[M]):
 
         Raises ValueError if `by` is no site with labels.
         """
-        dims, label = self.dims, "state" if is_sequential(self.template) else "component"
+        dims, label = (
+            self.dims,
+            "component" if not is_sequential(self.template) or has_one_label(self.template) else "state",
+        )
         if by not in dims or dims[by][:1] != (label,):
             labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]
             raise ValueError(f"by must be one of {labelled}; got {_advice.shown(by)}.")

@@ -86,10 +86,13 @@ def _mixture(part, prior, place):
 
 def _hidden_markov(part, prior, place):
     prior = priors.HiddenMarkovPrior() if prior is None else prior
-    one, from_state = place._replace(labels=()), place._replace(labels=("state",))
+    labels = place.labels[: part.log_initial.ndim - 1]
+    one, from_state = place._replace(labels=labels), place._replace(labels=(*labels, "state"))
     initial = _simplex("initial", part.log_initial, prior.initial, one, ("state",))
     transition = _simplex("transition", part.log_transition, prior.transition, from_state, ("state_to",))
-    return HiddenMarkov(initial, transition, draw(part.density, prior.density, place.inside("density", ("state",))))
+    return HiddenMarkov(
+        initial, transition, draw(part.density, prior.density, place.inside("density", (*labels, "state")))
+    )
 
 
 def _gaussian(part, prior, place):

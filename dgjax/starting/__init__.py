@@ -11,5 +11,9 @@ from dgjax.starting._neural import (
     neural_classifier as neural_classifier,
     variational_autoencoder as variational_autoencoder,
 )
-from dgjax.starting._sequences import hidden_markov as hidden_markov, linear_chain_crf as linear_chain_crf
+from dgjax.starting._sequences import (
+    hidden_markov as hidden_markov,
+    hidden_markov_mixture as hidden_markov_mixture,
+    linear_chain_crf as linear_chain_crf,
+)
 from dgjax.starting._weak_prior import weak_prior as weak_prior

@@ -61,11 +61,11 @@ def gaussian(summary, n, label_shape, covariance):
     )
 
 
-def columns(x, summary, kinds, k, option, num_categories=None):
+def columns(x, summary, kinds, labels, option, num_categories=None):
     """Density of d columns by their kinds, one block for each kind, or a single density if all are of one kind.
 
-    `num_categories`, as the user gave it, is how many categories a column may have. Raises ValueError for a cell that
-    is not of its column's kind; `option` names the starter's argument for kinds.
+    `labels` is the shape of its labels, `num_categories`, as the user gave it, how many categories a column may have.
+    Raises ValueError for a cell that is not of its column's kind; `option` names the starter's argument for kinds.
     """
     if not set(kinds) <= {"gaussian", "bernoulli"}:
         supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
@@ -73,31 +73,31 @@ def columns(x, summary, kinds, k, option, num_categories=None):
     sizes = _training_data.category_counts(num_categories, kinds, x, summary)
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}
     if len(groups) == 1:
-        return _block(x, summary, kinds[0], k, sizes)
+        return _block(x, summary, kinds[0], labels, sizes)
     picked = {kind: np.array(columns) for kind, columns in groups.items()}
     blocks = (
-        _block(x[:, at], type(summary)(*(field[at] for field in summary)), kind, k, sizes[at])
+        _block(x[:, at], type(summary)(*(field[at] for field in summary)), kind, labels, sizes[at])
         for kind, at in picked.items()
     )
     return Columns(tuple(blocks), tuple(groups.values()))
 
 
-def _block(x, summary, kind, k, sizes):
+def _block(x, summary, kind, labels, sizes):
     d, dtype = x.shape[1], float_type(x)
     match kind:
         case "gaussian":
-            return gaussian(summary, len(x), (k,), "diagonal")
+            return gaussian(summary, len(x), labels, "diagonal")
         case "bernoulli":
-            return Bernoulli(constant(np.zeros((k, d), dtype)))
+            return Bernoulli(constant(np.zeros((*labels, d), dtype)))
         case "poisson":
             mean, _ = moments(summary, len(x))
-            return Poisson(constant(np.broadcast_to(np.log(np.maximum(mean, 1e-6)), (k, d))))
+            return Poisson(constant(np.broadcast_to(np.log(np.maximum(mean, 1e-6)), (*labels, d))))
         case "multinomial":
             total = float(moments(summary, len(x))[0].sum())
-            return Multinomial(constant(np.zeros((k, d), dtype)), max(round(total), 1))
+            return Multinomial(constant(np.zeros((*labels, d), dtype)), max(round(total), 1))
     possible = np.arange(sizes.max()) < sizes[:, None]
     logits = np.where(possible, 0, -np.inf).astype(dtype)
-    return Categorical(constant(np.broadcast_to(logits, (k, *possible.shape))))
+    return Categorical(constant(np.broadcast_to(logits, (*labels, *possible.shape))))
 
 
 def scorer(features, num_features, k, told, **labels):

@@ -42,7 +42,7 @@ def naive_bayes(
     zero_copy = not isinstance(prior, str) and isinstance(kinds, str) and kinds in BY_MOMENTS
     data = _training_data.labelled(x, y, num_classes, zero_copy, weights)
     named = _training_data.named_kinds(kinds, data.x.shape[1], "kinds", x)
-    model = uniform(columns(data.x, data.columns, named, data.num_classes, "kinds", num_categories))
+    model = uniform(columns(data.x, data.columns, named, (data.num_classes,), "kinds", num_categories))
     return closed_form(model, data, prior, label_weight)
 
 

@@ -1,6 +1,7 @@
 """Models of sequences, initialised: hidden Markov models at clusters of steps, linear-chain CRFs with weights 0."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
@@ -9,11 +10,13 @@ from numpy.typing import ArrayLike
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
-from dgjax.data import as_sequences
+from dgjax.data import as_labels, as_sequences, label_counts
+from dgjax.densities import Mixture
 from dgjax.models import HiddenMarkov, LinearChainCRF
 from dgjax.starting import _training_data
-from dgjax.starting._by_name import columns, gaussian, scorer
+from dgjax.starting._by_name import columns, gaussian, scorer, uniform
 from dgjax.starting._mixtures import at_clusters
+from dgjax.structures import Sequences
 
 
 @told_keywords
@@ -37,22 +40,90 @@ def hidden_markov(
     Raises ValueError for bad sequences or lengths, more states than steps, or another kind or covariance.
     Source: Rabiner (1989), A tutorial on hidden Markov models.
     """
+    steps = _steps(x, lengths)
+    broad = _broad(steps, (), num_states, emissions, covariance, num_categories)
+    weights = steps.inside.astype(steps.rows.dtype)
+    return at_clusters(broad, as_key(key), steps.rows, steps.summary, weights=weights)
+
+
+@told_keywords
+def hidden_markov_mixture(
+    key: Array,
+    x: ArrayLike,
+    num_components: int,
+    num_states: int,
+    y: ArrayLike | None = None,
+    emissions: str | Sequence[str] = "gaussian",
+    covariance: str = "full",
+    lengths: ArrayLike | None = None,
+    num_categories: int | Sequence[int | None] | Mapping[int, int] | None = None,
+) -> Mixture:
+    """Mixture of hidden Markov models of whole sequences x (n, t, d), initialised, to be fitted by `dgjax.fit`.
+
+    One chain of `num_states` states for each of `num_components` clusters of sequences or, where labels `y` (n,) are
+    given, -1 where unknown, for each class: a generative classifier of sequences. Fit it by `dgjax.fit(model, x, y,
+    lengths=lengths)`. It starts at k-means++ clusters of the sequences, by the mean, spread and change from step to
+    step of each column, and at k-means++ clusters of the steps within each. `emissions`, `covariance`, `lengths` and
+    `num_categories` are as in `hidden_markov`; a "tied" covariance is one for all states of all components.
+
+    Raises ValueError for bad sequences, lengths or labels, more components than sequences, a class without any, more
+    states than steps, or another kind or covariance.
+    Source: Smyth (1997), Clustering sequences with hidden Markov models.
+    """
+    steps = _steps(x, lengths)
+    sequences, n = steps.sequences.of_one_label(), len(steps.sequences)
+    k = as_count(num_components, "num_components")
+    if k > n:
+        raise ValueError(f"num_components must be from 1 to the number of sequences, {n}; got {k}.")
+    labels = None if y is None else _classes(y, sequences, k)
+    chains = _broad(steps, (k,), num_states, emissions, covariance, num_categories)
+    return at_clusters(uniform(chains), as_key(key), sequences, steps.summary, labels)
+
+
+def _classes(y, sequences, k):
+    """Labels (n,) of sequences; raises ValueError for a class of which nothing is known."""
+    labels = as_labels(y, sequences, k)
+    _training_data.check_known(labels)
+    seen = label_counts(np.asarray(labels), k)
+    if not seen[0] and not seen[1:].all():
+        raise ValueError(
+            f"y must hold each of the labels 0 to {k - 1}, or -1 where unknown; no sequence has label "
+            f"{int(seen[1:].argmin())}. Type a smaller num_components, and number the labels by np.unique(y, "
+            "return_inverse=True)[1]."
+        )
+    return labels
+
+
+class _Steps(NamedTuple):
+    """Sequences, their steps as rows (n t, d), NaN beyond a length, and the summary of their columns."""
+
+    sequences: Sequences
+    rows: Any
+    summary: Any
+    inside: np.ndarray
+
+
+def _steps(x, lengths):
     sequences = as_sequences(x, lengths)
     _training_data.check_known(sequences)
     there = np.asarray(sequences.inside).reshape(-1)
     rows, summary = _training_data.rows(np.where(there[:, None], sequences.in_rows(), np.nan))
-    k = as_count(num_states, "num_states")
-    if k > int(there.sum()):
-        raise ValueError(f"num_states must be from 1 to the number of steps, {int(there.sum())}; got {k}.")
-    kinds = _training_data.named_kinds(emissions, rows.shape[1])
+    return _Steps(sequences, rows, summary, there)
+
+
+def _broad(steps, labels, num_states, emissions, covariance, num_categories):
+    """Hidden Markov model of labels of a given shape, whose states are all alike; each stays with probability 1/2."""
+    k, num_steps = as_count(num_states, "num_states"), int(steps.inside.sum())
+    if k > num_steps:
+        raise ValueError(f"num_states must be from 1 to the number of steps, {num_steps}; got {k}.")
+    kinds = _training_data.named_kinds(emissions, steps.rows.shape[1])
     if emissions == "gaussian" and num_categories is None:
-        density = gaussian(summary, int(there.sum()), (k,), covariance)
+        density = gaussian(steps.summary, num_steps, (*labels, k), covariance)
     else:
-        density = columns(rows, summary, kinds, k, "emissions", num_categories)
-    moves = np.log(0.5 * np.eye(k) + 0.5 / k).astype(rows.dtype)
-    broad = HiddenMarkov(constant(np.full(k, -np.log(k), rows.dtype)), constant(moves), density)
-    weights = there.astype(rows.dtype)
-    return at_clusters(broad, as_key(key), rows, summary, weights=weights)
+        density = columns(steps.rows, steps.summary, kinds, (*labels, k), "emissions", num_categories)
+    moves = np.log(0.5 * np.eye(k) + 0.5 / k).astype(steps.rows.dtype)
+    initial = np.full((*labels, k), -np.log(k), moves.dtype)
+    return HiddenMarkov(constant(initial), constant(np.broadcast_to(moves, (*labels, k, k))), density)
 
 
 @told_keywords
