@@ -31,7 +31,7 @@ def test_a_density_of_ones_own_is_checked_by_one_line_but_for_its_fits(exponenti
 
 @every(SEQUENTIAL + DISCRIMINATIVE, ())
 def test_laws_of_chains_and_scorers(case):
-    check_model(case.make, fixed=case.fixed)
+    check_model(case.make, closed_form=case.closed_form, fixed=case.fixed)
 
 
 def test_laws_of_a_scorer_by_one_line():

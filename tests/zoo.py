@@ -107,10 +107,16 @@ def _chain(rng, density):
     return dg.HiddenMarkov(rng.normal(size=K), rng.normal(size=(K, K)), density)
 
 
+def _chains(rng):
+    density = dg.DiagonalGaussian(rng.normal(0, 1, (M, K, D)), rng.normal(0, 0.4, (M, K, D)))
+    return _mixture(rng, dg.HiddenMarkov(rng.normal(size=(M, K)), rng.normal(size=(M, K, K)), density))
+
+
 SEQUENTIAL = [
     Case("hidden Markov", lambda rng: _chain(rng, _diagonal(rng, D))),
+    Case("hidden Markov in each class", _chains, closed_form=False),
 ]
-"""Generative models of sequences, with labels that are paths."""
+"""Generative models of sequences, with labels that are paths, or classes of the whole."""
 
 
 def _logistic(rng, scorer):
@@ -151,6 +157,7 @@ DISCRIMINATIVE = [
     Case("Neural", _neural),
     Case("Marginalized", lambda rng: dg.marginalize(_logistic(rng, _linear(rng)), _mixture(rng, _diagonal(rng, D)), 8)),
     Case("CRF", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _linear(rng))),
+    Case("hidden-state CRF", lambda rng: dg.discriminative(_chains(rng))),
     Case("CRF of a table", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _table(rng))),
 ]
 """Every scorer in a model of p(y | x), and chains of them."""

@@ -101,8 +101,9 @@ def counts_are_gradients(model: Any, sample: Sample) -> None:
         return (dg.log_prob(moved, x, lengths) if generative else dg.log_conditional(moved, x, y, lengths)).sum()
 
     proba = np.exp(dg.predict_log_proba(lifted, x, lengths))
-    soft, values = (proba if lengths is None else proba[:, 0]).sum(0), getattr(lifted, name)
-    hard = label_indicators(y if lengths is None else np.asarray(y)[:, 0], lifted.num_labels).sum(0)
+    paths, values = np.ndim(y) == 2, getattr(lifted, name)
+    soft = (proba[:, 0] if paths else proba).sum(0)
+    hard = label_indicators(np.asarray(y)[:, 0] if paths else y, lifted.num_labels).sum(0)
     expected = soft - len(x) * np.asarray(jax.nn.softmax(values)) if generative else (hard - soft)[-len(values) :]
     close(f"the gradient by {name}, and counts", jax.grad(total)(values), expected.astype(x.dtype))
 
@@ -146,7 +147,7 @@ def _label_surplus(model: Any, seed: int) -> np.ndarray:
     x, y, _ = random_sample(model, seed)
     expect(x.dtype == precision(model), f"sample gives {x.dtype} for a model of {precision(model)}.")
     posterior = np.exp(dg.predict_log_proba(model, x))
-    if x.ndim == 3:
+    if np.ndim(y) == 2:
         y = dg.sample(model, jax.random.key(seed), x.shape[:2])[1]
     drawn = y, dg.sample_labels(model, jax.random.key(seed), x)
     k, rows = model.as_model().num_labels, np.asarray(x).reshape(len(x), -1)

@@ -47,7 +47,7 @@ def is_generative(model: Any) -> bool:
 
 def is_sequential(model: Any) -> bool:
     """Whether a model is of sequences rather than rows."""
-    return getattr(type(model.as_model()), "sequential", False)
+    return getattr(model.as_model(), "sequential", False)
 
 
 def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int = 3) -> Sample:
@@ -66,6 +66,8 @@ def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int 
     if not steps:
         return Sample(x, y)
     lengths = np.arange(num_rows) % num_steps + 1
+    if y.ndim == 1:
+        return Sample(x, y, jnp.asarray(lengths))
     return Sample(x, jnp.where(np.arange(num_steps) < lengths[:, None], y, -1), jnp.asarray(lengths))
 
 
@@ -104,7 +106,7 @@ def every_label(model: Any, sample: Sample) -> list[tuple[np.ndarray, np.ndarray
 
     Beyond the length of a sequence only state 0 counts, so that no path occurs twice.
     """
-    k, steps = model.as_model().num_labels, np.shape(sample.x)[1:-1]
+    k, steps = model.as_model().num_labels, np.shape(sample.y)[1:]
     expected = k ** (steps[0] if steps else 1)
     if expected > MOST_LABELS:
         raise ValueError(f"laws go through at most {MOST_LABELS} labels one by one; got {expected}: take fewer steps.")
@@ -117,7 +119,7 @@ def every_label(model: Any, sample: Sample) -> list[tuple[np.ndarray, np.ndarray
 
 
 def _beyond(sample: Sample, label: np.ndarray) -> np.ndarray:
-    if sample.lengths is None:
+    if sample.lengths is None or label.ndim == 1:
         return np.zeros(label.shape, bool)
     return np.arange(label.shape[1]) >= np.asarray(sample.lengths)[:, None]
 

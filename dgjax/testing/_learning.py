@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
+from dgjax.data import as_sequences
 from dgjax.testing._compare import close, expect, law, precision, same_tree
 from dgjax.testing._data import Sample
 
@@ -40,13 +41,13 @@ def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
     """
     density, (x, _, lengths) = model.as_model().density, sample
     counts = jnp.exp(dg.predict_log_proba(model, x, lengths)).reshape(-1, *density.label_shape)
-    rows = x.reshape(-1, np.shape(x)[-1])
+    rows = as_sequences(x, lengths) if density.sequential else x.reshape(-1, np.shape(x)[-1])
 
     @jax.jit
     def statistics(rows: Any, counts: Any) -> Any:
         return density.statistics(rows, counts)
 
-    whole, half = statistics(rows, counts), len(rows) // 2
+    whole, half = statistics(rows, counts), len(counts) // 2
     halves = [statistics(rows, counts.at[part].set(0)) for part in (slice(None, half), slice(half, None))]
     same_tree("statistics of two halves, added, and of the whole", jax.tree.map(jnp.add, *halves), whole)
     doubled = jax.tree.map(lambda own: 2 * own, statistics(rows, counts / 2))
@@ -97,11 +98,12 @@ def _slopes(model, sample, prior):
 
 @law
 def an_unknown_label_is_every_label_by_its_posterior(model: Any, sample: Sample, prior: Any = None) -> None:
-    """Law: an EM step on unlabelled rows equals one on rows with every label, weighted by p(y | x); rows only."""
-    k, (x, _, _) = model.as_model().num_labels, sample
-    posterior = np.exp(np.asarray(dg.predict_log_proba(model, x)))
+    """Law: an EM step on unlabelled rows equals one on rows with every label, weighted by p(y | x); not of paths."""
+    k, (x, _, lengths) = model.as_model().num_labels, sample
+    posterior = np.exp(np.asarray(dg.predict_log_proba(model, x, lengths)))
     weights = np.where(posterior < 1e-20, 0, posterior).reshape(-1)
-    every = Sample(jnp.repeat(x, k, 0), jnp.tile(jnp.arange(k), len(x)))
+    repeated = None if lengths is None else jnp.repeat(lengths, k)
+    every = Sample(jnp.repeat(x, k, 0), jnp.tile(jnp.arange(k), len(x)), repeated)
     soft = steps_of_em(model, sample._replace(y=jnp.full(len(x), -1)), prior=prior, max_steps=1).model
     hard = steps_of_em(model, every, weights=weights, prior=prior, max_steps=1).model
     tolerance = 1e-7 if precision(model) == "float64" else 5e-3
