@@ -132,6 +132,14 @@ def test_laws_of_a_generative_classifier(likelihood):
         assert np.isfinite(dg.log_prob(model, filled)).all()
 
 
+def test_a_chain_asks_of_a_bound_what_it_asks_of_a_density():
+    """Traced, not run: the bound takes the place of the density within the model."""
+    chain = dg.HiddenMarkov(np.zeros(K), np.zeros((K, K)), classes().density)
+    steps = jax.ShapeDtypeStruct((2, 3, D), "float32")
+    bounds = jax.eval_shape(dg.elbo, chain, steps)
+    assert bounds.shape == jax.eval_shape(dg.log_prob, chain, steps).shape == (2,)
+
+
 @pytest.mark.slow
 def test_an_autoencoder_is_a_density_like_any_other():
     """In the states of a hidden Markov model, and beside other columns: scores, draws, and steps of learning."""

@@ -8,7 +8,7 @@ Verbs take fixed draws e_s, by the seed and a row's own cells, so that scores ar
 fresh ones at each step (`Bound`). Imputation weighs the decoded draws by these ratios.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -237,6 +237,8 @@ class Bound:
     density: VariationalAutoencoder
     key: Key[Array, ""] | None
     kl_weight: Float[Array, ""] | float
+
+    complete: ClassVar[bool | None] = False
 
     @property
     def label_shape(self) -> tuple[int, ...]:
