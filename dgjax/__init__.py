@@ -20,6 +20,7 @@ from dgjax._autoencoder_verbs import (
 )
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._neural import Neural as Neural
+from dgjax._ngrams import NGrams as NGrams
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
@@ -82,6 +83,7 @@ from dgjax.models import (
     LinearChainCRF as LinearChainCRF,
     Logistic as Logistic,
     Marginalized as Marginalized,
+    MarkovChain as MarkovChain,
 )
 from dgjax.networks import (
     MLP as MLP,
@@ -109,6 +111,7 @@ from dgjax.starting import (
     hidden_markov_mixture as hidden_markov_mixture,
     linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
+    markov_chain as markov_chain,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
     naive_bayes as naive_bayes,
     neural_classifier as neural_classifier,

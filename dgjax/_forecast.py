@@ -40,7 +40,7 @@ def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | N
     checked = as_model(model)
     if not isinstance(checked, HiddenMarkov):
         chains = isinstance(getattr(checked, "density", None), HiddenMarkov)
-        told = " Of class 0 type dgjax.forecast(jax.tree.map(lambda a: a[0], model.density), x, steps)." * chains
+        told = " Of a mixture of them, ask the chain of a class, a dgjax.HiddenMarkov without labels." * chains
         raise ValueError(f"forecast is for hidden Markov models; got a {type(model).__name__}.{told}")
     if np.ndim(steps):
         got = _advice.shown(steps)

@@ -126,9 +126,10 @@ def test_answers_are_those_of_sums_over_paths_and_classes(name, tmp_path):
 @pytest.mark.parametrize("name", ["diagonal", *OTHERS])
 def test_one_step_of_em_is_that_of_counts_over_paths_and_classes(name):
     model, x, weights = make(name), data(name), np.array([1, 0.5, 2, 1, 1])
-    weak = dg.weak_prior(model, x, 1.0, LENGTHS)
-    moves = priors.Dirichlet(np.full(K, 1.5))
-    prior = priors.MixturePrior(None, priors.HiddenMarkovPrior(None, moves, weak.density.density))
+    moves, of_rows = priors.Dirichlet(np.full(K, 1.5)), priors.NormalInverseGamma(np.zeros(D), 1.0, 1.0, np.ones(D))
+    if name != "diagonal":
+        of_rows = dg.weak_prior(model, x, 1.0, LENGTHS).density.density
+    prior = priors.MixturePrior(None, priors.HiddenMarkovPrior(None, moves, of_rows))
     new = dg.fit(model, x, Y, weights=weights, lengths=LENGTHS, prior=prior, max_steps=1, method=dg.EM(tol=0.0)).model
     joint, each = joint_of(model, x), chains(model, x)
     joint = np.where((Y[:, None] >= 0) & (np.arange(C) != Y[:, None]), -np.inf, joint)
@@ -262,7 +263,7 @@ WRONG = {
     "labels out of range": (lambda x: dg.log_joint(CHAINS, x, np.full(N, 2)), "from 0 to 1"),
     "samples without steps": (lambda x: dg.sample(CHAINS, jax.random.key(0)), "number of steps"),
     "chains without weights": (lambda x: dg.log_prob(CHAINS.density, x), r"dgjax\.Mixture"),
-    "a forecast of classes": (lambda x: dg.forecast(CHAINS, x, 1), r"model\.density"),
+    "a forecast of classes": (lambda x: dg.forecast(CHAINS, x, 1), "chain of a class"),
     "states that are sequences": (
         lambda x: dg.HiddenMarkov(np.zeros(C), np.zeros((C, C)), CHAINS.density),
         "density of rows",
@@ -287,3 +288,20 @@ def test_mistakes_are_named(mistake):
     call, words = WRONG[mistake]
     with pytest.raises(ValueError, match=words):
         call(data(missing=False).astype("float32"))
+
+
+@pytest.mark.slow
+def test_many_steps_by_the_kernels_are_those_of_each_chain_alone():
+    """Both forms of the chain, and of the emissions, where there is enough to do for the handlers of a CPU."""
+    x = np.random.default_rng(0).normal(size=(70, 400, D)).astype("float32")
+    x[0, 3], x[1] = np.nan, np.nan
+    model = dg.hidden_markov_mixture(jax.random.key(0), x, C, 3)
+    each = [jax.tree.map(lambda leaf, c=c: leaf[c], model.density) for c in range(C)]
+    alone = np.stack([dg.log_prob(chain, x) for chain in each], 1) + np.asarray(jax.nn.log_softmax(model.log_weights))
+    assert_close(dg.log_prob(model, x), np.logaddexp.reduce(alone, 1))
+    labels = np.arange(70) % C
+    fitted = dg.fit(model, x, labels, max_steps=3, method=dg.EM(tol=0.0))
+    for c, chain in enumerate(each):
+        own = dg.fit(chain, x[labels == c], max_steps=3, method=dg.EM(tol=0.0)).model
+        for one, other in zip(jax.tree.leaves(own), jax.tree.leaves(fitted.model.density), strict=True):
+            np.testing.assert_allclose(one, other[c], rtol=2e-2, atol=2e-3)

@@ -115,6 +115,7 @@ def _chains(rng):
 SEQUENTIAL = [
     Case("hidden Markov", lambda rng: _chain(rng, _diagonal(rng, D))),
     Case("hidden Markov in each class", _chains, closed_form=False),
+    Case("Markov chain in each class", lambda rng: _mixture(rng, dg.MarkovChain(rng.normal(size=(K, 4, 4, 3)), 2))),
 ]
 """Generative models of sequences, with labels that are paths, or classes of the whole."""
 
@@ -157,6 +158,7 @@ DISCRIMINATIVE = [
     Case("Neural", _neural),
     Case("Marginalized", lambda rng: dg.marginalize(_logistic(rng, _linear(rng)), _mixture(rng, _diagonal(rng, D)), 8)),
     Case("CRF", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _linear(rng))),
+    Case("n-grams", lambda rng: _logistic(rng, dg.NGrams(rng.normal(size=(K, 4, 3))))),
     Case("hidden-state CRF", lambda rng: dg.discriminative(_chains(rng))),
     Case("CRF of a table", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _table(rng))),
 ]

@@ -268,8 +268,8 @@ class HiddenMarkov(SequenceDensity):
         expect_prior(prior, HiddenMarkovPrior, self)
         prior = HiddenMarkovPrior() if prior is None else prior
         return type(self)(
-            _maximum(self.log_initial, statistics.initial, prior.initial),
-            _maximum(self.log_transition, statistics.transitions, prior.transition),
+            maximum_of_counts(self.log_initial, statistics.initial, prior.initial),
+            maximum_of_counts(self.log_transition, statistics.transitions, prior.transition),
             self.density.maximum(statistics.density, prior.density),
         )
 
@@ -311,7 +311,7 @@ class HiddenMarkov(SequenceDensity):
         paths = start.statistics(x, counts)
 
         def moved(logs, seen):
-            return _maximum(logs, seen, Dirichlet.shared(1.0, ~jnp.isneginf(logs), x.dtype))
+            return maximum_of_counts(logs, seen, Dirichlet.shared(1.0, ~jnp.isneginf(logs), x.dtype))
 
         initial, transition = moved(start.log_initial, paths.initial), moved(start.log_transition, paths.transitions)
         return type(self)(initial, transition, start.density)
@@ -343,7 +343,7 @@ def _expected(chain: Chain) -> tuple[Array, Array, Array]:
     return value, *counts
 
 
-def _maximum(logs: Array, counts: Array, prior: Dirichlet | None) -> Array:
+def maximum_of_counts(logs: Array, counts: Array, prior: Dirichlet | None) -> Array:
     """M-step of the chain: log of counts plus pseudo-counts, normalised on the last axis; structural zeros stay.
 
     A distribution without any counts is left as it was, `logs`.

@@ -15,5 +15,6 @@ from dgjax.starting._sequences import (
     hidden_markov as hidden_markov,
     hidden_markov_mixture as hidden_markov_mixture,
     linear_chain_crf as linear_chain_crf,
+    markov_chain as markov_chain,
 )
 from dgjax.starting._weak_prior import weak_prior as weak_prior

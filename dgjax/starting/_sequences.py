@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
-from dgjax.data import as_labels, as_sequences, label_counts
+from dgjax.data import as_labels, as_sequences, float_type, label_counts, whole_labels
 from dgjax.densities import Mixture
-from dgjax.models import HiddenMarkov, LinearChainCRF
+from dgjax.learning import fit
+from dgjax.models import HiddenMarkov, LinearChainCRF, MarkovChain
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, scorer, uniform
 from dgjax.starting._mixtures import at_clusters
@@ -92,6 +93,44 @@ def _classes(y, sequences, k):
             "return_inverse=True)[1]."
         )
     return labels
+
+
+@told_keywords
+def markov_chain(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    order: int = 1,
+    num_classes: int | None = None,
+    lengths: ArrayLike | None = None,
+    num_categories: int | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    prior: Any = None,
+) -> MarkovChain | Mixture:
+    """Markov chain of symbols, an n-gram model of n = `order` + 1, fitted to sequences `x` (n, t, 1) of categories.
+
+    With labels `y` (n,), -1 where unknown, a mixture of one chain for each class: a generative classifier of sequences
+    of symbols. Counted where all symbols and labels are known, else by EM. `prior="weak"` adds one pseudo-count after
+    each context, without which a symbol that never followed one is impossible there. `num_categories` c is one more
+    than the highest symbol by default, `num_classes` than the highest label.
+
+    Raises ValueError for bad sequences, lengths or labels, more than one column, or fewer categories than there are.
+    Source: Shannon (1948), A mathematical theory of communication.
+    """
+    steps, m = _steps(x, lengths), as_count(order, "order", 0)
+    if steps.rows.shape[1] != 1:
+        raise ValueError(f"x must be sequences (n, t, 1) of one column of symbols; got {steps.rows.shape[1]} columns.")
+    seen = _training_data.category_counts(num_categories, ["categorical"], steps.rows, steps.summary)
+    c, k = int(seen[0]), 1
+    if y is not None:
+        highest = int(np.max(np.asarray(whole_labels(y, "y")), initial=0)) + 1
+        k = highest if num_classes is None else as_count(num_classes, "num_classes", 2)
+        _classes(y, steps.sequences.of_one_label(), k)
+    shape = (k, *[c + 1] * m, c)
+    check_size(shape, order=order)
+    model = uniform(MarkovChain(constant(np.full(shape, -np.log(c), float_type(steps.rows))), m))
+    fitted: Any = fit(model, x, y, lengths=lengths, weights=weights, prior=prior).model
+    return fitted.density if y is None else fitted
 
 
 class _Steps(NamedTuple):
