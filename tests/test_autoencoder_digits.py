@@ -109,7 +109,7 @@ def test_half_of_the_cells_missing_are_filled_better_than_by_the_mean_and_by_a_g
     holes = np.random.default_rng(2).random(x.shape) < 0.5
     rows, asked = np.where(holes, np.nan, x), holes[TRAINING:]
     start = dg.Gaussian(np.zeros((1, 64)), np.eye(64))
-    gaussian = dg.fit(start, rows[:TRAINING], prior="weak", max_steps=100).model
+    gaussian = dg.fit(start, rows[:TRAINING], prior="weak", method=dg.EM(1e-3)).model
     fills = {"mean": np.broadcast_to(np.nanmean(rows[:TRAINING], 0), asked.shape)}
     fills["gaussian"] = dg.impute(gaussian, rows[TRAINING:])
     autoencoder = with_draws_of(learnt(rows[:TRAINING] * 2 - 1, 16, "gaussian", training=8), 1000)
