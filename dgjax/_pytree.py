@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import textwrap
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +179,19 @@ def expect_part(owner: Any, name: str, contract: type | str, kind: str) -> None:
     part = getattr(owner, name)
     if not (hasattr(type(part), contract) if isinstance(contract, str) else isinstance(part, contract)):
         raise ValueError(f"{type(owner).__name__}({name}=...) must be {kind}; got a {type(part).__name__}.")
+
+
+HOMES = {"density": "Mixture(log_weights, density)", "scorer": "Logistic(bias, scorer)"}
+"""Where a part that is of whole sequences belongs."""
+
+
+def expect_rows(owner: Any, part: Any, kind: Literal["density", "scorer"]) -> None:
+    """Raises ValueError if a part that is to be of rows, as a part of `owner`, is of whole sequences."""
+    if part.sequential:
+        raise ValueError(
+            f"{type(owner).__name__} expects a {kind} of rows; got a {type(part).__name__}, which is one of whole "
+            f"sequences. A {kind} of sequences goes into dgjax.{HOMES[kind]}."
+        )
 
 
 def _field_names(cls: type, static: bool) -> tuple[str, ...]:

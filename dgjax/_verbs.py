@@ -60,8 +60,8 @@ def log_prob_in_form(
 def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Joint log-likelihood log p(x_observed, y), in nats; where y is -1, unknown, log p(x_observed).
 
-    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,). For a model of sequences `x` is (n, t, d), `y` (n,
-    t), with `lengths` (n,).
+    `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,). For a model of sequences `x` is (n, t, d), with
+    `lengths` (n,), and `y` (n, t), or (n,) where each sequence has one label.
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
@@ -75,8 +75,8 @@ def log_conditional(
     """Log-posterior of given labels, log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y').
 
     `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1, unknown; returns (n,): 0 where y is -1, even of a row that no label
-    could give, minus infinity for any label of such a row. For a model of sequences `x` is (n, t, d), `y` (n,
-    t), with `lengths` (n,).
+    could give, minus infinity for any label of such a row. For a model of sequences `x` is (n, t, d), with `lengths`
+    (n,), and `y` (n, t), or (n,) where each sequence has one label.
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
@@ -90,8 +90,8 @@ def predict_log_proba(
     """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k).
 
     Minus infinity in a row that no label could give. For a model of sequences log-marginals log p(y_s | x) of every
-    step: (n, t, d), with `lengths` (n,) -> (n, t, k). `y` are labels that are known already, -1 where not, (n,) or (n,
-    t): of the others it is the posterior given these too.
+    step: (n, t, d), with `lengths` (n,) -> (n, t, k), or (n, k) where each sequence has one label. `y` are labels that
+    are known already, -1 where not, (n,) or (n, t): of the others it is the posterior given these too.
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
@@ -110,8 +110,9 @@ def predict(
 ) -> Array:
     """Most probable label given the observed cells: (n, d) -> (n,) ints; -1 for a row that no label could give.
 
-    For a model of sequences the Viterbi path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length. `y` are
-    labels that are known already, -1 where not, (n,) or (n, t): the result is the most probable that agrees with them.
+    For a model of sequences the Viterbi path: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length; or (n,)
+    where each sequence has one label. `y` are labels that are known already, -1 where not, (n,) or (n, t): the result
+    is the most probable that agrees with them.
 
     Raises ValueError for a wrong shape, a cell or a label out of range, `lengths` of rows, or NaN given to a logistic
     model.
@@ -129,14 +130,15 @@ def predict(
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
     """Samples (x, y) of p(x, y): x (*shape, d), y (*shape,) ints. For a model of sequences, the last of `shape` is t.
 
-    `key` is a typed key, `jax.random.key(seed)`.
+    Where each sequence has one label, y has no axis of steps. `key` is a typed key, `jax.random.key(seed)`.
 
     Raises ValueError for a discriminative model, or more samples than memory holds.
     """
     checked, sizes = require_generative(model), as_shape(shape)
     if is_sequential(checked) and not (sizes and sizes[-1]):
         raise ValueError(
-            f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}."
+            f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}. "
+            "Type (n, t) for n sequences of t steps."
         )
     check_size((*sizes, checked.num_features), shape=shape)
     few = math.prod(sizes) * checked.num_features < FEW_CELLS
@@ -153,8 +155,8 @@ def sample_labels(
 ) -> Array:
     """Samples y of the posterior p(y | x_observed): (n, d) -> (n,) ints; -1 for a row no label could give.
 
-    For a model of sequences, whole paths: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length. `y` are labels
-    that are known already, -1 where not, (n,) or (n, t): samples agree with them.
+    For a model of sequences, whole paths: (n, t, d), with `lengths` (n,) -> (n, t), -1 beyond a length; or (n,) where
+    each sequence has one label. `y` are labels that are known already, -1 where not, (n,) or (n, t): samples agree.
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
@@ -167,7 +169,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *,
 
     `x` (n, d); returns (n, d), observed cells untouched. Labels are averaged over their posterior p(y | x_observed). A
     row that no label could give is returned unchanged. `y` are labels that are known already, -1 where not, (n,) or of
-    sequences (n, t).
+    the steps of sequences (n, t).
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range, or a missing cell whose
     distribution has no mean. Inside `jit` that cell stays missing.

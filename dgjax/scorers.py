@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._pytree import dataclass, static
-from dgjax._types import COUNT, Scorer, Support, category, in_order, num_free, possible
+from dgjax._pytree import dataclass, expect_rows, static
+from dgjax._types import COUNT, Rows, Scorer, Support, category, in_order, num_free, possible
 from dgjax.structures import PASSES, Chain, Sequences, of_each_label
 
 
@@ -214,6 +214,10 @@ class OfScorer(Scorer):
         return self.scorer.num_features
 
     @property
+    def sequential(self) -> bool:
+        return self.scorer.sequential
+
+    @property
     def row_cost(self) -> int:
         return self.scorer.row_cost
 
@@ -278,6 +282,8 @@ class ColumnScorers(Scorer):
     columns: tuple[tuple[int, ...], ...] = static()
 
     def __post_init__(self) -> None:
+        for scorer in self.scorers:
+            expect_rows(self, scorer, "scorer")
         widths = [scorer.num_features for scorer in self.scorers]
         right = len(widths) == len(self.columns) > 0
         right = right and all(w in (None, len(of)) for w, of in zip(widths, self.columns, strict=True))
@@ -333,7 +339,7 @@ class LatentScorer(OfScorer):
     def num_parameters(self) -> int | Array:
         return self.bias.size + self.scorer.num_parameters
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
         return kernels.logsumexp(self.bias + self.scorer.scores(x))
 
 
@@ -354,6 +360,7 @@ class LatentChain(OfScorer):
     scorer: Scorer
 
     def __post_init__(self) -> None:
+        expect_rows(self, self.scorer, "scorer")
         own = self.scorer.label_shape
         if not own or (self.initial.shape, self.transition.shape) != (own, (*own, own[-1])):
             raise ValueError(

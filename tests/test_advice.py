@@ -107,12 +107,12 @@ ADVICE = {
     "a column never observed": (
         {"x": X * [1, np.nan]},
         bayes,
-        "np.delete(x, [1], axis=1)",
+        "np.delete(x, [1], axis=-1)",
     ),
     "many columns never observed": (
         {"x": np.c_[X, np.full((6, 12), np.nan)]},
         bayes,
-        f"np.delete(x, {list(range(2, 14))}, axis=1)",
+        f"np.delete(x, {list(range(2, 14))}, axis=-1)",
     ),
     "a structural zero": (
         {"model": STATES},

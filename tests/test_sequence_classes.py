@@ -183,6 +183,8 @@ def test_a_mixture_in_a_mixture_sums_both_out():
     drawn, y = dg.sample(model, jax.random.key(0), (4, T))
     assert drawn.shape == (4, T, D)
     assert y.shape == (4,)
+    twin = dg.discriminative(model)
+    assert_close(dg.predict_log_proba(twin, drawn), dg.predict_log_proba(model, drawn), 1e-4)
 
 
 @pytest.mark.slow
@@ -258,8 +260,21 @@ def test_in_numpyro_sequences_have_one_label():
 
 
 CHAINS = make()
+PATHS = dg.HiddenMarkov(np.zeros(C), np.zeros((C, C)), dg.DiagonalGaussian(np.zeros((C, D)), np.zeros((C, D))))
 WRONG = {
-    "paths for labels": (lambda x: dg.log_joint(CHAINS, x, np.zeros((N, T), int)), "one label for each sequence"),
+    "paths for labels": (lambda x: dg.log_joint(CHAINS, x, np.zeros((N, T), int)), r"one label .* Type y\[..., 0\]"),
+    "paths that move": (lambda x: dg.log_joint(CHAINS, x, np.eye(N, T, dtype=int)), r"got shape \(5, 3\)\.$"),
+    "labels for paths": (lambda x: dg.log_joint(PATHS, x, np.zeros(N, int)), "hidden_markov_mixture"),
+    "weights of steps": (lambda x: dg.fit(CHAINS, x, weights=np.ones((N, T))), "each sequence of x"),
+    "a column never observed": (
+        lambda x: dg.fit(CHAINS, x * np.array([1, np.nan])),
+        r"np\.delete\(x, \[1\], axis=-1\)",
+    ),
+    "a twin explained": (lambda x: dg.explain(dg.discriminative(CHAINS), x), "generative model of the pair"),
+    "states scored by sequences": (
+        lambda x: dg.LinearChainCRF(np.zeros(C), np.zeros((C, C)), dg.discriminative(CHAINS).scorer),
+        r"scorer of rows.*dgjax\.Logistic",
+    ),
     "labels out of range": (lambda x: dg.log_joint(CHAINS, x, np.full(N, 2)), "from 0 to 1"),
     "samples without steps": (lambda x: dg.sample(CHAINS, jax.random.key(0)), "number of steps"),
     "chains without weights": (lambda x: dg.log_prob(CHAINS.density, x), r"dgjax\.Mixture"),

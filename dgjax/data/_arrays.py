@@ -141,7 +141,7 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
         _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
             f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
-            f"{_of_labels(array.shape, shape, name, x)}"
+            f"{_of_labels(array, shape, name, x)}"
         )
     if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
         raise ValueError(
@@ -192,16 +192,25 @@ def whole_labels(y: Any, name: str, advice: str = "") -> Any:
     return as_whole(known, name, LABELS, lambda _: advice or _advice.of_fractions(y, array, name))
 
 
-def _of_labels(given, expected, name, x):
+def _of_labels(labels, expected, name, x):
     """Advice for an error: what to type to make labels of a matrix, or of sequences; empty if nothing does."""
+    given = labels.shape
     if len(expected) == 2 and is_concrete(x) and given == (int(x.lengths.sum()),) and expected[0] > 1:
         return f" Type {name} = dgjax.pad({_advice.split(f'np.asarray({name})')})[0]."
     if len(expected) == 2 and expected == (1, *given):
         return f" Type np.reshape({name}, (1, -1))."
+    if len(expected) == 2 and given == expected[:1]:
+        return " Of one class for each sequence, dgjax.hidden_markov_mixture starts a model."
     if len(given) != len(expected) + 1 or given[:-1] != expected:
         return ""
-    column = f"np.ravel({name})" if len(given) == 2 else f"{name}[..., 0]"
-    return f" Type {column if given[-1] == 1 else f'np.argmax({name}, -1)'}."
+    if given[-1] == 1:
+        return f" Type {f'np.ravel({name})' if len(given) == 2 else f'{name}[..., 0]'}."
+    if not is_concrete(labels):
+        return ""
+    each = np.asarray(labels)
+    if (each == each[..., :1]).all():  # the label of a sequence, at each of its steps
+        return f" Type {name}[..., 0]."
+    return f" Type np.argmax({name}, -1)." if (np.sort(each, -1) == np.eye(given[-1])[-1]).all() else ""
 
 
 def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
@@ -220,11 +229,14 @@ def as_weights(weights: ArrayLike | None, x: Any) -> AnyArray:
     """
     if weights is None:
         return np.ones(len(x), x.dtype)
-    given = _as_real(weights, "weights", "a finite number for each row, 0 or more", missing=None)
+    each = "sequence" if isinstance(x, Sequences) else "row"
+    given = _as_real(weights, "weights", f"a finite number for each {each}, 0 or more", missing=None)
     if given.shape != (len(x),):
         _check_upright(x, given.shape, "weights")
         hint = " Type np.ravel(weights)." if given.shape == (len(x), 1) else ""
-        raise ValueError(f"weights must have shape ({len(x)},), one for each row of x; got shape {given.shape}.{hint}")
+        raise ValueError(
+            f"weights must have shape ({len(x)},), one for each {each} of x; got shape {given.shape}.{hint}"
+        )
     if is_concrete(given) and given.size:
         _check_amounts(np.asarray(given), x.dtype)
     array = _on_device(given)[0]

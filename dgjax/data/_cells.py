@@ -111,7 +111,7 @@ def check_observed(x: AnyArray, weights: AnyArray, name: str = "x") -> None:
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
-            f"nothing can be learnt about them. Type np.delete({name}, {never.tolist()}, axis=1)."
+            f"nothing can be learnt about them. Type np.delete({name}, {never.tolist()}, axis=-1)."
         )
 
 

@@ -26,7 +26,7 @@ from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
 from dgjax.densities._poisson import Poisson as Poisson
 from dgjax.densities._rank import LabelledRows as LabelledRows, check_rank as check_rank, collapsed as collapsed
-from dgjax.densities._sequence import SequenceDensity as SequenceDensity, expect_rows as expect_rows
+from dgjax.densities._sequence import SequenceDensity as SequenceDensity
 from dgjax.densities._shared import (
     column_moments as column_moments,
     fill as fill,

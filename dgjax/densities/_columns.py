@@ -11,11 +11,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax import _advice
 from dgjax._arguments import as_count
-from dgjax._pytree import dataclass, static
+from dgjax._pytree import dataclass, expect_rows, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
 from dgjax.densities._base import Density
 from dgjax.densities._rank import Normal
-from dgjax.densities._sequence import expect_rows
 from dgjax.priors import ColumnsPrior, expect_prior
 from dgjax.scorers import ColumnScorers
 
@@ -37,7 +36,7 @@ class Columns(Density):
         if not isinstance(self.blocks, tuple) or not all(isinstance(b, Density) for b in self.blocks):
             raise ValueError(f"Columns(blocks=...) must be a tuple of densities; got {_advice.shown(self.blocks)}.")
         for block in self.blocks:
-            expect_rows(self, block)
+            expect_rows(self, block, "density")
         sizes = [block.num_features for block in self.blocks]
         edges = np.cumsum([0, *sizes]).tolist()
         columns = self.columns

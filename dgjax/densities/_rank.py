@@ -241,7 +241,7 @@ def _message(found, groups, shared, columns, words, dtype, known):
     if labels == "class" and not known:  # classes collapse one column after another, onto what they have few cells of
         everywhere = everywhere and (groups == 1 or not any(d.of for d in found))
     if not shared and len(removed) < len(columns) and (everywhere or (known and labels == "class")):
-        advice += f", or leave out what says nothing more: np.delete(x, {removed}, axis=1)"
+        advice += f", or leave out what says nothing more: np.delete(x, {removed}, axis=-1)"
     if shared:
         what = f"the columns have no spread{where}"
     elif not first.of:

@@ -1,7 +1,6 @@
 """Densities of whole sequences: what a mixture, `fit` and the verbs need of a hidden Markov or language model."""
 
 from abc import abstractmethod
-from typing import Any
 
 from jaxtyping import Array, Float, Key
 
@@ -25,12 +24,3 @@ class SequenceDensity(Density):
     @abstractmethod
     def sample(self, key: Key[Array, ""], at: LabelIndex, steps: int = 1) -> Float[Array, "*n t d"]:
         """Samples of sequences of so many `steps`, one for each label in the index `at`: (..., steps, d)."""
-
-
-def expect_rows(owner: Any, density: Density) -> None:
-    """Raises ValueError if a density that is to be one of rows, as a part of `owner`, is one of whole sequences."""
-    if density.sequential:
-        raise ValueError(
-            f"{type(owner).__name__} expects a density of rows; got a {type(density).__name__}, which is one of whole "
-            "sequences. A density of sequences goes into dgjax.Mixture(log_weights, density)."
-        )

@@ -97,10 +97,12 @@ def _game(model: Any, rows: Data, x: Any, y: Any, value: Value, background: Any)
     if of_steps and background is not None:
         raise ValueError("background is for models of rows: of sequences, steps are integrated out. Leave it out.")
     if not (model.generative or isinstance(model, Marginalized) or background is not None):
-        raise ValueError(
-            f"{type(model).__name__} is discriminative and cannot integrate cells out. Give background=rows, such as "
-            "those it was fitted to, or explain dgjax.marginalize(model, density)."
+        instead = (
+            "Explain the generative model of the pair."
+            if of_steps
+            else "Give background=rows, such as those it was fitted to, or explain dgjax.marginalize(model, density)."
         )
+        raise ValueError(f"{type(model).__name__} is discriminative and cannot integrate cells out. {instead}")
     labels = _labels(model, given, x, y, value)
     if of_steps:
         return AskedGame(of_sequences(model, labels, np.asarray(given.lengths), value, given.x.dtype))

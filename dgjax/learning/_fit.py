@@ -91,12 +91,12 @@ def fit(
     the closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
 
-    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t), `lengths` (n,). `method` is `dgjax.EM()`,
-    `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64, key=key)` or `Restarts(num, key)`; the usual one is chosen
-    by default. `weights` (n,) count a row as so many, those of rows that have a label `label_weight` times as many.
-    `prior` is one of `dgjax.priors`, such as `Ridge(strength)` of a discriminative model, or of a generative one
-    `dgjax.weak_prior(model, x)`, for short "weak"; None is maximum likelihood. `max_steps` ends every fit; `progress`
-    shows a bar.
+    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t) or a label for each, `lengths` (n,). `method` is
+    `dgjax.EM()`, `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64, key=key)` or `Restarts(num, key)`; the usual
+    one is chosen by default. `weights` (n,) count a row or sequence as so many, those of rows that have a label
+    `label_weight` times as many. `prior` is one of `dgjax.priors`, such as `Ridge(strength)` of a discriminative model,
+    or of a generative one `dgjax.weak_prior(model, x)`, for short "weak"; None is maximum likelihood. `max_steps` ends
+    every fit; `progress` shows a bar.
 
     Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
     observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
@@ -326,7 +326,7 @@ def _check_data(model, rows, y, weights, complete):
     if not complete:
         check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
-    kind = "rows" if len(x) == len(labels) else "sequences"
+    kind = "sequences" if has_one_label(model) else "rows"
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):

@@ -24,9 +24,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
-from dgjax._pytree import dataclass, expect_part
+from dgjax._pytree import dataclass, expect_part, expect_rows
 from dgjax._types import ColumnMoments, LabelIndex, Scorer, Support, num_free, possible
-from dgjax.densities import Density, SequenceDensity, expect_rows, rows_by_labels
+from dgjax.densities import Density, SequenceDensity, rows_by_labels
 from dgjax.models._linear_chain import LinearChainCRF
 from dgjax.priors import Dirichlet, HiddenMarkovPrior, expect_prior
 from dgjax.scorers import LatentChain
@@ -65,7 +65,7 @@ class HiddenMarkov(SequenceDensity):
 
     def __post_init__(self) -> None:
         expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")
-        expect_rows(self, self.density)
+        expect_rows(self, self.density, "density")
         own = self.density.label_shape
         shapes = self.log_initial.shape, self.log_transition.shape, own
         if not own or shapes != (own, (*own, own[-1]), own):

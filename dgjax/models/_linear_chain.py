@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax import _parameters
-from dgjax._pytree import dataclass, expect_part
+from dgjax._pytree import dataclass, expect_part, expect_rows
 from dgjax._twins import expanded
 from dgjax._types import Scorer, Support, num_free, possible
 from dgjax.models._discriminative import DiscriminativeModel
@@ -34,6 +34,7 @@ class LinearChainCRF(DiscriminativeModel):
 
     def __post_init__(self) -> None:
         expect_part(self, "scorer", Scorer, "a scorer, such as dgjax.Linear(weight)")
+        expect_rows(self, self.scorer, "scorer")
         k = len(self.initial) if self.initial.ndim else 0
         shapes = self.initial.shape, self.transition.shape, self.scorer.label_shape
         if shapes != ((k,), (k, k), (k,)):
