@@ -127,6 +127,7 @@ LONG_TO_COMPILE = (
     "test_cpu_viterbi.py",
     "test_chain_accelerators.py",
     "test_draws.py",
+    "test_passes.py",
 )
 
 

@@ -238,11 +238,11 @@ def test_logistic_regression_of_rows_in_place(k, method, dtype):
 
 
 @pytest.mark.parametrize("value", [np.nan, *slow(np.inf, -np.inf)])
-def test_rows_in_place_are_checked(value, x64):
+def test_rows_in_place_are_checked(value, dtype):
     x, y = regression(2, n=100_000)
     weights = np.ones(len(x))
     for row, counts in ((0, 1), (99_999, 0), (31_415, 1)):
-        broken = x.copy()
+        broken = x.astype(dtype)
         broken[row, 1] = value
         weights[row] = counts
         with pytest.raises(ValueError, match=rf"x\[{row}, 1\] is {value}"):
@@ -250,13 +250,13 @@ def test_rows_in_place_are_checked(value, x64):
 
 
 @pytest.mark.parametrize("value", [np.inf, *slow(-np.inf)])
-def test_rows_in_place_beyond_the_sample_are_checked(value, x64):
+def test_rows_in_place_beyond_the_sample_are_checked(value, dtype):
     """An infinite cell outside the sample of a start gives that start's labels a probability of 0 or none."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60_011, 5)), rng.integers(0, 3, 60_011)
     x[:, 3] += y
     for row in [np.flatnonzero(y == label)[0] for label in range(3)]:
-        broken = x.copy()
+        broken = x.astype(dtype)
         broken[row, 3] = value
         with pytest.raises(ValueError, match=rf"x\[{row}, 3\] is {value}"):
             dg.fit(dg.logistic_regression(5, 3), broken, y)

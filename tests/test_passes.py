@@ -68,12 +68,12 @@ def test_cells_filled_where_rows_are(missing, dtype):
 
 
 @pytest.mark.parametrize("verb", [dg.log_prob, dg.predict, dg.predict_log_proba, dg.impute])
-def test_a_cell_outside_its_support_is_refused_by_name(verb, x64):
-    model, x = problem("gaussian", 5, 0.2, "float64")
+def test_a_cell_outside_its_support_is_refused_by_name(verb, dtype):
+    model, x = problem("gaussian", 5, 0.2, dtype)
     x[20_000, 3] = np.inf
     with pytest.raises(ValueError, match=r"x\[20000, 3\] is inf"):
         verb(model, x)
-    model, x = problem("bernoulli", 5, 0.2, "float64")
+    model, x = problem("bernoulli", 5, 0.2, dtype)
     x[20_000, 3] = 0.5
     with pytest.raises(ValueError, match=r"x\[20000, 3\] is 0.5"):
         verb(model, x)
@@ -89,8 +89,8 @@ def test_rows_of_float64_in_float32_are_told_where_they_overflow():
         dg.log_prob(model, wide)
 
 
-def test_a_row_that_no_label_gives_is_as_impossible_as_ever(x64):
-    model, x = problem("bernoulli", 5, 0.0, "float64")
+def test_a_row_that_no_label_gives_is_as_impossible_as_ever(dtype):
+    model, x = problem("bernoulli", 5, 0.0, dtype)
     never = dg.Mixture(model.log_weights, dg.Bernoulli(model.density.logits.at[:, 2].set(-jnp.inf)))
     x[:, 2] = 0
     x[7, 2] = 1

@@ -326,7 +326,7 @@ def _check_data(model, rows, y, weights, complete):
     if not complete:
         check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
-    kind = "sequences" if has_one_label(model) else "rows"
+    kind = "sequences" if is_sequential(model) and has_one_label(model) else "rows"
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
