@@ -248,7 +248,7 @@ def test_sequences_without_labels_help_where_the_model_is_the_truth():
         classes=("u", "v", "w"),
         target="state",
     )
-    bench = begin(dataset, train_rows=40, test_rows=20, sizes=(3, 40), mixture_steps=10).bench
+    bench = begin(dataset, train_rows=40, test_rows=20, sizes=(3, 40), mixture_steps=100).bench
     for repeat in range(3):
         split, (test, states) = bench.split(repeat), bench.test(repeat)
         unknown = [np.full_like(own, -1) for own in dataset.y[split.train[3:]]]
