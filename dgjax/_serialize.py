@@ -136,7 +136,10 @@ def _describe(value: Any, place: str, arrays: dict[str, Any]) -> Any:
             "inside jit, vmap or grad returns, outside of it."
         )
     if not any(jnp.issubdtype(getattr(value, "dtype", object), kind) for kind in (np.floating, np.integer, np.bool_)):
-        raise ValueError(f"save expects a model made of arrays; {place} is {type(value).__name__}.")
+        raise ValueError(
+            f"save expects a model made of arrays; {place} is {type(value).__name__}. Write a class that has its "
+            "arrays as fields, decorated by @dgjax.dataclass, or save them by themselves."
+        )
     arrays[place] = value
     return {"array": place}
 
