@@ -120,10 +120,8 @@ class Bayesian(Generic[M]):
 
         Raises ValueError if `by` is no site with labels.
         """
-        dims, label = (
-            self.dims,
-            "component" if not is_sequential(self.template) or has_one_label(self.template) else "state",
-        )
+        of_paths = is_sequential(self.template) and not has_one_label(self.template)
+        dims, label = self.dims, "state" if of_paths else "component"
         if by not in dims or dims[by][:1] != (label,):
             labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]
             raise ValueError(f"by must be one of {labelled}; got {_advice.shown(by)}.")

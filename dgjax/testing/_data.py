@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
+from dgjax import data
 from dgjax.testing._compare import precision
 
 MOST_LABELS = 4096
@@ -47,7 +48,7 @@ def is_generative(model: Any) -> bool:
 
 def is_sequential(model: Any) -> bool:
     """Whether a model is of sequences rather than rows."""
-    return getattr(model.as_model(), "sequential", False)
+    return data.is_sequential(model.as_model())
 
 
 def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int = 3) -> Sample:
