@@ -29,8 +29,10 @@ def run(page: Path) -> dict[str, Any]:
     Returns the names that they define.
     """
     namespace = {"__name__": "__main__"}
-    # A page may set how arrays print; the next one starts afresh.
-    with quick_compilation(), np.printoptions():
+    # A page may set how arrays print, or their precision; the next one starts afresh.
+    with settings_kept(), np.printoptions():
+        # Most of what an example costs is compiling it, and a fast program is of no use to a few rows.
+        jax.config.update("jax_disable_most_optimizations", True)
         for line, code, expected in examples(page):
             printed = _printed(page, line, code, namespace)
             if expected is not None and printed.strip() != expected.strip():
@@ -42,17 +44,15 @@ def run(page: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def quick_compilation() -> Iterator[None]:
-    """Most of what an example costs is compiling it, and a fast program is of no use to a few rows.
-
-    What was before is so again after it: tests that follow in a quick run are compiled quickly too.
-    """
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
+def settings_kept() -> Iterator[None]:
+    """JAX's settings after it are those before."""
+    before = dict(jax.config.values)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", before)
+        for name, value in before.items():
+            if jax.config.values[name] != value:
+                jax.config.update(name, value)
 
 
 def _printed(page, line, code, namespace):
