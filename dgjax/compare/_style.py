@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, FAINT, GRID = "#24292f", "#6b7280", "#e5e7eb"
@@ -93,7 +93,7 @@ def panel(width: float = NARROW, height: float = 3.3) -> Iterator[tuple[Figure, 
     """Context of a figure of one panel in the report's style, without any global state of pyplot."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
+        FigureCanvasSVG(figure)
         figure.set_layout_engine("constrained", w_pad=0.12)
         yield figure, figure.add_subplot()
 
@@ -119,6 +119,11 @@ def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:
 
     If `wide`, it takes the whole width of the page, not one column of it.
     """
+    # Laid out by the text's own sizes, once: with a layout engine a figure is drawn twice when it is saved.
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # Lengths in points are refused by some renderers; the page scales pictures to its columns all the same.
