@@ -80,8 +80,11 @@ def at_training(bench: Bench, answer: Answer) -> list[Task]:
                 "discriminative": {MEAN: x},
                 "reference": {OWN: x},
             }
+            fitted = None
             for method, given in how[side].items():
-                fitted = bench.fit(key, bench.given(given, y, repeat))
+                # Where no cell is missing nothing is filled, and the fit is the one before.
+                if fitted is None or np.isnan(x).any():
+                    fitted = bench.fit(key, bench.given(given, y, repeat))
                 records.append(score(key, repeat, share, method, fitted))
                 if method == EXACT:
                     twins[repeat, share, key] = fitted

@@ -92,15 +92,15 @@ def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
         records = []
         for share in bench.plan.labelled_shares:
             labelled, rest = np.split(train, [round(share * len(train))])
-            fits = {LABELLED: bench.training(labelled, repeat)}
+            told = {LABELLED: bench.told(key, repeat, len(labelled))}
             spare = np.concatenate([rest, unlabelled])[: bench.plan.train_rows - len(labelled)]
             if bench.contestants[key].side == "generative" and len(spare):
                 everyone = np.concatenate([labelled, spare])
                 known = np.where(np.arange(len(everyone)) < len(labelled), bench.dataset.y[everyone], -1)
-                fits[ALL_ROWS] = bench.given(bench.dataset.x[everyone], known, repeat)
-            for method, training in fits.items():
-                value = _metrics.accuracy(bench.fit(key, training).log_proba(x), y)
-                records.append(Record("accuracy", key, repeat, value, share, method))
+                training = bench.given(bench.dataset.x[everyone], known, repeat)
+                told[ALL_ROWS] = bench.fit(key, training).log_proba(x)
+            for method, log_proba in told.items():
+                records.append(Record("accuracy", key, repeat, _metrics.accuracy(log_proba, y), share, method))
         return records
 
     keys = [*bench.generative, *dict.fromkeys(pair.discriminative for pair in bench.pairs)]
