@@ -109,7 +109,7 @@ KEYWORDS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("max_iter", "n_iter", "num_steps"), (("max_steps", "max_steps={0}"),)),
     **dict.fromkeys(("n_components", "n_factors"), tuple((size, f"{size}={{0}}") for size in SIZES)),
     **dict.fromkeys(("n_states", "n_clusters", "k"), tuple((size, f"{size}={{0}}") for size in SIZES[1:])),
-    "n_init": (("method", RESTARTS),),
+    **dict.fromkeys(("n_init", "num_restarts"), (("method", RESTARTS),)),
     **dict.fromkeys(("random_state", "seed"), (("key", "jax.random.key({0}) where the key goes, first"),)),
     "C": (("max_steps", "prior=dgjax.priors.Ridge(1 / {0})"),),
     **dict.fromkeys(("alpha", "reg_covar", "var_smoothing"), (("prior", 'prior="weak"'),)),
@@ -141,8 +141,9 @@ def told_keywords(function: F) -> F:
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         for name in options:
-            if name not in own and (told := _told(name, options[name], own)):
-                raise TypeError(f"{function.__name__}() has no argument {name!r}. Type {told}.")
+            if name not in own:
+                told = _told(name, options[name], own)
+                raise TypeError(f"{function.__name__}() has no argument {name!r}. {told}")
         if missing := [name for name in required[len(arguments) :] if name not in options]:
             needed = f"dgjax.{function.__name__}({', '.join(required)})"
             raise TypeError(f"{function.__name__}() needs {' and '.join(missing)} too. Type {needed}.")
@@ -152,9 +153,11 @@ def told_keywords(function: F) -> F:
 
 
 def _told(name, value, own):
-    """Code for what a foreign keyword says; an empty string if there is none."""
+    """What to type for a foreign keyword: its counterpart, else the nearest argument, else one of them all."""
     given = _advice.shown(SPELT.get(value, value) if isinstance(value, str) else value)
     own_code = next((code for argument, code in KEYWORDS.get(name, ()) if argument in own), "")
     if not own_code and name in OF_FIT and "max_steps" not in own:
         own_code = f"dgjax.fit(model, x, y, {OF_FIT[name]}) where the model is fitted"
-    return own_code.format(given)
+    for near in () if own_code else difflib.get_close_matches(name, own, 1, 0.75):
+        own_code = f"{near}={{0}}"
+    return f"Type {own_code.format(given)}." if own_code else f"Type one of {', '.join(own)}."

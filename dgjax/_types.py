@@ -72,6 +72,7 @@ class Support(NamedTuple):
 
 FINITE = Support("a finite number")
 COUNT = Support("a count, a whole number from 0", low=0, whole=True)
+AMOUNT = Support("a count, whole or not, from 0", low=0)
 
 
 def category(num_categories: int) -> Support:

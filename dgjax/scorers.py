@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._pytree import dataclass, expect_rows, static
-from dgjax._types import COUNT, Rows, Scorer, Support, category, in_order, num_free, possible
+from dgjax._types import AMOUNT, COUNT, Rows, Scorer, Support, category, in_order, num_free, possible
 from dgjax.structures import PASSES, Chain, Sequences, of_each_label
 
 
@@ -124,19 +124,21 @@ class Quadratic(Polynomial):
 class LogLinear(Weighted):
     """Log-linear scorer of counts: s(x, y) = sum_j x_j w_yj, where 0 times minus infinity is 0; `weight` (*labels, d).
 
-    Inside `jit` a row with a cell that is no count scores minus infinity for every label.
+    `whole` says that counts are whole numbers, as Poisson's are and a multinomial's need not be. Inside `jit` a row
+    with another cell, a negative or an infinite one, scores minus infinity for every label.
     """
 
     weight: Float[Array, "*labels d"]
+    whole: bool = static(default=True)
 
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        count = kernels.is_count(x) | jnp.isnan(x)
+        count = (kernels.is_count if self.whole else kernels.is_amount)(x) | jnp.isnan(x)
         scores = kernels.log_linear(jnp.where(count, x, 0), self._flat())
         return jnp.where(count.all(-1, keepdims=True), scores, -jnp.inf).reshape(len(x), *self.label_shape)
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (COUNT,)
+        return (COUNT if self.whole else AMOUNT,)
 
 
 @dataclass

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from laws import assert_close, slow
-from scipy import stats
+from scipy import special, stats
+from sklearn.naive_bayes import MultinomialNB
 
 import dgjax as dg
 import dgjax_kernels as kernels
@@ -15,7 +16,7 @@ DENSITIES = {
     "Bernoulli": (dg.Bernoulli(jnp.zeros((2, 2))), ODD),
     "categorical": (dg.Categorical(jnp.zeros((2, 2, 3))), ODD),
     "Poisson": (dg.Poisson(jnp.zeros((2, 2))), ODD[:3]),
-    "multinomial": (dg.Multinomial(jnp.zeros((2, 2)), 3), ODD[:3]),
+    "multinomial": (dg.Multinomial(jnp.zeros((2, 2)), 3), [-1.0, np.inf]),
     "columns": (dg.Columns((dg.Poisson(jnp.zeros((2, 1))), dg.Bernoulli(jnp.zeros((2, 1))))), ODD[:3]),
 }
 
@@ -169,3 +170,30 @@ def test_draws_are_multinomial_of_any_total(total):
     p, variance = p.astype(np.float32).astype(float), total * p * (1 - p)
     assert (abs(x.mean(0) - total * p) <= 5 * np.sqrt(variance / n) + 2e-6 * total * p).all()
     assert (abs(x.var(0) - variance) <= 5 * variance * np.sqrt(3 / n) + 1e-6).all()
+
+
+def fractional_score(row, p):
+    """log Gamma(N + 1) + sum_j x_j log p_j - log Gamma(x_j + 1) of the observed cells of a row, in float64."""
+    seen = ~np.isnan(row)
+    x, share = row[seen].astype(float), p[seen] / p[seen].sum()
+    return special.gammaln(x.sum() + 1) + (x * np.log(share) - special.gammaln(x + 1)).sum()
+
+
+def test_multinomial_counts_need_not_be_whole(form):
+    """As tf-idf weights are not; beside scikit-learn's classifier, and a formula where cells are missing."""
+    rng = np.random.default_rng(0)
+    x = (rng.gamma(0.7, 2.0, (40, 5)) * rng.integers(0, 2, (40, 5))).astype(np.float32)
+    x[:8] *= [[300], [1e-3], [1e-5], [1], [17], [40], [260], [2e6]]
+    y = np.arange(40) % 3
+    model = dg.naive_bayes(x, y, "multinomial", prior="weak")
+    p = np.exp(np.asarray(jax.nn.log_softmax(model.density.logits), float))
+    peer = MultinomialNB().fit(x, y)
+    peer.feature_log_prob_, peer.class_log_prior_ = np.log(p), np.asarray(model.log_weights, float)
+    np.testing.assert_allclose(dg.predict_log_proba(model, x), peer.predict_log_proba(x), rtol=1e-4, atol=2e-5)
+    twin = dg.discriminative(model)
+    np.testing.assert_allclose(dg.predict_log_proba(twin, x), peer.predict_log_proba(x), rtol=1e-4, atol=2e-5)
+    holes = np.where(rng.random(x.shape) < 0.3, np.nan, x)
+    expected = [[fractional_score(row, own) for own in p] for row in holes]
+    np.testing.assert_allclose(model.density.scores(jnp.asarray(holes)), expected, rtol=1e-5, atol=2e-5)
+    filled = dg.impute(model, holes)
+    assert (filled[np.isnan(holes)] % 1 == 0).all()

@@ -10,7 +10,7 @@ import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._arguments import as_count
 from dgjax._pytree import dataclass, static
-from dgjax._types import COUNT, ColumnMoments, LabelIndex, Support, num_free, possible
+from dgjax._types import AMOUNT, ColumnMoments, LabelIndex, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
 from dgjax.densities._count_modes import mixture_mode
@@ -26,6 +26,10 @@ class Multinomial(Density):
     own total). With missing cells N is unknown: observed counts are scored given their own total, as Multinomial(p
     observed / sum p observed). That is the marginal where counts are Poisson of rate lambda p_j, and the unknown
     exposure lambda has density 1 / lambda, which gives the distribution of missing cells too.
+
+    Counts need not be whole, as tf-idf weights are not: with Gamma(x + 1) for x!, posteriors of labels are those of
+    multinomial naive Bayes everywhere, while `log_prob` is a score, no log-probability, of rows that are not whole.
+    Counts drawn or filled in are whole.
 
     Raises ValueError if logits have no axis of columns or are minus infinity for all of them, or if `total_count` is
     negative or no whole number.
@@ -118,7 +122,7 @@ class Multinomial(Density):
         """
         weight, p, excess = _shared.about_the_median(_shared.flat(self._log_p(), self.label_shape))
         weight = weight - jnp.log1p(_shared.ratio(excess.sum(-1, keepdims=True), p.sum(), 0))
-        return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(weight.reshape(self.logits.shape))
+        return jnp.zeros(self.label_shape, self.logits.dtype), LogLinear(weight.reshape(self.logits.shape), whole=False)
 
     def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Float[Array, "*labels d"]:
         """Sufficient statistics (*labels, d): expected counts of each category under responsibilities `counts`."""
@@ -155,7 +159,7 @@ class Multinomial(Density):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (COUNT,) * self.num_features
+        return (AMOUNT,) * self.num_features
 
 
 def _draw_counts(key, row, p):

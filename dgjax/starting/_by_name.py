@@ -9,7 +9,7 @@ import numpy as np
 import dgjax_kernels as kernels
 from dgjax import _advice, _elsewhere
 from dgjax._arguments import as_count, check_size, constant
-from dgjax._types import COUNT, FINITE
+from dgjax._types import AMOUNT, COUNT, FINITE
 from dgjax.data import check_cells, float_type
 from dgjax.densities import (
     Bernoulli,
@@ -25,7 +25,14 @@ from dgjax.densities import (
 from dgjax.scorers import Indicators, Linear, Quadratic
 from dgjax.starting import _training_data
 
-COUNTED, WHOLE = ("categorical", "poisson", "multinomial"), "a whole number from 0, its kind being"
+SUPPORTS = {
+    kind: support._replace(words=f"{words}, its kind being {kind}")
+    for kind, support, words in (
+        ("categorical", COUNT, "a whole number from 0"),
+        ("poisson", COUNT, "a whole number from 0"),
+        ("multinomial", AMOUNT, "a number from 0"),
+    )
+}
 
 
 def uniform(density, k=None):
@@ -68,7 +75,7 @@ def columns(x, summary, kinds, labels, option, num_categories=None):
     Raises ValueError for a cell that is not of its column's kind; `option` names the starter's argument for kinds.
     """
     if not set(kinds) <= {"gaussian", "bernoulli"}:
-        supports = tuple(COUNT._replace(words=f"{WHOLE} {kind}") if kind in COUNTED else FINITE for kind in kinds)
+        supports = tuple(SUPPORTS.get(kind, FINITE) for kind in kinds)
         check_cells(x, supports, summary, option=lambda: (option, ""))
     sizes = _training_data.category_counts(num_categories, kinds, x, summary)
     groups = {kind: tuple(i for i, own in enumerate(kinds) if own == kind) for kind in dict.fromkeys(kinds)}

@@ -41,6 +41,7 @@ from dgjax_kernels.blocks import (
 )
 from dgjax_kernels.counts import (
     binomial_draws as binomial_draws,
+    is_amount as is_amount,
     is_count as is_count,
     log_binomial as log_binomial,
     log_gamma_poisson as log_gamma_poisson,

@@ -30,7 +30,12 @@ REMAINDERS = np.array(
 
 def is_count(x: Float[Array, "..."]) -> Bool[Array, "..."]:
     """Support of counts: True where a cell is a finite whole number from 0."""
-    return (x >= 0) & (x == jnp.floor(x)) & (x < jnp.inf)
+    return is_amount(x) & (x == jnp.floor(x))
+
+
+def is_amount(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """Support of amounts, counts that need not be whole: True where a cell is a finite number from 0."""
+    return (x >= 0) & (x < jnp.inf)
 
 
 def poisson(x: Float[Array, "n d"], log_rate: Float[Array, "k d"]) -> Float[Array, "n k"]:
@@ -78,10 +83,15 @@ def log_poisson(
 
 
 def _of_count(x, rate, log_rate):
+    return _of_amount(x, rate, log_rate, _stirling_remainder)
+
+
+def _of_amount(x, rate, log_rate, remainder=None):
+    """log Poisson(x; rate) with Gamma(x + 1) for x!, of any x from 0; `remainder` is that of Stirling's formula."""
     positive = x > 0
     safe = jnp.where(positive, x, 1)
     log_x = jnp.log(safe)
-    at_mode = -0.5 * (LOG_TWO_PI + log_x) - _stirling_remainder(safe)
+    at_mode = -0.5 * (LOG_TWO_PI + log_x) - (remainder or _real_remainder)(safe)
     return jnp.where(positive, at_mode - _deviance(safe, log_x, rate, log_rate), -rate)
 
 
@@ -114,19 +124,20 @@ def _stirling_remainder(x):
 def multinomial(x: Float[Array, "n d"], log_p: Float[Array, "k d"]) -> Float[Array, "n k"]:
     """Multinomial scores (n, k): log Multinomial(x_observed; its own total, p_observed / sum p_observed).
 
-    Rows x (n, d) of counts, p = exp(log_p_k), log_p (k, d). Minus infinity where an observed cell is no count. Written
-    as independent Poissons conditioned on their sum, which does not cancel for large totals.
+    Rows x (n, d) of counts, whole or not, with Gamma(x + 1) for x!; p = exp(log_p_k), log_p (k, d). Minus infinity
+    where an observed cell is negative or infinite. Written as independent Poissons conditioned on their sum, which does
+    not cancel for large totals.
     """
 
     def block(x):
-        observed, count = ~jnp.isnan(x), is_count(x)
+        observed, count = ~jnp.isnan(x), is_amount(x)
         counts = jnp.where(count, x, 0)
         share, log_share = _shares(observed, log_p)
         total = counts.sum(-1)
         some = total > 0
         log_total = jnp.log(jnp.where(some, total, 1))
-        cell = _of_count(counts[:, None], total[:, None, None] * share, log_total[:, None, None] + log_share)
-        both = jnp.where(observed[:, None], cell, 0).sum(-1) - _of_count(total, total, log_total)[:, None]
+        cell = _of_amount(counts[:, None], total[:, None, None] * share, log_total[:, None, None] + log_share)
+        both = jnp.where(observed[:, None], cell, 0).sum(-1) - _of_amount(total, total, log_total)[:, None]
         value = jnp.where(some[:, None], both, 0)
         return jnp.where((observed & ~count).any(1, keepdims=True), -jnp.inf, value)
 
@@ -180,12 +191,14 @@ def log_negative_binomial(
 ) -> Float[Array, "*#s"]:
     """Negative binomial log density: x successes, of chance p = odds / (1 + odds), before the total-th failure.
 
-    log of C(x + total - 1, x) p^x (1 - p)^total, for counts x and total; at a total of 0, x is 0 for sure.
+    log of C(x + total - 1, x) p^x (1 - p)^total, for counts x and any total from 0; at a total of 0, x is 0 for sure.
     That is total / (total + x) times a binomial, written as Poissons conditioned on their sum, which does not cancel.
     """
     n = total + x
     chance, rest = odds / (1 + odds), 1 / (1 + odds)
-    binomial = log_poisson(x, n * chance) + log_poisson(total, n * rest) - log_poisson(n, n)
+    some, trials = jnp.where(total > 0, total, 1), jnp.where(n > 0, n, 1)
+    failures = _of_amount(some, n * rest, jnp.log(n * rest)) - _of_amount(trials, trials, jnp.log(trials))
+    binomial = log_poisson(x, n * chance) + failures
     return jnp.where(total > 0, binomial + jnp.log(total) - jnp.log(n), jnp.where(x > 0, -jnp.inf, 0))
 
 
@@ -223,9 +236,9 @@ def log_binomial(
 
 def _real_remainder(x):
     """log Gamma(x + 1) - (x + 1/2) log x + x - log(2 pi) / 2, of positive numbers."""
-    few = jnp.minimum(x, 16)
+    few, by_table = jnp.minimum(x, 16), (x >= 16) | (x == jnp.floor(x)) & (x > 0)
     direct = jax.lax.lgamma(few + 1) - (few + 0.5) * jnp.log(few) + few - 0.5 * LOG_TWO_PI
-    return jnp.where(x < 16, direct, _stirling_remainder(jnp.maximum(x, 16)))
+    return jnp.where(by_table, _stirling_remainder(jnp.where(by_table, x, 16)), direct)
 
 
 def poisson_draws(key: Key[Array, ""], rate: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -39,7 +39,7 @@ def log_density(density, label, row):
             rates = numbers(density.log_rate)[label]
             return sum((row[j] and row[j] * rates[j] - math.lgamma(row[j] + 1)) - math.exp(rates[j]) for j in seen)
         case "Multinomial":
-            if not are_counts(row[seen]):
+            if (row[seen] < 0).any():  # they need not be whole
                 return -np.inf
             logs = log_softmax(numbers(density.logits)[label][seen])
             drawn = sum(c * log - math.lgamma(c + 1) for c, log in zip(row[seen], logs, strict=True) if c > 0)

@@ -154,19 +154,20 @@ def _observed_count(x, cell, there, absent, total):
 
 @jit
 def _factorials(F, total, log_factorial, base, d, of_total):
-    """base = - sum_j log x_j!, and for a multinomial + log (sum_j x_j)!."""
+    """base = - sum_j log x_j!, and for a multinomial, whose counts need not be whole, + log (sum_j x_j)!."""
     base[:] = 0
     for j in range(d):
-        _add_factorials(F[j], log_factorial, -1.0, base)
+        _add_factorials(F[j], log_factorial, -1.0, base, of_total)
     if of_total:
-        _add_factorials(total, log_factorial, 1.0, base)
+        _add_factorials(total, log_factorial, 1.0, base, True)
 
 
 @fast
-def _add_factorials(x, log_factorial, sign, base):
+def _add_factorials(x, log_factorial, sign, base, fractional):
     """base += sign log x!: from the table, eight lanes at a time, if all of them are in it; else lane by lane.
 
-    The latter takes four times as long. What is no count, negative, broken or infinite, has no probability.
+    The latter takes four times as long. What is negative, infinite or, unless it may be `fractional`, not whole has no
+    probability.
     """
     inside = True
     for n in range(LANES):
@@ -174,9 +175,10 @@ def _add_factorials(x, log_factorial, sign, base):
     for n in range(LANES if inside else 0):
         base[n] += sign * log_factorial[np.uint64(np.int64(x[n]))]
     for n in range(0 if inside else LANES):
-        if not ((x[n] >= 0) & (x[n] < math.inf) & (x[n] == np.floor(x[n]))):
+        whole = x[n] == np.floor(x[n])
+        if not ((x[n] >= 0) & (x[n] < math.inf) & (whole | fractional)):
             base[n] += NEVER
-        elif x[n] < FACTORIALS:
+        elif (x[n] < FACTORIALS) & whole:
             base[n] += sign * log_factorial[np.uint64(np.int64(x[n]))]
         else:
             base[n] += sign * math.lgamma(x[n] + 1)
