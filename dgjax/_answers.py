@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax.data import Data, cut, has_one_label, in_size_class, is_sequential
+from dgjax.data import Data, cut, in_size_class
 from dgjax.densities import Density
 from dgjax.structures import Sequences, num_steps
 
@@ -108,7 +108,7 @@ def impute_given(model, x, y):
 
 def drawn(model, key, shape):
     key_y, key_x = jax.random.split(key)
-    if is_sequential(model) and has_one_label(model):
+    if model.sequential and model.one_label:
         *batch, steps = shape
         y = model.sample_labels(key_y, tuple(batch))
         return model.density.sample(key_x, (y,), steps), y

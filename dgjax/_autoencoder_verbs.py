@@ -13,7 +13,7 @@ from dgjax._answers import by_scores
 from dgjax._arguments import as_count, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import predict, require_generative
-from dgjax.data import as_floats, as_labels, as_model, is_sequential, model_and_rows
+from dgjax.data import as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Draws, FactorGaussian, Learned, VariationalAutoencoder, has_draws, with_draws
 
 
@@ -27,7 +27,7 @@ def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: A
     Source: Kingma and Welling (2014), eq. 7; for labels Kingma et al. (2014), eq. 7 at the best q(y | x).
     """
     checked, rows = model_and_rows(_drawn(model, "elbo"), x, lengths)
-    unknown = np.full(rows.x.x.shape[:2] if is_sequential(checked) else len(rows.x), -1)
+    unknown = np.full(rows.x.x.shape[:2] if checked.sequential else len(rows.x), -1)
     labels = as_labels(unknown if y is None else y, rows.x, checked.num_labels)
     return _elbo(with_draws(checked, Draws(None)), rows, labels)
 
@@ -75,7 +75,7 @@ def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple
     Raises ValueError for a model without latent variables, a wrong shape, a cell or a label out of range.
     """
     checked = require_generative(model)
-    factors = isinstance(getattr(checked, "density", None), FactorGaussian) and not is_sequential(checked)
+    factors = isinstance(getattr(checked, "density", None), FactorGaussian) and not checked.sequential
     density = checked.density if factors else _autoencoder(model, "encode")
     _, rows = model_and_rows(model, x)
     return _encode(density, rows.x, _classes(model, rows.x, y))
@@ -173,7 +173,7 @@ def _one_hot(k, labels, like):
 
 
 def _drawn(model: Any, verb: str) -> Any:
-    if verb == "decode" and is_sequential(as_model(model)):
+    if verb == "decode" and as_model(model).sequential:
         raise ValueError(
             "decode gives rows for latent variables of a variational autoencoder. For the most probable path of a "
             f"{type(model).__name__} type dgjax.predict(model, x), with lengths=lengths if sequences are padded."

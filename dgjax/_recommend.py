@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._types import Generative
-from dgjax.data import as_model, cut, in_size_class, is_sequential, model_and_rows
+from dgjax.data import as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import FactorGaussian
 
 
@@ -50,7 +50,7 @@ def recommend(model: Generative, ratings: ArrayLike, num_items: int) -> Recommen
     Source: Rubin and Thayer (1982); Salakhutdinov and Mnih (2007), Probabilistic matrix factorization.
     """
     checked = as_model(model)
-    density = getattr(checked, "density", None) if checked.generative and not is_sequential(checked) else None
+    density = getattr(checked, "density", None) if checked.generative and not checked.sequential else None
     if not isinstance(density, FactorGaussian):
         raise ValueError(
             f"recommend is for a model of factors; got a {type(model).__name__}. Type "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from dgjax._arguments import check_number, is_concrete, placed
 from dgjax._types import Generative
 from dgjax._verbs import log_prob_in_form, num_parameters
-from dgjax.data import as_model, as_weights, is_sequential
+from dgjax.data import as_model, as_weights
 from dgjax.learning import in_component_class
 
 
@@ -27,7 +27,7 @@ def bic(
     """
     scored = _scored(model, x, lengths, weights)
     values, amounts, xp, _ = scored
-    steps = np.shape(x)[1] if is_sequential(as_model(model)) else 1
+    steps = np.shape(x)[1] if as_model(model).sequential else 1
     rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
     return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
 

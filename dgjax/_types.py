@@ -180,6 +180,16 @@ class Model(Protocol):
         ...
 
     @property
+    def sequential(self) -> bool:
+        """Whether it is a model of sequences."""
+        ...
+
+    @property
+    def one_label(self) -> bool:
+        """Whether each sequence has one label, (n,), not a path of them, (n, t)."""
+        ...
+
+    @property
     def num_labels(self) -> int:
         """Number k of labels: classes, components, or states of each step."""
         ...

@@ -15,7 +15,7 @@ from dgjax import _advice, _answers, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Discriminative, Generative
-from dgjax.data import Data, as_floats, as_labels, as_model, is_sequential, model_and_rows
+from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.structures import Sequences
@@ -135,7 +135,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
     Raises ValueError for a discriminative model, or more samples than memory holds.
     """
     checked, sizes = require_generative(model), as_shape(shape)
-    if is_sequential(checked) and not (sizes and sizes[-1]):
+    if checked.sequential and not (sizes and sizes[-1]):
         raise ValueError(
             f"shape must end with the number of steps of a sequence, 1 or more; got {_advice.shown(shape)}. "
             "Type (n, t) for n sequences of t steps."
@@ -239,7 +239,7 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
     Raises ValueError if classifier and density have different columns.
     """
     model, mixture = as_model(classifier), require_generative(density)
-    if is_sequential(model) or is_sequential(mixture):
+    if model.sequential or mixture.sequential:
         raise ValueError("marginalize is for models of rows; of sequences, fill the cells with dgjax.impute(model, x).")
     if model.num_features not in (None, mixture.num_features):
         raise ValueError(

@@ -18,7 +18,7 @@ import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax._linear import KEPT, KEPT_OF_LABELS, linear_scores
 from dgjax._twins import LogDensity
-from dgjax.data import LARGE, aligned, check_cells, float_type, is_sequential, readable_rows
+from dgjax.data import LARGE, aligned, check_cells, float_type, readable_rows
 from dgjax.densities import Gaussian, Mixture
 from dgjax.models import Logistic
 
@@ -123,7 +123,7 @@ def _readable(model: Any, x: Any) -> Any:
 
     Lists have no shape: that they are many rows is told by the columns that the model has.
     """
-    if is_sequential(model) or not is_concrete(x if hasattr(x, "shape") else ()):
+    if model.sequential or not is_concrete(x if hasattr(x, "shape") else ()):
         return None
     # Indicators have any number of columns, and no kernel that reads them.
     shape = getattr(x, "shape", (len(x) if isinstance(x, list | tuple) else 0, model.num_features or 0))

@@ -103,6 +103,7 @@ class SecondOrderCRF:
 
     generative: ClassVar[bool] = False
     sequential: ClassVar[bool] = True
+    one_label: ClassVar[bool] = False
 
     def as_model(self):
         return self

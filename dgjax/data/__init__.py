@@ -20,8 +20,6 @@ from dgjax.data._cells import (
 from dgjax.data._dataset import (
     Data as Data,
     as_model as as_model,
-    has_one_label as has_one_label,
-    is_sequential as is_sequential,
     model_and_rows as model_and_rows,
 )
 from dgjax.data._digits import warn_if_lost as warn_if_lost

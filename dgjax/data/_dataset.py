@@ -115,8 +115,7 @@ def _few_rows(model, x):
     A service asks about one row at a time, and all the checks together take twice as long as the program; of one
     sequence of 300 steps 0.1 ms for 0.14.
     """
-    sequential = is_sequential(model)
-    if type(x) is not np.ndarray or x.ndim != 2 + sequential or as_model(model) is not model:
+    if type(x) is not np.ndarray or as_model(model) is not model or x.ndim != 2 + model.sequential:
         return None
     if model.num_features != x.shape[-1] or precisions(model) != {x.dtype} or x.dtype.kind != "f":
         return None
@@ -126,16 +125,16 @@ def _few_rows(model, x):
     if complete is None:
         return None
     given: Any = x
-    rows = Sequences(given, every_step(x), has_one_label(model)) if sequential else given
+    rows = Sequences(given, every_step(x), model.one_label) if model.sequential else given
     return model, Data(rows, complete=complete)
 
 
 def _model_and_rows(model, x, lengths, summary, option):
     model = as_model(model)
-    if is_sequential(model):
+    if model.sequential:
         sequences = as_sequences(x, lengths, model.num_features)
         model, steps = _one_precision(model, sequences.x)
-        sequences = Sequences(steps, sequences.lengths, has_one_label(model))
+        sequences = Sequences(steps, sequences.lengths, model.one_label)
         complete = check_cells(sequences.in_rows(), model.supports, None, x, option)
         return model, Data(sequences, complete=bool(complete))
     if lengths is not None:
@@ -144,16 +143,6 @@ def _model_and_rows(model, x, lengths, summary, option):
     complete = check_cells(rows, model.supports, seen if summary is None else summary, x, option)
     model, rows = _one_precision(model, rows)
     return model, Data(rows, complete=bool(complete))
-
-
-def is_sequential(model: Any) -> bool:
-    """Kind of a model: True if it is one of sequences."""
-    return getattr(model, "sequential", False)
-
-
-def has_one_label(model: Any) -> bool:
-    """Kind of a model of sequences: True if a label is of a whole sequence, as a class; False if it is a path."""
-    return getattr(model, "one_label", False)
 
 
 def _one_precision(model: Any, rows: AnyArray) -> tuple[Any, Any]:

@@ -35,6 +35,8 @@ class Density(ABC):
     generative: ClassVar[Literal[True]] = True
     complete: ClassVar[bool | None] = False
     """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
+    one_label: ClassVar[bool] = False
+    """As a model of sequences, True if each of them has one label, not a path of them."""
     labels_off: ClassVar[bool] = False
     """True if M-step, priors and start take `on` (*labels): a label that is off counts for nothing there."""
 

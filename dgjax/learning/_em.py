@@ -26,7 +26,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax._pytree import for_complete_rows
-from dgjax.data import Data, is_sequential
+from dgjax.data import Data
 from dgjax.densities import LEARNING, collapsed, has_draws
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem, tolerance
@@ -123,7 +123,7 @@ def has_density(model: Any, prior: Any) -> Array:
     """Check of a model: True if it has a density, no component having collapsed onto too few rows for that."""
     dtype = jnp.result_type(*jax.tree.leaves(model))
     row = jnp.zeros((1, model.num_features), dtype)
-    one = Sequences(row[None], jnp.ones(1, int)) if is_sequential(model) else row
+    one = Sequences(row[None], jnp.ones(1, int)) if model.sequential else row
     return for_complete_rows(model).potentials(one).has_density() & ~collapsed(model, prior is not None)
 
 

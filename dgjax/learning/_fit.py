@@ -24,9 +24,7 @@ from dgjax.data import (
     check_cells,
     check_observed,
     float_type,
-    has_one_label,
     in_size_class,
-    is_sequential,
     label_counts,
     model_and_rows,
     warn_if_lost,
@@ -136,9 +134,9 @@ def fit(
 def _words(model, y):
     """Words for labels and, in a mixture, for those below them."""
     own = "component" if y is None else "class"
-    if not is_sequential(model):
+    if not model.sequential:
         return own, "component"
-    return (own, "state") if has_one_label(model) else ("state", "component")
+    return (own, "state") if model.one_label else ("state", "component")
 
 
 def _checked_blend(model, y, blend):
@@ -244,7 +242,7 @@ def _option(model, summary):
     if not model.generative and not (isinstance(model, Logistic | LinearChainCRF) and isinstance(model.scorer, Neural)):
         return None
     networks = not model.generative or has_draws(model)
-    usual = "likelihood" if networks else "emissions" if is_sequential(model) else "kinds"
+    usual = "likelihood" if networks else "emissions" if model.sequential else "kinds"
     return usual, " where the model is started" if summary is None else ""
 
 
@@ -303,9 +301,9 @@ def _chosen_prior(model, data, prior):
 
 
 def _without_labels(model):
-    if not is_sequential(model):
+    if not model.sequential:
         return _advice.WITHOUT_LABELS
-    return _advice.SEQUENCES_WITHOUT_LABELS if has_one_label(model) else _advice.STATES_WITHOUT_LABELS
+    return _advice.SEQUENCES_WITHOUT_LABELS if model.one_label else _advice.STATES_WITHOUT_LABELS
 
 
 def _check_data(model, rows, y, weights, complete):
@@ -326,7 +324,7 @@ def _check_data(model, rows, y, weights, complete):
     if not complete:
         check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
-    kind = "sequences" if is_sequential(model) and has_one_label(model) else "rows"
+    kind = "sequences" if model.sequential and model.one_label else "rows"
     known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
     instead = _without_labels(model)
     if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from dgjax import _advice
-from dgjax.data import is_sequential
 from dgjax.learning._ascent import number_of_parameters
 from dgjax.learning._em import EM
 from dgjax.learning._lbfgs import LBFGS
@@ -31,7 +30,7 @@ def _is_small(model, n):
 
     Never for chains, whose Hessian takes as many passes as there are parameters.
     """
-    if is_sequential(model):
+    if model.sequential:
         return False
     size = number_of_parameters(model)
     sampled = Problem.linear(model) and size <= LINEAR_NEWTON_LIMIT and sample_size(size, n) < n

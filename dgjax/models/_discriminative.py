@@ -21,6 +21,8 @@ class DiscriminativeModel(ABC):
     """True where rows are known to miss no cell, and to hold none outside its support: see `for_complete_rows`."""
     constants: ClassVar[tuple[str, ...]] = ()
     """Fields to which a constant for each label is added where columns are centred, such as the bias."""
+    one_label: ClassVar[bool] = False
+    """True of a model of sequences each of which has one label, not a path of them."""
     learnable: ClassVar[bool] = True
     """False of a model without parameters of its own, whose parts are learnt one by one."""
 

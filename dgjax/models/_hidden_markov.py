@@ -15,7 +15,7 @@ weigh its expected counts.
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +60,6 @@ class HiddenMarkov(SequenceDensity):
     log_initial: Float[Array, "*labels k"]
     log_transition: Float[Array, "*labels k k"]
     density: Density
-
-    one_label: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_part(self, "density", Density, "a density, such as dgjax.Gaussian(mean, scale_tril)")

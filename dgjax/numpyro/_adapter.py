@@ -15,7 +15,7 @@ import dgjax_kernels as kernels
 from dgjax import _verbs
 from dgjax._arguments import as_array, as_count, is_concrete
 from dgjax._types import Discriminative, Generative
-from dgjax.data import as_floats, as_model, has_one_label, is_sequential
+from dgjax.data import as_floats, as_model
 from dgjax.numpyro._batch import Arrangement, batch_of, one_of
 from dgjax.numpyro._support import OrMissing
 from dgjax.structures import Sequences
@@ -131,11 +131,11 @@ class Marginal(OfModel):
         checked = _lifted(_verbs.require_generative, model, batch_shape)
         labels, lengths = _ints(labels, "labels"), _ints(lengths, "lengths")
         event = (checked.num_features,)
-        if is_sequential(checked):
-            event = (_num_steps(num_steps, None if has_one_label(checked) else labels), *event)
+        if checked.sequential:
+            event = (_num_steps(num_steps, None if checked.one_label else labels), *event)
         elif num_steps is not None or lengths is not None:
             raise ValueError("num_steps and lengths are for models of sequences, and this is one of rows.")
-        rank = 0 if has_one_label(checked) else len(event) - 1
+        rank = 0 if checked.one_label else len(event) - 1
         known = {"labels": (labels, rank), "lengths": (lengths, 0)}
         super().__init__(checked, len(batch_shape), event, validate_args, **known)
 
@@ -150,12 +150,12 @@ class Marginal(OfModel):
 
     def _sample(self, model: Any, value: Array, known: Any, key: Array) -> Array:
         steps = self.event_shape[:-1]
-        shape = (len(value), *(() if has_one_label(model) else steps))
+        shape = (len(value), *(() if model.one_label else steps))
         labels = jnp.full(shape, -1) if known["labels"] is None else known["labels"]
-        if not is_sequential(model):
+        if not model.sequential:
             return _rows(model, key, labels)
         lengths = jnp.full(len(value), steps[0]) if known["lengths"] is None else known["lengths"]
-        if not has_one_label(model):
+        if not model.one_label:
             return _sequences(model, key, labels, lengths)
         drawn = _rows(model, key, labels, steps)
         return jnp.where((jnp.arange(steps[0]) < lengths[:, None])[..., None], drawn, jnp.nan)
@@ -183,12 +183,12 @@ class Conditional(OfModel):
         validate_args: bool | None = None,
     ) -> None:
         checked = _lifted(as_model, model, batch_shape)
-        rank = 2 if is_sequential(checked) else 1
+        rank = 2 if checked.sequential else 1
         x = jnp.asarray(as_floats(x, "x"))
         if x.ndim < rank:
             raise ValueError(f"x must have shape (*batch, {'t, ' if rank == 2 else ''}d); got shape {x.shape}.")
         known = {"x": (x, rank), "lengths": (_ints(lengths, "lengths"), 0)}
-        event = () if has_one_label(checked) else x.shape[-rank:-1]
+        event = () if checked.one_label else x.shape[-rank:-1]
         self.has_enumerate_support = not event
         super().__init__(checked, len(batch_shape), event, validate_args, **known)
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice, _prior, priors, starting
 from dgjax._arguments import is_concrete
-from dgjax.data import as_floats, as_model, has_one_label, is_sequential
+from dgjax.data import as_floats, as_model
 from dgjax.numpyro._adapter import Conditional, Marginal
 from dgjax.numpyro._sites import Place, draw
 
@@ -78,7 +78,7 @@ class Bayesian(Generic[M]):
                 numpyro.sample("y", Conditional(model, x, lengths), obs=y)  # type: ignore[arg-type]
                 return
             steps = {}
-            if is_sequential(self.template):
+            if self.template.sequential:
                 steps = {"num_steps": num_steps if x is None else np.shape(x)[1], "lengths": lengths}
             numpyro.sample("x", Marginal(model, y, **steps), obs=x)
 
@@ -120,7 +120,7 @@ class Bayesian(Generic[M]):
 
         Raises ValueError if `by` is no site with labels.
         """
-        of_paths = is_sequential(self.template) and not has_one_label(self.template)
+        of_paths = self.template.sequential and not self.template.one_label
         dims, label = self.dims, "state" if of_paths else "component"
         if by not in dims or dims[by][:1] != (label,):
             labelled = [name for name, axes in dims.items() if axes[:1] == (label,)]

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _prior
 from dgjax._arguments import check_number
-from dgjax.data import as_model, as_rows, as_sequences, as_weights, check_cells, check_observed, is_sequential
+from dgjax.data import as_model, as_rows, as_sequences, as_weights, check_cells, check_observed
 from dgjax.densities import Density
 from dgjax.structures import in_rows
 
@@ -37,7 +37,7 @@ def weak_prior(
     check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
-    if is_sequential(model):
+    if model.sequential:
         given: Any = as_sequences(x, lengths, model.num_features)
     else:
         given = as_rows(x, model.num_features)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax as dg
-from dgjax import data
 from dgjax.testing._compare import precision
 
 MOST_LABELS = 4096
@@ -46,18 +45,13 @@ def is_generative(model: Any) -> bool:
     return bool(model.as_model().generative)
 
 
-def is_sequential(model: Any) -> bool:
-    """Whether a model is of sequences rather than rows."""
-    return data.is_sequential(model.as_model())
-
-
 def random_sample(model: Any, seed: int = 0, num_rows: int = 12, num_steps: int = 3) -> Sample:
     """Random rows or sequences with labels, in the columns' supports.
 
     Samples of a generative model; for others random cells.
     """
     lifted, key = model.as_model(), jax.random.key(seed)
-    steps = (num_steps,) if is_sequential(lifted) else ()
+    steps = (num_steps,) if lifted.sequential else ()
     if is_generative(model):
         x, y = dg.sample(model, key, (num_rows, *steps))
     else:

@@ -8,7 +8,7 @@ import numpy as np
 
 import dgjax as dg
 from dgjax.testing._compare import close, expect, law, precision, same_tree
-from dgjax.testing._data import Sample, every_label, every_row, is_sequential, label_indicators, with_missing
+from dgjax.testing._data import Sample, every_label, every_row, label_indicators, with_missing
 
 
 @law
@@ -100,7 +100,7 @@ def marginal_is_missing_elsewhere(model: Any, sample: Sample) -> None:
 @law
 def probabilities_add_to_one(model: Any) -> None:
     """Law: sum_x p(x) = 1 over every row of discrete columns; other models pass unchecked."""
-    rows = None if is_sequential(model) else every_row(model.as_model().supports)
+    rows = None if model.sequential else every_row(model.as_model().supports)
     if rows is None:
         return
     total = np.logaddexp.reduce(np.asarray(dg.log_prob(model, rows.astype(precision(model))), float))
