@@ -29,6 +29,7 @@ TINY = {
     "boosting_steps": 3,
     "network_steps": 0,
 }
+FULL = {"drawn_sizes": (12,), "drawn_repeats": 3, "explained_repeats": 3}  # what only full runs ask
 MIXED = ["height,colour,place"] + [
     f"{(i % 5 + 3 * (i % 2)) if i % 9 else 'NA'},{'' if i % 7 == 3 else ['red', 'blue'][i % 3 == 0]},{'xy'[i % 2]}"
     for i in range(90)
@@ -77,13 +78,18 @@ def test_a_run_writes_the_report_the_numbers_and_the_table(tiny, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_mixed_columns_with_missing_cells_and_two_classes(tiny, tmp_path):
+def test_mixed_columns_with_missing_cells_and_two_classes(tiny, tmp_path, monkeypatch):
+    for name, value in FULL.items():
+        monkeypatch.setitem(TINY, name, value)
     (tmp_path / "mixed.csv").write_text("\n".join(MIXED))
     assert _cli.run(["compare", str(tmp_path / "mixed.csv"), "--quick", "--out", str(tmp_path)]) == 0
     found = results(tmp_path)
     assert found["data"]["classes"] == ["x", "y"]
     assert {question["status"] for question in found["questions"].values()} == {"done"}
-    check_report(tmp_path, questions=8)
+    assert {"drawn_rows", "columns"} < found["questions"].keys()
+    page = check_report(tmp_path, questions=10)
+    for words in ("share, colour", "SVM with rows drawn by naive Bayes", "naive Bayes (cells summed out)"):
+        assert words.lower() in page.lower()
 
 
 @pytest.mark.slow
@@ -96,6 +102,10 @@ def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
         "sizes": (50, 100),
         "missing_train_rows": 80,
         "network_steps": 20,
+        "drawn_sizes": (50,),
+        "drawn_repeats": 1,
+        "explained_repeats": 1,
+        "explained_orders": 4,
     }
     monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
     assert _cli.run(["compare", "digits", "--quick", "--out", str(tmp_path)]) == 0

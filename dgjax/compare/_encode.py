@@ -39,17 +39,36 @@ class Encoder:
         number = np.array([not size for size in self.num_levels])
         return features[:, self.places] * self.scale[number] + self.mean[number]
 
+    def rows(self, encoded: np.ndarray, view: View) -> np.ndarray:
+        """Raw rows (n, d) of rows that are `encoded` in any view; between two levels of a category, the nearest one."""
+        if view == "features":
+            parts = [self._nearest(encoded[:, own], j) for j, own in enumerate(self.groups(view))]
+            encoded = np.stack(parts, axis=1)
+        return encoded * self.scale + self.mean
+
+    def groups(self, view: View) -> list[list[int]]:
+        """Positions of each column in a view: several of a category of more than two levels among the features."""
+        widths = np.array([1 if view == "columns" else max(1, size - 1) for size in self.num_levels])
+        ends = np.cumsum(widths)
+        return [list(range(end - width, end)) for end, width in zip(ends, widths, strict=True)]
+
     @property
     def places(self) -> np.ndarray:
         """Positions of the columns of numbers among the features."""
-        widths = np.array([max(1, size - 1) for size in self.num_levels])
-        return (np.cumsum(widths) - widths)[[not size for size in self.num_levels]]
+        starts = np.array([own[0] for own in self.groups("features")])
+        return starts[[not size for size in self.num_levels]]
 
     def _part(self, column: np.ndarray, j: int, view: View) -> np.ndarray:
         if view == "columns" or not self.num_levels[j]:
             return column[:, None]
         levels = np.arange(1, self.num_levels[j])
         return np.where(np.isnan(column)[:, None], np.nan, column[:, None] == levels)
+
+    def _nearest(self, indicators: np.ndarray, j: int) -> np.ndarray:
+        """A column (n,) as one number or code, from its features: the first level is where all indicators are 0."""
+        if not self.num_levels[j]:
+            return indicators[:, 0]
+        return np.where(indicators.max(1) > 0.5, indicators.argmax(1) + 1, 0)
 
     def _means(self, view: View) -> np.ndarray:
         if view == "columns":

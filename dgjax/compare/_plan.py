@@ -13,6 +13,11 @@ MOST_FULL_FEATURES = 80  # up to which models of full covariances are compared
 FEW_FEATURES = 20  # up to which EM goes on for small gains
 # Nats for each row that a step of EM must gain to go on, where cells or labels are missing.
 TOL, LOOSE_TOL = 1e-3, 0.3
+DRAWN_TIMES = 4  # rows drawn for each training row
+# Rows explained in each split, those that lend them cells, and how often a model may be asked about their mixtures.
+EXPLAINED_ROWS, LENDING_ROWS, MOST_ASKED = 20, 10, 1_000_000
+MOST_EXACT = 13  # columns, up to which all sets of them are gone through: 1 s for each model and split
+MOST_ORDERS = 40
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Plan:
     twin_completions: int = 0
     boosting_steps: int = 0
     network_steps: int = 0
+    drawn_sizes: tuple[int, ...] = ()
+    drawn_repeats: int = 0
+    explained_repeats: int = 0
+    explained_orders: int = 0
     longest: int = 1
     unit: str = "rows"
 
@@ -60,6 +69,16 @@ class Plan:
             lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
         if self.network_steps:
             lines.append(f"Networks: {self.network_steps} steps of Adam.")
+        if self.drawn_sizes:
+            lines.append(
+                f"Drawn rows: {self.drawn_repeats} splits, {DRAWN_TIMES} rows drawn for each training row, up to "
+                f"{self.train_rows} in all."
+            )
+        if self.explained_repeats:
+            lines.append(
+                f"Columns that decide: {self.explained_repeats} splits, {EXPLAINED_ROWS} test rows of each explained, "
+                f"cells lent by {LENDING_ROWS} training rows."
+            )
         if not self.full_covariance:
             lines.append(
                 f"More than {MOST_FULL_FEATURES} features: models with full covariances, and logistic regression on "
@@ -75,13 +94,14 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
     train_rows = min(512 if quick else 1600, rows - test_rows)
     features = int(sum(max(1, len(levels) - 1) for levels in dataset.levels))
     lowest = max(2 * classes, 10)
+    sizes = spaced(lowest, train_rows, 4 if quick else 8)
     missing_rows, completions = _missing_rows(features, classes, quick), 3 if quick else 5
     return Plan(
         quick=quick,
         repeats=3 if quick else 10,
         train_rows=train_rows,
         test_rows=test_rows,
-        sizes=spaced(lowest, train_rows, 4 if quick else 8),
+        sizes=sizes,
         missing_repeats=3 if quick else 6,
         missing_test_rows=test_rows,
         missing_train_rows=min(train_rows, max(min(train_rows // completions, missing_rows), 4 * classes)),
@@ -97,7 +117,18 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         twin_completions=completions,
         boosting_steps=20 if quick else 60,
         network_steps=0 if quick else 1000,
+        drawn_sizes=() if quick else tuple(size for size in sizes[:4:3] if 2 * size <= train_rows),
+        drawn_repeats=0 if quick else 6,
+        explained_repeats=0 if quick or len(dataset.columns) < 2 else 5,
+        explained_orders=_orders(len(dataset.columns)),
     )
+
+
+def _orders(columns: int) -> int:
+    """Number of random orders of columns that explanations are means over; 0 where all sets of columns are few."""
+    if columns <= MOST_EXACT:
+        return 0
+    return int(np.clip(MOST_ASKED // (EXPLAINED_ROWS * LENDING_ROWS * columns), 4, MOST_ORDERS))
 
 
 def _missing_rows(features: int, classes: int, quick: bool) -> int:

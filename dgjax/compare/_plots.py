@@ -14,7 +14,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from dgjax.compare import _plots_sequences
+from dgjax.compare import _plots_columns, _plots_drawn, _plots_sequences
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair
 from dgjax.compare._metrics import NUM_BINS
@@ -355,11 +355,23 @@ def unusual(answer: Answer, bench: Bench) -> list[Picture]:
     return _plots_sequences.unusual(answer, bench, _color, _below)
 
 
+def drawn_rows(answer: Answer, bench: Bench) -> list[Picture]:
+    """Plots of what drawn rows gain each classifier, a panel for each number of rows that it has of its own."""
+    return _plots_drawn.gains(answer, bench, _color, _below)
+
+
+def columns(answer: Answer, bench: Bench) -> list[Picture]:
+    """Bar charts of each column's share, the two sides of a pair against each other; then of the references."""
+    return _plots_columns.shares(answer, bench, _color, _below)
+
+
 PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "training_rows": training_rows,
     "calibration": calibration,
     "held_out": held_out,
     "labelled_rows": labelled_rows,
+    "drawn_rows": drawn_rows,
+    "columns": columns,
     "missing_prediction": missing,
     "missing_training": missing,
     "knowledge": knowledge,

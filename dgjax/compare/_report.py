@@ -12,6 +12,7 @@ import numpy as np
 
 from dgjax._version import installed_version
 from dgjax.compare import _summary, _words as words
+from dgjax.compare._bench import Bench
 from dgjax.compare._plots import plots
 from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
@@ -110,7 +111,7 @@ def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[li
     """Table of everything measured: a row for each model and way, a column for each metric and setting."""
     columns = list(dict.fromkeys((r.metric, r.setting) for r in answer.records))
     lines = list(dict.fromkeys((r.model, r.method) for r in answer.records))
-    head = ["", *(f"{metric}{_at(answer.key, setting, comparison.bench.plan.unit)}" for metric, setting in columns)]
+    head = ["", *(f"{metric}{_at(answer.key, setting, comparison.bench)}" for metric, setting in columns)]
     body = []
     for model, method in lines:
         cells = (answer.estimate(metric, model, setting, method) for metric, setting in columns)
@@ -119,9 +120,11 @@ def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[li
     return head, body
 
 
-def _at(key: str, setting: float, unit: str) -> str:
-    if key == "training_rows":
-        return f", {words.count(setting)} {unit}"
+def _at(key: str, setting: float, bench: Bench) -> str:
+    if key in ("training_rows", "drawn_rows"):
+        return f", {words.count(setting)} {bench.plan.unit}"
+    if key == "columns":
+        return f", {bench.dataset.columns[int(setting)]}"
     return f", {words.share(setting)}" if key == "labelled_rows" or key.startswith("missing") else ""
 
 

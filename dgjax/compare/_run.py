@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from threadpoolctl import threadpool_limits
 
-from dgjax.compare import _missing, _questions
+from dgjax.compare import _drawn, _explained, _missing, _questions
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import contestants, pairs
 from dgjax.compare._dataset import Dataset
@@ -30,6 +30,7 @@ class Question:
     measured: str
     # Compiling takes one core: two tasks at once halve it. What is timed runs alone.
     workers: int = 2
+    asked: Callable[[Plan], object] = lambda plan: True
 
 
 QUESTIONS = (
@@ -65,6 +66,16 @@ QUESTIONS = (
         "rows only, and from all rows; the discriminative ones cannot use a row without a label.",
     ),
     Question(
+        "drawn_rows",
+        "Do drawn rows help?",
+        "drawn rows",
+        _drawn.drawn_rows,
+        "Classifiers learn from few rows, alone and with four rows for each that a generative model, fitted to the "
+        "same few, has drawn. That model as a classifier stands beside: endless draws teach a classifier what the "
+        "model itself says, so that within one family it is the limit that they lead to.",
+        asked=lambda plan: plan.drawn_sizes,
+    ),
+    Question(
         "missing_prediction",
         "What if cells are missing at prediction?",
         "missing at prediction",
@@ -88,6 +99,17 @@ QUESTIONS = (
         _missing.knowledge,
         "Samples are judged by a random forest trained on real rows. The error of filled cells is the root "
         "mean square in units of each column's standard deviation, over columns of numbers.",
+    ),
+    Question(
+        "columns",
+        "Which columns decide?",
+        "columns that decide",
+        _explained.columns,
+        "Mean absolute Shapley values of each column for p(y | x) of a test row's class, as shares of their sum. Cells "
+        "that are not known are summed out, which generative models can, so that a column has a part in what others "
+        "say that go along with it; or they are those of training rows, for both sides alike. For references, the mean "
+        "loss of p(y | x) when the column is shuffled among test rows. No share says what changing a cell would do.",
+        asked=lambda plan: plan.explained_repeats,
     ),
     Question(
         "cost",
@@ -134,7 +156,8 @@ class Comparison:
 def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison:
     """Comparison on a data set before anything is measured."""
     plan = plan or make_plan(dataset, quick)
-    return asking(QUESTIONS, Bench(dataset, plan, contestants(plan), pairs(plan)))
+    asked = tuple(question for question in QUESTIONS if question.asked(plan))
+    return asking(asked, Bench(dataset, plan, contestants(plan), pairs(plan)))
 
 
 def asking(questions: tuple[Question, ...], bench: Bench) -> Comparison:

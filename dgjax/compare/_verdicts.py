@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dgjax.compare import _verdicts_missing, _verdicts_sequences, _words as words
+from dgjax.compare import _verdicts_columns, _verdicts_drawn, _verdicts_missing, _verdicts_sequences, _words as words
 from dgjax.compare._baseline import baseline, beaten, doubt, doubtful, trusted
 from dgjax.compare._bench import Bench
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
@@ -250,6 +250,8 @@ VERDICTS: dict[str, Callable[[Answer, Bench], Verdict]] = {
     "calibration": calibration,
     "held_out": held_out,
     "labelled_rows": labelled_rows,
+    "drawn_rows": _verdicts_drawn.drawn_rows,
+    "columns": _verdicts_columns.columns,
     "missing_prediction": _verdicts_missing.at_prediction,
     "missing_training": _verdicts_missing.at_training,
     "knowledge": _verdicts_missing.knowledge,

@@ -16,7 +16,12 @@ METHODS = {
     "largest probability": "largest probability",
     "labelled rows only": "labelled rows only",
     "all rows": "all rows",
+    "cells summed out": "cells summed out",
+    "cells of other rows": "cells of other rows",
+    "column shuffled": "column shuffled",
 }
+HELPED = {"averaged over the twin": "averaged over"}
+"""Words before a second model's name, where they are not those of the method."""
 
 
 def percent(share: Estimate) -> str:
@@ -67,9 +72,9 @@ def spoken(line: Line, contestants: dict[str, Contestant], unit: str = "rows") -
     """Name of a line: the model, and how it was used where there is more than one way."""
     model, method = line
     name = contestants[model].short if model in contestants else model
-    twin = method.rsplit(" ", 1)
     if method not in METHODS:
-        return f"{name} {'filled by' if twin[0] == 'filled by' else 'averaged over'} {contestants[twin[1]].short}"
+        how, other = method.rsplit(" ", 1)
+        return f"{name} {HELPED.get(how, how)} {contestants[other].short}"
     return f"{name} ({METHODS[method].replace('rows', unit)})" if METHODS[method] else name
 
 
