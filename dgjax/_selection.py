@@ -23,10 +23,16 @@ def bic(
     `lengths` steps that only pad, all NaN beyond an end, count too and make p dearer: give them. p is
     `num_parameters(model)`. `weights` (n,), 1 by default: a row of weight 2 is two rows. Source: Schwarz (1978).
 
-    Raises ValueError for bad rows or weights, or none with a positive weight.
+    Raises ValueError for bad rows or weights, none with a positive weight, or weights of several rows that add to no
+    more than one row, of which the logarithm would reward parameters.
     """
     scored = _scored(model, x, lengths, weights)
     values, amounts, xp, _ = scored
+    if xp is np and (amounts > 0).sum() > 1 and amounts.sum() < 1.001:
+        raise ValueError(
+            f"weights say how many rows a row counts for, and must add to more than 1; got {amounts.sum():.3g}. Type "
+            "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
+        )
     steps = np.shape(x)[1] if as_model(model).sequential else 1
     rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
     return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))

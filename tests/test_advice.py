@@ -89,6 +89,11 @@ ADVICE = {
         lambda weights: dg.fit(ROWS, X, Y, weights=weights),
         "weights.filled(0)",
     ),
+    "weights of shares": (
+        {"weights": np.ones(6) / 6},
+        lambda weights: dg.bic(ROWS, X, weights=weights),
+        "np.multiply(weights, len(weights) / np.sum(weights))",
+    ),
     "weights that are subnormal": (
         {"weights": np.full(6, 1e-40)},
         lambda weights: dg.fit(ROWS, X, Y, weights=weights),

@@ -24,6 +24,7 @@ KEYWORDS = [
     ("dgjax.fit(LOGISTIC, x, y, {})", "C=4.0", "prior=dgjax.priors.Ridge(1 / 4.0)"),
     ("dgjax.fit(ROWS, x, y, {})", "sample_weight=[1, 2, 1, 2, 1, 2]", "weights=[1, 2, 1, 2, 1, 2]"),
     ("dgjax.fit(ROWS, x, y, {})", "weight=[1, 2, 1, 2, 1, 2]", "weights=[1, 2, 1, 2, 1, 2]"),
+    ("dgjax.fit(ROWS, x, max_steps=1, method=dgjax.EM(0.0), {})", "labels=[0, 1, 0, 1, 0, 1]", "y=[0, 1, 0, 1, 0, 1]"),
     ("dgjax.fit(ROWS, x, y, {})", "tol=0.1", "method=dgjax.EM(tol=0.1)"),
     (
         "dgjax.fit(LOGISTIC, x, y, max_steps=2, {})",

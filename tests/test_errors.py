@@ -55,6 +55,13 @@ ROWS = {
     "two, to Bernoulli": (score(with_cell(2.0, Y[:, None] * [1.0, 1.0]), "bernoulli"), ("x[0, 1]", "2.0", "0 or 1")),
     "a category too many": (score(with_cell(3.0, COUNTS % 3), "categorical"), ("x[0, 1]", "3.0", "0 to 2")),
     "a negative category": (score(with_cell(-1.0, COUNTS % 3), "categorical"), ("x[0, 1]", "-1.0", "0 to 2")),
+    "a step that is no count": (
+        lambda: dg.log_prob(
+            dg.HiddenMarkov([0.0], [[0.0]], dg.Poisson([[0.0]])),
+            np.ones((4, 3, 1)) - 2 * np.eye(12)[7].reshape(4, 3, 1),
+        ),
+        ("x[2, 1, 0] is -1.0",),
+    ),
     "Bernoulli of reals": (make("naive_bayes", X, Y, "bernoulli"), ("x[0, 0]", "0 or 1")),
     "a category of a billion": (
         make("naive_bayes", with_cell(1e9, COUNTS), Y, "categorical"),

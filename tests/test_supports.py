@@ -197,3 +197,20 @@ def test_multinomial_counts_need_not_be_whole(form):
     np.testing.assert_allclose(model.density.scores(jnp.asarray(holes)), expected, rtol=1e-5, atol=2e-5)
     filled = dg.impute(model, holes)
     assert (filled[np.isnan(holes)] % 1 == 0).all()
+
+
+def test_slopes_in_counts_are_those_of_the_gamma_function(x64):
+    """Which is smooth, where log x! of whole numbers is from a table, and a count of 0 a case of its own."""
+    x = np.array([[0.5, 0, 1.25, 2], [1, 2, 3, 4], [20, 0, 1, 16]])
+    log_p = np.log([0.1, 0.2, 0.3, 0.4])
+    slope = jax.grad(lambda density, x: dg.log_prob(density, x).sum(), argnums=1)
+    wanted = log_p - special.digamma(x + 1)
+    np.testing.assert_allclose(slope(dg.Poisson(log_p[None]), x[1:]), wanted[1:], rtol=1e-9)
+    wanted += special.digamma(x.sum(1, keepdims=True) + 1)
+    np.testing.assert_allclose(slope(dg.Multinomial(log_p[None]), x), wanted, rtol=1e-9)
+
+
+def test_counts_whose_total_is_beyond_all_floats_are_learnt():
+    x = np.array([[1, 2], [2, 1], [4, 1], [1, 5]], np.float32)
+    few, many = (dg.naive_bayes(x * scale, [0, 0, 1, 1], "multinomial") for scale in (np.float32(1), np.float32(4e37)))
+    assert_close(many.density.logits, few.density.logits, 1e-5)

@@ -35,11 +35,12 @@ def check_cells(
     summary: kernels.ColumnSummary | None = None,
     given: Any = None,
     option: Callable[[], Any] | None = None,
+    steps: int | None = None,
 ) -> bool | None:
     """Validation of cells: True if all are observed, False if some are missing, None if unknown (inside jit).
 
     Raises ValueError if a cell lies outside its column's support. The message goes by `given`, what the user passed,
-    and `option()`, the option of a starter by which the model would take other cells.
+    and `option()`, the option of a starter by which the model would take other cells; rows may be `steps` of sequences.
     """
     if not is_concrete(x):
         return None
@@ -56,7 +57,9 @@ def check_cells(
     wrong = (outside & (summary.missing < len(x))) | (~np.array(missing) & (summary.missing > 0))
     if wrong.any():
         with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
-            _refuse(np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option)
+            _refuse(
+                np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option, steps
+            )
     return not summary.missing.any()
 
 
@@ -86,15 +89,15 @@ def _common(supports):
     return float(max(*low, LEAST)), float(min(*high, MOST)), any(whole), all(missing)
 
 
-def _refuse(x, supports, given, option):
+def _refuse(x, supports, given, option, steps):
     _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
     inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
-    each = of_columns(supports, x.shape[1])
+    each, place = of_columns(supports, x.shape[1]), f"{row}" if steps is None else f"{row // steps}, {row % steps}"
     words = each[column].words if np.isnan(x[row, column]) else each[column].words.partition(". ")[0]  # on NaN
     raise ValueError(
-        f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{row}, {column}] is "
+        f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{place}, {column}] is "
         f"{x[row, column]!s}, and column {column} expects {words}"
         f"{', or NaN where missing' if each[column].missing else ''}."
         f"{_advice.of_cell(given, x, column, each, invalid, option and option())}"
@@ -111,7 +114,8 @@ def check_observed(x: AnyArray, weights: AnyArray, name: str = "x") -> None:
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
-            f"nothing can be learnt about them. Type np.delete({name}, {never.tolist()}, axis=-1)."
+            f"nothing can be learnt about them. Start and fit a model without them: type np.delete({name}, "
+            f"{never.tolist()}, axis=-1)."
         )
 
 

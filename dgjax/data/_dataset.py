@@ -135,7 +135,7 @@ def _model_and_rows(model, x, lengths, summary, option):
         sequences = as_sequences(x, lengths, model.num_features)
         model, steps = _one_precision(model, sequences.x)
         sequences = Sequences(steps, sequences.lengths, model.one_label)
-        complete = check_cells(sequences.in_rows(), model.supports, None, x, option)
+        complete = check_cells(sequences.in_rows(), model.supports, None, x, option, steps.shape[1])
         return model, Data(sequences, complete=bool(complete))
     if lengths is not None:
         raise ValueError("lengths is for models of sequences, and this is a model of rows; leave it out.")

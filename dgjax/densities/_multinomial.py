@@ -146,8 +146,9 @@ class Multinomial(Density):
         expect_prior(prior, Dirichlet, self)
         if prior is not None:
             statistics = statistics + jnp.where(jnp.isneginf(self.logits), 0, prior.concentration - 1)
-        total = statistics.sum(-1, keepdims=True)
-        logits = jnp.where(total == 0, self.logits, jnp.log(statistics) - jnp.log(total))
+        some = ~(statistics == 0).all(-1, keepdims=True)
+        logs = jnp.log(jnp.where(some, statistics, 1))  # whose total may be beyond all floats
+        logits = jnp.where(some, jax.nn.log_softmax(logs, axis=-1), self.logits)
         return type(self)(logits, self.total_count)
 
     def log_prior(self, prior: Dirichlet | None) -> Float[Array, ""]:

@@ -15,6 +15,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, Key
 
 from dgjax_kernels.blocks import map_rows, sum_rows
@@ -92,7 +93,10 @@ def _of_amount(x, rate, log_rate, remainder=None):
     safe = jnp.where(positive, x, 1)
     log_x = jnp.log(safe)
     at_mode = -0.5 * (LOG_TWO_PI + log_x) - (remainder or _real_remainder)(safe)
-    return jnp.where(positive, at_mode - _deviance(safe, log_x, rate, log_rate), -rate)
+    # At 0 the slope in x is that of the smooth function too.
+    slope = jnp.where(jnp.isfinite(log_rate), log_rate, 0) + np.euler_gamma
+    at_zero = jnp.where(positive, 0, x) * slope - rate
+    return jnp.where(positive, at_mode - _deviance(safe, log_x, rate, log_rate), at_zero)
 
 
 def _deviance(x, log_x, rate, log_rate):
@@ -113,6 +117,25 @@ def _deviance(x, log_x, rate, log_rate):
     return jnp.where(finite | jnp.isnan(rate), value, jnp.inf)
 
 
+def _remainder(form):
+    """Decorator of a form of Stirling's remainder: its derivative is that of the smooth function, of any form.
+
+    By itself a table has none.
+    """
+    form = jax.custom_jvp(form)
+
+    @form.defjvp
+    def _(primals, tangents):
+        (x,), (moved,) = primals, tangents
+        few, big = jnp.minimum(x, 16), jnp.maximum(x, 16)
+        u = 1 / big**2
+        series = -u * (1 / 12 - u * (1 / 120 - u * (1 / 252 - u * (1 / 240 - u / 132))))
+        return form(x), moved * jnp.where(x < 16, digamma(few + 1) - jnp.log(few) - 0.5 / few, series)
+
+    return form
+
+
+@_remainder
 def _stirling_remainder(x):
     """log x! - (x + 1/2) log x + x - log(2 pi) / 2, of whole numbers from 1."""
     big = jnp.maximum(x, 16)
@@ -234,6 +257,7 @@ def log_binomial(
     return jnp.where(count, hits + misses - _of_count(total, total, log_n), -jnp.inf)
 
 
+@_remainder
 def _real_remainder(x):
     """log Gamma(x + 1) - (x + 1/2) log x + x - log(2 pi) / 2, of positive numbers."""
     few, by_table = jnp.minimum(x, 16), (x >= 16) | (x == jnp.floor(x)) & (x > 0)
