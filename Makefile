@@ -24,7 +24,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-compare ## compare every pair on handwritten digits and write a report
-	@echo "==> Comparing generative and discriminative models on handwritten digits: under 3 minutes on 2 cores, most of it compiling"
+	@echo "==> Comparing generative and discriminative models on handwritten digits: 2 to 5 minutes on 2 cores the first time, most of it compiling"
 	@$(BIN)/dgjax compare --quick --out $(REPORT)
 
 test: lint ## all the fast checks: style, types, layers, tests
@@ -82,7 +82,7 @@ bench-quick: $(VENV)/.ready-bench ## one small case of each kind, once, in under
 	@$(BIN)/python benchmarks/report.py .benchmarks/quick.json --quick
 
 bench-installed: $(VENV)/.ready-bench ## first calls of 200 rows after `pip install` in an empty environment; kept nowhere
-	@echo "==> Installing dgjax into an empty environment, then every first call in a process of its own: five minutes"
+	@echo "==> Installing dgjax into an empty environment, then every first call in a process of its own: three minutes"
 	@$(BIN)/python benchmarks/installed.py
 
 bench-accelerator: ## check and time every kernel and fit on a GPU or TPU, in 8 minutes, with the JAX of PYTHON=
