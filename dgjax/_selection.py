@@ -28,13 +28,13 @@ def bic(
     """
     scored = _scored(model, x, lengths, weights)
     values, amounts, xp, _ = scored
-    if xp is np and (amounts > 0).sum() > 1 and amounts.sum() < 1.001:
-        raise ValueError(
-            f"weights say how many rows a row counts for, and must add to more than 1; got {amounts.sum():.3g}. Type "
-            "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
-        )
     steps = np.shape(x)[1] if as_model(model).sequential else 1
     rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
+    if xp is np and (amounts > 0).sum() > 1 and rows < 1.001:
+        raise ValueError(
+            f"weights say how many rows a row counts for, and must add to more than 1; got {rows:.3g}. Type "
+            "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
+        )
     return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
 
 

@@ -179,6 +179,7 @@ def test_chosen_by_weights_and_lengths_of_sequences():
     wanted = dg.bic(chain, x.repeat(times, 0), lengths.repeat(times))
     assert_close(dg.bic(chain, x, lengths, weights=times), wanted, 1e-6)
     assert_close(jax.jit(lambda chain: dg.bic(chain, x, lengths, weights=times))(chain), wanted, 1e-6)
+    assert np.isfinite(dg.bic(chain, x, lengths, weights=np.full(len(x), 1 / len(x))))  # shares of many steps
 
 
 def test_an_impossible_row_is_the_lowest_of_all():

@@ -62,6 +62,13 @@ ROWS = {
         ),
         ("x[2, 1, 0] is -1.0",),
     ),
+    "a step that is no count, to a prior": (
+        lambda: dg.weak_prior(
+            dg.HiddenMarkov([0.0], [[0.0]], dg.Poisson([[0.0]])),
+            np.ones((4, 3, 1)) - 2 * np.eye(12)[7].reshape(4, 3, 1),
+        ),
+        ("x[2, 1, 0] is -1.0",),
+    ),
     "Bernoulli of reals": (make("naive_bayes", X, Y, "bernoulli"), ("x[0, 0]", "0 or 1")),
     "a category of a billion": (
         make("naive_bayes", with_cell(1e9, COUNTS), Y, "categorical"),

@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 from dgjax.compare._bench import Bench
 from dgjax.compare._drawn import classifiers, with_rows
 from dgjax.compare._results import Answer
-from dgjax.compare._style import FAINT, INK, WIDE, Picture, drawn, panel
+from dgjax.compare._style import FAINT, INK, WIDE, Picture, dot, drawn, panel
 
 SPREAD = 0.72  # of a classifier's strip, which its dots share
 
@@ -26,7 +26,8 @@ def gains(answer: Answer, bench: Bench, color, below) -> list[Picture]:
                     for line, filled in (((learner, with_rows(model)), True), ((model, "exact"), False)):
                         gain = answer.difference("accuracy", line, alone, size)
                         if gain.known:
-                            _dot(axes, gain, place + shift, color(bench, model), filled)
+                            look = {"capsize": 1.5, "elinewidth": 1, "markersize": 4, "alpha": 1.0 if filled else 0.75}
+                            dot(axes, gain, place + shift, color(bench, model), filled, **look)
             axes.axvline(0, color=FAINT, linewidth=1)
             _legend(axes, models, bench, color)
             below(axes, [bench.contestants[key].short.replace(" regression", "") for key in learners])
@@ -34,21 +35,6 @@ def gains(answer: Answer, bench: Bench, color, below) -> list[Picture]:
             axes.set_xlabel(f"Accuracy gained over {size:,.0f} rows alone, points")
             pictures.append(drawn(figure, f"What drawn rows gain each classifier that has {size:,.0f} rows of its own"))
     return pictures
-
-
-def _dot(axes: Axes, gain, place: float, color: str, filled: bool) -> None:
-    axes.errorbar(
-        gain.mean,
-        place,
-        xerr=np.nan_to_num(gain.error),
-        fmt="o",
-        color=color,
-        markerfacecolor=color if filled else "white",
-        capsize=1.5,
-        elinewidth=1,
-        markersize=4,
-        alpha=1.0 if filled else 0.75,
-    )
 
 
 def _legend(axes: Axes, models: list[str], bench: Bench, color) -> None:

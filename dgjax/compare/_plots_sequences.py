@@ -11,7 +11,7 @@ from dgjax.compare._bench import Bench
 from dgjax.compare._questions import DENSITY, LARGEST
 from dgjax.compare._results import Answer
 from dgjax.compare._sequence_questions import WRONG
-from dgjax.compare._style import FAINT, INK, WIDE, Picture, drawn, panel
+from dgjax.compare._style import FAINT, INK, WIDE, Picture, dot, drawn, panel
 
 MOST_LINES = 4
 BAND = 0.24  # inches of height
@@ -116,7 +116,15 @@ def unusual(answer: Answer, bench: Bench, color, below) -> list[Picture]:
                 for method, shift in ((DENSITY, -0.13), (LARGEST, 0.13)):
                     value = answer.estimate("auroc", model, wrong, method)
                     if value.known:
-                        _dot(axes, value, place + shift, color(bench, model), method == DENSITY)
+                        dot(
+                            axes,
+                            value,
+                            place + shift,
+                            color(bench, model),
+                            method == DENSITY,
+                            capsize=2.5,
+                            markersize=6,
+                        )
             axes.axvline(0.5, color=FAINT, linewidth=1)
             for label, face in (("log p(x)", INK), ("largest probability", "white")):
                 axes.plot([], [], "o", color=INK, markerfacecolor=face, markersize=6, label=label)
@@ -126,16 +134,3 @@ def unusual(answer: Answer, bench: Bench, color, below) -> list[Picture]:
             axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, handletextpad=0.2)
             pictures.append(drawn(figure, f"How well each model notices {what}"))
     return pictures
-
-
-def _dot(axes: Axes, value, place: float, color: str, filled: bool) -> None:
-    axes.errorbar(
-        value.mean,
-        place,
-        xerr=np.nan_to_num(value.error),
-        fmt="o",
-        color=color,
-        markerfacecolor=color if filled else "white",
-        capsize=2.5,
-        markersize=6,
-    )

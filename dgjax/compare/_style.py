@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -112,6 +113,13 @@ def legend(axes: Axes, columns: int = 2) -> None:
             handletextpad=0.5,
             borderaxespad=0.2,
         )
+
+
+def dot(axes: Axes, value: Any, place: float, color: str, filled: bool, **look: Any) -> None:
+    """Draws the dot of an estimate in its row, filled or hollow, with its error."""
+    face = color if filled else "white"
+    error = np.nan_to_num(value.error)
+    axes.errorbar(value.mean, place, xerr=error, fmt="o", color=color, markerfacecolor=face, **look)
 
 
 def drawn(figure: Figure, words: str, wide: bool = False) -> Picture:

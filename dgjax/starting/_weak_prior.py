@@ -43,6 +43,6 @@ def weak_prior(
         given = as_rows(x, model.num_features)
     amounts = as_weights(weights, given)
     rows, _, amounts = in_rows(given, amounts, amounts)
-    if not check_cells(rows, model.supports):
+    if not check_cells(rows, model.supports, steps=given.x.shape[1] if model.sequential else None):
         check_observed(rows, amounts)
     return _prior.weak_prior(model, rows, amounts, float(strength))
