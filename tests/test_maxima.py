@@ -40,9 +40,19 @@ def in_units(offset, ratio):
     return (x + offset) * [1 / ratio, 1, ratio], labels(x.sum(1), rng), np.ones(N)
 
 
+def products(first):
+    """Columns 100 spreads away, one of them constant or nearly another, in few rows that count for many."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(64, 3))
+    x = z + np.array([10, -100, 30])
+    x[:, 0] = first if first else x[:, 1] + 1e-3 * z[:, 0]
+    y = labels(z[:, 0] + z[:, 1] ** 2 - z[:, 1] * z[:, 2] / 2, rng)
+    return x.astype("float32"), y, np.full(64, 1000.0, "float32")
+
+
 def maximum(x, y, weights, l2, quadratic):
     """Newton's method, float64: columns scaled, the Hessian's own diagonal 1, its steps halved until they gain."""
-    phi = np.array([[1.0, *features(row, quadratic)] for row in x])
+    phi = np.array([[1.0, *features(row.astype(float), quadratic)] for row in x])
     unit = np.abs(phi).max(0)
     phi, sign, penalty = phi / unit, 2 * y - 1, l2 * np.r_[0, np.ones(phi.shape[1] - 1)] / unit**2
 
@@ -95,6 +105,15 @@ def test_what_converged_is_the_maximum(name, method, x64):
     fitted = dg.fit(start, x, y, method, weights=weights, prior=dg.priors.Ridge(l2))
     assert fitted.converged
     assert (largest - float(fitted.objective[-1])) / weights.sum() <= 1.3e-6
+
+
+@pytest.mark.parametrize("first", [0.28, pytest.param(None, marks=pytest.mark.slow)])
+def test_products_of_columns_are_learnt_to_the_end_in_float32(first):
+    """A constant column and the bias are one, or a Hessian has no digits: 1e-4 of a nat a row short, and converged."""
+    x, y, weights = products(first)
+    fitted = dg.fit(dg.logistic_regression(3, 2, "quadratic"), x, y, weights=weights, prior=dg.priors.Ridge(1.0))
+    assert fitted.converged
+    assert (maximum(x, y, weights.astype(float), 1.0, True) - float(fitted.objective[-1])) / weights.sum() <= 2e-6
 
 
 def test_three_classes_that_touch_are_fitted_to_the_end():

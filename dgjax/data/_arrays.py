@@ -247,7 +247,7 @@ def _check_amounts(weights, dtype):
     """Raises ValueError unless weights (n,) are 0 or normal numbers of this precision, with all digits, in sum too."""
     limits = np.finfo(dtype)
     least, most = float(limits.tiny / limits.eps), float(limits.max * limits.eps)
-    low, high = weights.min(), weights.max()
+    low, high = float(weights.min()), float(weights.max())  # no float32, in which `most` is no number
     if not (low >= 0 and high < np.inf):
         wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))[0]
         raise ValueError(

@@ -102,8 +102,8 @@ def finished(problem: Problem, state: Ascent, tol: float, until: AnyArray) -> As
         return state
     frame, moved, _ = placed(state.frame.model_at(inner.vector, problem.strength), problem)
     begun = _newton_steps.start(frame, moved, inner.trace)._replace(step=inner.step)
-    ended = _newton_steps.advance(frame, moved, tolerance(tol, moved), begun, until)
-    return Ascent(frame, moved, ended, _newton_steps.advance)
+    ended = _newton_steps.climb(frame, moved, tolerance(tol, moved), begun, until)
+    return Ascent(frame, moved, ended, _newton_steps.climb)
 
 
 def _is_misled(state):

@@ -22,11 +22,11 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray
 from dgjax.learning import _lbfgs
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
-from dgjax.learning._newton_steps import advance, backtrack, start
-from dgjax.learning._objective import Frame, Problem, make_loss, tolerance
+from dgjax.learning._newton_steps import backtrack, climb, start
+from dgjax.learning._objective import Frame, Problem, make_loss
 from dgjax.learning._scales import whitener_of
 from dgjax.learning._sum_to_zero import contrast
 
@@ -37,7 +37,6 @@ WORTH_SAMPLING = 1 << 19
 # as long as that takes no more multiplications than so many passes over all rows: a pass, bound by memory, is slower.
 SAMPLED_FOR_EACH_PARAMETER, SAMPLED_SHARE = 16, 16
 RENEWALS, PASSES_FOR_RENEWALS = 2, 20
-CERTAIN = 0.01  # nats for each row, below which labels are nearly certain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,41 +58,13 @@ class Newton(ByGradient):
         sample = sampled(problem, size) if size < len(problem.x) else None
         frame, moved, sample = placed(model, problem, sample)
         if sample is None:
-            return Ascent(frame, moved, start(frame, moved, trace), advance)
+            return Ascent(frame, moved, start(frame, moved, trace), climb)
         started, whitener = sample_start(frame.model, sample, len(moved.x), moved.weights.sum())
         frame = frame._replace(model=started, whitener=whitener)
         return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.advance)
 
     def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
-        state = _lbfgs.finished(problem, super().advance(problem, state, until), self.tol, until)
-        return _gone_on(state, self.tol, until)
-
-
-def _gone_on(state, tol, until):
-    """The fit, gone on with in float64 where labels are nearly certain: a Hessian there has no digits in float32.
-
-    A row counts by p (1 - p), so that near separated classes a few rows make the Hessian, and along most directions
-    there is nothing left of it beside its rounding. Three classes that touch, Ridge(1e-8), 300 rows: 9e-6 nats for each
-    row were left to gain of 1.3e-5, and promised were none.
-    """
-    inner = state.inner
-    if not is_concrete(inner) or isinstance(inner.memory[1], _lbfgs.Memory) or inner.vector.dtype == np.float64:
-        return state
-    if not (bool(inner.converged) and 0 < float(tol) < float(inner.value) < CERTAIN):
-        return state
-    with jax.enable_x64(True):
-        frame, problem, trace = _in_float64((state.frame, state.problem, inner.trace))
-        frame = frame._replace(model=frame.coordinates()[1](_in_float64(inner.vector)))
-        begun = start(frame, problem, trace)._replace(step=inner.step)
-        ended = advance(frame, problem, tolerance(tol, problem), begun, until)
-        ended = jax.tree.map(lambda new, old: np.asarray(new).astype(old.dtype), ended, inner)
-    return Ascent(state.frame, state.problem, jax.tree.map(jnp.asarray, ended), advance)
-
-
-def _in_float64(tree):
-    """The same arrays, floats as float64."""
-    floats = lambda own: jnp.issubdtype(own.dtype, jnp.floating)  # noqa: E731
-    return jax.tree.map(lambda own: jnp.asarray(np.asarray(own, float)) if floats(own) else own, tree)
+        return _lbfgs.finished(problem, super().advance(problem, state, until), self.tol, until)
 
 
 def sample_size(num_parameters: int, n: int) -> int:

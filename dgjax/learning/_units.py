@@ -181,8 +181,14 @@ def find(x: Any, weights: Array, columns: Array, least_offset: float = 0.0) -> U
     for _ in range(ROOTS):
         apart = jnp.sqrt(apart)
     typical = (apart.sum(0) / jnp.maximum(differ, 1)) ** 2**ROOTS / OF_NORMAL
-    scale = jnp.where(columns & (differ > 0), typical, 1)
-    return Units(jnp.where(columns & (jnp.abs(centre) > least_offset * scale), centre, 0), scale)
+    scale = jnp.where(columns & (differ > 0), _power_of_two(typical), 1)
+    far = (jnp.abs(centre) > least_offset * scale) | (differ == 0)
+    return Units(jnp.where(columns & far, centre, 0), scale)
+
+
+def _power_of_two(scale):
+    """The power of 2 next below: a division by it is exact, so that columns that differ little differ as much after."""
+    return jnp.where((scale > 0) & jnp.isfinite(scale), jnp.ldexp(jnp.ones_like(scale), jnp.frexp(scale)[1] - 1), scale)
 
 
 def representative(weights: Array, m: int) -> Array:
