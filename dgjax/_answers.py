@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax.data import Data, cut, in_size_class
+from dgjax._arguments import is_concrete
+from dgjax.data import Data, cut, in_size_class, size_class
 from dgjax.densities import Density
 from dgjax.structures import Sequences, num_steps
 
@@ -116,8 +117,15 @@ def drawn(model, key, shape):
     return model.density.sample(key_x, (y,)), y
 
 
-few_samples = kernels.compiled_steps(drawn, static_argnums=2)
+few_drawn = kernels.compiled_steps(drawn, static_argnums=2)
 many_samples = kernels.compiled(drawn, static_argnums=2)
+
+
+def few_samples(model, key, shape):
+    """As many samples as a size class holds, of which the first are kept: they are those of fewer drawn alone."""
+    if len(shape) == model.sequential or not is_concrete(model, key):
+        return few_drawn(model, key, shape)
+    return cut(few_drawn(model, key, (size_class(shape[0]), *shape[1:])), shape[0])
 
 
 @_in_size_class

@@ -77,6 +77,8 @@ LEARNT = {
     "weak_prior": lambda x, *_: dg.weak_prior(ROWS, x),
 }
 OF_COMPLETE = {
+    "sample": lambda x, *_: dg.sample(ROWS, KEY, len(x)),
+    "chain, sample": lambda x, y, s, *_: dg.sample(CHAIN, KEY, (len(s), T)),
     "fit, logistic": lambda x, y, *_: dg.fit(LOGISTIC, x, y, prior=dg.priors.Ridge(1.0)),
     "fit, L-BFGS": lambda x, y, *_: dg.fit(LOGISTIC, x, y, method=dg.LBFGS(), prior=dg.priors.Ridge(1.0), max_steps=5),
 }
@@ -105,6 +107,12 @@ def test_rows_that_pad_change_no_bit(name, holes):
     for one, other in zip(whole, part, strict=True):
         assert len(other) in (OTHER, len(s) - 1)
         np.testing.assert_array_equal(one[: len(other)], other)
+
+
+def test_samples_begin_with_those_of_fewer():
+    for model, size in ((ROWS, ()), (CHAIN, (T,))):
+        more, fewer = (dg.sample(model, KEY, (n, *size)) for n in (N, 5))
+        jax.tree.map(lambda one, other: np.testing.assert_array_equal(one[:5], other), more, fewer)
 
 
 WEIGHED = {

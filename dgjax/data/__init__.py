@@ -29,4 +29,5 @@ from dgjax.data._size_classes import (
     component_class as component_class,
     cut as cut,
     in_size_class as in_size_class,
+    size_class as size_class,
 )

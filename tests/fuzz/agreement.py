@@ -59,6 +59,16 @@ def true(name, condition, says=""):
         raise Disagreement(f"{name}: {says}")
 
 
+def refused(name, call, words):
+    """An error that says so."""
+    try:
+        came = call()
+    except ValueError as error:
+        true(name, words in str(error), f"another error than {words!r}: {error}")
+    else:
+        raise Disagreement(f"{name}: came {came}, for an error that says {words!r}")
+
+
 def mean_of_draws(name, drawn, mean, variance, lump=0.0):
     """The mean over the first axis, within standard errors; `lump` is how much one rare draw can add to a sum."""
     drawn = np.asarray(drawn, np.float64)

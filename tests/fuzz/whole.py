@@ -85,9 +85,13 @@ def criteria(case):
     terms = amounts[counts] * values[counts]
     absolute, relative = agreement.NATS[case.precision]
     allowed = 2 * (absolute * amounts.sum() + relative * np.abs(agreement.finite(terms)).sum())
+    given = None if (weights == 1).all() else weights
+    shares = counts.sum() > 1 and amounts.sum() < 1.001
     for name, verb, each in (("bic", dg.bic, np.log(amounts.sum())), ("aic", dg.aic, 2)):
-        came = verb(case.model, case.x, weights=None if (weights == 1).all() else weights)
-        agreement.within(name, came, -2 * terms.sum() + p * each, allowed)
+        if shares and verb is dg.bic:  # the logarithm of less than a row rewards parameters, and is refused
+            agreement.refused(name, lambda: dg.bic(case.model, case.x, weights=given), "must add to more than 1")
+            continue
+        agreement.within(name, verb(case.model, case.x, weights=given), -2 * terms.sum() + p * each, allowed)
 
 
 def anomaly_threshold(case):
