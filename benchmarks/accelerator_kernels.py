@@ -167,6 +167,17 @@ OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
     "indicator_scores": (kernels.indicator_scores, lambda r: (r.ids, r.of_ids)),
     "bernoulli_cells": (kernels.bernoulli_cells, lambda r: (r.bits, r.x)),
     "gaussian_cells": (kernels.gaussian_cells, lambda r: (r.holes, r.x + 1, r.log_scale[0])),
+    "gaussian_mixture_cells": (
+        kernels.gaussian_mixture_cells,
+        lambda r: (
+            r.holes,
+            *(np.broadcast_to(own.T, (r.n, *own.T.shape)) for own in (r.log_p, r.mean, r.log_rate + 1)),
+        ),
+    ),
+    "attention": (
+        kernels.attention,
+        lambda r: (*(r.x.reshape(-1, 8, 1, r.x.shape[1]) for _ in range(3)), np.tril(np.ones((8, 8), bool))),
+    ),
     "categorical_cells": (
         kernels.categorical_cells,
         lambda r: (r.some_categories, np.broadcast_to(r.log_table[0], (r.n, *r.log_table[0].shape))),

@@ -90,6 +90,8 @@ from dgjax.networks import (
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
     Network as Network,
+    Transformer as Transformer,
+    TransformerLayers as TransformerLayers,
 )
 from dgjax.scorers import (
     ColumnScorers as ColumnScorers,

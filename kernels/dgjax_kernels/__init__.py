@@ -10,6 +10,7 @@ Nothing here knows of models: arguments are rows, labels, weights and parameters
 """
 
 from dgjax_kernels import (
+    attention as _attention,
     chain as _chain,
     chain_parallel as _parallel,
     counts as _counts,
@@ -145,8 +146,10 @@ importance_bound       = Op(_elbo.importance_bound)
 importance_mean        = Op(_elbo.importance_mean)
 bernoulli_cells        = Op(_elbo.bernoulli_cells)
 gaussian_cells         = Op(_elbo.gaussian_cells)
+gaussian_mixture_cells = Op(_elbo.gaussian_mixture_cells)
 categorical_cells      = Op(_elbo.categorical_cells)
 poisson_cells          = Op(_elbo.poisson_cells)
+attention              = Op(_attention.attention)
 solve                  = Op(_triangular.solve)
 inverse                = Op(_triangular.inverse)
 cholesky               = Op(_triangular.cholesky)

@@ -202,6 +202,24 @@ def gaussian_cells(
     return _over_observed(cell, complete, x, mean, jnp.broadcast_to(log_scale, mean.shape))
 
 
+def gaussian_mixture_cells(
+    x: Float[Array, "*n d"],
+    logits: Float[Array, "*b d c"],
+    mean: Float[Array, "*b d c"],
+    scale: Float[Array, "*b d c"],
+    complete: bool = False,
+) -> Float[Array, "*b"]:
+    """Normal mixture log density (*b): sum_j log sum_c softmax(logits_j)_c N(x_j; mean_jc, scale_jc^2).
+
+    Over the observed cells of rows x (*n, d), by mixtures of c components, logits, mean and scale (*b, d, c).
+    `complete`: all cells are known to be observed.
+    """
+    observed = True if complete else ~jnp.isnan(x)
+    z = (jnp.where(observed, x, 0)[..., None] - mean) / scale
+    value = jax.nn.logsumexp(jax.nn.log_softmax(logits) - 0.5 * (z**2 + LOG_TWO_PI) - jnp.log(scale), axis=-1)
+    return jnp.where(observed, value, 0).sum(-1)
+
+
 def categorical_cells(
     x: Float[Array, "*n d"], logits: Float[Array, "*b d c"], complete: bool = False
 ) -> Float[Array, "*b"]:

@@ -1,9 +1,4 @@
-"""Neural networks of rows, for every label at once: the encoders and decoders of autoencoders.
-
-A network is any pytree that can be called as `network(x)`, or with labels as `network(x, y)`: x (..., f) and y
-(..., k), one-hot or memberships that sum to 1, to (..., outputs); leading axes broadcast. `features(x, y)` is its last
-hidden layer, which a classifier is built on. `Network` makes a network of any pure function.
-"""
+"""Networks of rows, for every label at once: perceptrons and convolutions, encoders and decoders of autoencoders."""
 
 import itertools
 import math
@@ -90,7 +85,7 @@ class MLP:
 
     def _through(self, x, y, layers):
         for i, (weight, bias) in enumerate(zip(self.weights[:layers], self.biases, strict=False)):
-            x = _times(x, weight) + bias
+            x = times(x, weight) + bias
             if i == 0 and y is not None and self.offset is not None:
                 x = x + y @ self.offset
             x = jax.nn.relu(x) if i < len(self.weights) - 1 else x
@@ -190,7 +185,7 @@ class ConvolutionalDecoder:
     features = __call__
 
 
-def _times(x, weight):
+def times(x, weight):
     """Matrix product x @ weight, (..., f) -> (..., h), on x flattened to two axes.
 
     With more axes XLA takes a fifth more time for the gradient.

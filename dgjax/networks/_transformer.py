@@ -1,0 +1,185 @@
+"""Transformer: layers of attention and perceptrons over the tokens of a sequence."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+import dgjax_kernels as kernels
+from dgjax._pytree import dataclass, static
+from dgjax.networks._feedforward import times
+
+ACTIVATIONS = {"squared_relu": lambda x: jnp.square(jax.nn.relu(x)), "silu": jax.nn.silu}
+"""Of the hidden units of a layer; `gelu` takes two to three times as long on a CPU, and learns no better."""
+STEPS = 256  # of the share of units that dropout may leave out
+
+
+@dataclass
+class TransformerLayers:
+    """Parameters of the l layers of a transformer, stacked along their first axis: width h, m hidden units.
+
+    `projections` (l, h, 3 h) gives queries, keys and values, `attended` (l, h, h) takes the heads' results back;
+    `hidden` (l, h, m) and `outputs` (l, m, h) are the perceptron; `scales` (l, 2, h) those of the normalised inputs of
+    both.
+    """
+
+    projections: Float[Array, "l h 3*h"]
+    attended: Float[Array, "l h h"]
+    hidden: Float[Array, "l h m"]
+    outputs: Float[Array, "l m h"]
+    scales: Float[Array, "l 2 h"]
+
+
+@dataclass
+class Transformer:
+    """Transformer with normalised inputs (pre-norm): tokens (..., t, f) -> (..., t, outputs).
+
+    z = x `embedding`, or for token numbers x (..., t) the rows `embedding`[x]; plus y `offset` for labels y (..., 1, k)
+    and `positions` (p, h) of the first t of p places, where there are any. Each layer adds attention(n(z)) and then
+    perceptron(n(z)) to z, with n(z) = scale z / sqrt(mean z^2). The outputs are n(z) `output`, or where that is None
+    n(z) `embedding`^T (tied weights). `mask` (..., t, t) is True where a token sees another; None is everywhere, and
+    `jnp.tril(jnp.ones((t, t), bool))` is the causal mask. `rotary` turns queries and keys by their places. With a `key`
+    a share `dropout` of what each layer adds is left out at random, as in learning.
+
+    Raises ValueError if shapes do not fit together, for an odd size of heads with `rotary`, or another activation.
+    Source: Vaswani et al. (2017); pre-norm Xiong et al. (2020); squared relu So et al. (2021); rotary Su et al. (2021).
+    """
+
+    embedding: Float[Array, "f h"]
+    layers: TransformerLayers
+    scale: Float[Array, " h"]
+    output: Float[Array, "h o"] | None = None
+    offset: Float[Array, "k h"] | None = None
+    positions: Float[Array, "p h"] | None = None
+    num_heads: int = static(default=4)
+    activation: str = static(default="squared_relu")
+    rotary: bool = static(default=False)
+    dropout: float = static(default=0.0)
+
+    def __post_init__(self) -> None:
+        width = self.embedding.shape[1]
+        others = (self.scale, self.layers.scales, self.offset, self.positions)
+        widths = [leaf.shape[-1] for leaf in others if leaf is not None]
+        if {width} != {*widths, self.layers.attended.shape[-1]} or (
+            self.output is not None and len(self.output) != width
+        ):
+            raise ValueError(f"Transformer expects one width in all of its parts; got {width} and {widths}.")
+        if width % self.num_heads or (self.rotary and width // self.num_heads % 2):
+            raise ValueError(
+                f"num_heads must divide the width{', into heads of an even size' * self.rotary}; got {self.num_heads} "
+                f"and {width}."
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f'activation must be "squared_relu" or "silu"; got {self.activation!r}.')
+
+    @classmethod
+    def start(
+        cls,
+        key: Key[Array, ""],
+        num_inputs: int,
+        num_outputs: int | None,
+        width: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        num_classes: int = 1,
+        num_positions: int | None = None,
+        *,
+        activation: str = "squared_relu",
+        rotary: bool = False,
+        dropout: float = 0.0,
+    ) -> "Transformer":
+        """Random initial transformer, with 4 hidden units for each of `width`.
+
+        Weights have variance 1 / inputs, what a layer adds another 1 / (2 l) for its l layers, and outputs 1 / 4; of
+        embeddings, offsets and positions the variance is 1 / 4. With `num_outputs` None they are tied to the embedding;
+        `num_positions` places have positions that are learnt. Source: Radford et al. (2019), section 2.3.
+        """
+        keys = iter(jax.random.split(key, 8))
+        m = 4 * width
+
+        def normal(*shape: int, variance: float) -> Array:
+            return jax.random.normal(next(keys), shape) * math.sqrt(variance)
+
+        layers = TransformerLayers(
+            normal(num_layers, width, 3 * width, variance=1 / width),
+            normal(num_layers, width, width, variance=1 / (2 * num_layers * width)),
+            normal(num_layers, width, m, variance=1 / width),
+            normal(num_layers, m, width, variance=1 / (2 * num_layers * m)),
+            jnp.ones((num_layers, 2, width)),
+        )
+        embedding = normal(num_inputs, width, variance=1 / 4)
+        output = None if num_outputs is None else normal(width, num_outputs, variance=1 / (4 * width))
+        offset = None if num_classes == 1 else normal(num_classes, width, variance=1 / 4)
+        positions = None if num_positions is None else normal(num_positions, width, variance=1 / 4)
+        options = {"activation": activation, "rotary": rotary, "dropout": dropout}
+        return cls(embedding, layers, jnp.ones(width), output, offset, positions, num_heads, **options)
+
+    def __call__(
+        self,
+        x: Array,
+        y: Float[Array, "*m 1 k"] | None = None,
+        mask: Bool[Array, "*s t t"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "*b t o"]:
+        return times(self.features(x, y, mask, key), self.embedding.T if self.output is None else self.output)
+
+    def features(
+        self,
+        x: Array,
+        y: Float[Array, "*m 1 k"] | None = None,
+        mask: Bool[Array, "*s t t"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "*b t h"]:
+        """Activations (..., t, h) after the last layer, normalised."""
+        z = self._embedded(x, y)
+        keys = None if key is None else jax.random.split(key, len(self.layers.scales))
+        z, _ = jax.lax.scan(lambda z, own: (self._layer(z, *own, mask), None), z, (self.layers, keys))
+        return _normalised(z, self.scale)
+
+    def _embedded(self, x, y):
+        z = self.embedding[x] if jnp.issubdtype(x.dtype, jnp.integer) else times(x, self.embedding)
+        if self.positions is not None:
+            if z.shape[-2] > len(self.positions):
+                raise ValueError(f"x must have at most {len(self.positions)} tokens, one a place; got {z.shape[-2]}.")
+            z = z + self.positions[: z.shape[-2]]
+        return z if y is None or self.offset is None else z + y @ self.offset
+
+    def _layer(self, z, layer, key, mask):
+        """One layer of z (..., t, h), `layer` holding its parameters alone; `key` is that of dropout, or None."""
+        key_attended, key_outputs = (None, None) if key is None else jax.random.split(key)
+        heads = self.num_heads, z.shape[-1] // self.num_heads
+        projected = times(_normalised(z, layer.scales[0]), layer.projections)
+        q, k, v = (part.reshape(*z.shape[:-1], *heads) for part in jnp.split(projected, 3, axis=-1))
+        if self.rotary:
+            q, k = _rotated(q), _rotated(k)
+        attended = kernels.attention(q, k, v, mask).reshape(z.shape)
+        z = z + _dropped(times(attended, layer.attended), self.dropout, key_attended)
+        hidden = ACTIVATIONS[self.activation](times(_normalised(z, layer.scales[1]), layer.hidden))
+        return z + _dropped(times(hidden, layer.outputs), self.dropout, key_outputs)
+
+
+def _normalised(z, scale):
+    """Root-mean-square normalisation of z (..., h). Source: Zhang and Sennrich (2019)."""
+    return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6) * scale
+
+
+def _rotated(heads):
+    """Rotary positions: the pairs of numbers of each head (..., t, a, c) turned by angles t 10,000^(-2 i / c)."""
+    t, _, c = heads.shape[-3:]
+    angles = jnp.arange(t, dtype=heads.dtype)[:, None] * 1e4 ** (-jnp.arange(0, c, 2, dtype=heads.dtype) / c)
+    cos, sin = jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
+    one, other = heads[..., : c // 2], heads[..., c // 2 :]
+    return jnp.concatenate([one * cos - other * sin, one * sin + other * cos], -1)
+
+
+def _dropped(x, share, key):
+    """Dropout: x without a random share of its numbers, in steps of 1 / 256, the others scaled up to the same mean.
+
+    By bits of 8 for each number, a quarter of what a uniform number takes.
+    """
+    off = round(share * STEPS)
+    if key is None or not off:
+        return x
+    kept = jax.random.bits(key, x.shape, "uint8") >= off
+    return jnp.where(kept, x * (STEPS / (STEPS - off)), 0)
