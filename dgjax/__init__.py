@@ -105,6 +105,7 @@ from dgjax.scorers import (
     Shifted as Shifted,
     Table as Table,
 )
+from dgjax.sparse import SparseRows as SparseRows
 from dgjax.starting import (
     discriminant_analysis as discriminant_analysis,
     factor_analysis as factor_analysis,

@@ -10,6 +10,7 @@ import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax.data import Data, cut, in_size_class, size_class
 from dgjax.densities import Density
+from dgjax.sparse import SparseRows
 from dgjax.structures import Sequences, num_steps
 
 
@@ -24,6 +25,8 @@ def _by_rows(cost):
         @functools.wraps(fn)
         def compiled(model, rows, *arrays):
             own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
+            if isinstance(rows.x, SparseRows):  # little for each row
+                return fn(own, rows.x, *arrays)
             return kernels.map_rows(lambda *block: fn(own, *block), rows.x, *arrays, row_cost=of_one)
 
         return _in_size_class(compiled)

@@ -15,6 +15,7 @@ from dgjax._types import Generative
 from dgjax._verbs import predict, require_generative
 from dgjax.data import as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Draws, FactorGaussian, Learned, VariationalAutoencoder, has_draws, with_draws
+from dgjax.sparse import RowsLike
 
 
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
@@ -65,7 +66,7 @@ def _log_prob_error(model, x):
     return jnp.where(empty, 0, jnp.sqrt(spread / (len(shares) - 1)))
 
 
-def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
+def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
     """Mean and standard deviation, each (n, m), of a row's latent variables given its observed cells: (n, d).
 
     Of an autoencoder those of the encoder's normal q(z | x_observed, y); of a `FactorGaussian` those of its factors,
@@ -77,7 +78,7 @@ def encode(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> tuple
     checked = require_generative(model)
     factors = isinstance(getattr(checked, "density", None), FactorGaussian) and not checked.sequential
     density = checked.density if factors else _autoencoder(model, "encode")
-    _, rows = model_and_rows(model, x)
+    _, rows = model_and_rows(model, x, sparse=True)
     return _encode(density, rows.x, _classes(model, rows.x, y))
 
 

@@ -11,14 +11,17 @@ from dgjax._arguments import AnyArray, is_concrete
 from dgjax.data import in_size_class
 from dgjax.densities import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
+from dgjax.sparse import SparseRows
 
 
-def weak_prior(model: Any, x: AnyArray, weights: AnyArray, strength: float) -> Any:
+def weak_prior(model: Any, x: Any, weights: AnyArray, strength: float) -> Any:
     """Weak conjugate prior of a model, worth `strength` rows spread like those of `x`.
 
     A row of weight w counts as w rows, one of weight 0 as none.
     """
     x, _, weights = in_size_class(x, None, weights)
+    if isinstance(x, SparseRows):
+        return _of_weighted_rows(model, x, weights, strength)
     amounts = np.asarray(weights) if is_concrete(weights) else None
     if amounts is not None and (amounts == 1).all():
         return _of_rows(model, x, strength)

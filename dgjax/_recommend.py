@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import ndtri
-from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._types import Generative
 from dgjax.data import as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import FactorGaussian
+from dgjax.sparse import RowsLike, SparseRows
+
+MANY = 1 << 22  # cells of a block of sparse rows, written out
 
 
 class Recommendations(NamedTuple):
@@ -38,10 +40,11 @@ class Recommendations(NamedTuple):
         return self.mean - reach, self.mean + reach
 
 
-def recommend(model: Generative, ratings: ArrayLike, num_items: int) -> Recommendations:
+def recommend(model: Generative, ratings: RowsLike, num_items: int) -> Recommendations:
     """Recommendations: the `num_items` items of highest expected rating among those that a user has not rated.
 
-    `ratings` (n, d) has a row for each user, a column for each item, and NaN for what is not rated. The ratings of a
+    `ratings` (n, d) has a row for each user, a column for each item, and NaN for what is not rated; or it is scipy's
+    sparse array or `dgjax.SparseRows`, which store what is rated and nothing else. The ratings of a
     user are normal with the model's mean and covariance (a mixture of such, where the model has components), and those
     not made are given those made: no refit is needed for a user whom the model has not seen, and one without any rating
     gets the items of highest mean.
@@ -57,9 +60,18 @@ def recommend(model: Generative, ratings: ArrayLike, num_items: int) -> Recommen
             "model = dgjax.fit(dgjax.factor_analysis(key, ratings, num_factors), ratings).model."
         )
     count = as_count(num_items, "num_items", 1, density.num_features)
-    checked, rows = model_and_rows(checked, ratings)
-    padded, _, _ = in_size_class(rows.x)
-    return cut(_best(checked, padded, count), len(rows.x))
+    checked, rows = model_and_rows(checked, ratings, sparse=True)
+    blocks = _whole(rows.x) if isinstance(rows.x, SparseRows) else [rows.x]
+    best = [cut(_best(checked, in_size_class(own)[0], count), len(own)) for own in blocks]
+    return best[0] if len(best) == 1 else jax.tree.map(lambda *own: jnp.concatenate(own), *best)
+
+
+def _whole(x):
+    """Blocks of sparse rows with all their cells, NaN where missing: every item is asked about."""
+    if not is_concrete(x):
+        return [x.toarray()]
+    size = max(MANY // x.num_columns, 1)
+    return (x[start : start + size].toarray() for start in range(0, len(x), size))
 
 
 @functools.partial(kernels.compiled, static_argnums=2)

@@ -12,11 +12,10 @@ from dgjax._types import Generative
 from dgjax._verbs import log_prob_in_form, num_parameters
 from dgjax.data import as_model, as_weights
 from dgjax.learning import in_component_class
+from dgjax.sparse import RowsLike
 
 
-def bic(
-    model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None
-) -> Array:
+def bic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
     """Bayesian information criterion, -2 sum_n w_n log p(x_n) + p log sum_n w_n, in nats: lower is better.
 
     `x` (n, d), or sequences (n, t, d) with `lengths` (n,); in the second sum every step of a sequence counts. Without
@@ -28,7 +27,8 @@ def bic(
     """
     scored = _scored(model, x, lengths, weights)
     values, amounts, xp, _ = scored
-    steps = np.shape(x)[1] if as_model(model).sequential else 1
+    given: Any = x
+    steps = np.shape(given)[1] if as_model(model).sequential else 1
     rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
     if xp is np and (amounts > 0).sum() > 1 and rows < 1.001:
         raise ValueError(
@@ -38,9 +38,7 @@ def bic(
     return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
 
 
-def aic(
-    model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None
-) -> Array:
+def aic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
     """Akaike's information criterion, -2 sum_n w_n log p(x_n) + 2 p, in nats: lower is better.
 
     `x` (n, d), or sequences (n, t, d) with `lengths` (n,); p is `num_parameters(model)`. `weights` (n,), 1 by default:
@@ -54,7 +52,7 @@ def aic(
 
 def anomaly_threshold(
     model: Generative,
-    x: ArrayLike,
+    x: RowsLike,
     false_alarm: float = 0.01,
     lengths: ArrayLike | None = None,
     *,

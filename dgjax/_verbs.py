@@ -18,13 +18,14 @@ from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
+from dgjax.sparse import RowsLike
 from dgjax.structures import Sequences
 
 G = TypeVar("G", bound=Generative)
 FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
 
 
-def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def log_prob(model: Generative, x: RowsLike, lengths: ArrayLike | None = None) -> Array:
     """Marginal log-likelihood log p(x_observed) = log sum_y p(x_observed, y), in nats.
 
     `x` (n, d), NaN where missing; returns (n,). A row of NaN has log-probability 0. For a model of sequences `x` is
@@ -36,7 +37,7 @@ def log_prob(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) 
 
 
 def log_prob_in_form(
-    model: Generative, x: ArrayLike, lengths: Any = None, form: Callable[[Any, Any], Any] | None = None
+    model: Generative, x: RowsLike, lengths: Any = None, form: Callable[[Any, Any], Any] | None = None
 ) -> Array:
     """Marginal log-likelihood as `log_prob` has it, where it takes a program by that of the model `form(model, x)`.
 
@@ -49,7 +50,7 @@ def log_prob_in_form(
     found = None if lengths is not None else _zero_copy.log_prob(checked, x)
     if found is not None:
         return found
-    own, rows = model_and_rows(checked, x, lengths)
+    own, rows = model_and_rows(checked, x, lengths, sparse=True)
 
     def answer(own, rows):
         return _answers.log_prob(own if form is None else form(own, rows.x), rows)
@@ -57,7 +58,7 @@ def log_prob_in_form(
     return log_prob_of_few(own, rows, answer)
 
 
-def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Joint log-likelihood log p(x_observed, y), in nats; where y is -1, unknown, log p(x_observed).
 
     `x` (n, d), `y` (n,) ints from 0 to k - 1 or -1; returns (n,). For a model of sequences `x` is (n, t, d), with
@@ -65,12 +66,12 @@ def log_joint(model: Generative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike 
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
-    checked, rows = _generative(model, x, lengths)
+    checked, rows = model_and_rows(require_generative(model), x, lengths, sparse=True)
     return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
 def log_conditional(
-    model: Generative | Discriminative, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None = None
+    model: Generative | Discriminative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
     """Log-posterior of given labels, log p(y | x_observed) = s(x, y) - log sum_y' exp s(x, y').
 
@@ -80,12 +81,12 @@ def log_conditional(
 
     Raises ValueError for a wrong shape, a cell or a label out of range, or NaN given to a logistic model.
     """
-    checked, rows = model_and_rows(model, x, lengths)
+    checked, rows = model_and_rows(model, x, lengths, sparse=True)
     return _answers.log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
 def predict_log_proba(
-    model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
+    model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
 ) -> Array:
     """Log-posterior log p(y | x_observed) of every label: (n, d) -> (n, k).
 
@@ -101,12 +102,12 @@ def predict_log_proba(
     posterior = None if lengths is not None else _zero_copy.log_posterior(checked, x)
     if posterior is not None:
         return posterior
-    own, rows = model_and_rows(checked, x, lengths)
+    own, rows = model_and_rows(checked, x, lengths, sparse=True)
     return posterior_of_few(own, rows, _answers.predict_log_proba)
 
 
 def predict(
-    model: Generative | Discriminative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
+    model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
 ) -> Array:
     """Most probable label given the observed cells: (n, d) -> (n,) ints; -1 for a row that no label could give.
 
@@ -123,7 +124,7 @@ def predict(
     labels = None if lengths is not None else _zero_copy.labels(checked, x)
     if labels is not None:
         return labels
-    own, rows = model_and_rows(checked, x, lengths)
+    own, rows = model_and_rows(checked, x, lengths, sparse=True)
     return labels_of_few(own, rows, _answers.predict)
 
 
@@ -292,11 +293,11 @@ def _within(rows: Data, filled: Array, x: ArrayLike) -> Array:
     return jax.device_put(whole) if xp is np else whole
 
 
-def _with_labels(model: Any, x: ArrayLike, lengths: Any, y: Any) -> tuple[Any, ...]:
+def _with_labels(model: Any, x: Any, lengths: Any, y: Any) -> tuple[Any, ...]:
     """Model and rows, and the labels y if there are any."""
     checked, rows = model_and_rows(model, x, lengths)
     return (checked, rows) if y is None else (checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
-def _generative(model: Any, x: ArrayLike, lengths: Any) -> tuple[Any, Data]:
+def _generative(model: Any, x: Any, lengths: Any) -> tuple[Any, Data]:
     return model_and_rows(require_generative(model), x, lengths)

@@ -21,6 +21,7 @@ from dgjax._twins import LogDensity
 from dgjax.data import LARGE, aligned, check_cells, float_type, readable_rows
 from dgjax.densities import Gaussian, Mixture
 from dgjax.models import Logistic
+from dgjax.sparse import is_sparse
 
 FEW = 1 << 8  # rows that mostly show whether cells are missing
 
@@ -123,7 +124,7 @@ def _readable(model: Any, x: Any) -> Any:
 
     Lists have no shape: that they are many rows is told by the columns that the model has.
     """
-    if model.sequential or not is_concrete(x if hasattr(x, "shape") else ()):
+    if model.sequential or is_sparse(x) or not is_concrete(x if hasattr(x, "shape") else ()):
         return None
     # Indicators have any number of columns, and no kernel that reads them.
     shape = getattr(x, "shape", (len(x) if isinstance(x, list | tuple) else 0, model.num_features or 0))

@@ -16,6 +16,7 @@ from dgjax.data._cells import (
     check_cells as check_cells,
     check_observed as check_observed,
     column_summary as column_summary,
+    observed_columns as observed_columns,
 )
 from dgjax.data._dataset import (
     Data as Data,
@@ -31,3 +32,4 @@ from dgjax.data._size_classes import (
     in_size_class as in_size_class,
     size_class as size_class,
 )
+from dgjax.data._sparse_rows import as_sparse_rows as as_sparse_rows

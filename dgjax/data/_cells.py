@@ -13,6 +13,7 @@ from dgjax._arguments import AnyArray, is_concrete
 from dgjax._types import Support, of_columns
 from dgjax.data._arrays import float_type
 from dgjax.data._size_classes import LARGE
+from dgjax.sparse import SparseRows
 
 FEW = 1 << 10  # rows that mostly say of every column that it is observed
 LEAST, MOST = np.finfo(float).min, np.finfo(float).max
@@ -104,13 +105,13 @@ def _refuse(x, supports, given, option, steps):
     )
 
 
-def check_observed(x: AnyArray, weights: AnyArray, name: str = "x") -> None:
+def check_observed(x: Any, weights: AnyArray, name: str = "x") -> None:
     """Check of columns: raises ValueError if one is never observed in rows of positive weight."""
     if not is_concrete(x, weights):
         return
-    if _observed(np.asarray(x[:FEW]), np.asarray(weights[:FEW])).all():  # mostly a few rows say it of all columns
+    if observed_columns(x[:FEW], weights[:FEW] > 0).all():  # mostly a few rows say it of all columns
         return
-    never = np.flatnonzero(~_observed(np.asarray(x), np.asarray(weights)))
+    never = np.flatnonzero(~observed_columns(x, weights > 0))
     if len(never):
         raise ValueError(
             f"{name} column(s) {', '.join(map(str, never[:10]))}{', ...' * (len(never) > 10)} are never observed, so "
@@ -119,5 +120,11 @@ def check_observed(x: AnyArray, weights: AnyArray, name: str = "x") -> None:
         )
 
 
-def _observed(x, weights):
-    return (~np.isnan(x) & (weights > 0)[:, None]).any(0)
+def observed_columns(x: Any, counted: AnyArray) -> Any:
+    """Mask (d,) of columns that are observed somewhere in those of known rows that are `counted` (n,)."""
+    counted = np.asarray(counted)
+    if isinstance(x, SparseRows):
+        own = np.append(counted, False)[x.rows()]
+        return np.bincount(np.asarray(x.columns)[own], minlength=x.num_columns) > 0
+    rows = np.asarray(x)
+    return (~np.isnan(rows if counted.all() else rows[counted])).any(0)

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray
 from dgjax._pytree import for_complete_rows, precisions
 from dgjax.data._arrays import rows_and_summary
 from dgjax.data._cells import check_cells, plainly_complete
 from dgjax.data._sequences import as_sequences, every_step
+from dgjax.data._sparse_rows import as_sparse_rows
+from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.structures import Sequences
 
 M = TypeVar("M")
@@ -91,21 +91,25 @@ def as_model(model: Any) -> Any:
 
 def model_and_rows(
     model: Any,
-    x: ArrayLike,
+    x: RowsLike,
     lengths: Any = None,
     summary: kernels.ColumnSummary | None = None,
     option: Callable[[], Any] | None = None,
+    sparse: bool = False,
 ) -> tuple[Any, Data]:
     """Validated model and data: the model, made from a bare density if it is one, and its rows in `Data`.
 
     After every check possible before compiling, in the wider of the precisions of both. Rows that are known are checked
     even where the model is traced. `summary` is one of the columns, if there is one; where the model is learnt,
-    `option` gives that option of a starter by which it would have taken other cells.
+    `option` gives that option of a starter by which it would have taken other cells. Rows may be `sparse`, if the model
+    takes such, where what is asked is no answer about every cell.
     """
     known = _few_rows(model, x) if lengths is None else None
     if known is not None:
         return known
     with jax.ensure_compile_time_eval():
+        if is_sparse(x) and lengths is None and _takes_sparse_rows(model):
+            return _model_and_sparse_rows(as_model(model), x, sparse)
         return _model_and_rows(model, x, lengths, summary, option)
 
 
@@ -145,7 +149,24 @@ def _model_and_rows(model, x, lengths, summary, option):
     return model, Data(rows, complete=bool(complete))
 
 
-def _one_precision(model: Any, rows: AnyArray) -> tuple[Any, Any]:
+def _takes_sparse_rows(model: Any) -> bool:
+    """Whether rows of a model may be sparse, of which few cells are observed."""
+    own = as_model(model)
+    return own.generative and not own.sequential and own.takes_sparse_rows
+
+
+def _model_and_sparse_rows(model, x, allowed):
+    if not allowed:
+        whole = "x" if isinstance(x, SparseRows) else "dgjax.SparseRows.from_scipy(x)"
+        raise ValueError(
+            f"x must be an array here, where every cell is asked for; got a sparse {type(x).__name__}. Type "
+            f"{whole}.toarray(), which has NaN where nothing is stored."
+        )
+    model, rows = _one_precision(model, as_sparse_rows(x, model.num_features))
+    return model, Data(rows)
+
+
+def _one_precision(model: Any, rows: Any) -> tuple[Any, Any]:
     """Model and rows in the wider of their two precisions, as jax.numpy would have it."""
     if precisions(model) <= {rows.dtype}:  # asked first, for JAX takes 40 us to answer
         return model, rows

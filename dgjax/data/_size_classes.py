@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from dgjax._arguments import is_concrete, placed
+from dgjax.sparse import SparseRows
 from dgjax.structures import Sequences
 
 LARGE = 1 << 20  # bytes of an array
@@ -53,14 +54,16 @@ def component_class(k: int, n: int, d: int) -> int:
 def in_size_class(x: Any, y: Any = None, weights: Any = None, fill: Any = None) -> tuple[Any, Any, Any]:
     """Padding of rows or sequences x, their labels and weights, to size classes; or all as they are.
 
-    Rows that pad are copies of the first row, or `fill`; their weights are 0. Arrays that are large, traced, or held by
-    another device stay as they are.
+    Rows that pad are copies of the first row, or `fill`; of sparse rows they have no cells. Their weights are 0. Arrays
+    that are large, traced, or held by another device stay as they are.
     """
-    sequences = isinstance(x, Sequences)
-    whole = x.x if sequences else x
+    sequences, sparse = isinstance(x, Sequences), isinstance(x, SparseRows)
+    whole = x.x if sequences else x.values if sparse else x
     if not _can_pad(whole, x, y, weights):
         return x, y, weights
     n = size_class(len(x))
+    if sparse:
+        return x.padded(n, size_class(len(whole))), _longer(y, n), _longer(weights, n, 0)
     if not sequences:
         return _longer(x, n, fill), _longer(y, n), _longer(weights, n, 0)
     t = size_class(whole.shape[1], 0)

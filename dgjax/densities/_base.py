@@ -46,6 +46,11 @@ class Density(ABC):
         return False
 
     @property
+    def takes_sparse_rows(self) -> bool:
+        """Whether rows may be `SparseRows` where scores, statistics and starts are asked: those of few columns none."""
+        return False
+
+    @property
     @abstractmethod
     def label_shape(self) -> tuple[int, ...]:
         """Shape L of the labels, mostly (k,); () for a density of one label without an axis."""

@@ -26,15 +26,15 @@ from dgjax import _parameters
 from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass
 from dgjax._twins import LogDensity
-from dgjax._types import FINITE, ColumnMoments, LabelIndex, Scorer, Support
-from dgjax.densities import _factor_rank, _rank, _shared
+from dgjax._types import FINITE, ColumnMoments, LabelIndex, Rows, Scorer, Support
+from dgjax.densities import _factor_rank, _factor_start, _rank, _shared
 from dgjax.densities._base import Density
 from dgjax.densities._gaussian import Gaussian
 from dgjax.priors import FactorPrior, expect_prior
+from dgjax.sparse import SparseRows
 
 WHOLE = 64
 """Columns up to which the rank of the whole covariance is looked at after each step, and not of each column alone."""
-SWEEPS = 8  # of the subspace iteration that finds the first loadings
 
 
 @dataclass
@@ -121,11 +121,22 @@ class FactorGaussian(Density):
         mean, loading, log_scale = (_shared.flat(own, self.label_shape) for own in parameters)
         return mean, loading, log_scale
 
-    def _posterior(self, x: Array) -> Any:
-        return kernels.factor_posterior(x, *self._flat(), bool(self.complete))
+    @property
+    def takes_sparse_rows(self) -> bool:
+        """Always True: a row takes time for its observed cells alone, if it comes as `SparseRows`."""
+        return True
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        scores = kernels.factor_scores(x, *self._flat(), bool(self.complete))
+    def _asked(self, dense: Any, sparse: Any, x: Any, *others: Array) -> Any:
+        """Result of a kernel of `dense` rows x (n, d), or of `sparse` ones."""
+        if isinstance(x, SparseRows):
+            return sparse(x.starts, x.columns, x.values, *others, *self._flat())
+        return dense(x, *others, *self._flat(), bool(self.complete))
+
+    def _posterior(self, x: Any) -> Any:
+        return self._asked(kernels.factor_posterior, kernels.sparse_factor_posterior, x)
+
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
+        scores = self._asked(kernels.factor_scores, kernels.sparse_factor_scores, x)
         return scores.reshape(len(x), *self.label_shape)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
@@ -177,7 +188,7 @@ class FactorGaussian(Density):
         )
         return centre, jnp.exp(log_unit) * jnp.sqrt(jnp.einsum("nk,nkd->nd", share, own + apart**2))
 
-    def encode(self, x: Float[Array, "n d"], shares: Float[Array, "n k"]) -> tuple[Array, Array]:
+    def encode(self, x: Rows, shares: Float[Array, "n k"]) -> tuple[Array, Array]:
         """Mean and standard deviation (n, r) of the factors given each row, under the labels of weights `shares`."""
         found = self._posterior(x)
         variance = jnp.broadcast_to((found.root**2).sum(-2), found.mean.shape)
@@ -195,13 +206,15 @@ class FactorGaussian(Density):
         """Discriminative twin as a bias (*labels,) and a scorer linear in its weights, quadratic in the row."""
         return self.as_gaussian().expanded()
 
-    def statistics(self, x: Float[Array, "n d"], counts: Float[Array, "n *labels"]) -> Any:
-        return kernels.factor_statistics(x, _shared.rows_by_labels(counts), *self._flat(), bool(self.complete))
+    def statistics(self, x: Rows, counts: Float[Array, "n *labels"]) -> Any:
+        counts = _shared.rows_by_labels(counts)
+        return self._asked(kernels.factor_statistics, kernels.sparse_factor_statistics, x, counts)
 
     def expectation(
-        self, x: Float[Array, "n d"], y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
+        self, x: Rows, y: Int[Array, " n"], weights: Float[Array, " n"], log_weights: Float[Array, " k"]
     ) -> tuple[Float[Array, ""], Float[Array, " k"], Any]:
-        return kernels.factor_expectation(x, y, weights, log_weights, *self._flat(), bool(self.complete))
+        asked = kernels.factor_expectation, kernels.sparse_factor_expectation
+        return self._asked(*asked, x, y, weights, log_weights)
 
     def maximum(self, statistics: Any, prior: FactorPrior | None = None) -> "FactorGaussian":
         """M-step: the regression of each column on the factors, and the noise that is left."""
@@ -306,7 +319,7 @@ class FactorGaussian(Density):
         return FactorPrior(mean, count, count, shape, cells * (spread / unit) ** 2 / 2, unit)
 
     def started(
-        self, key: Key[Array, ""], x: Float[Array, "n d"], counts: Float[Array, "n *labels"], random: bool = False
+        self, key: Key[Array, ""], x: Rows, counts: Float[Array, "n *labels"], random: bool = False
     ) -> "FactorGaussian":
         """Initial parameters for EM: means of each label's rows, and loadings by principal components of the rest.
 
@@ -314,11 +327,12 @@ class FactorGaussian(Density):
         """
         del random
         counts = _shared.rows_by_labels(counts)
-        means, spread = _shared.moments_of_clusters(x, counts, self.complete)
+        means, spread, scaled = _factor_start.moments(x, counts, self.complete)
 
         def loadings(part):
             key, mean, weights = part
-            return _components(key, mean, weights, x, spread, self.num_factors)
+            z = scaled(weights, mean)
+            return _factor_start.components(key, z, self.num_features, self.num_factors, means.dtype)
 
         loading = jax.lax.map(loadings, (jax.random.split(key, len(means)), means, counts.T))
         left = jnp.maximum(1 - (loading**2).sum(-1), 0.1)
@@ -345,28 +359,3 @@ def _absorbed(mean, loading, latent):
     rounding = 8 * r * jnp.finfo(mean.dtype).eps * jnp.diagonal(second, axis1=1, axis2=2)
     root = kernels.cholesky(second - centre[..., None] * centre[:, None] + rounding[..., None] * eye)
     return mean + jnp.einsum("kdr,kr->kd", loading, centre), loading @ root
-
-
-def _components(key, mean, weights, x, spread, r):
-    """Loadings (d, r) of the r largest principal components of rows (n, d), in units of `spread`, less the noise.
-
-    By subspace iteration, with no matrix of d x d.
-    """
-    d = x.shape[1]
-    z = jnp.where(jnp.isnan(x), 0, (x - mean) / spread) * jnp.sqrt(_shared.ratio(weights, weights.sum(), 0))[:, None]
-
-    def sweep(_, basis):
-        moved = z.T @ (z @ basis)
-        peak = jnp.abs(moved).max()
-        moved = moved + jnp.where(peak > 0, 1e-3 * peak, 1) * basis  # of full rank
-        return kernels.solve(kernels.triangularized(moved.T), moved.T).T
-
-    basis = jax.random.normal(key, (d, r), x.dtype)
-    basis = jax.lax.fori_loop(0, SWEEPS, sweep, kernels.solve(kernels.triangularized(basis.T), basis.T).T)
-    along = z @ basis
-    within = along.T @ along + jnp.finfo(x.dtype).eps * jnp.eye(r, dtype=x.dtype)
-    rest = jnp.maximum((z**2).sum() - jnp.trace(within), 0) / max(d - r, 1)
-    # No more than the least variance along them, which is at least the inverse of the trace of the inverse.
-    inverse = kernels.inverse(kernels.cholesky(within))
-    rest = jnp.minimum(rest, 0.9 / (inverse**2).sum())
-    return basis @ kernels.cholesky(within - rest * jnp.eye(r, dtype=x.dtype))

@@ -81,6 +81,10 @@ class Mixture(Density):
         return self.density.sequential
 
     @property
+    def takes_sparse_rows(self) -> bool:
+        return self.density.takes_sparse_rows
+
+    @property
     def num_features(self) -> int:
         return self.density.num_features
 

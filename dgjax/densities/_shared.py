@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _kmeans
 from dgjax._arguments import AnyArray, is_concrete
 from dgjax._types import ColumnMoments, LabelIndex
+from dgjax.sparse import SparseRows
 from dgjax.structures import Sequences
 
 T = TypeVar("T")
@@ -89,11 +90,11 @@ def fill(x: Array, value: Array) -> Array:
     return jnp.where(jnp.isnan(x), value, x)
 
 
-def no_cells(x: Any, complete: bool | None) -> Array:
+def no_cells(x: Any, complete: bool | None) -> Any:
     """Mask (n,) of rows without an observed cell; all False, without a pass of 1 ns a cell, for `complete` rows."""
     if complete:
         return jnp.zeros(len(x), bool)
-    return x.empty if isinstance(x, Sequences) else jnp.isnan(x).all(-1)
+    return x.empty if isinstance(x, Sequences | SparseRows) else jnp.isnan(x).all(-1)
 
 
 @kernels.compiled
@@ -109,11 +110,14 @@ def column_moments(summary: kernels.ColumnSummary, n: int | Array) -> ColumnMome
     return ColumnMoments(jnp.where(observed > 0, summary.mean, 0), jnp.where(observed > 0, summary.spread, 0))
 
 
-def weighted_moments(x: Array, weights: Array) -> ColumnMoments:
+def weighted_moments(x: Any, weights: Array) -> ColumnMoments:
     """Mean and standard deviation of each column of weighted rows.
 
     Second moments are taken about a first estimate of the mean, near which no digit of them is lost.
     """
+    if isinstance(x, SparseRows):
+        observed, means, spread = _sparse_moments(x, weights[:, None])
+        return ColumnMoments(means[0], jnp.where(observed > 0, spread, 0))
     shares, one = weights / weights.max(), jnp.zeros(len(x), jnp.int32)
 
     def sums(centre, unit):
@@ -185,6 +189,35 @@ def moments_of_clusters(x: Array, counts: Array, complete: bool | None) -> tuple
     overall = jnp.where(overall > rounding * size, overall, 0)
     resolved = within > rounding * jnp.maximum(size, overall)
     return centre + unit * shift, jnp.where(resolved, unit * within, spread(unit * overall))
+
+
+def moments_of_sparse_clusters(x: SparseRows, counts: Array) -> tuple[Array, Array]:
+    """Means (k, d) under counts (n, k), and the deviation within clusters (d,), as `moments_of_clusters` has them."""
+    observed, means, within = _sparse_moments(x, counts)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(means).max(0)
+    resolved = (observed > 0) & (within > rounding)
+    return means, jnp.where(resolved, within, spread(jnp.where(resolved, within, 0)))
+
+
+def _sparse_moments(x, counts):
+    """Total weight (d,) of the observed cells of each column, means (k, d), and deviations about these (d,)."""
+    d, row = x.num_columns, x.rows()
+    column = jnp.where(row < len(x), x.columns, d)
+    values, counts = x.values, counts[row]
+    weights = counts.sum(1)
+
+    def sums(cells):
+        return jax.ops.segment_sum(cells, column, d)
+
+    # About a mean of all, and in units of the largest distance from it: squares lose no digits, nor overflow.
+    total = sums(weights)
+    rough = ratio(sums(jnp.where(weights > 0, values, 0) * weights), total, 0)
+    residual = jnp.where((weights > 0) & (column < d), values - rough[column], 0)
+    unit = kernels.unit_of(jax.ops.segment_max(jnp.abs(residual), column, d))
+    residual = residual / unit[column]
+    shift = ratio(sums(counts * residual[:, None]), sums(counts), 0)  # (d, k)
+    left = residual - (ratio(counts, weights[:, None], 0) * shift[column]).sum(-1)
+    return total, rough + unit * shift.T, unit * jnp.sqrt(ratio(sums(weights * left**2), total, 0))
 
 
 def check_label_axes(density: Any, name: str, shape: tuple[int, ...], leading: tuple[int, ...]) -> None:

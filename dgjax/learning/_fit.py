@@ -27,18 +27,21 @@ from dgjax.data import (
     in_size_class,
     label_counts,
     model_and_rows,
+    observed_columns,
     warn_if_lost,
 )
 from dgjax.densities import has_draws
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
+from dgjax.learning._em import EM
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
+from dgjax.sparse import RowsLike, SparseRows
 from dgjax.structures import in_rows, label_shape
 
 M = TypeVar("M")
@@ -70,7 +73,7 @@ Fit.__getattr__, Fit.__repr__ = of_attribute, described  # type: ignore[attr-def
 @told_keywords
 def fit(
     model: M,
-    x: ArrayLike,
+    x: RowsLike,
     y: ArrayLike | None = None,
     method: Method | None = None,
     *,
@@ -89,12 +92,12 @@ def fit(
     the closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
     Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
 
-    `x` (n, d), `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t) or a label for each, `lengths` (n,). `method` is
-    `dgjax.EM()`, `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64, key=key)` or `Restarts(num, key)`; the usual
-    one is chosen by default. `weights` (n,) count a row or sequence as so many, those of rows that have a label
-    `label_weight` times as many. `prior` is one of `dgjax.priors`, such as `Ridge(strength)` of a discriminative model,
-    or of a generative one `dgjax.weak_prior(model, x)`, for short "weak"; None is maximum likelihood. `max_steps` ends
-    every fit; `progress` shows a bar.
+    `x` (n, d), for a model of factors `dgjax.SparseRows` too, `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t) or
+    a label for each, `lengths` (n,). `method` is `dgjax.EM()`, `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64,
+    key=key)` or `Restarts(num, key)`; the usual one is chosen by default. `weights` (n,) count a row or sequence as so
+    many, those of rows that have a label `label_weight` times as many. `prior` is one of `dgjax.priors`, such as
+    `Ridge(strength)` of a discriminative model, or of a generative one `dgjax.weak_prior(model, x)`, for short "weak";
+    None is maximum likelihood. `max_steps` ends every fit; `progress` shows a bar.
 
     Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
     observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
@@ -109,6 +112,8 @@ def fit(
     start, data = _checked(model, x, y, weights, lengths, prior, zero_copy=rows, label_weight=label_weight)
     own = MixturePrior(None, prior) if bare and _is_prior(prior) else prior
     num_labels, start = start.num_labels, to_be_fitted(start, data, prior, method, blend)
+    if isinstance(data.x, SparseRows):
+        _check_sparse(method, blend, x)
     problem = _problem(start, data, own, blend, method is not None and not checked_method(method).pads)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
@@ -129,6 +134,17 @@ def fit(
     if is_concrete(outcome.step, method.tolerance):
         _endings.warn_if_short(outcome, method.tolerance, max_steps)
     return _result(fitted.density if bare else fitted, outcome, max_steps)
+
+
+def _check_sparse(method, blend, x):
+    """Raises ValueError for another method than EM on sparse rows: others look at blocks or samples of rows."""
+    if blend is not None or not isinstance(method, EM | None):
+        given = f"method={_advice.shown(method)}" if blend is None else f"blend={_advice.shown(blend)}"
+        whole = "x" if isinstance(x, SparseRows) else "dgjax.SparseRows.from_scipy(x)"
+        raise ValueError(
+            f"sparse rows are fitted by EM; got {given}. Leave it out, or type {whole}.toarray(), which has NaN where "
+            "nothing is stored, in place of x."
+        )
 
 
 def _words(model, y):
@@ -211,7 +227,7 @@ def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None,
     show each column that has missing cells.
     """
     if zero_copy is None:
-        model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary))
+        model, data = model_and_rows(model, x, lengths, summary, lambda: _option(model, summary), sparse=True)
         warn_if_lost(x)
     else:
         data = Data(zero_copy, complete=True)
@@ -346,9 +362,8 @@ def _check_observed_in_classes(model, x, y, weights):
     counted, labels = np.asarray(weights) > 0, np.asarray(y)
     if model.num_labels == 1 or (labels[counted] < 0).any():
         return
-    observed = ~np.isnan(np.asarray(x)) & counted[:, None]
     for label in np.unique(labels[counted]):
-        never = np.flatnonzero(~observed[labels == label].any(0))
+        never = np.flatnonzero(~observed_columns(x, counted & (labels == label)))
         if len(never):
             raise ValueError(
                 f"x column {never[0]} is never observed in class {label}, so nothing is known of it there. Type "

@@ -20,6 +20,7 @@ from dgjax.learning._units import Units, moved_back
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import Ridge
 from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
+from dgjax.sparse import SparseRows
 from dgjax.structures import num_steps
 
 
@@ -163,7 +164,7 @@ def counted(x: Any, y: AnyArray, weights: AnyArray) -> tuple[Any, AnyArray]:
     Their infinities would reach the gradient as NaN. Zero-copy rows stay as they are.
     """
     counts = weights > 0
-    if isinstance(x, kernels.ZeroCopyRows) or (is_concrete(counts) and np.asarray(counts).all()):
+    if isinstance(x, kernels.ZeroCopyRows | SparseRows) or (is_concrete(counts) and np.asarray(counts).all()):
         return x, y
 
     def first_where_none(leaf):

@@ -69,10 +69,10 @@ def mixture_discriminant_analysis(
 def at_clusters(broad, key, rows, summary, labels=None, weights=None):
     """Initial mixture with components at k-means++ clusters of the rows.
 
-    Compiled once for complete rows, and once for others.
+    Compiled once for complete rows, and once for others. `summary` is None for sparse rows.
     """
     weights = np.ones(len(rows), rows.dtype) if weights is None else weights
-    complete = is_concrete(summary.missing) and not np.asarray(summary.missing).any()
+    complete = summary is not None and is_concrete(summary.missing) and not np.asarray(summary.missing).any()
     known = labels is not None and not (np.asarray(labels) < 0).any()
     rows, labels, weights = in_size_class(rows, labels, weights)
     return restarted(broad, key, rows, labels, weights, labelled=known, complete=complete)

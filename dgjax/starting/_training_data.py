@@ -15,6 +15,7 @@ from dgjax._types import FINITE
 from dgjax.data import (
     Data,
     as_labels,
+    as_sparse_rows,
     as_weights,
     check_cells,
     check_observed,
@@ -28,6 +29,7 @@ from dgjax.data import (
     whole_labels,
 )
 from dgjax.densities import weighted_moments
+from dgjax.sparse import SparseRows
 
 KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier, and all those below take memory
@@ -38,6 +40,15 @@ def rows(x: ArrayLike) -> tuple[AnyArray, kernels.ColumnSummary]:
     warn_if_lost(x)
     array, summary = rows_and_summary(x)
     return _checked(array, column_summary(array) if summary is None and array.size else summary, x)
+
+
+def sparse_rows(x: Any) -> tuple[SparseRows, None]:
+    """Validated sparse rows (n, d), of which every column is observed somewhere; they have no summary."""
+    rows = as_sparse_rows(x)
+    check_known(rows)
+    warn_if_lost(x)
+    check_observed(rows, np.ones(len(rows)))
+    return rows, None
 
 
 def labelled(

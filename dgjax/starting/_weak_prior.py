@@ -6,14 +6,23 @@ from numpy.typing import ArrayLike
 
 from dgjax import _prior
 from dgjax._arguments import check_number
-from dgjax.data import as_model, as_rows, as_sequences, as_weights, check_cells, check_observed
+from dgjax.data import (
+    as_model,
+    as_rows,
+    as_sequences,
+    as_sparse_rows,
+    as_weights,
+    check_cells,
+    check_observed,
+)
 from dgjax.densities import Density
+from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.structures import in_rows
 
 
 def weak_prior(
     model: Any,
-    x: ArrayLike,
+    x: RowsLike,
     strength: float = 1.0,
     lengths: ArrayLike | None = None,
     *,
@@ -37,12 +46,16 @@ def weak_prior(
     check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    rows: Any = x
     if model.sequential:
-        given: Any = as_sequences(x, lengths, model.num_features)
+        given: Any = as_sequences(rows, lengths, model.num_features)
+    elif is_sparse(x) and model.takes_sparse_rows:
+        given = as_sparse_rows(x, model.num_features)
     else:
-        given = as_rows(x, model.num_features)
+        given = as_rows(rows, model.num_features)
     amounts = as_weights(weights, given)
     rows, _, amounts = in_rows(given, amounts, amounts)
-    if not check_cells(rows, model.supports, steps=given.x.shape[1] if model.sequential else None):
+    steps = given.x.shape[1] if model.sequential else None
+    if isinstance(rows, SparseRows) or not check_cells(rows, model.supports, steps=steps):
         check_observed(rows, amounts)
     return _prior.weak_prior(model, rows, amounts, float(strength))

@@ -22,6 +22,7 @@ from dgjax_kernels import (
     gpu as _gpu,
     logistic as _logistic,
     rows as _rows,
+    sparse_factor as _sparse_factor,
     triangular as _triangular,
 )
 from dgjax_kernels._op import (
@@ -74,6 +75,7 @@ from dgjax_kernels.rows import (
     logsumexp as logsumexp,
     unit_of as unit_of,
 )
+from dgjax_kernels.sparse_factor import cell_sums as cell_sums
 from dgjax_kernels.zero_copy import (
     ALIGNMENT as ALIGNMENT,
     ZeroCopyRows as ZeroCopyRows,
@@ -124,6 +126,12 @@ factor_posterior       = Op(_factor.posterior)
 factor_scores          = Op(_factor.scores)
 factor_statistics      = Op(_factor.statistics)
 factor_expectation     = Op(_factor.expectation)
+sparse_factor_posterior = Op(_sparse_factor.posterior)
+sparse_factor_scores   = Op(_sparse_factor.scores, _worth.worthwhile_for_cells, cpu=_cpu.gaussian.cells_scores)
+sparse_factor_statistics = Op(_sparse_factor.statistics, _worth.worthwhile_for_cells,
+                            cpu=_cpu.gaussian.cells_statistics)
+sparse_factor_expectation = Op(_sparse_factor.expectation, _worth.worthwhile_for_cells,
+                            cpu=_cpu.gaussian.cells_expectation)
 logistic_gradient      = Op(_logistic.gradient, _worth.worthwhile, cpu=_cpu.regression.gradient)
 logistic_gradient_zero_copy = Op(_logistic.gradient_zero_copy, _worth.supported_zero_copy,
                             cpu=_cpu.regression.gradient_zero_copy)

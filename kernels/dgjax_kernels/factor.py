@@ -69,20 +69,13 @@ def posterior(
     complete: bool = False,
 ) -> Posterior:
     """Factors given each row x (n, d) under each label, in units of the noise: V = loading / exp(log_scale)."""
-    V = rows.in_units(loading, log_scale[..., None])
-    r, seen, residual = V.shape[-1], None, x[:, None] - mean
-    eye = jnp.broadcast_to(jnp.eye(r, dtype=x.dtype), (len(V), r, r))
-    L = triangular.triangularized(jnp.concatenate([jnp.swapaxes(V, 1, 2), eye], -1))
-    W, log_det = triangular.inverse(L)[None], 2 * _log_diagonal(L)[None]
+    V, W, log_det = whitened(loading, log_scale)
+    seen, residual, W, log_det = None, x[:, None] - mean, W[None], log_det[None]
     if not complete:
         seen = (~jnp.isnan(x)).astype(x.dtype)
         residual = jnp.where(seen[:, None] > 0, residual, 0)  # before anything else, for the sake of derivatives
         own = V @ jnp.swapaxes(W[0], -1, -2)
-        N = jnp.einsum("nd,kdrs->nkrs", seen, own[..., None] * own[..., None, :])
-        # Raised by its own rounding, N is never singular; what that changes of m is corrected below.
-        rounding = r * jnp.finfo(x.dtype).eps
-        C = triangular.cholesky(N + W @ jnp.swapaxes(W, -1, -2) + rounding * eye)
-        W, log_det = triangular.inverse(C) @ W, log_det + 2 * _log_diagonal(C)
+        W, log_det = conditioned(jnp.einsum("nd,kdrs->nkrs", seen, own[..., None] * own[..., None, :]), W, log_det)
     z = rows.in_units(residual, log_scale)
 
     def solved(b):
@@ -96,6 +89,30 @@ def posterior(
     m = solved(jnp.einsum("kdr,nkd->nkr", V, z))
     m = m + solved(jnp.einsum("kdr,nkd->nkr", V, left(m)) - m)
     return Posterior(m, W, log_det, left(m), V, seen)
+
+
+def whitened(
+    loading: Float[Array, "k d r"], log_scale: Float[Array, "k d"]
+) -> tuple[Float[Array, "k d r"], Float[Array, "k r r"], Float[Array, " k"]]:
+    """V = loading / exp(log_scale), the inverse of L, L L^T = I + V^T V, and log |L L^T|: what all rows share."""
+    V = rows.in_units(loading, log_scale[..., None])
+    eye = jnp.broadcast_to(jnp.eye(V.shape[-1], dtype=V.dtype), (len(V), V.shape[-1], V.shape[-1]))
+    L = triangular.triangularized(jnp.concatenate([jnp.swapaxes(V, 1, 2), eye], -1))
+    return V, triangular.inverse(L), 2 * _log_diagonal(L)
+
+
+def conditioned(
+    N: Float[Array, "n k r r"], W: Float[Array, "#n k r r"], log_det: Float[Array, "#n k"]
+) -> tuple[Float[Array, "n k r r"], Float[Array, "n k"]]:
+    """Root of the factors' covariance given a row's cells, and log |M|, from sums of (V L^-T) (V L^-T)^T over these.
+
+    `W` is the inverse of L, and `log_det` log |L L^T|.
+    """
+    # Raised by its own rounding, N is never singular; what that changes of m is corrected by what m leaves over.
+    r = N.shape[-1]
+    eye = r * jnp.finfo(N.dtype).eps * jnp.eye(r, dtype=N.dtype)
+    C = triangular.cholesky(N + W @ jnp.swapaxes(W, -1, -2) + eye)
+    return triangular.inverse(C) @ W, log_det + 2 * _log_diagonal(C)
 
 
 def _log_diagonal(L):
@@ -119,21 +136,21 @@ def sums(of: Posterior, counts: Float[Array, "n k"]) -> Statistics:
     if of.observed is None:
         total = jnp.broadcast_to(counts.sum(0)[:, None], second.shape)
         spread = counts.sum(0)[:, None, None, None] * covariance[0][:, None]
-        latent = products.sum(0) + _bordered(spread[:, 0])
+        latent = products.sum(0) + bordered(spread[:, 0])
         factors = latent[:, None]
     else:
         total = counts.T @ of.observed
         spread = counts[..., None, None] * covariance
-        latent = products.sum(0) + _bordered(spread.sum(0))
+        latent = products.sum(0) + bordered(spread.sum(0))
         spread = jnp.einsum("nd,nkrs->kdrs", of.observed, spread)
-        factors = jnp.einsum("nd,nkqp->kdqp", of.observed, products) + _bordered(spread)
+        factors = jnp.einsum("nd,nkqp->kdqp", of.observed, products) + bordered(spread)
     V = of.loading
     moved = jnp.einsum("kdrs,kds->kdr", jnp.broadcast_to(spread, (*V.shape, V.shape[-1])), V)
     cross = cross - jnp.pad(moved, [(0, 0), (0, 0), (0, 1)])
     return Statistics(total, cross, second + (V * moved).sum(-1), factors, latent)
 
 
-def _bordered(matrices: Float[Array, "*b r r"]) -> Float[Array, "*b q q"]:
+def bordered(matrices: Float[Array, "*b r r"]) -> Float[Array, "*b q q"]:
     """Matrices (*b, r, r) with a row and a column of zeros more."""
     return jnp.pad(matrices, [(0, 0)] * (matrices.ndim - 2) + [(0, 1), (0, 1)])
 

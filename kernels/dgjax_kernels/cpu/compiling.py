@@ -20,6 +20,7 @@ KERNELS = {
     "conditional": ("conditional means", 7),
     "draws": ("draws of normal distributions", 3),
     "whitening": ("factors of a large matrix", 1),
+    "ratings": ("rows of few observed cells", 10),
     "diagonal": ("rows of independent normal columns", 11),
     "cells": ("rows of discrete columns", 12),
     "labelled": ("moments of each label", 3),

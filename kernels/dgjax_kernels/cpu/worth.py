@@ -92,6 +92,12 @@ def _for_full(x, work):
     return supported(x) and (x.size * repeats.value >= MANY_CELLS_OF_FULL or work * repeats.value >= WORK_OF_FULL)
 
 
+def worthwhile_for_cells(starts: Array, columns: Array, values: Array, *arguments: Array) -> bool:
+    """Dispatch to the CPU handler of rows of few cells: True if it can take them, and their cells pay for compiling."""
+    loading = arguments[-2]
+    return supported(values) and many_cells(len(values) * loading.shape[0] * loading.shape[2])
+
+
 def many_draws(key: Array, labels: Array, mean: Array, scale: Array) -> bool:
     """Dispatch to the CPU handler of draws: True if they are of a threefry key and so many that 3 s of compiling pay.
 
