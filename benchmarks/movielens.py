@@ -22,7 +22,7 @@ import dgjax as dg
 PLACE = pathlib.Path(__file__).parents[1] / ".benchmarks"
 INSIDE = "recbole/dataset_example/ml-100k/ml-100k.inter"
 CHOICES = [(factors, count) for factors in (5, 10, 20) for count in (50.0, 150.0, 250.0)]
-STEPS, SCALE = 40, (1, 5)
+STEPS, SCALE = 20, (1, 5)
 
 
 def ratings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,7 +112,12 @@ def surprise(user, item, rating, held):
 
     frame = pd.DataFrame({"user": user, "item": item, "rating": rating})[~held]
     data = Dataset.load_from_df(frame, Reader(rating_scale=SCALE)).build_full_trainset()
-    for name, peer in (("SVD", SVD(random_state=0)), ("KNNBaseline", KNNBaseline(verbose=False))):
+    peers = {
+        "SVD": SVD(random_state=0),
+        "SVD of 80 epochs, penalty 0.1": SVD(n_epochs=80, reg_all=0.1, random_state=0),  # of the least error
+        "KNNBaseline": KNNBaseline(verbose=False),
+    }
+    for name, peer in peers.items():
         start = time.perf_counter()
         peer.fit(data)
         seconds = time.perf_counter() - start

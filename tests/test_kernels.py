@@ -27,6 +27,10 @@ def test_triangular_factors(d, x64):
     np.testing.assert_allclose(kernels.triangularized(A), L, atol=1e-10)
     np.testing.assert_allclose(kernels.triangularized(L), L, atol=1e-13)
     np.testing.assert_allclose(L @ kernels.solve(L, B), B, atol=1e-10)
+    upper = jnp.swapaxes(L, -1, -2)
+    np.testing.assert_allclose(upper @ kernels.solve_transposed(L, B), B, atol=1e-10)
+    wide = jnp.tile(A, (1, 1, 1, 41)) / np.sqrt(41)  # which goes by blocks of columns, the last in part
+    np.testing.assert_allclose(kernels.triangularized(wide), L, atol=1e-10)
     np.testing.assert_allclose(L @ kernels.inverse(L), np.broadcast_to(np.eye(d), L.shape), atol=1e-10)
     np.testing.assert_allclose(jax.vmap(kernels.triangularized)(A), L, atol=1e-10)
 

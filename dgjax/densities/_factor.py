@@ -228,7 +228,7 @@ class FactorGaussian(Density):
         raised = jnp.where(diagonal == 0, 1, 8 * len(eye) * jnp.finfo(mean.dtype).eps * diagonal)
         root = kernels.cholesky(factors + raised[..., None] * eye)
         half = kernels.solve(root, cross[..., None])
-        shift = (jnp.swapaxes(kernels.inverse(root), -1, -2) @ half)[..., 0]
+        shift = kernels.solve_transposed(root, half)[..., 0]
         explained = (half[..., 0] ** 2).sum(-1)
         log_scale = self._noise(raw, explained, total + cells)
         scale = jnp.exp(_shared.flat(self._log_scale(), self.label_shape))
