@@ -25,7 +25,7 @@ from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
-from dgjax._twins import LogDensity as LogDensity
+from dgjax._twins import LogDensity as LogDensity, NetworkLogDensity as NetworkLogDensity
 from dgjax._types import (
     Discriminative as Discriminative,
     Generative as Generative,
@@ -50,16 +50,19 @@ from dgjax._version import installed_version as _installed_version
 from dgjax._warnings import ConvergenceWarning as ConvergenceWarning, PrecisionWarning as PrecisionWarning
 from dgjax.data import pad as pad
 from dgjax.densities import (
+    Autoregressive as Autoregressive,
     Bernoulli as Bernoulli,
     BernoulliCells as BernoulliCells,
     Categorical as Categorical,
     CategoricalCells as CategoricalCells,
+    ColumnCells as ColumnCells,
     Columns as Columns,
     Density as Density,
     DiagonalGaussian as DiagonalGaussian,
     FactorGaussian as FactorGaussian,
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,
+    GaussianMixtureCells as GaussianMixtureCells,
     Mixture as Mixture,
     Multinomial as Multinomial,
     Poisson as Poisson,
@@ -107,6 +110,7 @@ from dgjax.scorers import (
 )
 from dgjax.sparse import SparseRows as SparseRows
 from dgjax.starting import (
+    autoregressive as autoregressive,
     discriminant_analysis as discriminant_analysis,
     factor_analysis as factor_analysis,
     gaussian_mixture as gaussian_mixture,

@@ -14,7 +14,15 @@ from dgjax._arguments import as_count, is_concrete
 from dgjax._types import Generative
 from dgjax._verbs import predict, require_generative
 from dgjax.data import as_floats, as_labels, as_model, model_and_rows
-from dgjax.densities import Draws, FactorGaussian, Learned, VariationalAutoencoder, has_draws, with_draws
+from dgjax.densities import (
+    Draws,
+    FactorGaussian,
+    Learned,
+    VariationalAutoencoder,
+    has_divergence,
+    has_draws,
+    with_draws,
+)
 from dgjax.sparse import RowsLike
 
 
@@ -39,31 +47,30 @@ def _elbo(model, x, y):
 
 
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
-    """Standard error of `log_prob(model, x)`, in nats: (n, d) -> (n,); 0 for a model whose log p(x) is exact.
+    """Error of `log_prob(model, x)`, in nats: (n, d) -> (n,); 0 for a model whose log p(x) is exact.
 
-    log p(x) is estimated by the log of a mean of S importance weights. With v_s the share of weight s in their sum, the
-    delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few weights are large. Errors of different
-    rows are independent.
+    Of an autoencoder, whose log p(x) is the log of a mean of S importance weights, the standard error: with v_s the
+    share of weight s in their sum, the delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few
+    weights are large. Errors of different rows are independent. Of an autoregressive density of any order, the standard
+    deviation of log p(x) between its orders: how far they disagree.
 
-    Raises ValueError for a discriminative model, one that holds an autoencoder inside another density or emits
-    sequences by one, a wrong shape, or a cell out of range.
+    Raises ValueError for a discriminative model, one that holds such a density inside another or emits sequences by
+    one, one of a single order, a wrong shape, or a cell out of range.
     """
     checked, rows = model_and_rows(require_generative(model), x)
     if not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)
     if not isinstance(checked.density, Learned):
-        raise ValueError(f"log_prob_error is for one autoencoder; {type(checked.density).__name__} holds it deeper.")
+        raise ValueError(
+            f"log_prob_error is for a single density of networks; {type(checked.density).__name__} holds it deeper."
+        )
     return _log_prob_error(checked, rows)
 
 
 @by_scores
 def _log_prob_error(model, x):
-    weights = jax.nn.log_softmax(model.log_weights) + model.density.importance_log_weights(x)
-    shares = jax.nn.softmax(jax.nn.logsumexp(weights, axis=-1), axis=0)
-    # S sum v^2 - 1 as the sum of squares that it is: exactly 0 where all are the same.
-    spread = (jnp.square(len(shares) * shares - 1).sum(0)) / len(shares)
-    empty = jnp.isnan(x).all(-1)
-    return jnp.where(empty, 0, jnp.sqrt(spread / (len(shares) - 1)))
+    logs = jax.nn.log_softmax(model.log_weights) + model.density.scores_by_draw(x)
+    return jnp.where(jnp.isnan(x).all(-1), 0, model.density.error(jax.nn.logsumexp(logs, axis=-1)))
 
 
 def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
@@ -180,7 +187,7 @@ def _drawn(model: Any, verb: str) -> Any:
             f"{type(model).__name__} type dgjax.predict(model, x), with lengths=lengths if sequences are padded."
         )
     checked = require_generative(model)
-    if not has_draws(checked):
+    if not has_divergence(checked):
         factors = " or a model of factors" * (verb == "encode")
         raise ValueError(
             f"{verb} is for a variational autoencoder{factors}; log_prob of this {type(model).__name__} is exact: type "

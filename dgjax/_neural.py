@@ -48,6 +48,11 @@ class Neural(Scorer):
         return cls(trunk, head, cells, num_features, frozen)
 
     @property
+    def untrained(self) -> tuple[str, ...]:
+        """Fields that are constant: a frozen trunk."""
+        return ("trunk",) * self.frozen
+
+    @property
     def label_shape(self) -> tuple[int, ...]:
         return self.head.label_shape
 

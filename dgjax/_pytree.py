@@ -133,6 +133,23 @@ def precisions(model: Any) -> frozenset[Any]:
     return remembered["_precisions"]
 
 
+def trained(model: Any) -> list[bool]:
+    """Whether each leaf of a model, in their order, is learnt: not so in fields that a part says are `untrained`."""
+
+    def has_constants(node: Any) -> bool:
+        return type(node) in MADE and bool(getattr(node, "untrained", ()))
+
+    found: list[bool] = []
+    for node in jax.tree.leaves(model, is_leaf=has_constants):
+        if has_constants(node):
+            fields = _field_names(type(node), static=False)
+            parts = ((name in node.untrained, trained(getattr(node, name))) for name in fields)
+            found += [own and not constant for constant, leaves in parts for own in leaves]
+        else:
+            found.append(True)
+    return found
+
+
 def for_complete_rows(model: T) -> T:
     """Specialisation of a model to complete rows: every cell is observed, and was found in its column's support.
 

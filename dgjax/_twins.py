@@ -1,11 +1,12 @@
-"""Discriminative twins of normal densities that keep the densities' whitened, float32-safe form."""
+"""Discriminative twins that keep their density: of normal densities its whitened, float32-safe form; of networks."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dgjax._pytree import dataclass
+from dgjax._pytree import dataclass, trained
 from dgjax._types import Scorer, Support
 from dgjax.scorers import ColumnScorers, LatentChain, LatentScorer
 
@@ -42,6 +43,44 @@ class LogDensity(Scorer):
 
     def penalty(self) -> Float[Array, ""]:
         return self.density.expanded()[1].penalty()
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.density.supports
+
+
+@dataclass
+class NetworkLogDensity(Scorer):
+    """Scorer s(x, y) = log p(x | y) of a density of networks, (n, d) -> (n, *labels): the twin that has its posterior.
+
+    Its parameters are those of the density, which learns log p(y | x) as a whole.
+    """
+
+    density: Any
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.density.label_shape
+
+    @property
+    def num_features(self) -> int:
+        return self.density.num_features
+
+    @property
+    def row_cost(self) -> int:
+        return self.density.row_cost
+
+    @property
+    def num_parameters(self) -> int | Array:
+        return self.density.num_parameters
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+        return self.density.scores(x)
+
+    def penalty(self) -> Float[Array, ""]:
+        """Sum of squares of all parameters of the networks."""
+        leaves = zip(jax.tree.leaves(self), trained(self), strict=True)
+        return sum(((leaf**2).sum() for leaf, is_trained in leaves if is_trained), start=jnp.zeros(()))
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -100,6 +100,19 @@ ZOO = [
         closed_form=False,
     ),
 ]
+
+
+def _any_order(rng):
+    """One column of each kind, a network of one layer, two orders."""
+    kinds = dg.CategoricalCells(3), dg.GaussianMixtureCells(rng.normal(size=1), np.ones(1), 2), dg.BernoulliCells()
+    cells = dg.ColumnCells(kinds, ((1,), (2,), (0,)))
+    network = dg.Transformer.start(jax.random.key(0), cells.inputs + 2 * D, cells.size, 8, 1, 2, K)
+    network = jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.2, leaf.shape), network)
+    return _mixture(rng, dg.Autoregressive(network, cells, D, K, num_orders=2))
+
+
+LEARNED = [Case("any order", _any_order, closed_form=False, fixed=("centre", "scale"))]
+"""Of networks, which learn by gradient alone: all laws but those of EM, in one test for each."""
 CLASSIFIERS = [case for case in ZOO if case.name not in ("one Gaussian", "probabilistic PCA")]
 
 

@@ -1,6 +1,7 @@
 """Densities log p(x | label): one exponential family, mixture or learned density in each file."""
 
 from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAutoencoder
+from dgjax.densities._autoregressive import Autoregressive as Autoregressive
 from dgjax.densities._base import Density as Density
 from dgjax.densities._bernoulli import Bernoulli as Bernoulli
 from dgjax.densities._categorical import Categorical as Categorical
@@ -13,13 +14,16 @@ from dgjax.densities._learned import (
     LEARNING as LEARNING,
     Draws as Draws,
     Learned as Learned,
+    has_divergence as has_divergence,
     has_draws as has_draws,
     with_draws as with_draws,
 )
 from dgjax.densities._likelihoods import (
     BernoulliCells as BernoulliCells,
     CategoricalCells as CategoricalCells,
+    ColumnCells as ColumnCells,
     GaussianCells as GaussianCells,
+    GaussianMixtureCells as GaussianMixtureCells,
     PoissonCells as PoissonCells,
 )
 from dgjax.densities._mixture import Mixture as Mixture

@@ -20,6 +20,7 @@ from dgjax._pytree import dataclass, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import Draws, Learned
+from dgjax.densities._likelihoods import supports_of
 from dgjax.densities._marginal import Marginal
 
 
@@ -51,7 +52,7 @@ class VariationalAutoencoder(Learned):
     num_training_samples: int = static(default=1)
     seed: int = static(default=0)
 
-    by_draws = True
+    by_draws = divergence = True
 
     def __post_init__(self) -> None:
         dtype = jnp.result_type(float, *jax.tree.leaves(self))
@@ -113,7 +114,7 @@ class VariationalAutoencoder(Learned):
         value = kernels.elbo(mean, log_scale, noise, log_likelihood, num_samples, cost, kl_weight)
         return jnp.where(self._empty(x), 0, value)
 
-    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
+    def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
         """Log importance weights of all draws, (s, n, k); `scores` is the log of their mean over s."""
         mean, log_scale = self._posterior(x)
         weights = kernels.importance_log_weights(
@@ -191,7 +192,7 @@ class VariationalAutoencoder(Learned):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        return (self.likelihood.support,) * self.num_features
+        return supports_of(self.likelihood, self.num_features)
 
     def noise(self, x: Float[Array, "n d"]) -> Any:
         """Standard normal draws for the rows of x, as a function of draw numbers (s,) -> (s, n, 1, m).

@@ -1,6 +1,7 @@
 """Densities without an M-step in closed form, whose parameters are learnt by gradient, such as networks.
 
-Where log p(x) is no finite sum, scores are Monte Carlo estimates, by random draws that are fixed but while learning.
+Where log p(x) is no finite sum, scores are Monte Carlo estimates, by random draws that are fixed but while learning;
+and so are the orders of an autoregressive density.
 """
 
 from typing import Any, ClassVar, NamedTuple, NoReturn
@@ -13,7 +14,7 @@ from dgjax import _advice
 from dgjax.densities._base import Density
 
 LEARNING = (
-    "A variational autoencoder learns by gradient: type method=dgjax.Optax(optax.adam(1e-3), batch_size=128, "
+    "A density of networks learns by gradient: type method=dgjax.Optax(optax.adam(1e-3), batch_size=128, "
     "key=jax.random.key(0)), max_steps=2000"
 )
 
@@ -31,20 +32,32 @@ class Draws(NamedTuple):
 class Learned(Density):
     """Density without sufficient statistics or conjugate prior: `fit` needs a gradient method.
 
-    One that is scored by random draws says so by `by_draws`, and writes `drawn` and `importance_log_weights`.
+    One that learns by random draws says so by `by_draws`, and writes `drawn` and `scores_by_draw`.
     """
 
     by_draws: ClassVar[bool] = False
-    """Whether scores are Monte Carlo estimates of a log-density, by random draws."""
+    """Whether it learns by random draws, fresh ones at each step, of which scores take fixed ones."""
+    divergence: ClassVar[bool] = False
+    """Whether its objective has a KL divergence, which `Draws.kl_weight` weighs."""
 
     def drawn(self, draws: Draws) -> Any:
         """Density that is scored by the draws of one training step, as its objective; itself if scores are exact."""
         del draws
         return self
 
-    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
-        """Log importance weights (s, n, *labels) of s draws, of log-mean `scores`; one if they are exact."""
+    def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
+        """Scores by each of s draws (s, n, *labels), of log-mean `scores`; one if they are exact."""
         return self.scores(x)[None]
+
+    def error(self, logs: Float[Array, "s n"]) -> Float[Array, " n"]:
+        """Standard error (n,) of the log of a mean, from the logarithms (s, n) of what it is the mean of.
+
+        By the delta method, with v the share of each in their sum: sqrt((s sum v^2 - 1) / (s - 1)).
+        """
+        shares = jax.nn.softmax(logs, axis=0)
+        # s sum v^2 - 1 as the sum of squares that it is: exactly 0 where all are the same.
+        spread = jnp.square(len(logs) * shares - 1).sum(0) / len(logs)
+        return jnp.sqrt(spread / (len(logs) - 1))
 
     def statistics(self, *_: Any, **__: Any) -> NoReturn:
         """Raises ValueError: there are no sufficient statistics; the message names the gradient methods."""
@@ -88,12 +101,17 @@ def _by_draws(node: Any) -> bool:
 
 
 def has_draws(model: Any) -> bool:
-    """Whether a part of a model is scored by random draws."""
+    """Whether a part of a model learns by random draws."""
     return any(map(_by_draws, jax.tree.leaves(model, is_leaf=_by_draws)))
 
 
+def has_divergence(model: Any) -> bool:
+    """Whether the objective of a part of a model has a KL divergence: of a variational autoencoder."""
+    return any(getattr(node, "divergence", False) for node in jax.tree.leaves(model, is_leaf=_by_draws))
+
+
 def with_draws(model: Any, draws: Draws | None) -> Any:
-    """The model with every part that is scored by draws replaced by `part.drawn(draws)`, its form for learning."""
+    """The model with every part that learns by draws replaced by `part.drawn(draws)`, its form for learning."""
     if draws is None:
         return model
     return jax.tree.map(lambda node: node.drawn(draws) if _by_draws(node) else node, model, is_leaf=_by_draws)

@@ -38,8 +38,11 @@ class Marginal(Learned):
     def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
         return self.density.scores(self._whole(x))
 
-    def importance_log_weights(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
-        return self.density.importance_log_weights(self._whole(x))
+    def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
+        return self.density.scores_by_draw(self._whole(x))
+
+    def error(self, logs: Float[Array, "s n"]) -> Float[Array, " n"]:
+        return self.density.error(logs)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         return self._part(self.density.sample(key, at))

@@ -20,6 +20,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
+from dgjax._pytree import trained
 from dgjax.densities import Draws
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, make_loss
@@ -82,13 +83,17 @@ def last_draws(draws):
 def free_parameters(model: Any) -> list[Array | None]:
     """Mask of trainable entries for each leaf of a model; None where every entry is.
 
-    The others are structural zeros (minus infinity). None is known at compilation, which saves a pass over every weight
-    and gradient at each step.
+    The others are structural zeros (minus infinity), and constants, which weight decay would move too. None is known at
+    compilation, which saves a pass over every weight and gradient at each step.
     """
-    leaves = jax.tree.leaves(model)
-    if not is_concrete(model):
-        return [jnp.isfinite(leaf) for leaf in leaves]
-    return [None if np.isfinite(leaf).all() else jnp.isfinite(leaf) for leaf in leaves]
+    leaves, known = jax.tree.leaves(model), is_concrete(model)
+
+    def mask(leaf, is_trained):
+        if not is_trained:
+            return jnp.zeros(leaf.shape, bool)
+        return None if known and np.isfinite(leaf).all() else jnp.isfinite(leaf)
+
+    return [mask(*own) for own in zip(leaves, trained(model), strict=True)]
 
 
 def _parameters(model, free):

@@ -30,7 +30,7 @@ from dgjax.data import (
     observed_columns,
     warn_if_lost,
 )
-from dgjax.densities import has_draws
+from dgjax.densities import has_divergence, has_draws
 from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
@@ -243,7 +243,7 @@ def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None,
     of_rows = len(label_shape(data.x)) == 1  # or of steps, which are rows of `rows`
     each = (labels, amounts) if of_rows else rows[1:]
     labelled = _check_data(model, rows, *each, data.complete or _of_items(prior))
-    # The classes of an autoencoder share what they say of a column.
+    # The classes of networks share what they say of a column.
     if prior is None and model.generative and not data.complete and not has_draws(model):
         _check_observed_in_classes(model, *rows)
     return model, data.replace(y=labels, weights=amounts, labelled=labelled)
@@ -257,7 +257,7 @@ def _option(model, summary):
     """
     if not model.generative and not (isinstance(model, Logistic | LinearChainCRF) and isinstance(model.scorer, Neural)):
         return None
-    networks = not model.generative or has_draws(model)
+    networks = not model.generative or has_divergence(model)
     usual = "likelihood" if networks else "emissions" if model.sequential else "kinds"
     return usual, " where the model is started" if summary is None else ""
 

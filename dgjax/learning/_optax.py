@@ -11,7 +11,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import AnyArray, as_count, as_key, check_number
-from dgjax.densities import LEARNING, has_draws
+from dgjax.densities import LEARNING, has_divergence, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
@@ -45,8 +45,8 @@ class Descent(UnderWay):
 class Optax(Method):
     """Gradient method with an optimizer of optax, `Optax(optax.adam(1e-2), batch_size=64, key=jax.random.key(0))`.
 
-    For data too large for passes over all rows, for networks, and beside `LBFGS` the only method of variational
-    autoencoders. The optimizer minimises minus the objective divided by the sum of weights. `batch_size`: rows or
+    For data too large for passes over all rows, for networks, and beside `LBFGS` the only method of densities of
+    networks. The optimizer minimises minus the objective divided by the sum of weights. `batch_size`: rows or
     sequences in each minibatch, shuffled by `key` in each epoch; None is all rows. `validation`: the share of rows held
     out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping),
     10 by default; the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over
@@ -93,7 +93,7 @@ class Optax(Method):
         drawn = has_draws(model)
         if drawn and self.key is None:
             raise ValueError(f"{LEARNING}; got key=None.")
-        if self.warm_up and not drawn:
+        if self.warm_up and not has_divergence(model):
             raise ValueError(
                 "warm_up is for models with a divergence that it weighs, dgjax.variational_autoencoder; got "
                 f"warm_up={self.warm_up} and a {type(model).__name__}. Leave it out."

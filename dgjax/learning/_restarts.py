@@ -85,8 +85,8 @@ class Restarts(Method):
             )
         if has_draws(model):
             raise ValueError(
-                "Restarts starts at clusters, which are no place to start an autoencoder from; leave it out, and type "
-                "another key in dgjax.variational_autoencoder."
+                "Restarts starts at clusters, which are no place to start networks from; leave it out, and type "
+                "another key where the model is started."
             )
         self._own(model, problem).check(model, problem)
 

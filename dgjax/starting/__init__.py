@@ -1,5 +1,6 @@
 """First models from data: classifiers fitted in closed form; mixtures, chains and networks initialised for `fit`."""
 
+from dgjax.starting._autoregressive import autoregressive as autoregressive
 from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
 from dgjax.starting._factors import factor_analysis as factor_analysis
 from dgjax.starting._mixtures import (
