@@ -178,6 +178,14 @@ OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
         kernels.attention,
         lambda r: (*(r.x.reshape(-1, 8, 1, r.x.shape[1]) for _ in range(3)), np.tril(np.ones((8, 8), bool))),
     ),
+    "attention_of_one": (
+        kernels.attention_of_one,
+        lambda r: (
+            r.x[:, None],
+            *(np.repeat(r.x[:, None, None], 8, axis=2) * np.arange(1, 9)[:, None] for _ in range(2)),
+            np.ones((r.n, 8), bool),
+        ),
+    ),
     "categorical_cells": (
         kernels.categorical_cells,
         lambda r: (r.some_categories, np.broadcast_to(r.log_table[0], (r.n, *r.log_table[0].shape))),

@@ -19,12 +19,14 @@ from dgjax._autoencoder_verbs import (
     reconstruct as reconstruct,
 )
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
+from dgjax._language import choose as choose, complete as complete, perplexity as perplexity
 from dgjax._neural import Neural as Neural
 from dgjax._ngrams import NGrams as NGrams
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
+from dgjax._text import detokenize as detokenize, tokenize as tokenize
 from dgjax._twins import LogDensity as LogDensity, NetworkLogDensity as NetworkLogDensity
 from dgjax._types import (
     Discriminative as Discriminative,
@@ -63,11 +65,13 @@ from dgjax.densities import (
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,
     GaussianMixtureCells as GaussianMixtureCells,
+    LanguageModel as LanguageModel,
     Mixture as Mixture,
     Multinomial as Multinomial,
     Poisson as Poisson,
     PoissonCells as PoissonCells,
     SequenceDensity as SequenceDensity,
+    TokenDensity as TokenDensity,
     VariationalAutoencoder as VariationalAutoencoder,
 )
 from dgjax.explaining import Explanation as Explanation, explain as explain
@@ -116,6 +120,7 @@ from dgjax.starting import (
     gaussian_mixture as gaussian_mixture,
     hidden_markov as hidden_markov,
     hidden_markov_mixture as hidden_markov_mixture,
+    language_model as language_model,
     linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
     markov_chain as markov_chain,

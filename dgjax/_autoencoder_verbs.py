@@ -58,7 +58,7 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     one, one of a single order, a wrong shape, or a cell out of range.
     """
     checked, rows = model_and_rows(require_generative(model), x)
-    if not has_draws(checked):
+    if checked.sequential or not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)
     if not isinstance(checked.density, Learned):
         raise ValueError(

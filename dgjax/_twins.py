@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dgjax._pytree import dataclass, trained
-from dgjax._types import Scorer, Support
+from dgjax._types import Rows, Scorer, Support
 from dgjax.scorers import ColumnScorers, LatentChain, LatentScorer
 
 
@@ -59,6 +59,10 @@ class NetworkLogDensity(Scorer):
     density: Any
 
     @property
+    def sequential(self) -> bool:
+        return self.density.sequential
+
+    @property
     def label_shape(self) -> tuple[int, ...]:
         return self.density.label_shape
 
@@ -74,7 +78,7 @@ class NetworkLogDensity(Scorer):
     def num_parameters(self) -> int | Array:
         return self.density.num_parameters
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
         return self.density.scores(x)
 
     def penalty(self) -> Float[Array, ""]:

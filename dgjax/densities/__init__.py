@@ -10,6 +10,7 @@ from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._factor import FactorGaussian as FactorGaussian
 from dgjax.densities._gaussian import Gaussian as Gaussian
 from dgjax.densities._independent import Family as Family, Independent as Independent, family_of as family_of
+from dgjax.densities._language_model import LanguageModel as LanguageModel
 from dgjax.densities._learned import (
     LEARNING as LEARNING,
     Draws as Draws,
@@ -39,3 +40,4 @@ from dgjax.densities._shared import (
     rows_by_labels as rows_by_labels,
     weighted_moments as weighted_moments,
 )
+from dgjax.densities._tokens import TokenDensity as TokenDensity

@@ -84,6 +84,11 @@ def _checked(model: Any, x: Any, lengths: Any, value: Any) -> tuple[Any, Data]:
     own, rows = model_and_rows(require_generative(model) if value == "log_prob" else as_model(model), x, lengths)
     if not is_concrete(rows.x, own):
         raise ValueError("explain looks at which cells are missing: call it outside jit, vmap and grad.")
+    if own.generative and own.sequential and not own.supports[0].missing:
+        raise ValueError(
+            f"explain sums tokens out, and a {type(own.density).__name__} has no sum over what one could be. Compare "
+            "dgjax.predict_log_proba of texts with a word and without."
+        )
     if value != "log_prob" and own.num_labels < 2:
         raise ValueError(f"a model of one label is certain of it: value={value!r} is of labels. Type value='log_prob'.")
     return own, rows

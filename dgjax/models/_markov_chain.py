@@ -9,19 +9,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_softmax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-import dgjax_kernels as kernels
 from dgjax import _parameters
 from dgjax._arguments import is_concrete
 from dgjax._ngrams import NGrams, check_contexts, places, sums
 from dgjax._pytree import dataclass, static
 from dgjax._types import ColumnMoments, LabelIndex, Support, category
-from dgjax.densities import Categorical, SequenceDensity
+from dgjax.densities import Categorical, TokenDensity
 from dgjax.models._hidden_markov import HiddenMarkov, maximum_of_counts
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.structures import Sequences
@@ -31,7 +29,7 @@ SMOOTHING = 0.1
 
 
 @dataclass
-class MarkovChain(SequenceDensity):
+class MarkovChain(TokenDensity):
     """Markov chain of symbols, the n-gram model of n = m + 1: log p(x) = sum_s log p(x_s | x_{s-m}, ..., x_{s-1}).
 
     `log_transition` (*labels, c + 1, ..., c + 1, c), up to a constant for each distribution, has an axis for each of
@@ -59,10 +57,6 @@ class MarkovChain(SequenceDensity):
     def num_categories(self) -> int:
         """Number c of symbols."""
         return self.log_transition.shape[-1]
-
-    @property
-    def num_features(self) -> int:
-        return 1
 
     @property
     def row_cost(self) -> int:
@@ -132,17 +126,18 @@ class MarkovChain(SequenceDensity):
         emitted = jnp.broadcast_to(jnp.asarray(says, logs.dtype), (*self.label_shape, *says.shape))
         return HiddenMarkov(moves[..., -1, :], moves[..., :-1, :], Categorical(emitted)), after
 
-    def sample(self, key: Key[Array, ""], at: LabelIndex, steps: int = 1) -> Float[Array, "*n t 1"]:
-        """Samples of sequences (*n, t, 1) of so many `steps`, one for each label in the index `at`."""
-        shape = jnp.broadcast_shapes(*(own.shape for own in at))
+    def seen(self, x: Sequences, at: LabelIndex, more: int) -> Int[Array, "n m"]:
+        """Last m symbols (n, m) of each sequence."""
+        del at, more
+        symbols = jnp.pad(x.x[..., 0].astype(int), ((0, 0), (self.order, 0)), constant_values=self.num_categories)
+        return jnp.take_along_axis(symbols, x.lengths[:, None] + jnp.arange(self.order), 1)
 
-        def step(before, key):
-            symbol = kernels.categorical(key, self.log_transition[(*at, *before)], shape)
-            return [*before, symbol][1:] if before else before, symbol
+    def next_logits(self, seen: Int[Array, "n m"], at: LabelIndex) -> Float[Array, "n c"]:
+        return self._logs()[(*at, *seen.T)]
 
-        start = [jnp.full(shape, self.num_categories)] * self.order
-        _, x = jax.lax.scan(step, start, jax.random.split(key, steps))
-        return jnp.moveaxis(x, 0, -1)[..., None].astype(self.log_transition.dtype)
+    def after(self, seen: Int[Array, "n m"], token: Int[Array, " n"], at: LabelIndex) -> Int[Array, "n m"]:
+        del at
+        return jnp.concatenate([seen, token[:, None]], 1)[:, 1:]
 
     def sample_missing(self, keys: Key[Array, " n"], x: Sequences, at: LabelIndex) -> Float[Array, "n t 1"]:
         return self._hidden()[0].sample_missing(keys, x, at)

@@ -1,13 +1,14 @@
 """Transformer: layers of attention and perceptrons over the tokens of a sequence."""
 
 import math
+import operator
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax._pytree import dataclass, static
+from dgjax._pytree import dataclass, static, tree
 from dgjax.networks._feedforward import times
 
 ACTIVATIONS = {"squared_relu": lambda x: jnp.square(jax.nn.relu(x)), "silu": jax.nn.silu}
@@ -122,7 +123,7 @@ class Transformer:
         mask: Bool[Array, "*s t t"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "*b t o"]:
-        return times(self.features(x, y, mask, key), self.embedding.T if self.output is None else self.output)
+        return self._read(self.features(x, y, mask, key))
 
     def features(
         self,
@@ -137,26 +138,89 @@ class Transformer:
         z, _ = jax.lax.scan(lambda z, own: (self._layer(z, *own, mask), None), z, (self.layers, keys))
         return _normalised(z, self.scale)
 
-    def _embedded(self, x, y):
+    def prefilled(
+        self, x: Int[Array, "n t"], y: Float[Array, "n 1 k"] | None, start: Int[Array, " n"], size: int
+    ) -> tuple[Float[Array, "n o"], "SeenTokens"]:
+        """Outputs (n, o) after the last of the tokens x, and what is kept of these to go on to `size` tokens in all.
+
+        The sequences end at the same place, and row n begins at place `start[n]`; what is before it counts for nothing.
+        """
+        t = x.shape[1]
+        keys_seen = jnp.arange(t) >= start[:, None]
+        mask = (jnp.tril(jnp.ones((t, t), bool)) & keys_seen[:, None]) | jnp.eye(t, dtype=bool)
+        z, kept = self._embedded(x, y, jnp.maximum(jnp.arange(t) - start[:, None], 0)), []
+        for layer in self._each_layer():
+            q, k, v = self._heads(z, layer, jnp.arange(t))
+            z = self._added(z, kernels.attention(q, k, v, mask), layer)
+            room = (0, 0), (0, 0), (0, size - t), (0, 0)
+            kept.append((layer, *(jnp.pad(jnp.swapaxes(own, 1, 2), room) for own in (k, v))))
+        return self._read(_normalised(z[:, -1], self.scale)), SeenTokens(tuple(kept), jnp.asarray(t), start)
+
+    def stepped(
+        self, seen: "SeenTokens", token: Int[Array, " n"], y: Float[Array, "n 1 k"] | None
+    ) -> tuple[Float[Array, "n o"], "SeenTokens"]:
+        """Outputs (n, o) after one more token of each row, by the keys and values of those before; and all of them."""
+        place, kept = seen.place, []
+        z = self._embedded(token[:, None], y, (place - seen.start)[:, None])
+        for layer, *before in seen.layers:
+            q, *new = (own[:, 0] for own in self._heads(z, layer, place[None]))
+            keys, values = (
+                jax.lax.dynamic_update_slice(own, one[:, :, None], (0, 0, place, 0))
+                for own, one in zip(before, new, strict=True)
+            )
+            places = jnp.arange(keys.shape[2])
+            mask = (places <= place) & (places >= seen.start[:, None])
+            z = self._added(z, kernels.attention_of_one(q, keys, values, mask), layer)
+            kept.append((layer, keys, values))
+        return self._read(_normalised(z[:, 0], self.scale)), SeenTokens(tuple(kept), place + 1, seen.start)
+
+    def _read(self, features):
+        """Outputs (..., o) of features (..., h)."""
+        return times(features, self.embedding.T if self.output is None else self.output)
+
+    def _each_layer(self):
+        """Layers one by one: what they keep is then changed in place, where a scan would copy it at each token."""
+        return [jax.tree.map(operator.itemgetter(i), self.layers) for i in range(len(self.layers.scales))]
+
+    def _embedded(self, x, y, places=None):
         z = self.embedding[x] if jnp.issubdtype(x.dtype, jnp.integer) else times(x, self.embedding)
         if self.positions is not None:
             if z.shape[-2] > len(self.positions):
                 raise ValueError(f"x must have at most {len(self.positions)} tokens, one a place; got {z.shape[-2]}.")
-            z = z + self.positions[: z.shape[-2]]
+            z = z + (self.positions[: z.shape[-2]] if places is None else self.positions[places])
         return z if y is None or self.offset is None else z + y @ self.offset
 
     def _layer(self, z, layer, key, mask):
         """One layer of z (..., t, h), `layer` holding its parameters alone; `key` is that of dropout, or None."""
-        key_attended, key_outputs = (None, None) if key is None else jax.random.split(key)
+        q, k, v = self._heads(z, layer, jnp.arange(z.shape[-2]))
+        return self._added(z, kernels.attention(q, k, v, mask), layer, key)
+
+    def _heads(self, z, layer, places):
+        """Queries, keys and values (..., t, a, c) of z (..., t, h), at `places` (t,)."""
         heads = self.num_heads, z.shape[-1] // self.num_heads
         projected = times(_normalised(z, layer.scales[0]), layer.projections)
         q, k, v = (part.reshape(*z.shape[:-1], *heads) for part in jnp.split(projected, 3, axis=-1))
-        if self.rotary:
-            q, k = _rotated(q), _rotated(k)
-        attended = kernels.attention(q, k, v, mask).reshape(z.shape)
-        z = z + _dropped(times(attended, layer.attended), self.dropout, key_attended)
+        return (_rotated(q, places), _rotated(k, places), v) if self.rotary else (q, k, v)
+
+    def _added(self, z, attended, layer, key=None):
+        """z (..., t, h) with what attention and then the perceptron add."""
+        key_attended, key_outputs = (None, None) if key is None else jax.random.split(key)
+        z = z + _dropped(times(attended.reshape(z.shape), layer.attended), self.dropout, key_attended)
         hidden = ACTIVATIONS[self.activation](times(_normalised(z, layer.scales[1]), layer.hidden))
         return z + _dropped(times(hidden, layer.outputs), self.dropout, key_outputs)
+
+
+@dataclass
+class SeenTokens:
+    """Keys and values (n, a, size, c) of each layer for the tokens seen so far, which end before `place`.
+
+    Row n begins at place `start[n]`. Each layer's parameters are kept too: cut out of those of all layers at every
+    token they would take as long as the token itself.
+    """
+
+    layers: tuple[tuple[TransformerLayers, Array, Array], ...] = tree()
+    place: Int[Array, ""] = tree()
+    start: Int[Array, " n"] = tree()
 
 
 def _normalised(z, scale):
@@ -164,10 +228,10 @@ def _normalised(z, scale):
     return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6) * scale
 
 
-def _rotated(heads):
-    """Rotary positions: the pairs of numbers of each head (..., t, a, c) turned by angles t 10,000^(-2 i / c)."""
-    t, _, c = heads.shape[-3:]
-    angles = jnp.arange(t, dtype=heads.dtype)[:, None] * 1e4 ** (-jnp.arange(0, c, 2, dtype=heads.dtype) / c)
+def _rotated(heads, places):
+    """Rotary positions: the pairs of numbers of each head (..., t, a, c) turned by angles place 10,000^(-2 i / c)."""
+    c = heads.shape[-1]
+    angles = places[:, None].astype(heads.dtype) * 1e4 ** (-jnp.arange(0, c, 2, dtype=heads.dtype) / c)
     cos, sin = jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
     one, other = heads[..., : c // 2], heads[..., c // 2 :]
     return jnp.concatenate([one * cos - other * sin, one * sin + other * cos], -1)
