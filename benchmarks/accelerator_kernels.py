@@ -141,6 +141,27 @@ def _factors():
     }
 
 
+def _sparse_factors():
+    """The same of rows of which only the observed cells are given."""
+
+    def cells(r):
+        row, column = np.nonzero(~np.isnan(r.holes))
+        return np.searchsorted(row, np.arange(r.n + 1)), column, r.holes[row, column]
+
+    def parameters(r):
+        return r.mean, r.L[..., :2], r.log_scale
+
+    return {
+        "sparse_factor_posterior": (kernels.sparse_factor_posterior, lambda r: (*cells(r), *parameters(r))),
+        "sparse_factor_scores": (kernels.sparse_factor_scores, lambda r: (*cells(r), *parameters(r))),
+        "sparse_factor_statistics": (kernels.sparse_factor_statistics, lambda r: (*cells(r), r.c, *parameters(r))),
+        "sparse_factor_expectation": (
+            kernels.sparse_factor_expectation,
+            lambda r: (*cells(r), r.y, r.w, r.log_weights, *parameters(r)),
+        ),
+    }
+
+
 OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
     **_full("complete_", lambda r: r.x),
     **_independent("diagonal", lambda r: r.holes, lambda r: (r.mean, r.log_scale)),
@@ -202,6 +223,7 @@ OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
 OF_FEW_ROWS = {
     **_full("", lambda r: r.holes),
     **_factors(),
+    **_sparse_factors(),
     "gaussian_conditional": (kernels.gaussian_conditional, lambda r: (r.holes - r.mean[r.label], r.label, r.L)),
 }
 OF_RANDOM_BITS = {
@@ -220,6 +242,7 @@ OF_CHAINS = {
 }
 OF_MATRICES = {
     "solve": (kernels.solve, lambda m: (m.L, m.B)),
+    "solve_transposed": (kernels.solve_transposed, lambda m: (m.L, m.B)),
     "inverse": (kernels.inverse, lambda m: (m.L,)),
     "cholesky": (kernels.cholesky, lambda m: (m.S,)),
     "triangularized": (kernels.triangularized, lambda m: (m.A,)),
