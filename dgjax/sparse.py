@@ -94,8 +94,10 @@ class SparseRows:
         return jnp.repeat(jnp.arange(len(self.starts)), jnp.diff(self.starts, append=e), total_repeat_length=e)
 
     def padded(self, n: int, e: int) -> "SparseRows":
-        """Known rows as n, by rows without cells, that store e cells."""
+        """Known rows as n, by rows without cells, that store e cells; themselves if they are so."""
         more, cells = n - len(self), e - len(self.columns)
+        if not (more or cells):
+            return self
         starts = np.pad(np.asarray(self.starts), (0, more), mode="edge")
         columns, values = (np.pad(np.asarray(own), (0, cells)) for own in (self.columns, self.values))
         return SparseRows(starts, columns, values, self.num_columns)
