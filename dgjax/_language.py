@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_number, is_concrete
-from dgjax._text import tokenize
+from dgjax._text import token_numbers, tokenize
 from dgjax._types import Generative
 from dgjax._verbs import log_prob
+from dgjax._warnings import warn
 from dgjax.data import as_labels, as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import Mixture, TokenDensity
 
@@ -98,9 +99,11 @@ def complete(
 
 def _prompted(model, prompts, lengths):
     """Model and prompts, those of no token with lengths of 0."""
-    shape = np.shape(prompts)
+    shape = getattr(prompts, "shape", ())
     if len(shape) != 3 or shape[1]:
         return model_and_rows(model, prompts, lengths)
+    if lengths is not None and np.any(lengths):
+        raise ValueError(f"lengths of prompts {shape} must be 0; got {_advice.shown(lengths)}. Leave them out.")
     model, rows = model_and_rows(model, np.zeros((shape[0], 1, *shape[2:])))
     return model, rows.replace(x=rows.x.holding(rows.x.x, np.zeros_like(rows.x.lengths)))
 
@@ -121,17 +124,19 @@ def _completed(model, data, y, key, temperature, top_p, num_tokens, top_k):
 
 def _likely(logits, temperature, top_k, top_p):
     """Log-probabilities (n, c), up to a constant, of those tokens that are drawn from."""
-    highest = logits.max(-1, keepdims=True)
-    warm = jnp.where(temperature > 0, temperature, 1)
-    logits = jnp.where(temperature > 0, logits / warm, jnp.where(logits == highest, 0, -jnp.inf))
-    if top_k is not None:
-        logits = jnp.where(logits >= jax.lax.top_k(logits, top_k)[0][:, -1:], logits, -jnp.inf)
+    most = logits.shape[-1] if top_k is None else top_k
+    count = jnp.where(temperature > 0, most, 1)
+    logits = logits / jnp.where(temperature > 0, temperature, 1)
+    falling = jnp.sort(logits, axis=-1, descending=True)
     if top_p is not None:
-        falling = jnp.sort(logits, axis=-1, descending=True)
-        p = jax.nn.softmax(falling, axis=-1)
-        kept = jnp.where(jnp.cumsum(p, axis=-1) - p <= top_p * (1 - jnp.finfo(p.dtype).eps), falling, jnp.inf)
-        logits = jnp.where(logits >= kept.min(-1, keepdims=True), logits, -jnp.inf)
-    return logits
+        p = jax.nn.softmax(jnp.where(jnp.arange(logits.shape[-1]) < most, falling, -jnp.inf), axis=-1)
+        before = jnp.cumsum(p, axis=-1) - p
+        count = jnp.minimum(count, (before <= top_p * (1 - jnp.finfo(p.dtype).eps)).sum(-1, keepdims=True))
+    least = jnp.take_along_axis(falling, jnp.broadcast_to(count - 1, (*logits.shape[:-1], 1)), -1)
+    # Of tokens as probable as the last that stays, the first ones stay, so that no more stay than are asked for.
+    above, same = logits > least, logits == least
+    room = count - above.sum(-1, keepdims=True)
+    return jnp.where(above | (same & (jnp.cumsum(same, axis=-1) <= room)), logits, -jnp.inf)
 
 
 def choose(model: Generative, prompt: str, continuations: Sequence[str], tokenizer: Any = None) -> Array:
@@ -145,6 +150,8 @@ def choose(model: Generative, prompt: str, continuations: Sequence[str], tokeniz
     Raises ValueError for no continuation, an empty one, or a prompt that is impossible.
     Source: Brown et al. (2020), Language models are few-shot learners.
     """
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt must be one text; got {_advice.shown(prompt)}. Type dgjax.choose for each.")
     listed = [continuations] if isinstance(continuations, str) else list(continuations)
     if not listed or not all(isinstance(one, str) and one for one in listed):
         raise ValueError(f"continuations must be texts, none of them empty; got {_advice.shown(listed)}.")
@@ -154,4 +161,17 @@ def choose(model: Generative, prompt: str, continuations: Sequence[str], tokeniz
         return values
     if is_concrete(values) and float(values[-1]) == -np.inf:
         raise ValueError(f"prompt must be possible; log p of {prompt[:40]!r} is minus infinity. Fit with a prior.")
+    _warn_if_merged(prompt, listed, tokenizer)
     return values[:-1] - values[-1]
+
+
+def _warn_if_merged(prompt, continuations, tokenizer):
+    """Warns if the tokens of a whole text do not begin with those of the prompt: the difference is no log p then."""
+    begun, *whole = token_numbers([prompt, *(prompt + one for one in continuations)], tokenizer)
+    merged = [i for i, own in enumerate(whole) if not np.array_equal(own[: len(begun)], begun)]
+    if merged:
+        warn(
+            f"the end of the prompt and the beginning of continuations[{merged[0]}] share a token, so that what is "
+            "given is no log-probability and may be above 0. Let the prompt end where a token does, as before a space.",
+            UserWarning,
+        )

@@ -12,13 +12,16 @@ from dgjax.data import as_sequences, pad
 
 NUM_BYTES = 256
 """Tokens where there is no tokenizer: the bytes of UTF-8."""
+MOST = 1 << 24
+"""Token numbers stay below: float32 holds all of those."""
 
 
 def tokenize(texts: Sequence[str], tokenizer: Any = None) -> tuple[Array, Array]:
     """Tokens of texts: x (n, t, 1), NaN beyond each end, and lengths (n,), as densities of sequences take them.
 
     Without a `tokenizer` they are the bytes of UTF-8, 256 categories. A tokenizer is one of the package tokenizers or
-    transformers, or any object whose `encode(text)` gives token numbers, or what has them as `ids`.
+    transformers, or any object whose `encode(text)` gives token numbers, or what has them as `ids`. Tokens that it adds
+    at the ends of a text, or to pad it, are left out.
 
     Raises ValueError for anything but texts, or for one without a token.
     """
@@ -42,18 +45,44 @@ def tokenize(texts: Sequence[str], tokenizer: Any = None) -> tuple[Array, Array]
     return pad(tokens)
 
 
-def token_numbers(texts: Sequence[str], tokenizer: Any = None) -> list[Any]:
-    """Numbers of the tokens of each text, a list for each."""
+def token_numbers(texts: Sequence[str], tokenizer: Any = None) -> list[np.ndarray]:
+    """Numbers of the tokens of each text, without those that a tokenizer adds at its ends or to pad it."""
     if tokenizer is None:
-        return [np.frombuffer(text.encode(), np.uint8) for text in texts]
-    if not callable(getattr(tokenizer, "encode", None)):
+        return [np.frombuffer(_as_bytes(text, i), np.uint8) for i, text in enumerate(texts)]
+    if not (callable(getattr(tokenizer, "encode", None)) and callable(getattr(tokenizer, "decode", None))):
         raise ValueError(
             f"tokenizer must have encode(text) and decode(numbers), or be None for bytes; got a "
             f"{type(tokenizer).__name__}."
         )
-    if hasattr(tokenizer, "encode_batch"):
-        return [own.ids for own in tokenizer.encode_batch(list(texts))]
-    return [getattr(own, "ids", own) for own in map(tokenizer.encode, texts)]
+    return [_numbers(_encoded(tokenizer, text), i) for i, text in enumerate(texts)]
+
+
+def _as_bytes(text, i):
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"texts[{i}] holds half of a surrogate pair, which UTF-8 cannot. Type text.encode('utf-8', "
+            "'replace').decode()."
+        ) from None
+
+
+def _encoded(tokenizer, text):
+    """What a tokenizer makes of a text, without special tokens: the beginning is a token of the model's own."""
+    try:
+        return tokenizer.encode(text, add_special_tokens=False)
+    except TypeError:  # one that knows of none
+        return tokenizer.encode(text)
+
+
+def _numbers(encoded, i):
+    numbers: Any = np.asarray(getattr(encoded, "ids", encoded))
+    if numbers.size and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= MOST):
+        raise ValueError(
+            f"tokenizer must give whole numbers from 0, below {MOST:,}; of texts[{i}] it gave {_advice.shown(numbers)}."
+        )
+    mask = getattr(encoded, "attention_mask", None)
+    return numbers.reshape(-1) if mask is None else numbers[np.asarray(mask, bool)]
 
 
 def detokenize(x: ArrayLike, lengths: ArrayLike | None = None, tokenizer: Any = None) -> list[str]:

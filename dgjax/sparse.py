@@ -34,6 +34,11 @@ class SparseRows:
         """
         if len(matrix.shape) != 2:
             raise ValueError(f"x must be rows of shape (n, d); got a sparse array of shape {matrix.shape}.")
+        if matrix.format == "dia":
+            raise ValueError(
+                "x is a sparse array by diagonals, of which scipy stores every cell and drops zeros. Type "
+                "scipy.sparse.coo_array((values, (rows, columns)), shape=x.shape) of the cells that are observed."
+            )
         rows = matrix.tocsr()
         if matrix.format == "coo" and rows.nnz < len(matrix.data):
             raise ValueError(
@@ -81,6 +86,10 @@ class SparseRows:
 
     def __getitem__(self, rows: slice) -> "SparseRows":
         """Neighbouring rows, of known ones."""
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise TypeError(
+                f"SparseRows gives neighbouring rows, x[first:last]; got {rows!r}. Of others ask scipy's sparse array."
+            )
         first, last, _ = rows.indices(len(self))
         starts = np.asarray(self.starts)[first : max(first, last) + 1]
         own = slice(int(starts[0]), int(starts[-1]))

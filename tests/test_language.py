@@ -9,6 +9,7 @@ import pytest
 
 import dgjax as dg
 from dgjax._language import _likely
+from dgjax.data import as_sequences
 
 pytestmark = pytest.mark.xdist_group("language")
 C, K, KEY = 3, 2, jax.random.key(0)
@@ -45,6 +46,31 @@ class Batched:
 
     def decode(self, numbers):
         return "".join(chr(97 + number) for number in numbers)
+
+
+class Fixed:
+    """A tokenizer that adds a token at the end, where it is not told to leave it out, or pads."""
+
+    def __init__(self, ids, mask=None):
+        self.ids, self.attention_mask = ids, mask
+
+    def encode(self, text, add_special_tokens=True):
+        own = Fixed([*self.ids, *[9] * add_special_tokens], self.attention_mask)
+        return own if self.attention_mask else own.ids
+
+    def decode(self, numbers):
+        return str(numbers)
+
+
+def test_tokens_that_a_tokenizer_adds_are_left_out():
+    assert dg.tokenize(["a"], Fixed([1, 2]))[0].ravel().tolist() == [1, 2]
+    x, lengths = dg.tokenize(["a"], Fixed([0, 0, 5], [0, 1, 1]))
+    assert (x.ravel().tolist(), lengths.tolist()) == ([0, 5], [2])
+
+
+def test_a_token_across_the_end_of_a_prompt_is_told():
+    with pytest.warns(UserWarning, match="share a token"):
+        dg.choose(CHAINS, "a", ["b"], Words())
 
 
 def test_texts_come_back():
@@ -115,6 +141,12 @@ def test_tokens_that_stay(temperature, top_k, top_p):
         np.testing.assert_allclose(own, wanted, rtol=1e-5)
 
 
+def test_of_equal_tokens_as_many_stay_as_are_asked_for():
+    equal = jnp.zeros((2, 5))
+    for options, wanted in (((1.0, 2, None), 2), ((0.0, None, None), 1), ((1.0, None, 0.5), 3), ((1.0, 4, 0.5), 2)):
+        assert (np.isfinite(_likely(equal, *options)).sum(1) == wanted).all()
+
+
 def test_at_temperature_0_the_most_probable_token_comes():
     prompts = rng.integers(0, C, (7, 3, 1)).astype(float)
     came = [
@@ -143,7 +175,15 @@ def test_choices_are_differences_of_whole_texts():
 
 
 GAUSSIAN = dg.HiddenMarkov(jnp.zeros(2), jnp.zeros((2, 2)), dg.DiagonalGaussian(jnp.zeros((2, 1)), jnp.zeros((2, 1))))
+BYTES = dg.MarkovChain(jnp.zeros((1, 257, 257, 256)), order=2)
 ERRORS = {
+    "texts": (lambda: dg.log_prob(CHAINS, ["a", "b"]), "Type x, lengths = dgjax.tokenize"),
+    "a text to complete": (lambda: dg.complete(CHAINS, KEY, "a", 2), "Type x, lengths = dgjax.tokenize"),
+    "tokens and lengths in one": (lambda: as_sequences(dg.tokenize(["a"])), "Type x, lengths = x"),
+    "lengths left out": (lambda: dg.log_prob(BYTES, dg.tokenize(["abc", "a"])[0]), "type lengths=lengths"),
+    "lengths of no tokens": (lambda: dg.complete(CHAINS, KEY, np.zeros((2, 0, 1)), 2, [5, 1]), "must be 0"),
+    "half a surrogate pair": (lambda: dg.tokenize(["\ud800"]), "surrogate"),
+    "tokens that are no numbers": (lambda: dg.tokenize(["a"], Fixed([1.5, -3])), "whole numbers from 0"),
     "one text": (lambda: dg.tokenize("abc"), r"Type dgjax.tokenize\(\['abc'\]\)"),
     "no text": (lambda: dg.tokenize([]), "one text or more"),
     "a number": (lambda: dg.tokenize(["a", 3.0]), r"texts\[1\] is a float. Type \[text for"),

@@ -139,6 +139,15 @@ def test_texts_are_learnt_of_known_and_unknown_classes():
     np.testing.assert_array_equal(drawn, x[:2, 2:])
 
 
+def test_inside_jit_what_is_no_token_is_impossible_and_a_missing_one_has_no_answer():
+    x = tokens()
+    x[0, 1], x[1, 0], x[3, 3] = np.nan, C, 1.5
+    came = np.asarray(jax.jit(lambda x: dg.log_prob(make(), x, LENGTHS))(x))
+    assert np.isnan(came[0])
+    assert came[1] == -np.inf
+    np.testing.assert_allclose(came[2:], dg.log_prob(make(), tokens(), LENGTHS)[2:])  # of the last beyond its length
+
+
 def test_its_scores_have_no_error():
     assert not np.asarray(dg.log_prob_error(make(), tokens())).any()
 

@@ -50,12 +50,13 @@ def _one_of(sequence, name):
     return labels
 
 
-def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
+def as_sequences(x: Any, lengths: Any = None, num_features: int | None = None, name: str = "x") -> Sequences:
     """Sequences from `x`: floats (n, t, d) and lengths (n,), t by default.
 
     Beyond its length a sequence repeats its first step, which counts for nothing. Raises ValueError for other shapes,
     another number of columns than `num_features`, or lengths outside 1 to t.
     """
+    _check_no_texts(x, name)
     listed = enumerate(x) if isinstance(x, list | tuple) else ()
     shapes = {as_array(one, f"{name}[{i}]", "numbers").shape for i, one in listed}
     if len(shapes) > 1:
@@ -78,6 +79,16 @@ def as_sequences(x: ArrayLike, lengths: Any = None, num_features: int | None = N
     inside = xp.arange(array.shape[1]) < steps[:, None]
     repeated: Any = xp.where(inside[..., None], array, array[:, :1])
     return Sequences(repeated, steps)
+
+
+def _check_no_texts(x, name):
+    """Raises ValueError for texts, or for sequences and their lengths in one."""
+    if isinstance(x, str) or (isinstance(x, list | tuple) and any(isinstance(one, str) for one in x)):
+        raise ValueError(f"{name} must be sequences of tokens; got text. Type {name}, lengths = dgjax.tokenize(texts).")
+    if isinstance(x, tuple) and [np.ndim(one) for one in x if hasattr(one, "ndim")] == [3, 1]:
+        raise ValueError(
+            f"{name} must be sequences; got a tuple of these and their lengths. Type {name}, lengths = {name}."
+        )
 
 
 def every_step(x: Any) -> Any:

@@ -86,10 +86,13 @@ class LanguageModel(Learned, TokenDensity):
         self, x: Sequences, y: Int[Array, " n"] | None = None, key: Key[Array, ""] | None = None
     ) -> Float[Array, "n _"]:
         """Log-densities of sequences under all labels (n, k), or under those of y (n, 1). With a `key`, dropout."""
-        tokens = x.x[..., 0].astype(int)
+        cells = x.x[..., 0]
+        tokens = jnp.nan_to_num(cells).astype(int).clip(0, self.num_categories - 1)
         logits = self._logits(tokens, y, key)
         chosen = jnp.take_along_axis(logits, tokens[:, None, :, None], -1)[..., 0]
-        return jnp.where(x.inside[:, None], chosen - jax.nn.logsumexp(logits, axis=-1), 0).sum(-1)
+        # Inside jit cells are not checked: what is no token is impossible, and a missing one has no answer.
+        unlike = jnp.where(jnp.isnan(cells), jnp.nan, jnp.where(cells == tokens, 0, -jnp.inf))[:, None]
+        return jnp.where(x.inside[:, None], chosen - jax.nn.logsumexp(logits, axis=-1) + unlike, 0).sum(-1)
 
     def _logits(self, tokens, y=None, key=None):
         """Logits (n, k or 1, t, c) of each of the tokens (n, t) given those before it."""

@@ -24,6 +24,7 @@ from dgjax.models._hidden_markov import HiddenMarkov, maximum_of_counts
 from dgjax.priors import Dirichlet, expect_prior
 from dgjax.structures import Sequences
 
+MOST_STATES = 1 << 12  # whose moves fill 64 MB
 SMOOTHING = 0.1
 """Share of each sequence given to all labels alike where EM starts, as it never leaves a probability of 0."""
 
@@ -115,6 +116,11 @@ class MarkovChain(TokenDensity):
     def _hidden(self) -> tuple[HiddenMarkov, "_After"]:
         """Hidden Markov model of the last m symbols, and which of its states follow each context."""
         c, logs = self.num_categories, self._logs()
+        if (states := (c + 1) ** max(self.order, 1)) > MOST_STATES:
+            raise ValueError(
+                f"x has missing symbols, which a chain of order {self.order} of {c} symbols sums out by {states:,} "
+                f"states, beyond {MOST_STATES:,}. If they only pad, type lengths=lengths, as dgjax.tokenize gives them."
+            )
         after = _After(c, self.order)
         if not self.order:
             logs = jnp.broadcast_to(logs[..., None, :], (*self.label_shape, c + 1, c))
