@@ -1,6 +1,6 @@
 """Text as sequences of tokens: bytes, or the tokens of a tokenizer; and tokens as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ MOST = 1 << 24
 """Token numbers stay below: float32 holds all of those."""
 
 
-def tokenize(texts: Sequence[str], tokenizer: Any = None) -> tuple[Array, Array]:
+def tokenize(texts: Iterable[str], tokenizer: Any = None) -> tuple[Array, Array]:
     """Tokens of texts: x (n, t, 1), NaN beyond each end, and lengths (n,), as densities of sequences take them.
 
     Without a `tokenizer` they are the bytes of UTF-8, 256 categories. A tokenizer is one of the package tokenizers or
