@@ -186,7 +186,7 @@ ERRORS = {
     "tokens that are no numbers": (lambda: dg.tokenize(["a"], Fixed([1.5, -3])), "whole numbers from 0"),
     "one text": (lambda: dg.tokenize("abc"), r"Type dgjax.tokenize\(\['abc'\]\)"),
     "no text": (lambda: dg.tokenize([]), "one text or more"),
-    "a number": (lambda: dg.tokenize(["a", 3.0]), r"texts\[1\] is a float. Type \[text for"),
+    "a number": (lambda: dg.tokenize(np.array(["a", 3.0], object)), r"texts\[1\] is a float. Type \[text for"),
     "empty": (lambda: dg.tokenize(["a", ""]), r"texts\[1\] has none"),
     "no tokenizer": (lambda: dg.tokenize(["a"], 5), "encode"),
     "no token": (lambda: dg.detokenize(np.full((1, 2, 1), 300.0)), "0 to 255"),
