@@ -124,9 +124,12 @@ def _completed(model, data, y, key, temperature, top_p, num_tokens, top_k):
 
 def _likely(logits, temperature, top_k, top_p):
     """Log-probabilities (n, c), up to a constant, of those tokens that are drawn from."""
-    most = logits.shape[-1] if top_k is None else top_k
-    count = jnp.where(temperature > 0, most, 1)
-    logits = logits / jnp.where(temperature > 0, temperature, 1)
+    first = jnp.arange(logits.shape[-1]) == logits.argmax(-1, keepdims=True)
+    warm = jnp.where(temperature > 0, temperature, 1)
+    logits = jnp.where((temperature > 0) | first, logits / warm, -jnp.inf)
+    if top_k is None and top_p is None:  # nothing to sort, which of 50,000 tokens takes longer than to draw one
+        return logits
+    most = count = logits.shape[-1] if top_k is None else top_k
     falling = jnp.sort(logits, axis=-1, descending=True)
     if top_p is not None:
         p = jax.nn.softmax(jnp.where(jnp.arange(logits.shape[-1]) < most, falling, -jnp.inf), axis=-1)
