@@ -12,49 +12,8 @@ from dgjax.scorers import ColumnScorers, LatentChain, LatentScorer
 
 
 @dataclass
-class LogDensity(Scorer):
-    """Scorer s(x, y) = log p(x | y) of a normal density, (n, d) -> (n, *labels), by its whitened residuals.
-
-    The discriminative twin of normal densities whose labels differ in covariance or variance. Expanded to w_y . x +
-    x^T M_y x, the score would lose in float32 what is small beside its largest term. `dgjax.fit` does learn w and M:
-    the model that it returns has a `Quadratic` or `DiagonalQuadratic` scorer, and the ridge penalty is on these.
-    """
-
-    density: Any
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.density.label_shape
-
-    @property
-    def num_features(self) -> int:
-        return self.density.num_features
-
-    @property
-    def row_cost(self) -> int:
-        return self.density.row_cost
-
-    @property
-    def num_parameters(self) -> int | Array:
-        return jax.eval_shape(self.density.expanded)[1].num_parameters
-
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
-        return self.density.scores(x)
-
-    def penalty(self) -> Float[Array, ""]:
-        return self.density.expanded()[1].penalty()
-
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return self.density.supports
-
-
-@dataclass
-class NetworkLogDensity(Scorer):
-    """Scorer s(x, y) = log p(x | y) of a density of networks, (n, d) -> (n, *labels): the twin that has its posterior.
-
-    Its parameters are those of the density, which learns log p(y | x) as a whole.
-    """
+class _OfDensity(Scorer):
+    """Scorer s(x, y) = log p(x | y) of a density, (n, d) -> (n, *labels): the twin that has its posterior."""
 
     density: Any
 
@@ -74,21 +33,46 @@ class NetworkLogDensity(Scorer):
     def row_cost(self) -> int:
         return self.density.row_cost
 
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
+        return self.density.scores(x)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return self.density.supports
+
+
+@dataclass
+class LogDensity(_OfDensity):
+    """Scorer s(x, y) = log p(x | y) of a normal density, (n, d) -> (n, *labels), by its whitened residuals.
+
+    The discriminative twin of normal densities whose labels differ in covariance or variance. Expanded to w_y . x +
+    x^T M_y x, the score would lose in float32 what is small beside its largest term. `dgjax.fit` does learn w and M:
+    the model that it returns has a `Quadratic` or `DiagonalQuadratic` scorer, and the ridge penalty is on these.
+    """
+
+    @property
+    def num_parameters(self) -> int | Array:
+        return jax.eval_shape(self.density.expanded)[1].num_parameters
+
+    def penalty(self) -> Float[Array, ""]:
+        return self.density.expanded()[1].penalty()
+
+
+@dataclass
+class NetworkLogDensity(_OfDensity):
+    """Scorer s(x, y) = log p(x | y) of a density of networks, (n, d) -> (n, *labels): the twin that has its posterior.
+
+    Its parameters are those of the density, which learns log p(y | x) as a whole.
+    """
+
     @property
     def num_parameters(self) -> int | Array:
         return self.density.num_parameters
-
-    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
-        return self.density.scores(x)
 
     def penalty(self) -> Float[Array, ""]:
         """Sum of squares of all parameters of the networks."""
         leaves = zip(jax.tree.leaves(self), trained(self), strict=True)
         return sum(((leaf**2).sum() for leaf, is_trained in leaves if is_trained), start=jnp.zeros(()))
-
-    @property
-    def supports(self) -> tuple[Support, ...]:
-        return self.density.supports
 
 
 def expanded(scorer: Scorer) -> tuple[Any, Scorer]:

@@ -5,10 +5,10 @@
     bound = log mean_s p(x_observed | z_s, y) p(z_s) / q(z_s | x_observed, y)
 
 Verbs take fixed draws e_s, by the seed and a row's own cells, so that scores are a function of the row; `fit` takes
-fresh ones at each step (`Bound`). Imputation weighs the decoded draws by these ratios.
+fresh ones at each step (`learning_scores`). Imputation weighs the decoded draws by these ratios.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from dgjax._neural import Neural
 from dgjax._pytree import dataclass, static
 from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
-from dgjax.densities._learned import Draws, Learned
+from dgjax.densities._learned import AsLearnt, Draws, Learned
 from dgjax.densities._likelihoods import supports_of
 from dgjax.densities._marginal import Marginal
 
@@ -122,9 +122,22 @@ class VariationalAutoencoder(Learned):
         )
         return jnp.where(self._empty(x), 0, weights)
 
-    def drawn(self, draws: Draws) -> "Bound":
-        """Density scored for learning, by the draws of one step or, for a key of None, its own: see `Bound`."""
-        return Bound(self, draws.key, draws.kl_weight)
+    def drawn(self, draws: Draws) -> AsLearnt:
+        """Autoencoder as it learns, by its bound; with a key of None by its own draws."""
+        return AsLearnt(self, draws)
+
+    def learning_scores(self, x: Float[Array, "n d"], y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
+        """Evidence lower bound, or with several training samples the importance-weighted one: what `fit` maximises.
+
+        With a key of None draws are the autoencoder's own; with a key, fresh ones of one training step. A KL weight
+        below 1 is KL warm-up.
+        """
+        if draws.key is None:
+            return self.evidence(x, self.noise(x), self.num_samples, draws.kl_weight, y)
+        noise = noise_of(draws.key, (len(x), 1, self.latent_dim), x.dtype)
+        if self.num_training_samples > 1:
+            return self.bound(x, noise, self.num_training_samples, y)
+        return self.evidence(x, noise, 1, draws.kl_weight, y)
 
     def encode(self, x: Float[Array, "n d"], y: Float[Array, "n k"]) -> tuple[Array, Array]:
         """Encoding: mean and scale (n, m) of q(z | x_observed, y); y (n, k) one-hot, or memberships that sum to 1."""
@@ -225,49 +238,6 @@ class VariationalAutoencoder(Learned):
 
     def _cost(self, x, y=None):
         return len(x) * (self.row_cost if y is None else self.row_cost // self.num_classes)
-
-
-@dataclass
-class Bound:
-    """Evidence lower bound of an autoencoder as a score, what `fit` maximises.
-
-    With `key` None draws are the autoencoder's own; with a key, fresh ones of one training step, and for more than one
-    training sample the importance-weighted bound. `kl_weight` below 1 is KL warm-up.
-    """
-
-    density: VariationalAutoencoder
-    key: Key[Array, ""] | None
-    kl_weight: Float[Array, ""] | float
-
-    complete: ClassVar[bool | None] = False
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.density.label_shape
-
-    @property
-    def num_features(self) -> int:
-        return self.density.num_features
-
-    @property
-    def score_cost(self) -> int:
-        return self.density.score_cost
-
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        return self._scores(x, None)
-
-    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Bounds (n,) of one given label for each row, at 1 / k of the work of all labels."""
-        return self._scores(x, y)[:, 0]
-
-    def _scores(self, x, y):
-        own = self.density
-        if self.key is None:
-            return own.evidence(x, own.noise(x), own.num_samples, self.kl_weight, y)
-        noise = noise_of(self.key, (len(x), 1, own.latent_dim), x.dtype)
-        if own.num_training_samples > 1:
-            return own.bound(x, noise, own.num_training_samples, y)
-        return own.evidence(x, noise, 1, self.kl_weight, y)
 
 
 def noise_of(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Any:

@@ -11,7 +11,7 @@ So one pass gives the conditional of every observed cell given those before it, 
 are observed.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,9 +133,12 @@ class Autoregressive(Learned):
         outputs = self._conditionals(x, priority, y, key)
         return self.likelihood.log_prob(x[:, None], outputs)
 
-    def drawn(self, draws: Draws) -> Any:
-        """Density scored for learning, along one random order for each row; its own orders for a key of None."""
-        return self if draws.key is None else RandomOrders(self, draws.key)
+    def learning_scores(self, x: Float[Array, "n d"], y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
+        """Score along a random order for each row, drawn by the key of one step, with dropout."""
+        key_order, key_dropout = jax.random.split(draws.key)  # type: ignore
+        given = self.order == "given"
+        priority = self._priority(0) if given else jax.random.uniform(key_order, x.shape, x.dtype)
+        return self.score(x, priority, y, key_dropout)
 
     def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
         labels = at[0].reshape(-1)
@@ -232,39 +235,3 @@ class Autoregressive(Learned):
         more = {} if key is None or not getattr(self.network, "dropout", 0) else {"key": key}
         outputs = self.network(tokens[:, None], None if self.num_classes == 1 else classes, mask[:, None], **more)
         return outputs.reshape(*outputs.shape[:2], d * outputs.shape[-1])
-
-
-@dataclass
-class RandomOrders:
-    """An autoregressive density as it learns: scored along one random order for each row, drawn by `key`."""
-
-    density: Autoregressive
-    key: Key[Array, ""]
-
-    complete: ClassVar[bool | None] = False
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.density.label_shape
-
-    @property
-    def num_features(self) -> int:
-        return self.density.num_features
-
-    @property
-    def score_cost(self) -> int:
-        return self.density.score_cost
-
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        return self._score(x)
-
-    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Log-densities (n,) of one given label for each row, at 1 / k of the work of all labels."""
-        return self._score(x, y)[:, 0]
-
-    def _score(self, x, y=None):
-        key_order, key_dropout = jax.random.split(self.key)
-        given = self.density.order == "given"
-        own = self.density
-        priority = own._priority(0) if given else jax.random.uniform(key_order, x.shape, x.dtype)
-        return own.score(x, priority, y, key_dropout)

@@ -6,7 +6,7 @@ One pass gives the log-probability of every token. To draw, a network keeps what
 (`SeenTokens`), and is asked about the newest alone; one that cannot is asked about all of them again.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,9 +109,9 @@ class LanguageModel(Learned, TokenDensity):
         dtype = jnp.result_type(float, *jax.tree.leaves(self.network))
         return jax.nn.one_hot(labels, self.num_classes, dtype=dtype)[..., None, :]
 
-    def drawn(self, draws: Draws) -> Any:
-        """Density scored for learning, with dropout; itself for a key of None."""
-        return self if draws.key is None else WithDropout(self, draws.key)
+    def learning_scores(self, x: Sequences, y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
+        """Score with dropout by the key of one step."""
+        return self.score(x, y, draws.key)
 
     def seen(self, x: Sequences, at: LabelIndex, more: int) -> Any:
         """Logits of the next token, and what the network keeps of the beginning and the tokens x.
@@ -163,36 +163,3 @@ class AllTokens(NamedTuple):
 
     tokens: Int[Array, "n size"]
     lengths: Int[Array, " n"]
-
-
-@dataclass
-class WithDropout:
-    """A language model as it learns: scored with dropout, drawn by `key`."""
-
-    density: LanguageModel
-    key: Key[Array, ""]
-
-    complete: ClassVar[bool | None] = False
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return self.density.label_shape
-
-    @property
-    def num_features(self) -> int:
-        return 1
-
-    @property
-    def sequential(self) -> bool:
-        return True
-
-    @property
-    def score_cost(self) -> int:
-        return self.density.score_cost
-
-    def scores(self, x: Sequences) -> Float[Array, "n k"]:
-        return self.density.score(x, None, self.key)
-
-    def scores_at(self, x: Sequences, y: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Log-densities (n,) of one given label for each sequence, at 1 / k of the work of all labels."""
-        return self.density.score(x, y, self.key)[:, 0]

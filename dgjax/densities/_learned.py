@@ -8,9 +8,11 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dgjax import _advice
+from dgjax._pytree import dataclass, tree
+from dgjax._types import Rows
 from dgjax.densities._base import Density
 
 LEARNING = (
@@ -41,9 +43,13 @@ class Learned(Density):
     """Whether its objective has a KL divergence, which `Draws.kl_weight` weighs."""
 
     def drawn(self, draws: Draws) -> Any:
-        """Density that is scored by the draws of one training step, as its objective; itself if scores are exact."""
+        """Density as it learns, scored by the draws of one training step; itself for a key of None."""
+        return self if draws.key is None else AsLearnt(self, draws)
+
+    def learning_scores(self, x: Rows, y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
+        """What is learnt in place of `scores`, by the draws of one step: under all labels (n, k), or those of y."""
         del draws
-        return self
+        return self.scores(x) if y is None else self.scores_at(x, y)[:, None]
 
     def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n *labels"]:
         """Scores by each of s draws (s, n, *labels), of log-mean `scores`; one if they are exact."""
@@ -94,6 +100,39 @@ class Learned(Density):
         """Raises ValueError: there is no conjugate prior."""
         del columns, strength
         raise ValueError(f"weak_prior is for densities with a conjugate prior; a {type(self).__name__} has none.")
+
+
+@dataclass
+class AsLearnt:
+    """A learned density that learns by draws, as `fit` scores it: by those of one training step."""
+
+    density: Learned
+    draws: Draws = tree()
+
+    complete: ClassVar[bool | None] = False
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.density.label_shape
+
+    @property
+    def num_features(self) -> int:
+        return self.density.num_features
+
+    @property
+    def sequential(self) -> bool:
+        return self.density.sequential
+
+    @property
+    def score_cost(self) -> int:
+        return self.density.score_cost
+
+    def scores(self, x: Rows) -> Float[Array, "n k"]:
+        return self.density.learning_scores(x, None, self.draws)
+
+    def scores_at(self, x: Rows, y: Int[Array, " n"]) -> Float[Array, " n"]:
+        """Scores (n,) of one given label for each row, at 1 / k of the work of all labels."""
+        return self.density.learning_scores(x, y, self.draws)[:, 0]
 
 
 def _by_draws(node: Any) -> bool:
