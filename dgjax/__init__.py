@@ -19,8 +19,13 @@ from dgjax._autoencoder_verbs import (
     reconstruct as reconstruct,
 )
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
-from dgjax._language import choose as choose, complete as complete, perplexity as perplexity
-from dgjax._neural import Neural as Neural
+from dgjax._language import (
+    choose as choose,
+    complete as complete,
+    perplexity as perplexity,
+    pseudo_log_likelihood as pseudo_log_likelihood,
+)
+from dgjax._neural import Neural as Neural, TokenCells as TokenCells
 from dgjax._ngrams import NGrams as NGrams
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
@@ -66,6 +71,7 @@ from dgjax.densities import (
     GaussianCells as GaussianCells,
     GaussianMixtureCells as GaussianMixtureCells,
     LanguageModel as LanguageModel,
+    MaskedLanguageModel as MaskedLanguageModel,
     Mixture as Mixture,
     Multinomial as Multinomial,
     Poisson as Poisson,
@@ -124,6 +130,7 @@ from dgjax.starting import (
     linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
     markov_chain as markov_chain,
+    masked_language_model as masked_language_model,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
     naive_bayes as naive_bayes,
     neural_classifier as neural_classifier,

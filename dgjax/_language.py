@@ -1,4 +1,4 @@
-"""Verbs of text: perplexity, completions, and the choice among continuations, of n-gram and language models."""
+"""Verbs of text: perplexity, completions, the choice among continuations, pseudo-log-likelihood."""
 
 import functools
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
+from dgjax._answers import by_scores
 from dgjax._arguments import as_count, as_key, check_number, is_concrete
 from dgjax._text import token_numbers, tokenize
 from dgjax._types import Generative
 from dgjax._verbs import log_prob
 from dgjax._warnings import warn
 from dgjax.data import as_labels, as_model, cut, in_size_class, model_and_rows
-from dgjax.densities import Mixture, TokenDensity
+from dgjax.densities import MaskedLanguageModel, Mixture, TokenDensity
 
 
 def perplexity(
@@ -51,6 +52,32 @@ def perplexity(
                 f"[len(text.encode()) for text in texts]; got {_advice.shown(units)}."
             )
     return jnp.exp(-values.sum() / counted.sum())
+
+
+def pseudo_log_likelihood(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    """Pseudo-log-likelihood of texts under a masked language model: sum_s log p(x_s | all other tokens), in nats, (n,).
+
+    `x` (n, t, 1) with `lengths` (n,). It is no log-probability: exp of it does not add to 1 over texts, and it is not
+    to be compared with `dgjax.log_prob`, which is one, nor between tokenizers. It ranks texts of about one length, at a
+    pass for each token. Tokens that are missing are masked, and have no term.
+
+    Raises ValueError for a model that is no masked language model, or one of classes, bad sequences or tokens.
+    Source: Besag (1975), Statistical analysis of non-lattice data; Salazar et al. (2020), Masked language model
+    scoring.
+    """
+    checked = as_model(model)
+    if not isinstance(getattr(checked, "density", None), MaskedLanguageModel) or checked.num_labels > 1:
+        raise ValueError(
+            "pseudo_log_likelihood is for a masked language model without classes, dgjax.masked_language_model(key, "
+            f"num_categories); got a {type(model).__name__}. Type dgjax.log_prob(model, x, lengths) for log p."
+        )
+    checked, rows = model_and_rows(checked, x, lengths)
+    return _pseudo_log_likelihood(checked, rows)
+
+
+@by_scores
+def _pseudo_log_likelihood(model, x):
+    return model.density.pseudo_log_likelihood(x)[:, 0]
 
 
 def complete(

@@ -1,14 +1,33 @@
-"""Neural scorer: a linear, or any other, scorer on the features that a neural network makes of a row."""
+"""Neural scorer: a linear, or any other, scorer on the features that a neural network makes of a row or a text."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from dgjax._pytree import dataclass, expect_part, static
-from dgjax._types import Scorer, Support
+from dgjax._types import Rows, Scorer, Support, category
 from dgjax.scorers import Linear
+from dgjax.structures import Sequences
+
+
+@dataclass
+class TokenCells:
+    """Tokens of texts, 0 to `num_categories` - 1, as a transformer takes them: what a `Neural` scorer of texts encodes.
+
+    A missing token is number `num_categories`, which is the mask of a `MaskedLanguageModel`.
+    """
+
+    num_categories: int = static()
+
+    @property
+    def support(self) -> Support:
+        return category(self.num_categories)
+
+    def seen(self, x: Sequences) -> Int[Array, "n t"]:
+        cells = x.x[..., 0]
+        return jnp.where(jnp.isnan(cells), self.num_categories, jnp.nan_to_num(cells)).astype(int)
 
 
 @dataclass
@@ -18,6 +37,9 @@ class Neural(Scorer):
     `trunk` is the network, and `head` a scorer of h features. `cells` is a likelihood of `dgjax`, such as
     `GaussianCells`, which encodes `num_columns` raw columns as network inputs. A trunk that takes labels as input gets
     1 / num_classes for each. With `frozen` True the trunk is constant and only the head is learnt.
+
+    With `TokenCells` it scores whole sequences of tokens (n, t, 1): the features are the mean over a text's tokens of
+    those of the last layer of a transformer, where each token sees all of the text.
 
     Raises ValueError if `trunk` is no network with a last hidden layer, `cells` no likelihood of cells, or `head` no
     scorer.
@@ -42,7 +64,9 @@ class Neural(Scorer):
 
         `cells` encodes rows of `num_features` columns for the network; with `frozen` True only the head is learnt.
         """
-        x = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
+        x: Any = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
+        if isinstance(cells, TokenCells):
+            x = Sequences(x.update(shape=(1, 1, num_features)), jax.ShapeDtypeStruct((1,), int), True)
         features = jax.eval_shape(lambda x: _features(trunk, cells, x, num_classes), x)
         head = Linear(jnp.zeros((num_classes, features.shape[-1]), dtype))
         return cls(trunk, head, cells, num_features, frozen)
@@ -51,6 +75,11 @@ class Neural(Scorer):
     def untrained(self) -> tuple[str, ...]:
         """Fields that are constant: a frozen trunk."""
         return ("trunk",) * self.frozen
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it scores sequences: those of `TokenCells`."""
+        return isinstance(self.cells, TokenCells)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -69,7 +98,7 @@ class Neural(Scorer):
         trunk = 0 if self.frozen else sum(leaf.size for leaf in jax.tree.leaves(self.trunk))
         return trunk + self.head.num_parameters
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n *labels"]:
+    def scores(self, x: Rows) -> Float[Array, "n *labels"]:
         trunk = jax.lax.stop_gradient(self.trunk) if self.frozen else self.trunk
         return self.head.scores(_features(trunk, self.cells, x, self.label_shape[-1]))
 
@@ -85,4 +114,9 @@ class Neural(Scorer):
 
 def _features(trunk, cells, x, num_classes):
     """Features (n, h) of rows (n, d), from the trunk's last hidden layer, with label inputs of 1 / num_classes each."""
-    return trunk.features(cells.seen(x), jnp.full((1, num_classes), 1 / num_classes, x.dtype))
+    labels = jnp.full((1, num_classes), 1 / num_classes, x.dtype)
+    if not isinstance(x, Sequences):
+        return trunk.features(cells.seen(x), labels)
+    mask = jnp.broadcast_to(x.inside[:, None], (len(x), *x.x.shape[1:2] * 2))
+    features = trunk.features(cells.seen(x), labels, mask)
+    return jnp.where(x.inside[..., None], features, 0).sum(1) / x.lengths[:, None].astype(features.dtype)

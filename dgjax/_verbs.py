@@ -16,7 +16,7 @@ from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size,
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
-from dgjax.densities import Density
+from dgjax.densities import Density, MaskedLanguageModel
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.sparse import RowsLike
 from dgjax.structures import Sequences
@@ -218,8 +218,21 @@ def discriminative(model: Generative) -> Logistic | LinearChainCRF:
     """
     mixture = require_generative(model)
     if mixture.num_labels < 2:
-        raise ValueError("discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1.")
+        raise ValueError(
+            "discriminative expects a model with 2 or more labels; this one has 1, so p(y | x) is 1."
+            f"{_on_features(mixture)}"
+        )
     return _discriminative(mixture)
+
+
+def _on_features(model):
+    """Advice for an error: code for a classifier of texts on the features of a masked language model."""
+    if not isinstance(getattr(model, "density", None), MaskedLanguageModel):
+        return ""
+    cells = f"dgjax.TokenCells({model.density.num_categories})"
+    return (
+        f" For k classes of texts type dgjax.Logistic(np.zeros(k), dgjax.Neural.start(model.network, {cells}, 1, k))."
+    )
 
 
 @kernels.compiled_once

@@ -146,6 +146,12 @@ def _neural(rng):
     return jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.3, leaf.shape), model)
 
 
+def _neural_of_tokens(rng):
+    network = dg.Transformer.start(jax.random.key(0), 4, 3, 4, 1, 2, rotary=True)
+    model = _logistic(rng, dg.Neural.start(network, dg.TokenCells(3), 1, K))
+    return jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.3, leaf.shape), model)
+
+
 def _linear(rng, labels=K):
     return dg.Linear(rng.normal(size=(labels, D)))
 
@@ -169,6 +175,7 @@ DISCRIMINATIVE = [
     ),
     Case("LogDensity", lambda rng: dg.discriminative(_mixture(rng, _full(rng, K)))),
     Case("Neural", _neural),
+    Case("Neural of tokens", _neural_of_tokens, fixed=("output",)),
     Case("Marginalized", lambda rng: dg.marginalize(_logistic(rng, _linear(rng)), _mixture(rng, _diagonal(rng, D)), 8)),
     Case("CRF", lambda rng: dg.LinearChainCRF(rng.normal(size=K), rng.normal(size=(K, K)), _linear(rng))),
     Case("n-grams", lambda rng: _logistic(rng, dg.NGrams(rng.normal(size=(K, 4, 3))))),

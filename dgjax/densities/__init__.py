@@ -27,6 +27,7 @@ from dgjax.densities._likelihoods import (
     GaussianMixtureCells as GaussianMixtureCells,
     PoissonCells as PoissonCells,
 )
+from dgjax.densities._masked_language_model import MaskedLanguageModel as MaskedLanguageModel
 from dgjax.densities._mixture import Mixture as Mixture
 from dgjax.densities._multinomial import Multinomial as Multinomial
 from dgjax.densities._poisson import Poisson as Poisson

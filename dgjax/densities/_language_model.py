@@ -12,16 +12,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from dgjax._pytree import dataclass, static
+from dgjax._pytree import dataclass
 from dgjax._twins import NetworkLogDensity
 from dgjax._types import LabelIndex, Support, category
-from dgjax.densities._learned import Draws, Learned
+from dgjax.densities._learned import Draws
+from dgjax.densities._token_network import TokenNetwork
 from dgjax.densities._tokens import TokenDensity
 from dgjax.structures import Sequences
 
 
 @dataclass
-class LanguageModel(Learned, TokenDensity):
+class LanguageModel(TokenNetwork, TokenDensity):
     """Language model: log p(x | y) = sum_s log p(x_s | x_1, ..., x_{s-1}, y), of sequences of c categories of tokens.
 
     `network` is one of token numbers, such as `dgjax.Transformer`: of c + 1 inputs, of which c stands for the
@@ -33,43 +34,6 @@ class LanguageModel(Learned, TokenDensity):
     Raises ValueError if the network has other outputs, or positions for so many tokens only.
     Source: Bengio et al. (2003), A neural probabilistic language model; Radford et al. (2019).
     """
-
-    network: Any
-    num_categories: int = static()
-    num_classes: int = static(default=1)
-
-    by_draws = True
-
-    def __post_init__(self) -> None:
-        if getattr(self.network, "positions", None) is not None:
-            raise ValueError(
-                f"network has positions for {len(self.network.positions)} tokens only, and texts may be longer. Type "
-                "dgjax.Transformer.start(..., num_positions=None, rotary=True)."
-            )
-        try:
-            shape = jax.eval_shape(self._logits, jax.ShapeDtypeStruct((3, 2), int)).shape
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"network cannot take sequences of tokens (3, 2): {error}") from None
-        expected = (3, self.num_classes, 2, self.num_categories)
-        if shape != expected:
-            raise ValueError(
-                f"network must give {self.num_categories} logits for each token; of 3 sequences of 2 tokens and "
-                f"{self.num_classes} label(s) it gave {shape}, not {expected}."
-            )
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return (self.num_classes,)
-
-    @property
-    def row_cost(self) -> int:
-        """Memory for one token, in floats: the widest layer, for every label."""
-        widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self.network))
-        return self.num_classes * max(widest, self.num_categories)
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(leaf.size for leaf in jax.tree.leaves(self.network))
 
     @property
     def supports(self) -> tuple[Support, ...]:
@@ -86,28 +50,16 @@ class LanguageModel(Learned, TokenDensity):
         self, x: Sequences, y: Int[Array, " n"] | None = None, key: Key[Array, ""] | None = None
     ) -> Float[Array, "n _"]:
         """Log-densities of sequences under all labels (n, k), or under those of y (n, 1). With a `key`, dropout."""
-        cells = x.x[..., 0]
-        tokens = jnp.nan_to_num(cells).astype(int).clip(0, self.num_categories - 1)
+        tokens, unlike = self._tokens(x)
         logits = self._logits(tokens, y, key)
         chosen = jnp.take_along_axis(logits, tokens[:, None, :, None], -1)[..., 0]
-        # Inside jit cells are not checked: what is no token is impossible, and a missing one has no answer.
-        unlike = jnp.where(jnp.isnan(cells), jnp.nan, jnp.where(cells == tokens, 0, -jnp.inf))[:, None]
-        return jnp.where(x.inside[:, None], chosen - jax.nn.logsumexp(logits, axis=-1) + unlike, 0).sum(-1)
+        logs = chosen - jax.nn.logsumexp(logits, axis=-1) + unlike[:, None]
+        return jnp.where(x.inside[:, None], logs, 0).sum(-1)
 
     def _logits(self, tokens, y=None, key=None):
         """Logits (n, k or 1, t, c) of each of the tokens (n, t) given those before it."""
         before = jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=self.num_categories)[:, :-1]
-        causal = jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool))
-        labels = jnp.arange(self.num_classes) if y is None else y[:, None]
-        more = {} if key is None or not getattr(self.network, "dropout", 0) else {"key": key}
-        return self.network(before[:, None], self._classes(labels), causal, **more)
-
-    def _classes(self, labels):
-        """One-hot labels (..., 1, k); None where there are none."""
-        if self.num_classes == 1:
-            return None
-        dtype = jnp.result_type(float, *jax.tree.leaves(self.network))
-        return jax.nn.one_hot(labels, self.num_classes, dtype=dtype)[..., None, :]
+        return self._networked(before, y, jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool)), key)
 
     def learning_scores(self, x: Sequences, y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
         """Score with dropout by the key of one step."""
@@ -148,10 +100,6 @@ class LanguageModel(Learned, TokenDensity):
     def impute(self, x: Sequences, posterior: Float[Array, "n k"]) -> Float[Array, "n t 1"]:
         """The sequences x as they are: none of their tokens is missing."""
         return x.x
-
-    def marginal(self, columns: tuple[int, ...]) -> "LanguageModel":
-        """The model itself: it has a single column."""
-        return self
 
     def discriminative(self) -> tuple[Float[Array, " k"], NetworkLogDensity]:
         """Discriminative twin: a bias (k,) of 0 and a scorer of log p(x | y), which has exactly the same posterior."""

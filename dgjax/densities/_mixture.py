@@ -17,6 +17,7 @@ from dgjax._pytree import dataclass, expect_part
 from dgjax._types import ColumnMoments, LabelIndex, Rows, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
+from dgjax.densities._learned import Learned
 from dgjax.densities._rank import Normal
 from dgjax.priors import Dirichlet, MixturePrior, expect_prior
 from dgjax.scorers import LatentScorer
@@ -126,6 +127,15 @@ class Mixture(Density):
         """Joint log-density (n, *labels, k), log p(x, z | label), of rows and components z."""
         return log_softmax(self.log_weights, axis=-1) + self.density.scores(x)
 
+    def _joint_of_components(self, x):
+        """Joint log-density up to a function of x and label: of a single network's the posterior is 1, unasked.
+
+        It gives every row some probability, and that of a text may take a pass for each token.
+        """
+        if self.num_labels == 1 and isinstance(self.density, Learned):
+            return jnp.zeros((len(x), *self.log_weights.shape), x.dtype)
+        return self._joint(x)
+
     def potentials(self, x: Rows) -> Classes:
         return Classes(self._joint(x), _shared.no_cells(x, self.complete))
 
@@ -153,13 +163,13 @@ class Mixture(Density):
 
     def sample_missing(self, keys: Key[Array, " n"], x: Rows, at: LabelIndex) -> Float[Array, "n *t d"]:
         keys_z, keys_x = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        joint = self._joint(x)[(jnp.arange(len(x)), *at)]
+        joint = self._joint_of_components(x)[(jnp.arange(len(x)), *at)]
         z = jax.vmap(kernels.categorical)(keys_z, joint)
         filled = self.density.sample_missing(keys_x, x, (*at, z))
         return _where(jnp.isfinite(joint.max(-1)), filled, x)
 
     def impute(self, x: Rows, posterior: Float[Array, "n *labels"]) -> Float[Array, "n *t d"]:
-        return self.impute_given(x, self._shared_out(self._joint(x), posterior))
+        return self.impute_given(x, self._shared_out(self._joint_of_components(x), posterior))
 
     def impute_given(self, x: Rows, posterior: Float[Array, "n *labels k"]) -> Float[Array, "n *t d"]:
         """Imputation (n, d) where the posterior of the components is known; a row that has none stays as it is."""

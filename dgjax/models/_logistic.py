@@ -23,7 +23,7 @@ NO_NAN = (
 
 OF_SEQUENCES = (
     "A logistic model cannot take NaN: fill the cells with dgjax.impute(model, x), by a mixture of hidden Markov models"
-    " of x"
+    " of x, or of tokens a masked language model"
 )
 
 
@@ -32,7 +32,7 @@ class Logistic(DiscriminativeModel):
     """Logistic regression: p(y | x) proportional to exp(bias_y + s(x, y)), the softmax of a bias and any scorer.
 
     `bias` (k,) and a scorer with labels (k,): k classes. With k = 1 there are two classes, and the one score is the
-    log-odds of the second. Classes are those of rows or, where the scorer is a `LatentChain`, of whole sequences. A
+    log-odds of the second. Classes are those of rows or, where the scorer is sequential, of whole sequences. A
     missing cell is an error: the model has no distribution of x to marginalise over.
 
     Raises ValueError if the labels of bias and scorer differ.

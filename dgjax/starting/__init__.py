@@ -3,7 +3,10 @@
 from dgjax.starting._autoregressive import autoregressive as autoregressive
 from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
 from dgjax.starting._factors import factor_analysis as factor_analysis
-from dgjax.starting._language_model import language_model as language_model
+from dgjax.starting._language_model import (
+    language_model as language_model,
+    masked_language_model as masked_language_model,
+)
 from dgjax.starting._mixtures import (
     gaussian_mixture as gaussian_mixture,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
