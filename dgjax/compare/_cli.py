@@ -11,6 +11,8 @@ except ImportError:
     sys.exit("dgjax: expected the packages of the command line, got none; type: pip install 'dgjax[compare]'")
 
 if TYPE_CHECKING:
+    from dgjax.compare._dataset import Dataset
+    from dgjax.compare._reading import Reading
     from dgjax.compare._run import Comparison
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -43,10 +45,11 @@ def _words(help: str, metavar: str | None = None, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=help)
 
 
-DATA = "A CSV or Parquet file, or digits, breast-cancer, wine, iris or activity."
+DATA = "A CSV or Parquet file, or digits, breast-cancer, wine, iris, activity or messages."
 Data = Annotated[str, typer.Argument(metavar="[DATA]", help=DATA)]
 Target = Annotated[str | None, _words("The column of the labels.", "COLUMN")]
 Sequence = Annotated[str | None, _words("The column that says which sequence a row belongs to.", "COLUMN")]
+Text = Annotated[str | None, _words("The column of texts to compare on, by them alone.", "COLUMN")]
 Out = Annotated[Path, _words("Where report.html and results.json go.", "DIR")]
 Quick = Annotated[bool, _words("Fewer splits and rows: some 2 to 4 minutes of processor time.", None, "--quick")]
 Drop = Annotated[list[str] | None, _words("A column to leave out; may be repeated.", "COLUMN")]
@@ -64,6 +67,7 @@ def compare(
     data: Data = "digits",
     target: Target = None,
     sequence: Sequence = None,
+    text: Text = None,
     out: Out = Path("dgjax-report"),
     quick: Quick = False,
     drop: Drop = None,
@@ -76,24 +80,48 @@ def compare(
     no_header: NoHeader = False,
 ) -> None:
     """Which model for my data? Fits pairs of models, measures them, and writes a report."""
-    from dgjax.compare import _compiling, _dataset, _sequence_data
+    from dgjax.compare import _compiling
     from dgjax.compare._reading import Reading
 
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     # What is wrong with the input is said before JAX is imported.
-    if sequence is None and not _dataset.is_embedded(data, (_dataset.SIMULATED,)):
-        rows = _dataset.load(data, target, tuple(drop or ()), reading)
-        _check_folder(out)
-        _compiling.compile_quickly()
-        from dgjax.compare._run import begin
-
-        raise typer.Exit(_compare(begin(rows, quick), out))
-    sequences = _sequence_data.load(data, target, sequence, tuple(drop or ()), reading)
+    dataset = _load(data, target, sequence, text, tuple(drop or ()), reading)
     _check_folder(out)
     _compiling.compile_quickly()
-    from dgjax.compare._sequence_questions import begin
+    raise typer.Exit(_compare(_begin(dataset, quick), out))
 
-    raise typer.Exit(_compare(begin(sequences, quick), out))
+
+def _load(
+    data: str, target: str | None, sequence: str | None, text: str | None, drop: tuple[str, ...], reading: "Reading"
+) -> "Dataset":
+    """Data set of rows, of sequences or of texts, which are told by the options, its name, or its columns."""
+    from dgjax.compare import _dataset, _sequence_data, _text_data
+    from dgjax.compare._errors import FreeTextError, InputError
+
+    if text is not None and sequence is not None:
+        raise InputError("--text: expected without --sequence, got both; leave out one of the two")
+    if text is not None or _dataset.is_embedded(data, (_dataset.TEXTS,), {"--sequence": sequence}):
+        return _text_data.load(data, target, text, drop, reading)
+    if sequence is not None or _dataset.is_embedded(data, (_dataset.SIMULATED,)):
+        return _sequence_data.load(data, target, sequence, drop, reading)
+    try:
+        return _dataset.load(data, target, drop, reading)
+    except FreeTextError as error:
+        if len(error.columns) > 1:
+            raise
+        return _text_data.load(data, target, error.columns[0], drop, reading, found=True)
+
+
+def _begin(dataset: "Dataset", quick: bool) -> "Comparison":
+    from dgjax.compare import _run, _sequence_questions, _text_questions
+    from dgjax.compare._sequence_data import SequenceDataset
+    from dgjax.compare._text_data import TextDataset
+
+    if isinstance(dataset, TextDataset):
+        return _text_questions.begin(dataset, quick)
+    if isinstance(dataset, SequenceDataset):
+        return _sequence_questions.begin(dataset, quick)
+    return _run.begin(dataset, quick)
 
 
 def _compare(comparison: "Comparison", out: Path) -> int:

@@ -1,7 +1,7 @@
 """Columns of a table: numbers with NaN where a cell is missing, or categories; errors for what cannot be either."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ MISSING = frozenset(
 )
 MOST_LEVELS = 50  # categories in a column; more are names or free text
 FEW_LEVELS = 20  # different texts, mostly numbers, that may still be categories
+# Free text: so many words in half of the cells, and so large a share of them that differ.
+MANY_WORDS, NEARLY_ALL = 4, 0.8
 DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?)"
     r"([ T]\d{1,2}:\d{2}.*)?|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
@@ -39,6 +41,20 @@ class Column:
     values: np.ndarray
     levels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """Column that an option names, of any number of different texts: how to parse it, and the columns read beside it.
+
+    `holds` says in words what is in it.
+    """
+
+    option: str
+    column: str
+    holds: str
+    parse: Callable[[str, Sequence[str], Sequence[int], str], Column]
+    beside: Callable[[list[str]], list[str]] = list
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,20 @@ def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: st
     return Column(name, np.array([index[cell] for cell in stripped]), tuple(index))
 
 
+def parse_texts(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
+    """Column of texts, any number of different ones, NaN where there is none."""
+    stripped = [cell.strip() for cell in cells]
+    index = {text: float(i) for i, text in enumerate(dict.fromkeys(filter(None, stripped)))}
+    return Column(name, np.array([index.get(cell, np.nan) for cell in stripped]), tuple(index))
+
+
+def is_free_text(texts: Sequence[str]) -> bool:
+    """Whether texts are of several words and nearly all different, as sentences are, and names or codes are not."""
+    if len(set(texts)) < NEARLY_ALL * len(texts) or len(texts) < FEW_LEVELS:
+        return False
+    return bool(np.median([len(text.split()) for text in texts]) >= MANY_WORDS)
+
+
 def _categories(cells: Cells, style: Style, numbers: list[float], first: int) -> Column:
     texts, name = cells.texts, cells.name
     levels = tuple(sorted(set(texts)))
@@ -151,7 +181,8 @@ def _categories(cells: Cells, style: Style, numbers: list[float], first: int) ->
     if len(levels) > min(MOST_LEVELS, max(2, len(texts) // 2)):
         raise InputError(
             f"column '{name}': expected numbers, or text of at most {MOST_LEVELS} categories that repeat, "
-            f"got {len(levels)} different texts in {len(texts)} cells, as '{stray}'; leave it out: --drop '{name}'"
+            f"got {len(levels)} different texts in {len(texts)} cells, as '{stray}'; leave it out: --drop '{name}', or "
+            f"compare on it as text: --text '{name}'"
         )
     index = {level: float(i) for i, level in enumerate(levels)}
     note = (

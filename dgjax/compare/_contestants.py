@@ -33,11 +33,12 @@ class Contestant:
     side: Side
     fit: Callable[[Training, Plan], Fitted]
     full: bool = False
+    held_back: bool = True
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """Strengths of regularisation to choose from; () for the references and the autoencoder, which have none."""
-        return () if self.key == "autoencoder" else STRENGTHS.get(self.side, ())
+        """Strengths of regularisation to choose from; () for the references, and for what is not `held_back` so."""
+        return STRENGTHS.get(self.side, ()) if self.held_back else ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,14 @@ def contestants(plan: Plan) -> dict[str, Contestant]:
         Contestant("lda", "Linear discriminant analysis", "LDA", "generative", _fit_lda, full=True),
         Contestant("qda", "Quadratic discriminant analysis", "QDA", "generative", _fit_qda, full=True),
         Contestant("mda", "Mixture discriminant analysis", "MDA", "generative", _fit_mda, full=True),
-        Contestant("autoencoder", "Variational autoencoder", "autoencoder", "generative", _networks.fit_autoencoder),
+        Contestant(
+            "autoencoder",
+            "Variational autoencoder",
+            "autoencoder",
+            "generative",
+            _networks.fit_autoencoder,
+            held_back=False,
+        ),
         Contestant("logistic", "Logistic regression", "logistic regression", "discriminative", _fit_linear),
         Contestant(
             "quadratic",
@@ -150,10 +158,10 @@ def without_class(model: Any, label: int) -> Any:
     return dg.Mixture(model.log_weights.at[label].set(-jnp.inf), model.density)
 
 
-def strangeness(fitted: Fitted, label: int, plan: Plan) -> Predict:
+def strangeness(fitted: Fitted, label: int) -> Predict:
     """Function from rows to -log p(x) (m,), by a generative contestant whose class `label` had no training rows."""
-    assert fitted.encoder is not None
-    density = prediction(dg.log_prob, without_class(fitted.model, label), fitted.encoder, fitted.view, plan)
+    assert fitted.density is not None
+    density = fitted.density(without_class(fitted.model, label))
     return lambda x: -density(x)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgjax.compare._columns import MOST_LEVELS, Column
+from dgjax.compare._columns import MOST_LEVELS, Column, Named
 from dgjax.compare._errors import InputError
 from dgjax.compare._reading import Reading
 from dgjax.compare._table import AS_FOUND, Table, listed, read_table
@@ -18,7 +18,7 @@ FEWEST_ROWS = 8  # of each class: training and test rows of every split
 # A number that may stand for a missing cell: in more of the cells, and so many ranges of the other numbers away.
 OFTEN, FAR, FEW_VALUES = 0.05, 1.0, 4
 EMBEDDED = ("digits", "breast-cancer", "wine", "iris")
-SIMULATED = "activity"
+SIMULATED, TEXTS = "activity", "messages"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Dataset:
     @property
     def sizes(self) -> list[tuple[str, int]]:
         """Sizes of the data set to print, as pairs of a word and a number, such as ("Rows", 150)."""
-        return [("Rows", len(self.x))]
+        return [("Rows", len(self.x)), ("Columns", len(self.columns))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows by their numbers, with the labels to predict."""
@@ -111,7 +111,7 @@ def is_embedded(data: str, names: tuple[str, ...], options: Mapping[str, Any] = 
 
 
 def table_of(
-    data: str, target: str | None, drop: tuple[str, ...], sequence: str | None = None, reading: Reading = AS_FOUND
+    data: str, target: str | None, drop: tuple[str, ...], named: Named | None = None, reading: Reading = AS_FOUND
 ) -> tuple[Table, str]:
     """Table in a file, and the file's name."""
     path = Path(data)
@@ -121,20 +121,25 @@ def table_of(
         raise InputError(f"DATA {data}: expected a file, got a device; name a file")
     if not path.exists():
         raise InputError(
-            f"DATA {data}: expected a file or one of {', '.join((*EMBEDDED, SIMULATED))}, got neither; check the path, "
-            "or type: dgjax compare digits"
+            f"DATA {data}: expected a file or one of {', '.join((*EMBEDDED, SIMULATED, TEXTS))}, got neither; check "
+            "the path, or type: dgjax compare digits"
         )
     if target is not None and target in drop:
         raise InputError(
             f"--drop {target}: expected a column other than the target, got the target; leave out one of the two"
         )
-    return read_table(path, drop, sequence, reading), path.name
+    return read_table(path, drop, named, reading), path.name
 
 
 def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
     """Data set from a table, split into target and features; raises InputError for what cannot be compared on."""
-    chosen, note = _target(table, target)
-    labels, classes = _labels(table.column(chosen))
+    if len(table.names) < 2:
+        raise InputError(
+            f"DATA: expected a target and at least one more column, got {len(table.names)} ({listed(table.names)}); "
+            "add columns"
+        )
+    chosen, note = target_of(table.names, target)
+    labels, classes = labels_of(table.column(chosen))
     features = table.without((chosen,)).columns
     _check_features(features, chosen)
     notes = [*table.notes, *note]
@@ -153,12 +158,8 @@ def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
     )
 
 
-def _target(table: Table, target: str | None) -> tuple[str, list[str]]:
-    names = table.names
-    if len(names) < 2:
-        raise InputError(
-            f"DATA: expected a target and at least one more column, got {len(names)} ({listed(names)}); add columns"
-        )
+def target_of(names: list[str], target: str | None) -> tuple[str, list[str]]:
+    """Name of the target among those of columns, and what to say of how it was found."""
     if target is not None and target not in names:
         raise InputError(
             f"--target {target}: expected a column of the data, got none of that name; it has {listed(names)}"
@@ -171,7 +172,8 @@ def _target(table: Table, target: str | None) -> tuple[str, list[str]]:
     return chosen, [f"The target is '{chosen}', {why}; --target names another."]
 
 
-def _labels(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
+def labels_of(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels (n,) of a column, -1 where it is empty, and the names of the classes."""
     known = ~np.isnan(column.values)
     values, codes = np.unique(column.values[known], return_inverse=True)
     if len(values) == 0:
@@ -218,7 +220,8 @@ def _check_features(features: tuple[Column, ...], target: str) -> None:
         names = [column.name for column in features]
         raise InputError(
             f"DATA: expected at least one column of numbers beside the target '{target}', "
-            f"got only text ({listed(names)}); store what can be counted or measured as numbers"
+            f"got only text ({listed(names)}); store what can be counted or measured as numbers, or "
+            f"compare on one as text: --text '{names[0]}'"
         )
 
 

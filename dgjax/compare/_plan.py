@@ -49,6 +49,8 @@ class Plan:
     explained_repeats: int = 0
     explained_orders: int = 0
     longest: int = 1
+    letters: int = 0
+    vocabulary: int = 0
     unit: str = "rows"
 
     @property
@@ -59,9 +61,10 @@ class Plan:
     def describe(self) -> list[str]:
         """Sentences on what the numbers rest on: rows, splits, repeats."""
         lines = [
-            f"{self.repeats} repeated splits: up to {self.train_rows} training and {self.test_rows} test {self.unit}.",
-            f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test {self.unit}.",
+            f"{self.repeats} repeated splits: up to {self.train_rows} training and {self.test_rows} test {self.unit}."
         ]
+        if self.missing_shares:
+            lines.append(f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test {self.unit}.")
         if self.missing_train_rows:
             lines.append(f"Cells missing at training: {self.missing_train_rows} training rows.")
         lines.append(f"What EM learns (mixtures, missing cells, missing labels): at most {self.mixture_steps} steps.")
@@ -69,6 +72,12 @@ class Plan:
             lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
         if self.network_steps:
             lines.append(f"Networks: {self.network_steps} steps of Adam.")
+        if self.vocabulary:
+            lines.append(
+                f"Of texts models know the {self.vocabulary} most frequent words and marks of the training texts at "
+                f"most, in lower case. Language models read the first {self.longest} of a text, n-grams its first "
+                f"{self.letters} letters."
+            )
         if self.drawn_sizes:
             lines.append(
                 f"Drawn rows: {self.drawn_repeats} splits, {DRAWN_TIMES} rows drawn for each training row, up to "

@@ -93,6 +93,8 @@ def _by_pair(
     low, high = _limits(answer, metric, settings, every)
     pictures = []
     for pair in bench.pairs:
+        if not any(answer.settings(metric, *line) for line, _ in lines(bench, pair)):
+            continue
         with panel() as (figure, axes):
             _curves(answer, axes, metric, lines(bench, pair) + outside)
             axes.set_ylabel(label)
@@ -331,7 +333,10 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
         other = answer.estimate(metric, bench.generative[0] if filling else "real rows", 0.0, rival)
         if other.known:
             axes.axvline(
-                other.mean, color=FAINT, linewidth=1.2, label="filled by the mean" if filling else "real test rows"
+                other.mean,
+                color=FAINT,
+                linewidth=1.2,
+                label="filled by the mean" if filling else f"real test {bench.plan.unit}",
             )
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if not filling:
@@ -365,6 +370,11 @@ def columns(answer: Answer, bench: Bench) -> list[Picture]:
     return _plots_columns.shares(answer, bench, _color, _below)
 
 
+def sounds(answer: Answer, bench: Bench) -> list[Picture]:
+    """Plot of how many of the texts that are drawn are taken for those of their class; the texts are in a table."""
+    return [_know(answer, bench, "samples recognised")]
+
+
 PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "training_rows": training_rows,
     "calibration": calibration,
@@ -379,4 +389,5 @@ PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "paths": paths,
     "missing_steps": missing,
     "unusual": unusual,
+    "sounds": sounds,
 }

@@ -23,7 +23,7 @@ def introduce(comparison: Comparison) -> None:
     kinds = "quick" if comparison.bench.plan.quick else "full"
     console.print(
         Text(
-            f"{dataset.name}: {sizes}, {len(dataset.columns)} columns, {len(dataset.classes)} classes of "
+            f"{dataset.name}: {sizes}, {len(dataset.classes)} classes of "
             f"'{dataset.target}'; {len(comparison.bench.contestants)} models, {kinds} run. "
             "Ctrl-C writes what was measured so far."
         )
@@ -106,7 +106,8 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
 def _table(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     noticed = _summary.columns(comparison)[4].replace(" ", "\n")
-    for name in ("Model", "Accuracy %", "Log-loss", noticed, "Half cells\nmissing %", "Training"):
+    harder = "Half cells\nmissing %" if _summary.hides_cells(comparison) else f"{_summary.few(comparison)}\nonly %"
+    for name in ("Model", "Accuracy %", "Log-loss", noticed, harder, "Training"):
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True, min_width=6)
     keys = comparison.bench.contestants.values()
     for contestant, row in zip(keys, _summary.models(comparison), strict=True):

@@ -65,7 +65,7 @@ def held_out(bench: Bench, answer: Answer) -> list[Task]:
             fitted = bench.fit(key, bench.training(rows, repeat))
             scores = {LARGEST: lambda x: -_without(fitted.log_proba(x), label).max(1)}
             if side == "generative":
-                scores[DENSITY] = strangeness(fitted, label, bench.plan)
+                scores[DENSITY] = strangeness(fitted, label)
         return [
             Record("auroc", key, run, _metrics.auroc(score(strange), score(usual)), method=method)
             for method, score in scores.items()

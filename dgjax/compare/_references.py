@@ -1,4 +1,4 @@
-"""Outside references: scikit-learn's random forest, gradient boosting and support vector machine."""
+"""Outside references: scikit-learn's trees and support vector machine, and of texts its tf-idf weights."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
@@ -43,10 +46,16 @@ def fit_svm(training: Training) -> Fitted:
     return _fit(training, model, native=False)
 
 
+def fit_tfidf(training: Training, **pieces: Any) -> Fitted:
+    """Fit of logistic regression to tf-idf weights of the `pieces` of texts, as scikit-learn calls them."""
+    model = make_pipeline(TfidfVectorizer(sublinear_tf=True, **pieces), LogisticRegression(C=10, max_iter=1000))
+    return _fit(training, model, native=True, view=lambda texts, _: texts)
+
+
 def _fit(training: Training, model: Any, native: bool, view: View | None = None) -> Fitted:
     """Fit of a scikit-learn model as a contestant, to the `view` of rows, or without one to the encoder's features."""
     look: View = view or (lambda rows, filled: training.encoder.view(rows, "features", filled))
-    labels = np.concatenate(training.y) if view else training.y
+    labels = training.y if training.y.dtype != object else np.concatenate(training.y)
     known = labels >= 0
     x, y = look(training.x, not native)[known], labels[known]
     # Threads gain nothing on so few rows, and cost much where the machine has other work.
@@ -84,5 +93,7 @@ def _num_parameters(model: Any) -> int:
     if isinstance(model, HistGradientBoostingClassifier):
         leaves = model.n_iter_ * model.n_trees_per_iteration_ * model.max_leaf_nodes
         return int(3 * leaves)
+    if isinstance(model, Pipeline):
+        return int(model[-1].coef_.size + model[-1].intercept_.size)
     svm = model.calibrated_classifiers_[0].estimator
     return int(svm.support_vectors_.size + svm.dual_coef_.size + svm.intercept_.size)

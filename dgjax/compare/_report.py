@@ -18,9 +18,12 @@ from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
 from dgjax.compare._say import Verdict, say
 from dgjax.compare._style import Picture
+from dgjax.compare._text_contestants import PSEUDO_COUNT, PSEUDO_LETTERS
+from dgjax.compare._text_questions import real_texts
 from dgjax.compare._verdicts import verdict
 
 REPORT, RESULTS = "report.html", "results.json"
+MOST_SHOWN = 240  # characters of a text
 HOW = (
     "± is one standard error over repeated splits. One model is said to be better than another only where their "
     "difference, paired by split, exceeds two standard errors over three splits or more; for log-losses, times and "
@@ -39,6 +42,7 @@ class Section:
     pictures: list[Picture]
     measured: str
     table: tuple[list[str], list[list[str]]]
+    samples: tuple[list[str], list[tuple[str, list[list[str]]]]] | None = None
 
 
 def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
@@ -73,12 +77,17 @@ def page(comparison: Comparison) -> str:
 def _regularisation(comparison: Comparison) -> str:
     """Sentences on the strength of regularisation of each model, and how it was chosen."""
     bench, unit = comparison.bench, comparison.bench.plan.unit
-    steps = "rows" if unit == "rows" else "steps"
+    prior = {
+        "rows": "so many rows in each class with the columns' means and variances, its prior",
+        "sequences": "so many steps in each class with the columns' means and variances, its prior",
+        "texts": f"{PSEUDO_COUNT:g} times as many pseudo-counts of each word, or {PSEUDO_LETTERS:g} times as many "
+        "after any letters, spread as letters follow in all classes",
+    }
     chosen = ", ".join(f"{bench.contestants[key].short} {value:g}" for key, value in bench.strengths.items())
     return (
         "How much a model is held back is chosen on both sides alike, once, of three values by the Brier score on a "
-        f"quarter of the first split's training {unit}. For a generative model: so many {steps} in each class with the "
-        "columns' means and variances, its prior; for a discriminative one: its ridge, on standardised columns. "
+        f"quarter of the first split's training {unit}. For a generative model: {prior[unit]}; for a discriminative "
+        f"one: its ridge{', on standardised columns' if unit != 'texts' else ''}. "
         f"Chosen: {chosen or 'nothing yet'}. The references are as scikit-learn has them, or close to it."
     )
 
@@ -88,7 +97,6 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     missing = float(np.isnan(dataset.table(dataset.x)).mean())
     return [
         *((name, words.count(size)) for name, size in dataset.sizes),
-        ("Columns", str(len(dataset.columns))),
         ("Classes", f"{len(dataset.classes)} of “{dataset.target}”"),
         ("Missing cells", words.share(missing) if missing else "none"),
         ("Measured in", words.seconds(comparison.seconds)),
@@ -104,7 +112,20 @@ def _section(comparison: Comparison, question) -> Section:
         plots(comparison, question.key),
         question.measured,
         _numbers(answer, comparison),
+        _samples(answer, comparison.bench) if "samples" in answer.extra else None,
     )
+
+
+def _samples(answer: Answer, bench: Bench) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Table of texts: a column for real ones and for each model that draws, a row for each class."""
+    drawn = {key: answer.extra["samples"][key] for key in bench.generative if key in answer.extra["samples"]}
+    columns = [real_texts(bench), *drawn.values()]
+    head = ["", "Real test texts", *(words.capital(bench.contestants[key].short) for key in drawn)]
+    body = [
+        (name, [[text[:MOST_SHOWN] for text in column[label]] for column in columns])
+        for label, name in enumerate(bench.dataset.classes)
+    ]
+    return head, body
 
 
 def _numbers(answer: Answer, comparison: Comparison) -> tuple[list[str], list[list[str]]]:

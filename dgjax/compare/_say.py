@@ -22,8 +22,8 @@ def say(bench: Bench, line: Line) -> str:
 
 
 def unlabelled(bench: Bench) -> str:
-    """Words for what has no label: rows, or sequences."""
-    return "rows without a label" if bench.plan.unit == "rows" else f"{bench.plan.unit} without labels"
+    """Words for what has no label: rows, sequences, or texts."""
+    return "sequences without labels" if bench.plan.unit == "sequences" else f"{bench.plan.unit} without a label"
 
 
 def best_of(ranking: Ranking, bench: Bench, claim: str = "is the most accurate") -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dgjax.compare import _simulate
-from dgjax.compare._dataset import EMBEDDED, SIMULATED, Dataset, from_table, is_embedded, table_of
+from dgjax.compare._columns import Named, parse_names
+from dgjax.compare._dataset import EMBEDDED, SIMULATED, TEXTS, Dataset, from_table, is_embedded, table_of
 from dgjax.compare._errors import InputError
 from dgjax.compare._reading import Reading
 from dgjax.compare._table import AS_FOUND
@@ -35,8 +36,8 @@ class SequenceDataset(Dataset):
 
     @property
     def sizes(self) -> list[tuple[str, int]]:
-        """Sizes of the data set to print, as pairs of a word and a number: of sequences, and of steps in all."""
-        return [("Sequences", len(self.x)), ("Steps", sum(map(len, self.x)))]
+        """Sizes of the data set to print, as pairs of a word and a number: of sequences, steps in all, and columns."""
+        return [("Sequences", len(self.x)), ("Steps", sum(map(len, self.x))), ("Columns", len(self.columns))]
 
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sequences by their numbers, and the states of all their steps in turn."""
@@ -56,7 +57,7 @@ def load(
 ) -> SequenceDataset:
     """Sequences from a file with a row for each step, or the simulated data set by its name."""
     options = {"--target": target, "--sequence": sequence, "--drop": drop, **reading.options}
-    if is_embedded(data, (*EMBEDDED, SIMULATED), options):
+    if is_embedded(data, (*EMBEDDED, SIMULATED, TEXTS), options):
         return _simulated()
     assert sequence is not None
     for option, name in (("--target", target), ("--drop", sequence if sequence in drop else None)):
@@ -64,7 +65,8 @@ def load(
             raise InputError(
                 f"{option} {name}: expected a column other than that of --sequence, got the same; name two columns"
             )
-    table, name = table_of(data, target, drop, sequence, reading)
+    named = Named("--sequence", sequence, "says which sequence a row belongs to", parse_names)
+    table, name = table_of(data, target, drop, named, reading)
     codes = table.column(sequence).values.astype(int)
     flat = from_table(table.without((sequence,)), name, target)
     return _check(_grouped(flat, codes, sequence))

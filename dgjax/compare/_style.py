@@ -24,6 +24,9 @@ HUES = {
     "full": ("#1b7f5c",),
     "around": ("#c2570c",),
     "alone": ("#7b4fa3",),
+    "counts": ("#1f6fb2",),
+    "ngrams": ("#1b7f5c",),
+    "language": ("#c2570c",),
     "reference": ("#6b7280", "#9aa1ab", "#4b5563"),
 }
 # Inches of a figure that is as wide as the page, and of one of three beside one another.

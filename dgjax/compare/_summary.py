@@ -61,21 +61,24 @@ def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
     """Sentence on the generative models among those that are level in accuracy, and what else they can answer."""
     bench = comparison.bench
     lines = [ranking.best, *ranking.level]
+    exact, also = ALSO.get(bench.plan.unit, ALSO["rows"])
     generative = [line for line in lines if bench.contestants[line[0]].side == "generative"]
     if not generative:
         return (
-            "No generative model keeps up with it: take one only for what the others cannot do, as exact missing "
-            f"cells, {unlabelled(bench)}, or noticing what is unusual."
+            f"No generative model keeps up with it: take one only for what the others cannot do, as {exact}, "
+            f"{unlabelled(bench)}, or noticing what is unusual."
         )
     names = words.listing([say(bench, line) for line in generative])
-    one = "a row" if bench.plan.unit == "rows" else "a sequence"
-    also = f"also fills in missing cells, learns from {unlabelled(bench)} and tells how usual {one} is"
-    also = (
-        also
-        if len(generative) == 1
-        else also.replace("fills", "fill").replace("learns", "learn").replace("tells", "tell")
-    )
-    return f"Of these, {names} {also}."
+    many = "" if len(generative) > 1 else "s"
+    more = f"learn{many} from {unlabelled(bench)} and tell{many} how usual a {bench.plan.unit[:-1]} is"
+    return f"Of these, {names} also {also.format(s=many)}, {more}."
+
+
+# What only generative models can do, by what is compared on: as a noun, and as a verb.
+ALSO = {
+    "rows": ("exact missing cells", "fill{s} in missing cells"),
+    "texts": ("drawing texts", "draw{s} texts"),
+}
 
 
 def _accuracy(comparison: Comparison) -> Ranking | None:
@@ -157,20 +160,32 @@ def _situation(
 NOTICED = {
     "rows": ("held_out", "Noticing a class it has never seen", "Unseen class"),
     "sequences": ("unusual", "Noticing a sensor that is off", "Sensor off"),
+    "texts": ("held_out", "Noticing a class it has never seen", "Unseen class"),
 }
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
     """Names of the columns in the table of models."""
     noticed = NOTICED[comparison.bench.plan.unit][2]
-    return "Model", "Accuracy", "Log-loss", "Brier score", noticed, "Half of the cells missing", "Training"
+    harder = "Half of the cells missing" if hides_cells(comparison) else f"{few(comparison)} only"
+    return "Model", "Accuracy", "Log-loss", "Brier score", noticed, harder, "Training"
+
+
+def hides_cells(comparison: Comparison) -> bool:
+    """Whether cells are hidden from what is compared on; a text has none."""
+    return "missing_prediction" in comparison.answers
+
+
+def few(comparison: Comparison) -> str:
+    """Words for the smallest training set."""
+    plan = comparison.bench.plan
+    return f"{words.count(plan.sizes[0])} {plan.unit}"
 
 
 def models(comparison: Comparison) -> list[tuple[str, ...]]:
     """Rows of the table of models, one for each: the cells of `columns`, a dash where nothing was measured."""
     answers = comparison.answers
     sizes = answers["training_rows"].settings("accuracy")
-    shares = [s for s in answers["missing_prediction"].settings("accuracy") if s]
     notice, rows = NOTICED[comparison.bench.plan.unit][0], []
     for key, contestant in comparison.bench.contestants.items():
         size = sizes[-1] if sizes else 0.0
@@ -181,7 +196,7 @@ def models(comparison: Comparison) -> list[tuple[str, ...]]:
                 _cell(comparison, "training_rows", "log-loss", (key, "exact"), size, words.number),
                 _cell(comparison, "calibration", "brier", (key, "exact"), 0.0, words.number),
                 _cell(comparison, notice, "auroc", _detector(comparison, notice, key), 0.0, words.number),
-                _missing(comparison, key, nearest(shares, 0.5)) if shares else "–",
+                _harder(comparison, key),
                 _cell(comparison, "cost", "training seconds", (key, "exact"), 0.0, lambda v: words.seconds(v.mean)),
             )
         )
@@ -198,8 +213,14 @@ def _detector(comparison: Comparison, question: str, key: str) -> Line:
     return next((line for line in own if line[1] == DENSITY), own[0] if own else (key, DENSITY))
 
 
-def _missing(comparison: Comparison, key: str, share: float) -> str:
-    """Accuracy with a share of cells missing, as text, by the model's own way of dealing with them."""
+def _harder(comparison: Comparison, key: str) -> str:
+    """Accuracy with half of the cells missing, as text, by the model's own way of dealing with them; or of few rows."""
+    if not hides_cells(comparison):
+        size = float(comparison.bench.plan.sizes[0])
+        return _cell(comparison, "training_rows", "accuracy", (key, "exact"), size, words.percent)
     answer = comparison.answers["missing_prediction"]
+    shares = [share for share in answer.settings("accuracy") if share]
     own = [line for line in answer.lines("accuracy") if line[0] == key]
-    return _cell(comparison, "missing_prediction", "accuracy", own[0], share, words.percent) if own else "–"
+    if not shares or not own:
+        return "–"
+    return _cell(comparison, "missing_prediction", "accuracy", own[0], nearest(shares, 0.5), words.percent)

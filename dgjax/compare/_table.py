@@ -5,15 +5,15 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from dgjax.compare._columns import Column, cells_of, date_error, parse, parse_names, style_of
-from dgjax.compare._errors import InputError
+from dgjax.compare._columns import Column, Named, cells_of, date_error, is_free_text, parse, style_of
+from dgjax.compare._errors import FreeTextError, InputError
 from dgjax.compare._numbers import POINT, parse_numbers
 from dgjax.compare._reading import PACKED_SUFFIXES, Reading, text_of, unpacked
 
@@ -27,10 +27,11 @@ AS_FOUND = Reading()
 
 @dataclass(frozen=True)
 class Table:
-    """Table: columns of one length, in the order of the file, and notes made while reading them."""
+    """Table: columns of one length, in the order of the file, notes made while reading them, and names left out."""
 
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -43,15 +44,16 @@ class Table:
 
     def without(self, names: tuple[str, ...]) -> "Table":
         """Table less some columns."""
-        return Table(tuple(c for c in self.columns if c.name not in names), self.notes)
+        return replace(self, columns=tuple(c for c in self.columns if c.name not in names))
 
 
 def read_table(
-    path: Path, drop: tuple[str, ...] = (), sequence: str | None = None, reading: Reading = AS_FOUND
+    path: Path, drop: tuple[str, ...] = (), named: Named | None = None, reading: Reading = AS_FOUND
 ) -> Table:
     """Table of a file, read by its suffix.
 
-    The columns in `drop` are not even parsed, that of `sequence` is taken for names.
+    The columns in `drop` are not even parsed, and one that is `named` in its own way. Raises FreeTextError if one is
+    free text, and none is named.
     """
     inner = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
     suffix = inner.suffix.lower()
@@ -67,14 +69,14 @@ def read_table(
     if not raw:
         raise InputError(f"DATA {path}: expected a header line and rows, got an empty file; check that it was written")
     if suffix in PARQUET_SUFFIXES or raw.startswith(b"PAR1"):
-        return _read_parquet(path, raw, drop, sequence, reading)
-    return _read_csv(path, text_of(path, raw, reading), drop, sequence, reading)
+        return _read_parquet(path, raw, drop, named, reading)
+    return _read_csv(path, text_of(path, raw, reading), drop, named, reading)
 
 
-def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: str | None) -> None:
+def check_names(path: Path, names: list[str], drop: tuple[str, ...], named: Named | None) -> None:
     """Raises InputError for two columns of one name, and for columns named by an option that are not there.
 
-    Options name columns to drop, and one to tell sequences by.
+    Options name columns to drop, and one of names or texts.
     """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -88,11 +90,11 @@ def check_names(path: Path, names: list[str], drop: tuple[str, ...], sequence: s
             raise InputError(
                 f"--drop {name}: expected a column of {path.name}, got none of that name; it has {listed(names)}"
             )
-    if sequence is not None and sequence not in names:
-        near = get_close_matches(sequence, names, 1)
+    if named is not None and named.column not in names:
+        near = get_close_matches(named.column, names, 1)
         raise InputError(
-            f"--sequence {sequence}: expected the column of {path.name} that says which sequence a row belongs to, got "
-            f"none of that name; {f'type: --sequence {near[0]}' if near else f'it has {listed(names)}'}"
+            f"{named.option} {named.column}: expected the column of {path.name} that {named.holds}, got none of that "
+            f"name; {f'type: {named.option} {near[0]}' if near else f'it has {listed(names)}'}"
         )
 
 
@@ -102,7 +104,7 @@ def listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None, reading: Reading) -> Table:
+def _read_csv(path: Path, text: str, drop: tuple[str, ...], named: Named | None, reading: Reading) -> Table:
     separator = reading.separator or _separator(path, text)
     rows = _csv_rows(path, text, separator)
     first = next(rows, None)
@@ -115,7 +117,7 @@ def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None
         rows, header = itertools.chain([first], rows), [f"c{i}" for i in range(len(header))]
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header)]
     _check_header(path, names)
-    check_names(path, names, drop, sequence)
+    check_names(path, names, drop, named)
     body = list(rows)
     for number, row in body:
         if len(row) != len(names):
@@ -127,10 +129,10 @@ def _read_csv(path: Path, text: str, drop: tuple[str, ...], sequence: str | None
     lines = [number for number, _ in body]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(names) if name not in drop}
     notes = [f"Cells are separated by {SEPARATOR_WORDS.get(separator, repr(separator))}."] if separator != "," else []
-    table = _table(columns, lines, "line", sequence, reading, separator, notes)
+    table = _table(columns, lines, "line", named, reading, separator, notes)
     if not reading.no_header and _is_row_like(names, table):
         note = f"The first line was taken for column names ({listed(names, 5)}): if it is a row, type: --no-header"
-        table = Table(table.columns, (*table.notes, note))
+        table = replace(table, notes=(*table.notes, note))
     return _without_row_numbers(table, not header[0].strip())
 
 
@@ -138,26 +140,31 @@ def _table(
     columns: Mapping[str, Sequence[str]],
     lines: Sequence[int],
     place: str,
-    sequence: str | None,
+    named: Named | None,
     reading: Reading,
     separator: str,
     notes: Sequence[str],
     stored: frozenset[str] = frozenset(),
 ) -> Table:
-    """Table of texts: columns of numbers, all written in one style, or of categories.
+    """Table of cells: columns of numbers, all written in one style, or of categories, and one that is `named`.
 
     Columns in `stored` are numbers already.
     """
-    cells = {name: cells_of(name, own, lines, reading, place) for name, own in columns.items() if name != sequence}
+    own_way = None if named is None else named.column
+    read = list(columns) if named is None else named.beside(list(columns))
+    cells = {name: cells_of(name, columns[name], lines, reading, place) for name in read if name != own_way}
+    if named is None and (free := [name for name, own in cells.items() if is_free_text(own.texts)]):
+        raise FreeTextError(free)
     style = style_of([own for name, own in cells.items() if name not in stored], reading, separator)
     parsed = tuple(
-        parse_names(name, own, lines, place)
-        if name == sequence
+        named.parse(name, columns[name], lines, place)
+        if named is not None and name == own_way
         else parse(cells[name], POINT if name in stored else style)
-        for name, own in columns.items()
+        for name in read
     )
     commas = ["Numbers have decimal commas."] if style.decimal == "," and reading.decimal is None else []
-    return Table(parsed, (*notes, *commas, *(note for column in parsed for note in column.notes)))
+    left_out = tuple(name for name in columns if name not in read)
+    return Table(parsed, (*notes, *commas, *(note for column in parsed for note in column.notes)), left_out)
 
 
 def _separator(path: Path, text: str) -> str:
@@ -258,14 +265,15 @@ def _without_row_numbers(table: Table, unnamed: bool) -> Table:
     values = table.columns[0].values
     if not unnamed or table.columns[0].levels or any(value != values[0] + i for i, value in enumerate(values)):
         return table
-    return Table(table.columns[1:], (*table.notes, "The first column has no name and numbers the rows: left out."))
+    note = "The first column has no name and numbers the rows: left out."
+    return replace(table, columns=table.columns[1:], notes=(*table.notes, note))
 
 
-def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], sequence: str | None, reading: Reading) -> Table:
+def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], named: Named | None, reading: Reading) -> Table:
     try:
         file = parquet.ParquetFile(pa.BufferReader(raw))
         names = list(file.schema_arrow.names)
-        check_names(path, names, drop, sequence)
+        check_names(path, names, drop, named)
         table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -276,10 +284,11 @@ def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], sequence: str |
         raise InputError(f"DATA {path}: expected rows, got none; check that it was written in full")
     kept = [name for name in names if name not in drop and not name.startswith("__index_level_")]
     notes = ["The stored row index is left out."] if any(n.startswith("__index_level_") for n in names) else []
-    columns = {name: _arrow_cells(name, table.column(name), name == sequence) for name in kept}
+    own_way = None if named is None else named.column
+    columns = {name: _arrow_cells(name, table.column(name), name == own_way) for name in kept}
     kinds = {name: table.column(name).type for name in kept}
     stored = frozenset(n for n, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind))
-    return _table(columns, range(1, table.num_rows + 1), "row", sequence, reading, ",", notes, stored)
+    return _table(columns, range(1, table.num_rows + 1), "row", named, reading, ",", notes, stored)
 
 
 def _arrow_cells(name: str, column: pa.ChunkedArray, names: bool) -> list[str]:

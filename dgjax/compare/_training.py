@@ -73,7 +73,9 @@ class Fitted:
 
     `log_proba` takes missing cells as the contestant does by itself, `filled` after mean imputation, and `log_prob`
     is log p(x) (m,) where there is one. Of sequences x is (m,) arrays of steps, and log-probabilities are those of all
-    their steps in turn; `encoded` takes them encoded and padded (m, t, f), with their lengths (m,).
+    their steps in turn; `encoded` takes them encoded and padded (m, t, f), with their lengths (m,). Of texts x is (m,)
+    of str; `draw` takes a class, a number of texts and a seed to so many new texts of that class. `density` is
+    `log_prob` of any model that takes what the fitted one takes.
     """
 
     log_proba: Predict
@@ -85,6 +87,8 @@ class Fitted:
     view: View = "features"
     encoder: Encoder | None = None
     encoded: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    density: Callable[[Any], Predict] | None = None
+    draw: Callable[[int, int, int], list[str]] | None = None
 
 
 def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
@@ -93,7 +97,7 @@ def in_blocks(predict: Predict, sizes: tuple[int, ...]) -> Predict:
     def blocked(x: np.ndarray) -> np.ndarray:
         size = next((size for size in sorted(sizes) if size >= len(x)), max(sizes))
         padded = x[np.minimum(np.arange(-(-len(x) // size) * size), len(x) - 1)]
-        blocks = [predict(block).astype(float) for block in padded.reshape(-1, size, x.shape[1])]
+        blocks = [predict(block).astype(float) for block in padded.reshape(-1, size, *x.shape[1:])]
         return np.concatenate(blocks)[: len(x)]
 
     return blocked
@@ -113,6 +117,7 @@ def wrapped(model: Any, training: Training, plan: Plan, view: View, seconds: flo
         model=model,
         view=view,
         encoder=encoder,
+        density=lambda other: prediction(dg.log_prob, other, encoder, view, plan),
     )
 
 

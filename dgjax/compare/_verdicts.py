@@ -2,7 +2,14 @@
 
 from collections.abc import Callable
 
-from dgjax.compare import _verdicts_columns, _verdicts_drawn, _verdicts_missing, _verdicts_sequences, _words as words
+from dgjax.compare import (
+    _verdicts_columns,
+    _verdicts_drawn,
+    _verdicts_missing,
+    _verdicts_sequences,
+    _verdicts_texts,
+    _words as words,
+)
 from dgjax.compare._baseline import baseline, beaten, doubt, doubtful, trusted
 from dgjax.compare._bench import Bench
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
@@ -199,7 +206,7 @@ def _most(gains: list, bench: Bench) -> str:
     key, share, gain = max(gains, key=lambda one: abs(one[2].mean))
     verb = "gains" if gain.mean > 0 else "loses"
     size = words.count(share * bench.plan.train_rows)
-    labels, rest = (f"{size} labels", "one") if bench.plan.unit == "rows" else (f"{size} labelled", "labels")
+    labels, rest = (f"{size} labelled", "labels") if bench.plan.unit == "sequences" else (f"{size} labels", "one")
     name = bench.contestants[key].short
     return f"with {labels}, {name} {verb} {words.points(gain)} from the {bench.plan.unit} without {rest}"
 
@@ -207,6 +214,8 @@ def _most(gains: list, bench: Bench) -> str:
 def _each_gain(gains: list, bench: Bench) -> str:
     said = []
     for key in bench.generative:
+        if not any(model == key for model, _, _ in gains):
+            continue
         own = [(share, gain) for model, share, gain in gains if model == key and certain(gain)]
         up, down = ([words.share(s) for s, g in own if (g.mean > 0) == up] for up in (True, False))
         parts = [f"{verb} at {words.listing(at)}" for verb, at in (("helped", up), ("hurt", down)) if at]
@@ -259,4 +268,5 @@ VERDICTS: dict[str, Callable[[Answer, Bench], Verdict]] = {
     "paths": _verdicts_sequences.paths,
     "missing_steps": _verdicts_missing.of_steps,
     "unusual": _verdicts_sequences.unusual,
+    "sounds": _verdicts_texts.sounds,
 }
