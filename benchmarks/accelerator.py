@@ -33,7 +33,6 @@ from accelerator_limits import limits
 from calls_report import times
 
 import dgjax_kernels as kernels
-from dgjax_kernels import matrices
 
 ROOT = pathlib.Path(__file__).parents[1]
 SECONDS, TO_END, ONE_CASE = 450.0, 20.0, 90.0  # of a run; what is left for a batch to begin; until it is checked
@@ -44,12 +43,10 @@ MOST_TOGETHER = 8
 def references_on_cpu() -> Iterator[None]:
     """The CPU has its references alone: they are the definition, need no numba, and compile in a second."""
     ops = [op for op in vars(kernels).values() if isinstance(op, kernels.Op) and "cpu" in op.supported]
-    kept, rows = [(op.fast.pop("cpu"), op.supported.pop("cpu")) for op in ops], matrices.FEWEST_ROWS
-    matrices.FEWEST_ROWS = 1 << 62
+    kept = [(op.fast.pop("cpu"), op.supported.pop("cpu")) for op in ops]
     try:
         yield
     finally:
-        matrices.FEWEST_ROWS = rows
         for op, (form, supported) in zip(ops, kept, strict=True):
             op.fast["cpu"], op.supported["cpu"] = form, supported
 

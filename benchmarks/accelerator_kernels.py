@@ -64,12 +64,12 @@ def chains(size: Size) -> tuple:
 
 @functools.cache
 def matrices(size: Size) -> SimpleNamespace:
-    """Many small matrices, well conditioned, one large one, and two to multiply."""
+    """Many small matrices, well conditioned, and one large one."""
     rng, d, e = np.random.default_rng(0), size.d, size.edge
     A = 0.3 * rng.normal(size=(size.matrices, d, d)) + 2 * np.eye(d)
-    large, left = rng.normal(size=(e, e)) / e**0.5, rng.normal(size=(e, e))
+    large = rng.normal(size=(e, e)) / e**0.5
     S = A @ A.swapaxes(-1, -2)
-    return SimpleNamespace(A=A, S=S, L=np.linalg.cholesky(S), B=A[..., :1], SPD=large @ large.T + np.eye(e), left=left)
+    return SimpleNamespace(A=A, S=S, L=np.linalg.cholesky(S), B=A[..., :1], SPD=large @ large.T + np.eye(e))
 
 
 def drawn(op: Callable) -> Callable:
@@ -247,7 +247,6 @@ OF_MATRICES = {
     "cholesky": (kernels.cholesky, lambda m: (m.S,)),
     "triangularized": (kernels.triangularized, lambda m: (m.A,)),
     "whitener": (kernels.whitener, lambda m: (m.SPD,)),
-    "product": (kernels.product, lambda m: (m.left, m.left)),
 }
 # Of states and labels the share that differs: ties, and draws at the edge of a cell.
 FEW_DIFFER = {"float32": 1e-3, "float64": 1e-4}
@@ -283,7 +282,7 @@ def _of_chains(size):
 
 def _of_matrices(size):
     def facts(name):
-        return {"n": size.edge} if name in ("whitener", "product") else {"n": size.matrices, "d": size.d}
+        return {"n": size.edge} if name == "whitener" else {"n": size.matrices, "d": size.d}
 
     return [
         Case("kernel", name, facts(name), functools.partial(lambda pick: pick(matrices(size)), pick), jitted(fn))

@@ -74,8 +74,8 @@ def test_a_query_that_sees_no_key_is_0():
 @pytest.mark.slow
 def test_attention_is_that_of_jax():
     q, k, v = (tokens(seed=seed)[..., None, :] for seed in range(3))
-    for mask in (None, CAUSAL):
-        expected = jax.nn.dot_product_attention(q, k, v, mask=None if mask is None else mask[None, None])
+    for mask in (jnp.ones((T, T), bool), CAUSAL):
+        expected = jax.nn.dot_product_attention(q, k, v, mask=mask[None, None])
         assert_close(kernels.attention(q, k, v, mask), expected)
 
 

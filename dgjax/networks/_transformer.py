@@ -13,6 +13,9 @@ from dgjax.networks._feedforward import times
 
 ACTIVATIONS = {"squared_relu": lambda x: jnp.square(jax.nn.relu(x)), "silu": jax.nn.silu}
 """Of the hidden units of a layer; `gelu` takes two to three times as long on a CPU, and learns no better."""
+UNROLLED = 8
+"""Layers that the scan has side by side: what is kept of each for the gradient lies where it was made. A step of
+learning of 4 layers takes 200 ms, rolled up 280, and is compiled in 12 s, rolled up in 11."""
 STEPS = 256  # of the share of units that dropout may leave out
 
 
@@ -134,8 +137,9 @@ class Transformer:
     ) -> Float[Array, "*b t h"]:
         """Activations (..., t, h) after the last layer, normalised."""
         z = self._embedded(x, y)
+        mask = jnp.ones((z.shape[-2],) * 2, bool) if mask is None else mask
         keys = None if key is None else jax.random.split(key, len(self.layers.scales))
-        z, _ = jax.lax.scan(lambda z, own: (self._layer(z, *own, mask), None), z, (self.layers, keys))
+        z, _ = jax.lax.scan(lambda z, own: (self._layer(z, *own, mask), None), z, (self.layers, keys), unroll=UNROLLED)
         return _normalised(z, self.scale)
 
     def prefilled(

@@ -65,7 +65,6 @@ from dgjax_kernels.cpu.summary.numpy_rows import (
 from dgjax_kernels.cpu.worth import many_cells as many_cells
 from dgjax_kernels.factor import factor_row_cost as factor_row_cost
 from dgjax_kernels.gpu import gpu_kernels as gpu_kernels
-from dgjax_kernels.matrices import product as product
 from dgjax_kernels.rows import (
     LOG_TWO_PI as LOG_TWO_PI,
     ColumnSummary as ColumnSummary,
@@ -157,7 +156,9 @@ gaussian_cells         = Op(_elbo.gaussian_cells)
 gaussian_mixture_cells = Op(_elbo.gaussian_mixture_cells)
 categorical_cells      = Op(_elbo.categorical_cells)
 poisson_cells          = Op(_elbo.poisson_cells)
-attention              = Op(_attention.attention)
+attention_gradient     = Op(_attention.gradient, _worth.worthwhile_for_attention, cpu=_cpu.attention.gradient)
+attention              = Op(_attention.attention, _worth.worthwhile_for_attention,
+                            _attention.backward(attention_gradient), cpu=_cpu.attention.attention)
 attention_of_one       = Op(_attention.attention_of_one)
 solve                  = Op(_triangular.solve)
 solve_transposed       = Op(_triangular.solve_transposed)

@@ -15,6 +15,7 @@ from dgjax_kernels.blocks import repeats
 
 MANY_CELLS = 1 << 17  # of rows: see `worthwhile`
 MANY_CELLS_OF_FULL, WORK_OF_FULL, TIMES_WITH_MISSING = 1 << 15, 1 << 26, 1 << 6  # see `worthwhile_for_full`
+MANY_PRODUCTS, FEWEST_KEYS = 1 << 23, 64  # products of queries with keys: see `worthwhile_for_attention`
 SPINNING = 32  # columns of a matrix from which OpenBLAS uses threads
 
 
@@ -135,6 +136,17 @@ def many_steps_of_few_states(initial: Array, transition: Array, scores: Array, l
     reference; (1, 50000, 5): 0.33 and 3.9.
     """
     return many_steps(initial, transition, scores, lengths) and scores.shape[2] <= 1 << 8
+
+
+def worthwhile_for_attention(q: Array, k: Array, *_: Array) -> bool:
+    """Dispatch to the CPU handler of attention: True if it can take these heads, and its compilation pays.
+
+    By the products of queries with keys, times repeats, and from 64 keys on: of 4 heads of 32 dimensions the CPU takes,
+    by handler and reference, (16, 128) 6 and 9 ms, the gradient 9 and 17; (64, 64) 15 and 14, 21 and 29; (16, 256) 25
+    and 46, 40 and 156; (8, 1024) 146 and 553, 208 and 1,379; but (256, 16) 13 and 6, 24 and 12.
+    """
+    products = q.size // q.shape[-1] * k.shape[-3]
+    return supported(q) and k.shape[-3] >= FEWEST_KEYS and products * repeats.value >= MANY_PRODUCTS
 
 
 def spinning(A: Array) -> bool:
