@@ -239,7 +239,7 @@ def test_texts_are_escaped_in_the_report(comparison, simulated):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["naive_bayes", "ngrams", "language", "logistic", "ngrams_twin", JUDGE])
+@pytest.mark.parametrize("key", ["naive_bayes", "ngrams", "language", "encoder", "logistic", "ngrams_twin", JUDGE])
 def test_what_is_said_of_a_text_depends_on_it_alone(comparison, key):
     bench = comparison.bench
     fitted, (x, _) = bench.full(key, 0), bench.test(0)

@@ -100,6 +100,7 @@ def _by_pair(
             axes.set_ylabel(label)
             if metric == "log-loss" and high > MUCH * max(low, SMALLEST):
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             else:

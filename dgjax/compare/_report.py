@@ -95,10 +95,15 @@ def _regularisation(comparison: Comparison) -> str:
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     dataset = comparison.bench.dataset
     missing = float(np.isnan(dataset.table(dataset.x)).mean())
+    cells = (
+        []
+        if comparison.bench.plan.unit == "texts"
+        else [("Missing cells", words.share(missing) if missing else "none")]
+    )
     return [
         *((name, words.count(size)) for name, size in dataset.sizes),
         ("Classes", f"{len(dataset.classes)} of “{dataset.target}”"),
-        ("Missing cells", words.share(missing) if missing else "none"),
+        *cells,
         ("Measured in", words.seconds(comparison.seconds)),
     ]
 

@@ -27,6 +27,7 @@ HUES = {
     "counts": ("#1f6fb2",),
     "ngrams": ("#1b7f5c",),
     "language": ("#c2570c",),
+    "encoder": ("#7b4fa3",),
     "reference": ("#6b7280", "#9aa1ab", "#4b5563"),
 }
 # Inches of a figure that is as wide as the page, and of one of three beside one another.

@@ -16,7 +16,7 @@ from dgjax.compare._text_data import TextDataset
 from dgjax.compare._vocabulary import letters, words
 
 # Words known, words and letters of a text that are read: of --quick, and of a full run.
-VOCABULARY, MOST_WORDS, MOST_LETTERS = {True: 512, False: 2048}, {True: 48, False: 96}, {True: 256, False: 512}
+VOCABULARY, MOST_WORDS, MOST_LETTERS = {True: 512, False: 1024}, {True: 48, False: 96}, {True: 256, False: 512}
 LONG_ENOUGH = 0.98  # share of texts that are read to their end where the most allow
 DRAWN, SHOWN = 40, 3  # texts of each class that are drawn, and those that are shown
 JUDGE = "tfidf_letters"
@@ -27,11 +27,11 @@ def make_plan(dataset: TextDataset, quick: bool) -> Plan:
     """Plan for texts, smaller if `quick`."""
     count, classes = len(dataset.labelled), len(dataset.classes)
     test = min(200 if quick else 400, count // 3)
-    train = min(240 if quick else 800, count - test)
-    sizes = spaced(min(max(4 * classes, 10), train), train, 3 if quick else 5)
+    train = min(240 if quick else 600, count - test)
+    sizes = spaced(min(max(4 * classes, 10), train), train, 3 if quick else 4)
     return Plan(
         quick=quick,
-        repeats=3 if quick else 6,
+        repeats=3 if quick else 5,
         train_rows=train,
         test_rows=test,
         sizes=sizes,
@@ -39,10 +39,10 @@ def make_plan(dataset: TextDataset, quick: bool) -> Plan:
         missing_test_rows=test,
         missing_shares=(),
         labelled_shares=tuple(size / train for size in sizes),
-        label_repeats=3 if quick else 6,
+        label_repeats=3 if quick else 5,
         held_out_runs=3 if quick else 6,
         mixture_steps=10 if quick else 30,
-        network_steps=150 if quick else 400,
+        network_steps=150 if quick else 300,
         longest=_longest(dataset, words, MOST_WORDS[quick]),
         letters=_longest(dataset, letters, MOST_LETTERS[quick]),
         vocabulary=VOCABULARY[quick],

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Vocabulary:
         rows = [own[: np.flatnonzero(own == END)[0]] if (own == END).any() else own for own in x[..., 0].astype(int)]
         return [_tidy(self.between.join(self._shown(own) for own in row)) for row in rows]
 
-    @property
+    @cached_property
     def _known(self) -> dict[str, int]:
         return {piece: FIRST + i for i, piece in enumerate(self.pieces)}
 
