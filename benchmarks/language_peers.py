@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import dgjax as dg
 
-C, WIDTH, LAYERS, HEADS, BATCH, T, STEPS, DRAWN = 80, 128, 4, 4, 16, 128, 8, 128
+C, WIDTH, LAYERS, HEADS, BATCH, T, STEPS, EPOCHS, DRAWN = 80, 128, 4, 4, 16, 128, 8, 4, 128
 
 
 def turned(x, places):
@@ -71,8 +71,8 @@ class Model(nn.Module):
 def learning(model, forward, data):
     """So many steps of Adam on batches of the data."""
     optimizer, loss = torch.optim.Adam(model.parameters(), 1e-3), 0.0
-    for step in range(STEPS):
-        tokens = data[step * BATCH : (step + 1) * BATCH]
+    for step in range(EPOCHS * STEPS):
+        tokens = data[step % STEPS * BATCH : (step % STEPS + 1) * BATCH]
         before = F.pad(tokens, (1, 0), value=C)[:, :-1]
         value = F.cross_entropy(forward(before).flatten(0, 1), tokens.flatten())
         optimizer.zero_grad()
@@ -102,7 +102,7 @@ def main() -> None:
     compiled = torch.compile(peer)
     method = dg.Optax(optax.adam(1e-3), batch_size=BATCH, key=jax.random.key(1))
     learn = {
-        "dgjax": lambda: jax.block_until_ready(dg.fit(own, rows, method=method, max_steps=STEPS).objective),
+        "dgjax": lambda: jax.block_until_ready(dg.fit(own, rows, method=method, max_steps=EPOCHS * STEPS).objective),
         "PyTorch, eager": lambda: learning(peer, peer, tensor),
         "PyTorch, compiled": lambda: learning(peer, compiled, tensor),
     }
@@ -110,7 +110,7 @@ def main() -> None:
         "dgjax": lambda: jax.block_until_ready(dg.complete(own, jax.random.key(0), np.zeros((BATCH, 0, 1)), DRAWN)),
         "PyTorch, eager": lambda: drawing(peer),
     }
-    for name, each, tokens in (("learning", learn, STEPS * BATCH * T), ("drawing", draw, DRAWN * BATCH)):
+    for name, each, tokens in (("learning", learn, EPOCHS * STEPS * BATCH * T), ("drawing", draw, DRAWN * BATCH)):
         times: dict[str, list[float]] = {who: [] for who in each}
         for call in each.values():
             call()

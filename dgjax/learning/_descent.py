@@ -144,7 +144,9 @@ def advance(
 
     def step(state):
         batch = problem if shuffle is None else _batch(problem, epochs, state)
-        return _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
+        often = 1 if shuffle is None else kernels.OF_MINIBATCHES
+        with kernels.repeats(often):
+            return _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
 
     def epoch(state):
         this, before = state.step // number, state

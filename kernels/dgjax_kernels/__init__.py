@@ -35,6 +35,7 @@ from dgjax_kernels._op import (
     older_emitters as older_emitters,
 )
 from dgjax_kernels.blocks import (
+    OF_MINIBATCHES as OF_MINIBATCHES,
     OF_SAMPLERS as OF_SAMPLERS,
     map_rows as map_rows,
     pairwise_sum as pairwise_sum,

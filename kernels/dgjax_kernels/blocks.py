@@ -27,8 +27,8 @@ It decides only whether a handler is worth compiling, never what is computed.
 
 The more there is to do, the more kernels are worth the seconds that they take to compile. A sampler runs a program some
 10,000 times, but where there is less than a sixteenth of what is worth it at once, no kernel is faster than its
-reference: `OF_SAMPLERS`."""
-OF_SAMPLERS = 16
+reference: `OF_SAMPLERS`. So with learning by minibatches: `OF_MINIBATCHES`."""
+OF_SAMPLERS = OF_MINIBATCHES = 16
 
 
 def block_size(row_cost: int) -> int:

@@ -203,18 +203,34 @@ def _block(a, b, c, sizes, rows, columns, terms, turned, more, buffers):
 
 
 @jit
-def multiply(a, b, c, sizes, turned, more):
+def _lengths(n, k, turned, itemsize):
+    """Parts of a sum over k, terms of the longest, and columns of a block."""
+    lanes = BITS // (8 * itemsize)
+    parts = -(-k // (LONGEST_TURNED if turned else LONGEST))
+    longest, large = -(-k // parts), ACROSS * lanes
+    return parts, longest, min(max(large, BLOCK // (longest * itemsize) // large * large), -(-n // lanes) * lanes)
+
+
+@jit
+def buffers(n, k, c):
+    """Memory for products like c, of n columns and sums over k terms, and of k columns and sums over n."""
+    size, longest, lanes = 0, 0, BITS // (8 * c.itemsize)
+    for columns, terms in ((n, k), (k, n)):
+        _, own, across = _lengths(columns, terms, False, c.itemsize)
+        size, longest = max(size, own * across), max(longest, own)
+    return empty((size,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
+
+
+@jit
+def multiply(a, b, c, sizes, turned, more, buffers):
     """Matrix product: c (m, n) = a (m, k) b (k, n), all flat, or with `more` c plus that.
 
     `sizes` is (m, n, k), `turned` says whether a and b are given as transposes.
     """
     (m, n, k), lanes = sizes, BITS // (8 * c.itemsize)
-    parts = -(-k // (LONGEST_TURNED if turned[0] else LONGEST))
-    longest, large, columns = -(-k // parts), ACROSS * lanes, -(-n // lanes) * lanes
-    across = min(max(large, BLOCK // (longest * c.itemsize) // large * large), columns)
-    buffers = empty((longest * across,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
-    for start in range(0, columns, across):
-        block = start, min(start + across, columns)
+    parts, _, across = _lengths(n, k, turned[0], c.itemsize)
+    for start in range(0, -(-n // lanes) * lanes, across):
+        block = start, min(start + across, -(-n // lanes) * lanes)
         for part in range(parts):
             terms = part * k // parts, (part + 1) * k // parts
             _block(a, b, c, sizes, (0, m), block, terms, turned, more or part > 0, buffers)

@@ -14,22 +14,21 @@ import numpy as np
 from llvmlite import ir
 
 from dgjax_kernels.cpu import ffi, handlers
-from dgjax_kernels.cpu.attention.products import multiply
+from dgjax_kernels.cpu.attention.products import buffers, multiply
 from dgjax_kernels.cpu.ffi import inlined, intrinsic, jit
 from dgjax_kernels.cpu.simd.lanes import LN2_HIGH, LN2_LOW, LOG2_E, exact, fast
-from dgjax_kernels.cpu.simd.tiles import CONTRACT, empty, zeros
+from dgjax_kernels.cpu.simd.tiles import CONTRACT, empty
 
 ROWS, SIDE = 32, 16  # queries at a time: 32 of 1,024 keys are 128 kB; and numbers side by side in a loop over keys
 
 
 @jit
-def _copied(x):
-    """A head's rows (t, c), one after another, as a product takes them."""
-    flat = empty((x.size,), x.dtype)
+def _copied(x, flat):
+    """Puts a head's rows (t, c) one after another, as a product takes them."""
     for i in range(len(x)):
+        row = flat[i * x.shape[1] : (i + 1) * x.shape[1]]
         for j in range(x.shape[1]):
-            flat[i * x.shape[1] + j] = x[i, j]
-    return flat
+            row[j] = x[i, j]
 
 
 @jit
@@ -134,36 +133,42 @@ def _highest(p, seen, most):
 
 
 @jit
-def _weights(q, k, P, sizes, mask, first, totals, most):
+def _weights(q, k, P, sizes, mask, first, sums, memory):
     """Fills P (rows, u) with e^(q . k / sqrt(c) - their largest), 0 for what is not seen, and the sums of its rows."""
-    rows, u, c = sizes
-    multiply(q, k, P, sizes, (False, True), False)
+    (rows, u, c), (totals, most) = sizes, sums
+    multiply(q, k, P, sizes, (False, True), False, memory)
+    number = P.dtype.type
     for i in range(rows):
         p, seen = P[i * u : (i + 1) * u], mask[first + i, :u]
         high = _highest(p, seen, most)
         # Where no key is seen all are 0; where products are no numbers their exponentials are none either.
-        number = p.dtype.type
         _exponentials(p, seen, number(1 / math.sqrt(c)), high if high > -math.inf else number(0))
         totals[i] = _total(p)
 
 
 @jit
-def attend(q, k, v, mask, out):
+def _sums(dtype):
+    return empty((ROWS,), dtype), empty((SIDE,), dtype)
+
+
+@jit
+def attend(q, k, v, mask, out, copies, blocks, sums, memory):
     """Attention of one head: out (t, c) from q (t, c), k and v (u, c), and the mask (t, u)."""
-    (t, c), Q, K, V = q.shape, _copied(q), _copied(k), _copied(v)
-    P, some = empty((ROWS * len(k),), q.dtype), empty((ROWS * c,), q.dtype)
-    totals, most = empty((ROWS,), q.dtype), empty((SIDE,), q.dtype)
+    (t, c), (Q, K, V), (P, some) = q.shape, copies, blocks
+    _copied(q, Q)
+    _copied(k, K)
+    _copied(v, V)
     for first in range(0, t, ROWS):
         rows = min(ROWS, t - first)
         u = _num_seen(mask, first, first + rows)
         if u > 0:
-            _weights(Q[first * c :], K, P, (rows, u, c), mask, first, totals, most)
-            multiply(P, V, some, (rows, c, u), (False, False), False)
+            _weights(Q[first * c :], K, P, (rows, u, c), mask, first, sums, memory)
+            multiply(P, V, some, (rows, c, u), (False, False), False, memory)
         for i in range(rows):
-            any_seen = u > 0 and totals[i] != 0
-            share = out.dtype.type(1 / totals[i] if any_seen else 0)
+            any_seen = u > 0 and sums[0][i] != 0
+            share, row = out.dtype.type(1 / sums[0][i] if any_seen else 0), some[i * c : (i + 1) * c]
             for j in range(c):
-                out[first + i, j] = some[i * c + j] * share if any_seen else 0
+                out[first + i, j] = row[j] * share if any_seen else 0
 
 
 @fast
@@ -178,26 +183,42 @@ def _of_softmax(p, d, total, scale):
 
 
 @jit
-def attend_back(q, k, v, mask, cotangent, out):
+def attend_back(q, k, v, mask, cotangent, out, copies, blocks, sums, memory):
     """Gradient of one head: `out` is those of q (t, c), and of k and v (u, c), for the cotangent (t, c)."""
-    (t, c), Q, K, V, G = q.shape, _copied(q), _copied(k), _copied(v), _copied(cotangent)
-    of_q, of_k, of_v = zeros((q.size,), q.dtype), zeros((k.size,), q.dtype), zeros((v.size,), q.dtype)
-    P, D = empty((ROWS * len(k),), q.dtype), empty((ROWS * len(k),), q.dtype)
-    totals, most = empty((ROWS,), q.dtype), empty((SIDE,), q.dtype)
+    (t, c), (Q, K, V, G, of_q, of_k, of_v), (P, D) = q.shape, copies, blocks
+    _copied(q, Q)
+    _copied(k, K)
+    _copied(v, V)
+    _copied(cotangent, G)
+    for own in (of_q, of_k, of_v):
+        for i in range(len(own)):
+            own[i] = 0
     for first in range(0, t, ROWS):
         rows, at = min(ROWS, t - first), first * c
         u = _num_seen(mask, first, first + rows)
         if u > 0:
-            _weights(Q[at:], K, P, (rows, u, c), mask, first, totals, most)
-            multiply(G[at:], V, D, (rows, u, c), (False, True), False)
+            _weights(Q[at:], K, P, (rows, u, c), mask, first, sums, memory)
+            multiply(G[at:], V, D, (rows, u, c), (False, True), False, memory)
             for i in range(rows):
-                _of_softmax(P[i * u : (i + 1) * u], D[i * u : (i + 1) * u], totals[i], q.dtype.type(1 / math.sqrt(c)))
-            multiply(D, K, of_q[at:], (rows, c, u), (False, False), False)
-            multiply(D, Q[at:], of_k, (u, c, rows), (True, False), True)
-            multiply(P, G[at:], of_v, (u, c, rows), (True, False), True)
+                p, d = P[i * u : (i + 1) * u], D[i * u : (i + 1) * u]
+                _of_softmax(p, d, sums[0][i], q.dtype.type(1 / math.sqrt(c)))
+            multiply(D, K, of_q[at:], (rows, c, u), (False, False), False, memory)
+            multiply(D, Q[at:], of_k, (u, c, rows), (True, False), True, memory)
+            multiply(P, G[at:], of_v, (u, c, rows), (True, False), True, memory)
     _put(of_q, out[0])
     _put(of_k, out[1])
     _put(of_v, out[2])
+
+
+@jit
+def _flat(t, c, dtype):
+    return empty((t * c,), dtype)
+
+
+@jit
+def _num_pieces(frame):
+    """Heads of all sequences, at most 16 pieces: each has memory of its own, which is asked of the system once."""
+    return min(16, ffi.size(frame, ffi.FRAME_ARGUMENTS, 0, 0) * ffi.size(frame, ffi.FRAME_ARGUMENTS, 0, 2))
 
 
 @inlined
@@ -208,8 +229,17 @@ def _piece(frame, piece, dtype):
     mask = ffi.cube(frame, ffi.FRAME_ARGUMENTS, 3, np.uint8)
     which = ffi.vector(frame, ffi.FRAME_ARGUMENTS, 4, np.int32)
     out = ffi.hypercube(frame, ffi.FRAME_RESULTS, 0, dtype)
-    n, head = piece // q.shape[2], piece % q.shape[2]
-    attend(q[n, :, head], k[n, :, head], v[n, :, head], mask[which[n]], out[n, :, head])
+    (_, t, heads, c), u = q.shape, k.shape[1]
+    copies, blocks = (
+        (_flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype)),
+        (_flat(ROWS, u, dtype), _flat(ROWS, c, dtype)),
+    )
+    sums, memory = _sums(dtype), buffers(u, max(c, ROWS), q)
+    first, stop = ffi.part(len(q) * heads, piece, _num_pieces(frame))
+    for i in range(first, stop):
+        n, head = i // heads, i % heads
+        own = q[n, :, head], k[n, :, head], v[n, :, head], mask[which[n]], out[n, :, head]
+        attend(*own, copies, blocks, sums, memory)
 
 
 @inlined
@@ -223,15 +253,18 @@ def _piece_back(frame, piece, dtype):
     of_q = ffi.hypercube(frame, ffi.FRAME_RESULTS, 0, dtype)
     of_k = ffi.hypercube(frame, ffi.FRAME_RESULTS, 1, dtype)
     of_v = ffi.hypercube(frame, ffi.FRAME_RESULTS, 2, dtype)
-    n, head = piece // q.shape[2], piece % q.shape[2]
-    out = of_q[n, :, head], of_k[n, :, head], of_v[n, :, head]
-    attend_back(q[n, :, head], k[n, :, head], v[n, :, head], mask[which[n]], cotangent[n, :, head], out)
+    (_, t, heads, c), u = q.shape, k.shape[1]
+    given = _flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype), _flat(t, c, dtype)
+    copies = (*given, _flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype))
+    blocks = _flat(ROWS, u, dtype), _flat(ROWS, u, dtype)
+    sums, memory = _sums(dtype), buffers(u, max(c, ROWS), q)
+    first, stop = ffi.part(len(q) * heads, piece, _num_pieces(frame))
+    for i in range(first, stop):
+        n, head = i // heads, i % heads
+        own = q[n, :, head], k[n, :, head], v[n, :, head], mask[which[n]], cotangent[n, :, head]
+        out = of_q[n, :, head], of_k[n, :, head], of_v[n, :, head]
+        attend_back(*own, out, copies, blocks, sums, memory)
 
 
-@jit
-def _num_heads(frame):
-    return ffi.size(frame, ffi.FRAME_ARGUMENTS, 0, 0) * ffi.size(frame, ffi.FRAME_ARGUMENTS, 0, 2)
-
-
-handler = handlers.of_pieces("attention", _piece, _num_heads)
-handler_back = handlers.of_pieces("attention_back", _piece_back, _num_heads)
+handler = handlers.of_pieces("attention", _piece, _num_pieces)
+handler_back = handlers.of_pieces("attention_back", _piece_back, _num_pieces)
