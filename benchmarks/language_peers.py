@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import dgjax as dg
 
-C, WIDTH, LAYERS, HEADS, BATCH, T, STEPS, EPOCHS, DRAWN = 80, 128, 4, 4, 16, 128, 8, 4, 128
+C, WIDTH, LAYERS, HEADS, BATCH, T, STEPS, EPOCHS, DRAWN = 80, 128, 4, 4, 16, 128, 8, 8, 128
 
 
 def turned(x, places):
