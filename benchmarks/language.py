@@ -99,8 +99,11 @@ def main() -> None:
         fit = dg.fit(start, x, method=dg.Optax(rule, batch_size=own.batch, key=jax.random.key(1)), max_steps=steps)
         return fit, time.perf_counter() - began
 
-    learnt(5)
-    steps = own.steps or int(own.seconds / (learnt(20)[1] / 20))
+    steps = own.steps
+    if steps is None:
+        few, more = learnt(20)[1], learnt(60)[1]  # each with its compilation
+        step = (more - few) / 40
+        steps = int((own.seconds - few + 20 * step) / step)
     fit, seconds = learnt(steps)
     speed = steps * own.batch * WINDOW / seconds
     print(
