@@ -43,19 +43,24 @@ class Corpora:
 
 def load(num_test: int, held_out: bool = False) -> Corpora:
     """Corpora, with so many test excerpts of each; `held_out` are those of training files, to choose settings by."""
-    random = np.random.default_rng(0)
+    random, inner = np.random.default_rng(0), np.random.default_rng(1)  # of its own, so that the test files stay
     train, test = [], []
     for name in CORPORA:
-        files = _excerpts(name)
-        learnt, tested = _split(files, random)
+        learnt, tested = _split(_excerpts(name), random)
+        halves = _shuffled(learnt, random), _shuffled(tested, random)
         if held_out:
-            learnt, tested = _split(learnt, random)
-        for chosen, out in ((learnt, train), (tested, test)):
-            texts = [text for own in chosen.values() for text in own]
-            out.append([texts[i] for i in random.permutation(len(texts))])
+            halves = tuple(_shuffled(own, inner) for own in _split(learnt, inner))
+        train.append(halves[0])
+        test.append(halves[1])
     test = [own[:num_test] for own in test]
     labels = np.repeat(np.arange(len(test)), [len(own) for own in test])
     return Corpora(train, [text for own in test for text in own], labels)
+
+
+def _shuffled(files: dict[str, list[str]], random: np.random.Generator) -> list[str]:
+    """Excerpts of files in random order."""
+    texts = [text for own in files.values() for text in own]
+    return [texts[i] for i in random.permutation(len(texts))]
 
 
 def _split(files: dict[str, list[str]], random: np.random.Generator) -> tuple[dict, dict]:
