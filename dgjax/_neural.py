@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from dgjax._arguments import as_count
 from dgjax._pytree import dataclass, expect_part, static
 from dgjax._types import Rows, Scorer, Support, category
 from dgjax.scorers import Linear
@@ -17,9 +18,14 @@ class TokenCells:
     """Tokens of texts, 0 to `num_categories` - 1, as a transformer takes them: what a `Neural` scorer of texts encodes.
 
     A missing token is number `num_categories`, which is the mask of a `MaskedLanguageModel`.
+
+    Raises ValueError for fewer than 2 categories.
     """
 
     num_categories: int = static()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_categories", as_count(self.num_categories, "num_categories", 2))
 
     @property
     def support(self) -> Support:
@@ -41,8 +47,8 @@ class Neural(Scorer):
     With `TokenCells` it scores whole sequences of tokens (n, t, 1): the features are the mean over a text's tokens of
     those of the last layer of a transformer, where each token sees all of the text.
 
-    Raises ValueError if `trunk` is no network with a last hidden layer, `cells` no likelihood of cells, or `head` no
-    scorer.
+    Raises ValueError if `trunk` is no network with a last hidden layer, or knows fewer tokens than `cells`, `cells` no
+    likelihood of cells, or `head` no scorer.
     """
 
     trunk: Any
@@ -55,6 +61,12 @@ class Neural(Scorer):
         for name, method, kind in (("trunk", "features", "a network"), ("cells", "seen", "a likelihood of cells")):
             expect_part(self, name, method, kind)
         expect_part(self, "head", Scorer, "a scorer")
+        table = getattr(self.trunk, "embedding", None)
+        if self.sequential and table is not None and len(table) <= self.cells.num_categories:
+            raise ValueError(
+                f"trunk must know {self.cells.num_categories} tokens and the mask; it knows {len(table)} numbers. Type "
+                f"cells=dgjax.TokenCells({len(table) - 1})."
+            )
 
     @classmethod
     def start(

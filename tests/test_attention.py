@@ -15,6 +15,8 @@ SHAPES = {
     "edges everywhere": (3, 37, 41, 2, 5, "random"),
     "queries that see nothing": (2, 5, 130, 1, 8, "few"),
     "long sums, in parts": (1, 3, 2100, 1, 3, "all"),
+    "of fewer keys in longer parts": (1, 1025, 1025, 1, 50, "causal"),
+    "fewer keys than queries of a block": (1, 40, 5, 1, 70, "all"),
 }
 EVERY = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 

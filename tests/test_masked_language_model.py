@@ -243,6 +243,12 @@ def test_it_lowers_for_every_platform(name):
     lower(LOWERED[name], make(dtype="float32"))
 
 
+def test_no_texts_have_no_answers():
+    none = np.zeros((0, 2, 1), "float32")
+    assert dg.log_prob(make(1, "float32"), none).shape == (0,)
+    assert dg.predict_log_proba(classifier(True), none).shape == (0, K)
+
+
 TOKENS = np.zeros((1, 2, 1))
 ERRORS = {
     "a token out of range": (lambda: dg.log_prob(make(1), TOKENS + C), "from 0 to 2"),
@@ -267,6 +273,11 @@ ERRORS = {
         lambda: dg.pseudo_log_likelihood(dg.Gaussian([[0.0]], [[[1.0]]]), [[0.0]]),
         "is for a masked",
     ),
+    "fewer tokens than are encoded": (
+        lambda: dg.Neural.start(make(1).network, dg.TokenCells(C + 1), 1, K),
+        rf"Type cells=dgjax.TokenCells\({C}\)",
+    ),
+    "cells of one token": (lambda: dg.TokenCells(1), "num_categories must be"),
     "a classifier of missing tokens": (lambda: dg.predict(classifier(True), X), "cannot take NaN"),
 }
 

@@ -71,7 +71,7 @@ class MaskedLanguageModel(TokenNetwork):
 
         # What a pass keeps for its derivative is made again: of all passes it would be t times that of one.
         logs = kernels.map_rows(jax.checkpoint(passes), jnp.arange(n * t), row_cost=self.row_cost * t)
-        return jnp.where(observed[..., None], logs.reshape(n, t, -1) + unlike[..., None], 0).sum(1)
+        return jnp.where(observed[..., None], logs.reshape(n, t, logs.shape[-1]) + unlike[..., None], 0).sum(1)
 
     def learning_scores(self, x: Sequences, y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
         """Estimate of the mean over all orders of log p(x_observed | label), by tokens hidden at random, in one pass.

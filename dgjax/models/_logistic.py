@@ -1,5 +1,6 @@
 """Logistic (softmax) regression on the scores of any scorer."""
 
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -89,7 +90,7 @@ class Logistic(DiscriminativeModel):
         scores = self.bias + self.scorer.scores(x)
         if len(self.bias) == 1:
             scores = jnp.concatenate([jnp.zeros_like(scores), scores], -1)
-        cells = x.x.reshape(len(x), -1) if isinstance(x, Sequences) else x
+        cells = x.x.reshape(len(x), math.prod(x.x.shape[1:])) if isinstance(x, Sequences) else x
         return Classes(scores if self.complete else none_of_infinite(cells, scores))
 
     @property

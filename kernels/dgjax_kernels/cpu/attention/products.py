@@ -212,12 +212,20 @@ def _lengths(n, k, turned, itemsize):
 
 
 @jit
+def _most(n, k, itemsize):
+    """Numbers of a block at most, for products of up to n columns and sums over up to k terms: see `_lengths`."""
+    lanes = BITS // (8 * itemsize)
+    return min(min(k, LONGEST) * (-(-n // lanes) * lanes), max(BLOCK // itemsize, LONGEST * ACROSS * lanes))
+
+
+@jit
 def buffers(n, k, c):
-    """Memory for products like c, of n columns and sums over k terms, and of k columns and sums over n."""
-    size, longest, lanes = 0, 0, BITS // (8 * c.itemsize)
-    for columns, terms in ((n, k), (k, n)):
-        _, own, across = _lengths(columns, terms, False, c.itemsize)
-        size, longest = max(size, own * across), max(longest, own)
+    """Memory for products like c, of up to n columns and sums over up to k terms, and the other way round.
+
+    A sum over fewer terms may have longer parts: 1,025 are two of 513, 1,024 are one.
+    """
+    size = max(_most(n, k, c.itemsize), _most(k, n, c.itemsize))
+    longest, lanes = min(max(n, k), LONGEST), BITS // (8 * c.itemsize)
     return empty((size,), c.dtype), empty((longest * DOWN,), c.dtype), empty((DOWN * lanes,), c.dtype)
 
 

@@ -234,7 +234,7 @@ def _piece(frame, piece, dtype):
         (_flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype)),
         (_flat(ROWS, u, dtype), _flat(ROWS, c, dtype)),
     )
-    sums, memory = _sums(dtype), buffers(u, max(c, ROWS), q)
+    sums, memory = _sums(dtype), buffers(max(u, ROWS), c, q)
     first, stop = ffi.part(len(q) * heads, piece, _num_pieces(frame))
     for i in range(first, stop):
         n, head = i // heads, i % heads
@@ -257,7 +257,7 @@ def _piece_back(frame, piece, dtype):
     given = _flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype), _flat(t, c, dtype)
     copies = (*given, _flat(t, c, dtype), _flat(u, c, dtype), _flat(u, c, dtype))
     blocks = _flat(ROWS, u, dtype), _flat(ROWS, u, dtype)
-    sums, memory = _sums(dtype), buffers(u, max(c, ROWS), q)
+    sums, memory = _sums(dtype), buffers(max(u, ROWS), c, q)
     first, stop = ffi.part(len(q) * heads, piece, _num_pieces(frame))
     for i in range(first, stop):
         n, head = i // heads, i % heads
