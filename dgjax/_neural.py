@@ -78,7 +78,7 @@ class Neural(Scorer):
         """
         x: Any = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
         if isinstance(cells, TokenCells):
-            x = Sequences(x.update(shape=(1, 1, num_features)), jax.ShapeDtypeStruct((1,), int), True)
+            x = Sequences(x.update(shape=(1, 1, num_features)), jax.ShapeDtypeStruct((1,), int), True)  # type: ignore
         features = jax.eval_shape(lambda x: _features(trunk, cells, x, num_classes), x)
         head = Linear(jnp.zeros((num_classes, features.shape[-1]), dtype))
         return cls(trunk, head, cells, num_features, frozen)

@@ -78,7 +78,7 @@ class MaskedLanguageModel(TokenNetwork):
 
         The numbers m of hidden tokens are spread evenly over the rows, so that their mean varies less.
         """
-        key_number, key_places, key_dropout = jax.random.split(draws.key, 3)
+        key_number, key_places, key_dropout = jax.random.split(draws.key, 3)  # type: ignore
         tokens, unlike = self._tokens(x)
         n, observed = len(tokens), x.inside & ~jnp.isnan(unlike)
         count = observed.sum(-1)
