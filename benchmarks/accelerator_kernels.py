@@ -199,6 +199,14 @@ OF_ROWS: dict[str, tuple[Callable, Callable[[Any], tuple]]] = {
         kernels.attention,
         lambda r: (*(r.x.reshape(-1, 8, 1, r.x.shape[1]) for _ in range(3)), np.tril(np.ones((8, 8), bool))),
     ),
+    "attention_gradient": (
+        kernels.attention_gradient,
+        lambda r: (
+            *(r.x.reshape(-1, 8, 1, r.x.shape[1]) for _ in range(3)),
+            np.tril(np.ones((8, 8), bool)),
+            r.x.reshape(-1, 8, 1, r.x.shape[1]),
+        ),
+    ),
     "attention_of_one": (
         kernels.attention_of_one,
         lambda r: (
