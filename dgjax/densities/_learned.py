@@ -34,7 +34,7 @@ class Draws(NamedTuple):
 class Learned(Density):
     """Density without sufficient statistics or conjugate prior: `fit` needs a gradient method.
 
-    One that learns by random draws says so by `by_draws`, and writes `drawn` and `scores_by_draw`.
+    One that learns by random draws says so by `by_draws`, and writes `learning_scores` and `scores_by_draw`.
     """
 
     by_draws: ClassVar[bool] = False
