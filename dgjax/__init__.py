@@ -67,6 +67,7 @@ from dgjax.densities import (
     Density as Density,
     DiagonalGaussian as DiagonalGaussian,
     FactorGaussian as FactorGaussian,
+    Flow as Flow,
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,
     GaussianMixtureCells as GaussianMixtureCells,
@@ -100,9 +101,11 @@ from dgjax.models import (
 )
 from dgjax.networks import (
     MLP as MLP,
+    Bijection as Bijection,
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
     Network as Network,
+    SplineBijection as SplineBijection,
     Transformer as Transformer,
     TransformerLayers as TransformerLayers,
 )
@@ -134,6 +137,7 @@ from dgjax.starting import (
     mixture_discriminant_analysis as mixture_discriminant_analysis,
     naive_bayes as naive_bayes,
     neural_classifier as neural_classifier,
+    normalizing_flow as normalizing_flow,
     variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )

@@ -51,8 +51,9 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
 
     Of an autoencoder, whose log p(x) is the log of a mean of S importance weights, the standard error: with v_s the
     share of weight s in their sum, the delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few
-    weights are large. Errors of different rows are independent. Of an autoregressive density of any order, the standard
-    deviation of log p(x) between its orders: how far they disagree.
+    weights are large. Errors of different rows are independent. Of a flow with columns of whole numbers, that of the
+    mean over its draws of noise, which rows share. Of an autoregressive density of any order, the standard deviation of
+    log p(x) between its orders: how far they disagree.
 
     Raises ValueError for a discriminative model, one that holds such a density inside another or emits sequences by
     one, one of a single order, a wrong shape, or a cell out of range.

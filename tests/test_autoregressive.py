@@ -117,8 +117,8 @@ def test_imputed_is_the_mean_of_what_brute_force_finds(x64):
 
 @pytest.mark.slow
 def test_laws_hold():
-    for case in LEARNED:
-        testing.check_model(case.make, learn=False, fixed=case.fixed)
+    case = LEARNED[0]
+    testing.check_model(case.make, learn=False, fixed=case.fixed)
 
 
 @pytest.mark.slow

@@ -111,7 +111,17 @@ def _any_order(rng):
     return _mixture(rng, dg.Autoregressive(network, cells, D, K, num_orders=2))
 
 
-LEARNED = [Case("any order", _any_order, closed_form=False, fixed=("centre", "scale"))]
+def _flow(rng):
+    """Two layers of few bins, well away from where they start."""
+    bijection = dg.SplineBijection.start(jax.random.key(0), D, K, num_layers=2, width=4, num_bins=3)
+    bijection = jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.2, leaf.shape), bijection)
+    return _mixture(rng, dg.Flow(bijection, rng.normal(size=D), np.exp(rng.normal(size=D)), K))
+
+
+LEARNED = [
+    Case("any order", _any_order, closed_form=False, fixed=("centre", "scale")),
+    Case("flow", _flow, closed_form=False, fixed=("centre", "scale")),
+]
 """Of networks, which learn by gradient alone: all laws but those of EM, in one test for each."""
 CLASSIFIERS = [case for case in ZOO if case.name not in ("one Gaussian", "probabilistic PCA")]
 

@@ -8,6 +8,7 @@ from dgjax.densities._categorical import Categorical as Categorical
 from dgjax.densities._columns import Columns as Columns
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._factor import FactorGaussian as FactorGaussian
+from dgjax.densities._flow import Flow as Flow, supports_of_flow as supports_of_flow
 from dgjax.densities._gaussian import Gaussian as Gaussian
 from dgjax.densities._independent import Family as Family, Independent as Independent, family_of as family_of
 from dgjax.densities._language_model import LanguageModel as LanguageModel

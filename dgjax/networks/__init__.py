@@ -8,6 +8,7 @@ A network is any pytree that can be called. One of rows, an encoder or decoder o
 (..., t, outputs).
 """
 
+from dgjax.networks._bijections import Bijection as Bijection, SplineBijection as SplineBijection
 from dgjax.networks._feedforward import (
     MLP as MLP,
     ConvolutionalDecoder as ConvolutionalDecoder,

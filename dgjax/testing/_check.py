@@ -13,7 +13,7 @@ import dgjax as dg
 from dgjax._pytree import DATACLASSES
 from dgjax.testing import _computation, _learning, _probability, _structures
 from dgjax.testing._compare import expect, in_precision, law
-from dgjax.testing._data import Sample, is_generative, random_sample
+from dgjax.testing._data import Sample, is_generative, random_sample, takes_missing
 
 Make = Callable[[np.random.Generator], Any]
 
@@ -110,13 +110,14 @@ def _on_device(tree: Any) -> Any:
 
 
 def _check_generative(one: Any, other: Any, sample: Sample, num_draws: int, fixed: Collection[str]) -> None:
-    some = sample.some_missing()
+    some = sample.some_missing() if takes_missing(one) else sample
     _probability.evidence_is_the_sum_over_labels(one, some)
     _probability.conditional_is_joint_less_evidence(one, some.some_unknown())
     _probability.posterior_is_the_share_of_each_label(one, some)
-    _probability.marginal_is_missing_elsewhere(one, some)
     _probability.probabilities_add_to_one(one)
-    _probability.filling_in_keeps_what_was_observed(one, some)
+    if takes_missing(one):
+        _probability.marginal_is_missing_elsewhere(one, some)
+        _probability.filling_in_keeps_what_was_observed(one, some)
     if one.as_model().num_labels > 1:
         _probability.twin_has_the_same_posterior(one, sample)
         _probability.twin_has_the_same_gradient(one, sample)

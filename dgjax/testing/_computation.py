@@ -12,7 +12,7 @@ import numpy as np
 
 import dgjax as dg
 from dgjax.testing._compare import close, expect, gradient_is_the_slope, in_precision, law, precision, same_tree
-from dgjax.testing._data import Sample, is_generative, label_indicators, random_sample
+from dgjax.testing._data import Sample, is_generative, label_indicators, random_sample, takes_missing
 
 
 @law
@@ -23,10 +23,10 @@ def a_row_does_not_depend_on_the_rows_beside_it(model: Any, sample: Sample, tole
     """
     x, y, lengths = sample
     few_bits = 64 * float(jnp.finfo(x.dtype).eps) if tolerance is None else tolerance
-    generative = is_generative(model)
+    generative, missing = is_generative(model), takes_missing(model)
     # Row 0 is always a row that the model can take, beside which nothing but row 4 stands.
-    alone = (jnp.full_like(x, jnp.nan) if generative else jnp.broadcast_to(x[:1], x.shape)).at[4].set(x[4])
-    verbs = [dg.predict_log_proba, *([dg.log_prob, dg.impute] if generative else [])]
+    alone = (jnp.full_like(x, jnp.nan) if missing else jnp.broadcast_to(x[:1], x.shape)).at[4].set(x[4])
+    verbs = [dg.predict_log_proba, *[dg.log_prob] * generative, *[dg.impute] * missing]
     for verb in verbs:
         among, beside = (verb(model, rows, lengths) for rows in (x, alone))
         close(f"{verb.__name__} of row 4 among the rows, and beside others", among[4], beside[4], few_bits)
@@ -159,8 +159,8 @@ def _label_surplus(model: Any, seed: int) -> np.ndarray:
 def own_samples_have_no_slope(model: Any, num_draws: int = 100) -> None:
     """Law: the score has mean 0, E[d log p(x) / d parameters] = 0 over samples x, within five standard errors.
 
-    Half of the rows are samples; the others lose cells and get them back by `sample_missing`. It holds only if samples,
-    conditional samples and the density's normaliser agree.
+    Half of the rows are samples; the others lose cells, where these may be missing, and get them back by
+    `sample_missing`. It holds only if samples, conditional samples and the density's normaliser agree.
     """
 
     @jax.jit
@@ -170,14 +170,21 @@ def own_samples_have_no_slope(model: Any, num_draws: int = 100) -> None:
     whole, again = [], []
     for seed in range(num_draws):
         x = random_sample(model, seed).x
+        if not takes_missing(model):
+            whole.append(_flat(slopes(model, x)))
+            continue
         taken = random_sample(model, 10_000 + seed)._replace(lengths=None).some_missing(seed, 0.5).x
         filled = dg.sample_missing(model, jax.random.key(seed), taken)
         for found, rows in ((whole, x), (again, filled)):
-            found.append(
-                np.concatenate([np.reshape(leaf, (len(rows), -1)) for leaf in _floats(slopes(model, rows))], 1)
-            )
+            found.append(_flat(slopes(model, rows)))
     _expect_no_mean("slopes at draws of sample", np.concatenate(whole))
-    _expect_no_mean("slopes at rows filled by sample_missing", np.concatenate(again))
+    if again:
+        _expect_no_mean("slopes at rows filled by sample_missing", np.concatenate(again))
+
+
+def _flat(tree: Any) -> np.ndarray:
+    """Floats of a pytree of rows, (n, p)."""
+    return np.concatenate([np.reshape(leaf, (len(leaf), -1)) for leaf in _floats(tree)], 1)
 
 
 def _floats(tree: Any) -> list[Any]:

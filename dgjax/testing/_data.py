@@ -40,6 +40,11 @@ def with_missing(x: Any, mask: Any) -> Any:
     return jnp.asarray(np.where(mask, np.nan, x), x.dtype)
 
 
+def takes_missing(model: Any) -> bool:
+    """Whether a model is generative and of cells that may be missing, of which some densities take none."""
+    return is_generative(model) and all(support.missing for support in model.as_model().supports)
+
+
 def is_generative(model: Any) -> bool:
     """Whether a model is generative: knows p(x, y), not only p(y | x)."""
     return bool(model.as_model().generative)

@@ -1,0 +1,250 @@
+"""Normalising flows: densities of rows that a bijection maps to standard normal noise.
+
+    x ─▶ u = (x - centre) / scale ─▶ z = f(u; y)
+    log p(x | y) = log N(z; 0, I) + log |det df/du| - sum_j log scale_j
+
+Columns of whole numbers are dequantised: P(x | y) is the mean of p(x + v | y) over noise v, uniform in [0, 1) of these.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+import dgjax_kernels as kernels
+from dgjax import _parameters
+from dgjax._arguments import as_columns, is_concrete
+from dgjax._pytree import dataclass, expect_part, static
+from dgjax._twins import NetworkLogDensity
+from dgjax._types import FINITE, LabelIndex, Support
+from dgjax.densities import _shared
+from dgjax.densities._learned import Draws, Learned
+from dgjax.networks import Bijection, SplineBijection
+
+FILLED = "dgjax.impute(dgjax.fit(dgjax.gaussian_mixture(key, x, 5), x).model, x)"
+REMEDY = "A flow cannot sum a cell out: type dgjax.autoregressive(key, x), which can, or fill cells first, x = {}"
+REAL, WHOLE = (
+    support._replace(words=f"{support.words}. {REMEDY.format(filled)}", missing=False)
+    for support, filled in ((FINITE, FILLED), (Support("a whole number", whole=True), f"jnp.round({FILLED})"))
+)
+
+NUM_SAMPLES = 8
+LARGEST_MOVE = 0.01
+"""What an inverse may move a cell of a standard normal row by: float32 loses digits in steep places, not these."""
+
+
+@dataclass
+class Flow(Learned):
+    """Normalising flow: log p(x | y) = log N(f(u; y)) + log |det df/du| - sum_j log scale_j, u = (x - centre) / scale.
+
+    `bijection` is f: a `dgjax.SplineBijection`, a `dgjax.Bijection` of any pure function, or any other pytree of floats
+    with `transform_and_log_det(u, y)` and `inverse_and_log_det(z, y)` of one row (d,), y (k,) one-hot or, of a single
+    class, left out. `centre` and `scale` (d,) are constants in the columns' units, mostly means and standard
+    deviations.
+
+    Columns numbered in `whole` hold whole numbers. Of rows with such columns, log P(x | y) = log E_v p(x + v | y), with
+    v uniform in [0, 1) in these columns, is estimated by the mean over `num_samples` draws of v, which `seed` fixes for
+    all rows: in expectation below it, and closer with more draws. `fit` maximises E_v log p(x + v | y), by one fresh
+    draw for each row and step. Without such columns the density is exact.
+
+    No cell may be missing: verbs raise ValueError, which names what to take instead; inside `jit` a row with a missing
+    cell has a score of NaN.
+
+    Raises ValueError for a bijection that gives other shapes or numbers that are not finite, or does not invert.
+    Source: Papamakarios et al. (2021), Normalizing flows for probabilistic modeling and inference, eq. 6; dequantised
+    Theis, van den Oord and Bethge (2016), A note on the evaluation of generative models.
+    """
+
+    bijection: Any
+    centre: Float[Array, " d"]
+    scale: Float[Array, " d"]
+    num_classes: int = static(default=1)
+    whole: tuple[int, ...] = static(default=())
+    num_samples: int | None = static(default=None)
+    seed: int = static(default=0)
+
+    untrained = ("centre", "scale")
+
+    def __post_init__(self) -> None:
+        expect_part(self, "bijection", "transform_and_log_det", "a bijection, such as dgjax.Bijection(...)")
+        _parameters.check_same_shape(self, "centre", "scale")
+        _parameters.check_least(self, "scale", float(np.finfo(np.float32).tiny))
+        if self.whole:
+            object.__setattr__(self, "whole", tuple(sorted(as_columns(self.whole, self.num_features))))
+        elif self.num_samples not in (None, 1):
+            raise ValueError(
+                f"num_samples is for columns of whole numbers; got {self.num_samples} and none. Leave it out."
+            )
+        if self.num_samples is None:
+            object.__setattr__(self, "num_samples", NUM_SAMPLES if self.whole else 1)
+        _check_shapes(self)
+        if is_concrete(self) and not isinstance(self.bijection, SplineBijection):
+            _check_images(self)
+
+    @property
+    def by_draws(self) -> bool:  # type: ignore[override]
+        """Whether it learns by random draws: of the noise that is added to whole numbers."""
+        return bool(self.whole)
+
+    @property
+    def num_features(self) -> int:
+        return self.centre.shape[-1]
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return (self.num_classes,)
+
+    @property
+    def row_cost(self) -> int:
+        """Memory for one row, in floats: the widest layer, for every label."""
+        widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self))
+        return self.num_classes * widest
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.bijection))
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        return supports_of_flow(self.num_features, self.whole)
+
+    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        return _log_mean(self.scores_by_draw(x))
+
+    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+        return _log_mean(self._by_draw(x, y))[:, 0]
+
+    def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
+        """Log-densities of rows with each draw of noise added to whole numbers, (s, n, k); of real ones one."""
+        return self._by_draw(x)
+
+    def learning_scores(self, x: Float[Array, "n d"], y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
+        """Log-density of rows with fresh noise added to whole numbers, by the key of one step."""
+        if not self.whole or draws.key is None:
+            return super().learning_scores(x, y, draws)
+        return self._score(x, self._noise(draws.key, x.shape, x.dtype), y)
+
+    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
+        labels = at[0].reshape(-1)
+
+        def block(rows, y):
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
+            dtype = jnp.result_type(*jax.tree.leaves(self))
+            z = jax.vmap(lambda key: jax.random.normal(key, (self.num_features,), dtype))(keys)
+            u, _ = self._mapped(self.bijection.inverse_and_log_det, z, y)
+            x = jax.lax.stop_gradient(self.centre) + jax.lax.stop_gradient(self.scale) * u[:, 0]
+            return jnp.where(self._is_whole(), jnp.floor(x), x)
+
+        rows = kernels.map_rows(block, jnp.arange(labels.size), labels, row_cost=self.row_cost)
+        return rows.reshape(*at[0].shape, self.num_features)
+
+    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
+        """Rows as they are, of which no cell may be missing."""
+        del keys, at
+        return x
+
+    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
+        """Rows as they are, of which no cell may be missing."""
+        del posterior
+        return x
+
+    def marginal(self, columns: tuple[int, ...]) -> NoReturn:
+        """Raises ValueError: columns cannot be integrated out."""
+        raise ValueError(f"marginal is for models that integrate columns out. {REAL.words.partition('. ')[2]}.")
+
+    def discriminative(self) -> tuple[Float[Array, " k"], NetworkLogDensity]:
+        """Discriminative twin: a bias (k,) of 0 and a scorer of log p(x | y), which has exactly the same posterior."""
+        return jnp.zeros(self.num_classes, jnp.result_type(*jax.tree.leaves(self))), NetworkLogDensity(self)
+
+    def _by_draw(self, x, y=None):
+        if not self.whole:
+            return self._score(x, 0, y)[None]
+        key = jax.random.key(self.seed)
+
+        def one(draw):
+            return self._score(x, self._noise(jax.random.fold_in(key, draw), x.shape[1:], x.dtype), y)
+
+        return jax.lax.map(one, jnp.arange(self.num_samples))
+
+    def _noise(self, key, shape, dtype):
+        return jnp.where(self._is_whole(), jax.random.uniform(key, shape, dtype), 0)
+
+    def _is_whole(self) -> np.ndarray:
+        return np.isin(np.arange(self.num_features), self.whole)
+
+    def _score(self, x, noise, y=None):
+        """Log-density (n, k), or for labels y (n,) (n, 1), of rows with noise added."""
+        centre, scale = jax.lax.stop_gradient((self.centre, self.scale))
+        empty = _shared.no_cells(x, self.complete)[:, None]
+        u = jnp.where(empty, 0, (x - centre + noise) / scale)
+        z, log_det = self._mapped(self.bijection.transform_and_log_det, u, y)
+        normal = -0.5 * (jnp.square(z) + jnp.log(2 * jnp.pi)).sum(-1)
+        return jnp.where(empty, 0, normal + log_det - jnp.log(scale).sum())
+
+    def _mapped(self, function, rows, y=None):
+        """Images (n, k, d) and log-determinants (n, k) of rows under every class, or under that of y (n,) (n, 1)."""
+        if self.num_classes == 1:
+            images, log_dets = jax.vmap(function)(rows)
+            return images[:, None], log_dets[:, None]
+        classes = jnp.eye(self.num_classes, dtype=rows.dtype)
+        if y is None:
+            return jax.vmap(jax.vmap(function, (None, 0)), (0, None))(rows, classes)
+        images, log_dets = jax.vmap(function)(rows, classes[y])
+        return images[:, None], log_dets[:, None]
+
+
+def supports_of_flow(num_columns: int, whole: Sequence[int]) -> tuple[Support, ...]:
+    """Support of each column of a flow, of which those numbered in `whole` hold whole numbers: no cell is missing."""
+    return tuple(WHOLE if column in whole else REAL for column in range(num_columns))
+
+
+def _log_mean(by_draw):
+    if len(by_draw) == 1:
+        return by_draw[0]
+    return kernels.logsumexp(jnp.moveaxis(by_draw, 0, -1)) - jnp.log(jnp.asarray(len(by_draw), by_draw.dtype))
+
+
+def _check_shapes(flow):
+    """Raises ValueError unless the bijection maps a row (d,) to a row and a number."""
+    d = flow.num_features
+    rows = jax.ShapeDtypeStruct((2, d), jnp.result_type(float, *jax.tree.leaves(flow)))
+    try:
+        images, log_dets = jax.eval_shape(lambda rows: flow._mapped(flow.bijection.transform_and_log_det, rows), rows)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"bijection cannot take a row of shape ({d},): {error}") from None
+    shapes = tuple(own.shape[2:] for own in (images, log_dets))
+    if shapes != ((d,), ()):
+        raise ValueError(
+            f"bijection must map a row ({d},) to noise ({d},) and a log-determinant (); it gave shapes {shapes[0]} and "
+            f"{shapes[1]}."
+        )
+
+
+def _check_images(flow):
+    """Raises ValueError if the bijection gives numbers that are not finite, or its inverse is none."""
+    rows = np.random.default_rng(0).normal(size=(4, flow.num_features))
+    z, log_det, back, more = jax.device_get(_there_and_back(flow, rows.astype(jnp.result_type(*jax.tree.leaves(flow)))))
+    if not (np.isfinite(z).all() and np.isfinite(log_det).all()):
+        raise ValueError(
+            "bijection must give finite numbers; of standard normal rows it gave some that are not, as "
+            f"{float(z[~np.isfinite(z)][0]) if not np.isfinite(z).all() else 'a log-determinant'}."
+        )
+    moved, apart = np.abs(back - rows[:, None]).max(), np.abs(log_det + more).max()
+    if not (moved <= LARGEST_MOVE and apart <= LARGEST_MOVE * flow.num_features):
+        raise ValueError(
+            f"bijection must be inverted by inverse_and_log_det; of standard normal rows it moved cells by up to "
+            f"{moved:.3g}, and the log-determinants add to {apart:.3g} in place of 0."
+        )
+
+
+@kernels.compiled_once
+def _there_and_back(flow: Flow, rows: Any) -> tuple[Array, ...]:
+    z, log_det = flow._mapped(flow.bijection.transform_and_log_det, rows)
+    if isinstance(flow.bijection, Bijection) and flow.bijection.inverse is None:
+        return z, log_det, jnp.broadcast_to(rows[:, None], z.shape), -log_det
+    one = jnp.zeros(len(rows), int)
+    back, more = flow._mapped(flow.bijection.inverse_and_log_det, z[:, 0], one)
+    return z, log_det, back, more
