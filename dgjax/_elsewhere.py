@@ -55,7 +55,7 @@ def of_name(name: str, names: Iterable[str]) -> str:
     if name in VERBS:
         of = ", for a model with factors or an autoencoder" * (name in ENCODING)
         told = f"Type {VERBS[name]}{of or ', for a variational autoencoder' * (name in DECODING)}."
-    elif name in ("numpyro", "compare"):
+    elif name in ("numpyro", "compare", "sklearn"):
         told = f"Type import dgjax.{name} first."
     elif not name.startswith("_"):
         spelt = {one.lower(): one for one in names}
