@@ -8,6 +8,7 @@ from markdown_examples import ROOT, examples, run
 
 import dgjax as dg
 import dgjax.numpyro as dgn
+import dgjax.sklearn as dgs
 import dgjax_kernels as kernels
 from dgjax import structures, testing
 
@@ -46,7 +47,7 @@ def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, kernels, testing, structures)}
+    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, dgs, kernels, testing, structures)}
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
     for line in (DOCS / "reference" / "api.md").read_text().splitlines():
@@ -56,6 +57,7 @@ def test_every_public_name_is_in_the_reference():
             here.add(found[1])
     assert documented[dg] == {name for name in vars(dg) if _is_public(name)}
     assert documented[dgn] == {name for name in vars(dgn) if _is_public(name, dgn)}
+    assert documented[dgs] == {name for name in vars(dgs) if _is_public(name, dgs)}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
     assert documented[testing] == {name for name in vars(testing) if _is_public(name, testing)}
     assert documented[kernels] <= vars(kernels).keys()
