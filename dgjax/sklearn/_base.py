@@ -59,7 +59,7 @@ class Estimator(BaseEstimator):
             dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan" if self.__sklearn_tags__().input_tags.allow_nan else True,
             ensure_min_samples=least,
-            ensure_min_features=self.least_features,
+            ensure_min_features=self.least_features if reset else 1,
             **y,
         )
 

@@ -17,6 +17,11 @@ class Sequences(Estimator):
     Of stacked rows without lengths all are one sequence. Lengths of padded ones are up to the last step with a cell.
     """
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
+
     def _sequences(self, X: Any, lengths: Any, reset: bool = False) -> tuple[np.ndarray, np.ndarray, bool]:
         """Validated sequences (n, t, d), their lengths (n,), and whether they were stacked."""
         shape = np.shape(X)
@@ -157,11 +162,6 @@ class HiddenMarkovClassifier(Sequences, GenerativeClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        return tags
 
     def fit(self: E, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> E:
         """Fits the classifier to sequences, padded or stacked with their `lengths` (n,), and their labels y (n,)."""
