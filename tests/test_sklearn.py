@@ -24,17 +24,14 @@ WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 ROUNDED = estimators.NaiveBayesClassifier, estimators.DiscriminantAnalysisClassifier, estimators.LogisticRegression
 STARTS = "the start is at rows, not at weighted ones, and a fit ends within `tol` of the maximum, wherever it came from"
 BATCHES = "minibatches are of rows: a row that is there twice is not in the batches of one of weight 2"
-STARTED = {
-    estimators.FactorAnalysis: STARTS,
-    estimators.MixtureClassifier: STARTS,
-    estimators.NeuralClassifier: BATCHES,
-}
+STARTED = {estimators.FactorAnalysis: STARTS, estimators.NeuralClassifier: BATCHES}
 QUICK = estimators.NaiveBayesClassifier()
 ALL = [
     QUICK,
     estimators.NaiveBayesClassifier("multinomial"),
     estimators.DiscriminantAnalysisClassifier(),
     estimators.DiscriminantAnalysisClassifier("full"),
+    estimators.MixtureClassifier(),
     estimators.GaussianMixture(),
     estimators.LogisticRegression(),
     estimators.FactorAnalysis(),
