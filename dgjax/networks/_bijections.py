@@ -90,7 +90,7 @@ class SplineBijection:
         num_columns: int,
         num_classes: int = 1,
         kind: str = "coupling",
-        num_layers: int = 8,
+        num_layers: int = 6,
         **sizes: Any,
     ) -> "SplineBijection":
         """Random initial layers, each of which is nearly the identity: `sizes` are width, depth, num_bins, interval.

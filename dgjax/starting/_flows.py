@@ -25,7 +25,7 @@ def normalizing_flow(
     num_classes: int | None = None,
     *,
     whole: Sequence[int] | None = None,
-    num_layers: int = 8,
+    num_layers: int = 6,
     width: int = 64,
     num_bins: int = 8,
 ) -> Flow | Mixture:
