@@ -34,6 +34,7 @@ ALL = [
     estimators.MixtureClassifier(),
     estimators.GaussianMixture(),
     estimators.LogisticRegression(),
+    estimators.LogisticRegression(missing="marginalize"),
     estimators.FactorAnalysis(),
     estimators.NeuralClassifier((16,), max_iter=50),
     estimators.ExactImputer(),
@@ -319,19 +320,19 @@ def test_a_class_for_each_sequence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder"])
+@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder", "flow"])
 def test_learned_densities(kind):
-    options = {"width": 8, "num_layers": 1} if kind == "autoregressive" else {"hidden": (8,)}
+    options = {"hidden": (8,)} if kind == "autoencoder" else {"width": 8, "num_layers": 2}
+    rows = X if kind == "flow" else HOLES
     steps = {"options": options, "max_iter": 3, "random_state": 0}
-    density = estimators.LearnedDensity(kind, **steps).fit(HOLES)
-    assert density.score_samples(HOLES).shape == (60,)
+    density = estimators.LearnedDensity(kind, **steps).fit(rows)
+    assert density.score_samples(rows).shape == (60,)
     assert density.n_iter_ == 3
     assert density.sample(4)[0].shape == (4, 3)
     early = {"early_stopping": True, "validation_fraction": 0.25, "n_iter_no_change": 2}
-    own = estimators.LearnedClassifier(kind, **steps, **early).fit(
-        HOLES, np.where(Y == 0, None, NAMES.astype(object)[Y])
-    )
-    assert own.predict_proba(HOLES).shape == (60, 2)
+    some = np.where(Y == 0, None, NAMES.astype(object)[Y])
+    own = estimators.LearnedClassifier(kind, **steps, **early).fit(rows, some)
+    assert own.predict_proba(rows).shape == (60, 2)
 
 
 def test_random_states_are_seeds():

@@ -21,7 +21,11 @@ def _autoregressive(key, x, labels, k, options):
     return dg.autoregressive(key, x, labels, num_classes=k, **options)
 
 
-STARTS = {"autoencoder": _autoencoder, "autoregressive": _autoregressive}
+def _flow(key, x, labels, k, options):
+    return dg.normalizing_flow(key, x, labels, num_classes=k, **options)
+
+
+STARTS = {"autoencoder": _autoencoder, "autoregressive": _autoregressive, "flow": _flow}
 """Starters of learned densities: of a key, rows, labels or None, the number of classes or None, and options."""
 
 
@@ -77,6 +81,11 @@ class _Learned(Steps, Estimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.kind != "flow"
+        return tags
+
     def _of_kind(self, x, labels, k, weights):
         if self.kind not in STARTS:
             raise ValueError(f"kind must be one of {sorted(STARTS)}; got {self.kind!r}.")
@@ -87,9 +96,10 @@ class _Learned(Steps, Estimator):
 
 
 class LearnedDensity(_Learned, DensityEstimator):
-    """Density by a network, with missing cells: `kind` "autoregressive" (exact along each order) or "autoencoder".
+    """Density by a network: `kind` "autoregressive", exact along each order, "autoencoder" or "flow".
 
-    `options` are arguments of `dgjax.autoregressive` or `dgjax.variational_autoencoder`, in a dict. It is learnt by
+    Cells may be missing but for flows. `options` are arguments of `dgjax.autoregressive`,
+    `dgjax.variational_autoencoder` or `dgjax.normalizing_flow`, in a dict. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """
@@ -99,9 +109,10 @@ class LearnedDensity(_Learned, DensityEstimator):
 
 
 class LearnedClassifier(_Learned, GenerativeClassifier):
-    """Classifier by a learned density p(x, y), of which cells and labels may be missing: `kind` as in `LearnedDensity`.
+    """Classifier by a learned density p(x, y) of a `kind`: "autoregressive", "autoencoder" or "flow".
 
-    `options` are arguments of `dgjax.autoregressive` or `dgjax.variational_autoencoder`, in a dict. It is learnt by
+    Labels may be missing, and cells but for flows. `options` are arguments of `dgjax.autoregressive`,
+    `dgjax.variational_autoencoder` or `dgjax.normalizing_flow`, in a dict. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """
