@@ -15,6 +15,7 @@ copyright = author
 release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -24,6 +25,10 @@ extensions = [
 exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "code"
+
+plot_html_show_formats = plot_html_show_source_link = False
+plot_include_source = True
+plot_formats = ["svg"]
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "tasklist"]
 myst_heading_anchors = 3

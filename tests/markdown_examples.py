@@ -1,6 +1,7 @@
 """Runs the examples of a Markdown page as a reader would: from top to bottom, in one fresh namespace.
 
-A ```text block right under a ```python block is what the example prints, and is checked.
+A ```{plot} block is an example too, whose picture Sphinx draws.
+A ```text block right under one is what the example prints, and is checked.
 """
 
 import contextlib
@@ -14,7 +15,9 @@ import jax
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(?:python|\{plot\}(?:\n:[^\n]*)*)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 
 
 def examples(page: Path) -> list[tuple[int, str, str | None]]:

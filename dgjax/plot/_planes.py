@@ -1,0 +1,227 @@
+"""Two columns of a table as a plane: densities, clusters and regions of classes, by the model's own marginal there."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dgjax._types import Discriminative, Generative
+from dgjax._verbs import log_joint, log_prob, marginal, predict, predict_log_proba
+from dgjax.plot import _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIDE = 200  # points of the grid along each axis
+MARGIN = 0.12  # beyond the rows that is shown, of their range
+BEYOND = 0.6
+"""As far the grid goes on which regions are measured, so that it holds what lies beyond what is shown."""
+SHARES = 0.5, 0.95
+"""Of a cluster's probability, within its inner and outer line: of a normal one 1.18 and 2.45 standard deviations."""
+SHADES = 0.99, 0.9, 0.75, 0.5, 0.25
+BLUES = "#eaf2fa", "#c6dcf0", "#97c3e3", "#5fa3d1", "#2f7fba"
+
+
+def clusters(
+    model: Generative,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    columns: Sequence[int] = (0, 1),
+    names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Rows in two columns, and of each label the smallest regions that hold half and 95 % of p(x | y).
+
+    Rows have the colours of `y`, or without it those that the model finds most likely. Of normal densities the regions
+    are ellipses, 1.18 and 2.45 standard deviations around; of other ones they are what they are. The other columns are
+    integrated out. `names` are of all columns, `classes` of labels. Returns the axes.
+    """
+    rows, ax = _in_plane(x, columns, names, ax)
+    plane = marginal(model, np.array(columns))
+    labels = _labels(model, x, y)
+    a, b, grid = _grid(rows, BEYOND)
+    weights = _label_weights(plane)
+    for label in range(len(weights)):
+        values = np.exp(_joint(plane, grid, label) - weights[label]).reshape(a.shape)
+        levels = _levels(values, _area(a, b), SHARES)
+        ax.contour(a, b, values, levels, colors=_style.colour(label), linewidths=(1.0, 1.8)[-len(levels) :])
+    shown = _style.some(len(rows))
+    _style.points(ax, *rows[shown].T, labels[shown], classes)
+    return ax
+
+
+def regions(
+    model: Generative | Discriminative,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    columns: Sequence[int] = (0, 1),
+    names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Which label is the most likely at each place of two columns, the fainter the less sure, and the rows.
+
+    A generative model tells by these two columns alone, p(y | x_columns): the others are integrated out. A
+    discriminative one has to be a model of these two columns. Returns the axes.
+
+    Raises ValueError for a discriminative model of more columns, which cannot leave any out.
+    """
+    plane: Any = model
+    if plane.as_model().generative:
+        plane = marginal(plane, np.array(columns))
+    elif (d := plane.as_model().num_features) != 2:
+        raise ValueError(
+            f"regions shows two columns, and a discriminative model cannot leave out the other {d - 2} of its {d}. "
+            "Type dgjax.plot.regions(dgjax.marginalize(model, density), ...), or fit it to these two."
+        )
+    rows, ax = _in_plane(x, columns, names, ax)
+    a, b, grid = _grid(rows, MARGIN)
+    proba = np.exp(np.asarray(predict_log_proba(plane, grid), float))
+    surest = proba.argmax(1)
+    tint = np.array([_rgb(_style.colour(label)) for label in range(proba.shape[1])])[surest]
+    sure = ((proba.max(1) - 1 / proba.shape[1]) / (1 - 1 / proba.shape[1]))[:, None]
+    picture = 1 - (1 - tint) * (0.08 + 0.34 * sure)
+    extent = (a.min(), a.max(), b.min(), b.max())
+    ax.imshow(picture.reshape(*a.shape, 3), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
+    shown = _style.some(len(rows))
+    _style.points(ax, *rows[shown].T, _labels(model, x, y)[shown], classes)
+    return ax
+
+
+def density(
+    model: Generative,
+    x: ArrayLike,
+    *,
+    columns: Sequence[int] = (0, 1),
+    names: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """p(x) in two columns, the others integrated out: the smallest regions that hold 25 to 99 % of it, and the rows.
+
+    Returns the axes.
+    """
+    rows, ax = _in_plane(x, columns, names, ax)
+    plane = marginal(model, np.array(columns))
+    a, b, grid = _grid(rows, BEYOND)
+    values = np.exp(np.asarray(log_prob(plane, grid), float)).reshape(a.shape)
+    levels = _levels(values, _area(a, b), SHADES)
+    if len(levels):
+        ax.contourf(a, b, values, [*levels, values.max() * 2], colors=BLUES[-len(levels) :])
+    shown = _style.some(len(rows))
+    ax.scatter(*rows[shown].T, c="#24292f", s=5, alpha=0.5, linewidths=0)
+    return ax
+
+
+def pairs(
+    model: Generative,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    columns: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> "np.ndarray":
+    """Every pair of some columns as `clusters`, and on the diagonal each column's histogram beside p(x_column, y).
+
+    `columns` are the first four by default. Returns the axes (columns, columns).
+    """
+    width = np.shape(x)[1]
+    chosen = list(range(min(4, width))) if columns is None else list(columns)
+    size = max(2.0 * len(chosen), 4.0)
+    every = _style.grid_of_axes(len(chosen), len(chosen), size, size, sharex="col")
+    labels = _labels(model, x, y)
+    for i, row in enumerate(chosen):
+        for j, column in enumerate(chosen):
+            ax = every[i, j]
+            if j > i:
+                ax.set_visible(False)
+                continue
+            if i == j:
+                _marginal(ax, model, np.asarray(x, float)[:, row], labels, row, _style.name_of(row, names, x))
+            else:
+                clusters(model, x, labels, columns=(column, row), names=names, classes=classes, ax=ax)
+                if ax.get_legend():
+                    ax.get_legend().remove()
+            if i < len(chosen) - 1:
+                ax.set_xlabel("")
+                ax.tick_params(labelbottom=False)
+            if j:
+                ax.set_ylabel("")
+    handles, told = every[1, 0].get_legend_handles_labels() if len(chosen) > 1 else ([], [])
+    if len(told) > 1:
+        every[0, 0].figure.legend(handles, told, loc="upper right", frameon=False)
+    return every
+
+
+def _marginal(ax, model, cells, labels, column, name):
+    """Histogram of the cells of a column, and p(x_column, y) of each label y."""
+    one, known = marginal(model, np.array([column])), cells[~np.isnan(cells)]
+    low, high = _range(known)
+    places = np.linspace(low, high, SIDE)
+    ax.hist(known, bins=min(30, max(8, round(len(known) ** 0.5))), density=True, color="#e5e7eb")
+    for label in range(len(_label_weights(one))):
+        ax.plot(places, np.exp(_joint(one, places[:, None], label)), color=_style.colour(label), linewidth=1.6)
+    ax.set_yticks([])
+    ax.set_xlabel(name)
+
+
+def _in_plane(x, columns, names, ax):
+    """Rows (n, 2) of two columns, and axes named after them. Raises ValueError for another number of columns."""
+    if len(columns) != 2:
+        raise ValueError(f"columns must be two columns of x; got {len(columns)}. Type dgjax.plot.pairs(model, x).")
+    ax = _style.axes(ax)
+    first, second = (int(column) for column in columns)
+    rows = np.asarray(x, float)[:, [first, second]]
+    known = rows[~np.isnan(rows).any(1)]
+    ax.set(xlabel=_style.name_of(first, names, x), ylabel=_style.name_of(second, names, x))
+    ax.set(xlim=_range(known[:, 0]), ylim=_range(known[:, 1]))
+    return rows, ax
+
+
+def _labels(model, x, y):
+    return np.asarray(predict(model, x) if y is None else y).astype(int)
+
+
+def _range(cells, margin=MARGIN):
+    """Range of an axis: that of the cells, and a margin."""
+    low, high = (float(cells.min()), float(cells.max())) if len(cells) else (0.0, 1.0)
+    beyond = margin * (high - low) or 1.0
+    return low - beyond, high + beyond
+
+
+def _grid(rows, margin):
+    """Grid over the rows with both cells: two matrices of places, and the rows (SIDE^2, 2) that they are."""
+    known = rows[~np.isnan(rows).any(1)]
+    a, b = np.meshgrid(*(np.linspace(*_range(known[:, i], margin), SIDE) for i in range(2)))
+    return a, b, np.stack([a.ravel(), b.ravel()], 1)
+
+
+def _area(a, b):
+    return (a[0, 1] - a[0, 0]) * (b[1, 0] - b[0, 0])
+
+
+def _joint(model, rows, label):
+    return np.asarray(log_joint(model, rows, np.full(len(rows), label)), float)
+
+
+def _label_weights(model):
+    """Log-probability (k,) of each label, the log p(x, y) of a row without cells."""
+    one = np.full((1, model.as_model().num_features), np.nan)
+    k = model.as_model().num_labels
+    return np.array([_joint(model, one, label)[0] for label in range(k)])
+
+
+def _levels(values, area, shares):
+    """Densities above which so large shares lie, in order; without those that the grid does not hold."""
+    order = np.sort(values.ravel())[::-1]
+    held = np.cumsum(order) * area
+    at = np.searchsorted(held, shares)
+    return np.unique(order[at[at < len(order)]])
+
+
+def _rgb(colour):
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

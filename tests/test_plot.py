@@ -1,0 +1,134 @@
+"""Pictures: what is drawn is what the model says, and each takes axes and returns them."""
+
+import numpy as np
+import pytest
+
+mpl = pytest.importorskip("matplotlib")
+mpl.use("Agg")
+
+import jax.numpy as jnp  # noqa: E402
+from matplotlib import pyplot as plt  # noqa: E402
+
+import dgjax as dg  # noqa: E402
+from dgjax import plot  # noqa: E402
+from dgjax.plot import _planes, _sequences, _style  # noqa: E402
+
+MEAN = np.array([[0.0, 0.0, 1.0], [4.0, 3.0, 0.0]], "float32")
+MODEL = dg.Mixture(jnp.log(jnp.array([0.25, 0.75])), dg.DiagonalGaussian(jnp.array(MEAN), jnp.zeros((2, 3))))
+X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32") + np.repeat(MEAN, 30, 0)
+Y = np.repeat([0, 1], 30)
+CHAIN = dg.HiddenMarkov(
+    jnp.log(jnp.array([0.5, 0.5])),
+    jnp.log(jnp.array([[0.9, 0.1], [0.2, 0.8]])),
+    dg.DiagonalGaussian(jnp.array([[-2.0], [3.0]]), jnp.zeros((2, 1))),
+)
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def test_clusters_are_regions_that_hold_their_share():
+    ax = plot.clusters(MODEL, X, Y, columns=(0, 1), names=["a", "b", "c"], classes=["no", "yes"])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no", "yes"]
+    lines = [own for own in ax.collections if isinstance(own, mpl.contour.ContourSet)]
+    radii = np.sqrt(-2 * np.log1p(-np.array(_planes.SHARES)))[::-1]  # of a standard normal in two dimensions
+    for label, own in enumerate(lines):
+        for path, radius in zip(own.get_paths(), radii, strict=True):
+            away = np.linalg.norm(path.vertices - MEAN[label, :2], axis=1)
+            np.testing.assert_allclose(away, radius, rtol=0.03)
+
+
+def test_regions_are_the_most_likely_labels():
+    ax = plot.regions(MODEL, X, Y, columns=(0, 1))
+    (picture,) = ax.images
+    left, right, bottom, top = picture.get_extent()
+    tints = np.array([_planes._rgb(_style.colour(label)) for label in (0, 1)])
+    for place in ([0.0, 0.0], [4.0, 3.0]):
+        side = np.array(picture.get_array()).shape[0]
+        column = int((place[0] - left) / (right - left) * (side - 1))
+        row = int((place[1] - bottom) / (top - bottom) * (side - 1))
+        shown = np.asarray(picture.get_array())[row, column]
+        asked = np.array([[*place, np.nan]], "float32")
+        assert np.abs(tints - shown).sum(1).argmin() == int(dg.predict(MODEL, asked)[0])
+
+
+def test_levels_hold_shares():
+    values = np.array([[4.0, 3.0], [2.0, 1.0]])
+    np.testing.assert_array_equal(_planes._levels(values / 10, 1.0, (0.35, 0.85, 0.999)), [0.1, 0.2, 0.4])
+    assert len(_planes._levels(values / 20, 1.0, (0.9,))) == 0
+
+
+def test_forecasts_have_the_quantiles_of_the_mixture():
+    weights = np.array([[1.0, 0.0], [0.5, 0.5]])
+    mean, (wide, _) = _sequences._quantiles(CHAIN, np.array([-3.0, 4.0]), weights, 0)
+    np.testing.assert_allclose(mean, [-2.0, 0.5], atol=0.02)
+    np.testing.assert_allclose([wide[0][0], wide[1][0]], [-2 - 1.645, -2 + 1.645], atol=0.05)
+
+
+def test_states_are_those_that_are_decoded():
+    t = np.repeat([-2.0, 3.0, -2.0], [4, 3, 5])[:, None]
+    ax = plot.states(CHAIN, t)
+    spans = [(own.get_x() + 0.5, own.get_width()) for own in ax.patches]
+    assert spans == [(0, 4), (4, 3), (7, 5)]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_every_picture_takes_axes_and_returns_them(given):
+    ax = plt.subplots()[1] if given else None
+    holes = np.where(np.random.default_rng(1).random(X.shape) < 0.3, np.nan, X)
+    fit = dg.Fit(MODEL, jnp.arange(5.0), True, 5, None)
+    drawn = [
+        plot.density(MODEL, holes, ax=ax),
+        plot.responsibilities(MODEL, X, ax=ax),
+        plot.missing(holes, ax=ax),
+        plot.images(holes, (1, 3), columns=7, ax=ax),
+        plot.trace(fit, ax=ax),
+        plot.trace(dg.Fit(MODEL, jnp.arange(60.0), False, 60, jnp.array([1.0, 2.0, jnp.nan])), ax=ax),
+        plot.transitions(CHAIN, ax=ax),
+        plot.forecast(CHAIN, np.zeros((5, 1)), 3, ax=ax),
+    ]
+    assert all(isinstance(own, mpl.axes.Axes) for own in drawn)
+    if given:
+        assert all(own is ax for own in drawn)
+    for own in drawn:
+        own.figure.canvas.draw()
+
+
+def test_pairs_are_drawn_below_the_diagonal():
+    every = plot.pairs(MODEL, X)
+    assert every.shape == (3, 3)
+    assert [[ax.get_visible() for ax in row] for row in every] == np.tril(np.ones((3, 3), bool)).tolist()
+    every[0, 0].figure.canvas.draw()
+
+
+def test_patterns_are_counted():
+    ax = plot.missing([[np.nan, 1.0], [2.0, 3.0], [2.0, 1.0], [np.nan, 1.0], [0.0, 0.0]], names=["a", "b"])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["60.0%", "40.0%"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a  40%", "b  0%"]
+
+
+LINEAR = dg.Logistic(jnp.zeros(2), dg.Linear(jnp.zeros((2, 3))))
+ERRORS = {
+    "three columns": (lambda: plot.clusters(MODEL, X, columns=(0, 1, 2)), r"Type dgjax.plot.pairs\(model, x\)"),
+    "a discriminative model": (lambda: plot.regions(LINEAR, X), "Type dgjax.plot.regions"),
+    "no square": (lambda: plot.images(X), r"Type dgjax.plot.images\(x, shape="),
+    "several sequences": (lambda: plot.states(CHAIN, np.zeros((2, 5, 1))), r"Type x\[0\]"),
+    "no chain": (lambda: plot.transitions(MODEL), "is for a dgjax.HiddenMarkov"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_say_what_to_type(name):
+    call, words = ERRORS[name]
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_labels_keep_apart_without_colours():
+    looks = [(_style.colour(label), _style.marker(label)) for label in range(49)]
+    assert len(set(looks)) == 49
