@@ -10,7 +10,7 @@ import dgjax as dg
 import dgjax.numpyro as dgn
 import dgjax.sklearn as dgs
 import dgjax_kernels as kernels
-from dgjax import structures, testing
+from dgjax import plot, structures, testing
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
@@ -47,7 +47,9 @@ def test_the_density_to_copy_is_one(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = {module: set() for module in (dg, dg.learning, dg.priors, dgn, dgs, kernels, testing, structures)}
+    documented = {
+        module: set() for module in (dg, dg.learning, dg.priors, dgn, plot, dgs, kernels, testing, structures)
+    }
     modules = {module.__name__: names for module, names in documented.items()}
     here = None
     for line in (DOCS / "reference" / "api.md").read_text().splitlines():
@@ -57,6 +59,7 @@ def test_every_public_name_is_in_the_reference():
             here.add(found[1])
     assert documented[dg] == {name for name in vars(dg) if _is_public(name)}
     assert documented[dgn] == {name for name in vars(dgn) if _is_public(name, dgn)}
+    assert documented[plot] == {name for name in vars(plot) if _is_public(name, plot)}
     assert documented[dgs] == {name for name in vars(dgs) if _is_public(name, dgs)}
     assert documented[dg.priors] == {name for name, value in vars(dg.priors).items() if is_dataclass(value)}
     assert documented[testing] == {name for name in vars(testing) if _is_public(name, testing)}

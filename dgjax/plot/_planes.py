@@ -49,7 +49,7 @@ def clusters(
         levels = _levels(values, _area(a, b), SHARES)
         ax.contour(a, b, values, levels, colors=_style.colour(label), linewidths=(1.0, 1.8)[-len(levels) :])
     shown = _style.some(len(rows))
-    _style.points(ax, *rows[shown].T, labels[shown], classes)
+    _style.points(ax, rows[shown], labels[shown], classes)
     return ax
 
 
@@ -88,7 +88,7 @@ def regions(
     extent = (a.min(), a.max(), b.min(), b.max())
     ax.imshow(picture.reshape(*a.shape, 3), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
     shown = _style.some(len(rows))
-    _style.points(ax, *rows[shown].T, _labels(model, x, y)[shown], classes)
+    _style.points(ax, rows[shown], _labels(model, x, y)[shown], classes)
     return ax
 
 

@@ -35,6 +35,6 @@ def latent(
         )
     ax, shown = _style.axes(ax), _style.some(len(mean))
     labels = np.zeros(len(mean), int) if y is None else np.asarray(y).astype(int)
-    _style.points(ax, mean[shown, first], mean[shown, second], labels[shown], classes)
+    _style.points(ax, mean[shown][:, [first, second]], labels[shown], classes)
     ax.set(xlabel=f"latent variable {first}", ylabel=f"latent variable {second}")
     return ax

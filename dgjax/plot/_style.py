@@ -59,12 +59,12 @@ def some(n: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)) if n else np.arange(0)
 
 
-def points(ax: "Axes", a: np.ndarray, b: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None) -> None:
-    """Scatters points, of each label in its colour and marker, unknown ones (-1) in grey below the others."""
+def points(ax: "Axes", places: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None) -> None:
+    """Scatters places (n, 2), of each label in its colour and marker, unknown ones (-1) in grey below the others."""
     for label in np.unique(labels).tolist():
         own = labels == label
         told = "unknown" if label < 0 else str(label) if classes is None else str(classes[label])
         size, order = (12, 1) if label < 0 else (18, 2)
         look = {"c": colour(label), "marker": marker(label), "s": size, "zorder": order, "label": told}
-        ax.scatter(a[own], b[own], linewidths=0.4, edgecolors="white", alpha=0.85, **look)
+        ax.scatter(*places[own].T, linewidths=0.4, edgecolors="white", alpha=0.85, **look)
     legend(ax, len(np.unique(labels)))
