@@ -76,6 +76,10 @@ class Neural(Scorer):
 
         `cells` encodes rows of `num_features` columns for the network; with `frozen` True only the head is learnt.
         """
+        if not hasattr(type(trunk), "features"):
+            own = " Type trunk=model.density.network." if hasattr(getattr(trunk, "density", None), "network") else ""
+            own = " Type trunk=model.network." if hasattr(trunk, "network") else own
+            raise ValueError(f"trunk must be a network; got a {type(trunk).__name__}.{own}")
         x: Any = jax.ShapeDtypeStruct((1, num_features), jnp.result_type(dtype))
         if isinstance(cells, TokenCells):
             x = Sequences(x.update(shape=(1, 1, num_features)), jax.ShapeDtypeStruct((1,), int), True)  # type: ignore

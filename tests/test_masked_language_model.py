@@ -258,6 +258,7 @@ ERRORS = {
         "Type dgjax.Transformer.start",
     ),
     "an odd width": (lambda: dg.masked_language_model(KEY, C, width=5), "Type width=6"),
+    "all left out": (lambda: dg.masked_language_model(KEY, C, dropout=1.0), "dropout must be a number, from 0 to 0.99"),
     "one category": (lambda: dg.masked_language_model(KEY, 1), "num_categories must be"),
     "EM": (lambda: dg.fit(make(1), TOKENS, method=dg.EM()), "learns by gradient"),
     "what comes next": (lambda: dg.complete(make(1), KEY, TOKENS, 2), "one after another"),
@@ -276,6 +277,14 @@ ERRORS = {
     "fewer tokens than are encoded": (
         lambda: dg.Neural.start(make(1).network, dg.TokenCells(C + 1), 1, K),
         rf"Type cells=dgjax.TokenCells\({C}\)",
+    ),
+    "a model for its network": (
+        lambda: dg.Neural.start(make(1), dg.TokenCells(C), 1, K),
+        "got a MaskedLanguageModel. Type trunk=model.network",
+    ),
+    "a mixture for its network": (
+        lambda: dg.Neural.start(dg.Mixture(np.zeros(K), make()), dg.TokenCells(C), 1, K),
+        "got a Mixture. Type trunk=model.density.network",
     ),
     "cells of one token": (lambda: dg.TokenCells(1), "num_categories must be"),
     "a classifier of missing tokens": (lambda: dg.predict(classifier(True), X), "cannot take NaN"),

@@ -15,4 +15,8 @@ from dgjax.networks._feedforward import (
     ConvolutionalEncoder as ConvolutionalEncoder,
     Network as Network,
 )
-from dgjax.networks._transformer import Transformer as Transformer, TransformerLayers as TransformerLayers
+from dgjax.networks._transformer import (
+    MOST_DROPOUT as MOST_DROPOUT,
+    Transformer as Transformer,
+    TransformerLayers as TransformerLayers,
+)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
+from dgjax._arguments import check_number
 from dgjax._pytree import dataclass, static, tree
 from dgjax.networks._feedforward import times
 
@@ -19,6 +20,7 @@ UNROLLED = 8
 """Layers that the scan has side by side: what is kept of each for the gradient lies where it was made. A step of
 learning of 4 layers takes 200 ms, rolled up 280, and is compiled in 12 s, rolled up in 11."""
 STEPS = 256  # of the share of units that dropout may leave out
+MOST_DROPOUT = 0.99  # with all left out there were nothing to learn from
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Transformer:
                 f"num_heads must divide the width{', into heads of an even size' * self.rotary}; got {self.num_heads} "
                 f"and {width}."
             )
+        check_number(self.dropout, "dropout", 0, MOST_DROPOUT)
         if self.activation not in ACTIVATIONS:
             raise ValueError(f'activation must be "squared_relu" or "silu"; got {self.activation!r}.')
 

@@ -23,7 +23,7 @@ from dgjax.densities import (
     PoissonCells,
     moments,
 )
-from dgjax.networks import Transformer
+from dgjax.networks import MOST_DROPOUT, Transformer
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import SUPPORTS
 
@@ -59,7 +59,7 @@ def autoregressive(
     has, or sizes beyond this machine's memory.
     """
     key, width, num_layers = as_key(key), as_count(width, "width"), as_count(num_layers, "num_layers")
-    check_number(dropout, "dropout", 0, 1)
+    check_number(dropout, "dropout", 0, MOST_DROPOUT)
     if y is None and num_classes is not None:
         raise ValueError(f"num_classes is for rows with labels; got num_classes={num_classes} and no y. Leave it out.")
     if y is None:

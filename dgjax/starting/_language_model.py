@@ -6,7 +6,7 @@ from jax import Array
 from dgjax._arguments import as_count, as_key, check_number, check_size, constant
 from dgjax._elsewhere import told_keywords
 from dgjax.densities import LanguageModel, MaskedLanguageModel, Mixture
-from dgjax.networks import Transformer
+from dgjax.networks import MOST_DROPOUT, Transformer
 
 HEAD = 32  # units of each head of attention, at least; an even number, for rotary positions
 
@@ -63,7 +63,7 @@ def _network(key, num_categories, num_classes, width, num_layers, dropout):
     key, c = as_key(key), as_count(num_categories, "num_categories", 2)
     k = 1 if num_classes is None else as_count(num_classes, "num_classes", 2)
     width, num_layers = as_count(width, "width", 2), as_count(num_layers, "num_layers")
-    check_number(dropout, "dropout", 0, 1)
+    check_number(dropout, "dropout", 0, MOST_DROPOUT)
     if width % 2:
         raise ValueError(f"width must be even; got {width}. Type width={width + 1}.")
     check_size((num_layers, 4 * width, width), num_layers=num_layers, width=width)
