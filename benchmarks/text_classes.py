@@ -14,6 +14,7 @@ import argparse
 import collections
 import dataclasses
 import functools
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +22,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
-from text_corpora import CORPORA, Corpora, load
+from text_corpora import CORPORA, PLACE, Corpora, load
 
 import dgjax as dg
 
@@ -33,6 +35,9 @@ K, REPEATS, POOL = len(CORPORA), {50: 3, 200: 3}, 4000
 ORDER, ALPHABET = 2, 64
 # Pseudo-counts that an n-gram takes from the shorter one; of EM, what an excerpt without a label weighs.
 STRENGTHS, EM_STRENGTH, UNLABELLED, EM_STEPS = (10.0, 30.0, 100.0), 30.0, 0.3, 5
+RIDGES, TWIN_STEPS = (1.0, 10.0, 100.0), 30
+WIDTH, LAYERS, BATCH, RATE = 128, 2, 32, 2e-3
+ANSWERS = [name[0] for name in CORPORA]  # of one length, so that none is preferred
 OWN_SHARE = 0.2  # of the labelled excerpts, by which settings are chosen
 
 
@@ -44,6 +49,7 @@ class Task:
     y: np.ndarray
     pool: list[str]
     asked: list[str]
+    steps: int
 
     def inner(self) -> tuple["Task", np.ndarray]:
         """The task of telling a fifth of the labelled excerpts by the others, and the labels to find."""
@@ -125,11 +131,60 @@ def backed_off(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[dg.Mixtur
     return model, prior
 
 
+def taught(pool: list[str], steps: int) -> dg.LanguageModel:
+    """Language model of the pool, without classes; learnt once, and kept."""
+    start = dg.language_model(jax.random.key(0), ALPHABET, width=WIDTH, num_layers=LAYERS)
+    digest = hashlib.sha1("".join(pool).encode()).hexdigest()[:8]
+    kept = PLACE / f"language_model-{WIDTH}-{LAYERS}-{steps}-{digest}"
+    rate = optax.warmup_cosine_decay_schedule(0.0, RATE, min(100, steps // 10), steps, RATE / 50)
+    method = dg.Optax(optax.adam(rate, b2=0.99), batch_size=BATCH, key=jax.random.key(1), checkpoint=kept)
+    model: Any = dg.fit(start, coded(pool, pool, ALPHABET), method=method, max_steps=steps).model
+    return model
+
+
+def twin(task: Task) -> np.ndarray:
+    """The exact discriminative twin of the n-grams, which begins at them, and learns p(class given text)."""
+
+    def predict(own: Task, strength: float) -> np.ndarray:
+        x, asked = (coded(texts, task.pool, ALPHABET) for texts in (own.texts, own.asked))
+        start = dg.discriminative(backed_off(x, own.y, EM_STRENGTH)[0])
+        model = dg.fit(start, x, own.y, prior=dg.priors.Ridge(jnp.float32(strength)), max_steps=TWIN_STEPS).model
+        return np.asarray(dg.predict(model, asked))
+
+    return chosen(task, RIDGES, predict)
+
+
+class Letters:
+    """Tokenizer of characters, by their numbers."""
+
+    def __init__(self, pool: list[str]) -> None:
+        self.pool = pool
+
+    def encode(self, text: str) -> list[int]:
+        return coded([text], self.pool, ALPHABET).ravel().astype(int).tolist()
+
+    def decode(self, numbers: list[int]) -> str:
+        raise NotImplementedError("Nothing is drawn here.")
+
+
+def few_shot(task: Task, num_examples: int) -> np.ndarray:
+    """Choice of the answer that follows an excerpt, by the language model of the pool, which has learnt no answers."""
+    model, tokenizer = taught(task.pool, task.steps), Letters(task.pool)
+    random = np.random.default_rng(0).permutation(len(task.y))
+    examples = [i for shift in range(num_examples) for i in random[task.y[random] == shift % K][shift // K :][:1]]
+    begun = "".join(f"{task.texts[i]} = {ANSWERS[task.y[i]]}. " for i in examples)
+    values = [dg.choose(model, f"{begun}{text} = ", ANSWERS, tokenizer) for text in task.asked]
+    return np.argmax(np.array(values), 1)
+
+
 CONTESTANTS: dict[str, Callable[[Task], np.ndarray]] = {
     "naive Bayes": naive_bayes,
     "tf-idf logistic": tf_idf,
     "n-grams": n_grams,
     "n-grams, pool": functools.partial(n_grams, unlabelled=True),
+    "n-grams' twin": twin,
+    "zero-shot, pool": functools.partial(few_shot, num_examples=0),
+    "4-shot, pool": functools.partial(few_shot, num_examples=4),
 }
 
 
@@ -137,12 +192,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[50, 200, 2000])
     parser.add_argument("--only", nargs="+", choices=[*CONTESTANTS], default=[*CONTESTANTS])
+    parser.add_argument("--steps", type=int, default=2500, help="of teaching a language model the pool")
     parser.add_argument("--repeats", type=int, help="draws of labelled excerpts")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--held-out", action="store_true", help="test on files of the training corpora")
     own = parser.parse_args()
     if own.quick:
-        own.counts, own.repeats = [50], 1
+        own.counts, own.steps, own.repeats = [50], 20, 1
     corpora = load(100 if own.quick else 500, own.held_out)
     sizes = ", ".join(f"{name} {len(texts):,}" for name, texts in zip(CORPORA, corpora.train, strict=True))
     print(f"{sizes} to learn from; {len(corpora.test):,} to test", flush=True)
@@ -154,11 +210,11 @@ def main() -> None:
 
 def measured(corpora: Corpora, pool: list[str], count: int, name: str, own: argparse.Namespace) -> None:
     """Prints the accuracy of a contestant."""
-    repeats = own.repeats or REPEATS.get(count, 1)
+    repeats = 1 if "shot" in name else own.repeats or REPEATS.get(count, 1)
     used, right = time.process_time(), []
     for repeat in range(repeats):
         texts, y = corpora.labelled(count, repeat)
-        found = CONTESTANTS[name](Task(texts, y, pool, corpora.test))
+        found = CONTESTANTS[name](Task(texts, y, pool, corpora.test, own.steps))
         right.append((found == corpora.labels).mean())
     spent = (time.process_time() - used) / repeats
     print(f"{count:5} {name:22} {np.mean(right):.3f}  draws {repeats}, CPU {spent:.0f} s each", flush=True)

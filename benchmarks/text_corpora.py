@@ -32,9 +32,10 @@ class Corpora:
     labels: np.ndarray
 
     def labelled(self, count: int, repeat: int = 0) -> tuple[list[str], np.ndarray]:
-        """Excerpts of each corpus, `count` of each, and their labels: other ones for each `repeat`."""
-        texts = [text for own in self.train for text in np.roll(own, -repeat * count)[:count].tolist()]
-        return texts, np.repeat(np.arange(len(self.train)), count)
+        """Excerpts of each corpus, `count` of each that has so many, and their labels: other ones for each `repeat`."""
+        chosen = [np.roll(own, -repeat * count)[:count].tolist() for own in self.train]
+        y = np.repeat(np.arange(len(chosen)), [len(own) for own in chosen])
+        return [text for own in chosen for text in own], y
 
     def pool(self, most: int) -> list[str]:
         """All excerpts to learn from, `most` of each corpus at the most."""
