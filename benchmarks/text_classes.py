@@ -5,9 +5,8 @@
 
 Four corpora (`text_corpora.py`), 2,000 test excerpts of other files. Of each class so many excerpts have a label; the
 pool is excerpts of the training files, the labelled ones among them, whose labels nobody sees. Strengths of smoothing
-and of penalties are chosen on a fifth of the labelled excerpts, then all are learnt from. Those of EM, of four tried,
-were chosen on another cut of the files: a fifth of the excerpts looked at then are of files to test here.
-`--held-out` is a cut of the training files alone, to choose anew.
+and of penalties are chosen on a fifth of the labelled excerpts, then all are learnt from. Those of EM were chosen, of
+nine, by `--held-out`, a cut of the training files alone.
 """
 
 import argparse
