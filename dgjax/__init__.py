@@ -110,6 +110,7 @@ from dgjax.networks import (
     TransformerLayers as TransformerLayers,
 )
 from dgjax.scorers import (
+    CategoryWeights as CategoryWeights,
     ColumnScorers as ColumnScorers,
     DiagonalQuadratic as DiagonalQuadratic,
     Indicators as Indicators,
@@ -119,7 +120,6 @@ from dgjax.scorers import (
     LogLinear as LogLinear,
     Quadratic as Quadratic,
     Shifted as Shifted,
-    Table as Table,
 )
 from dgjax.sparse import SparseRows as SparseRows
 from dgjax.starting import (
@@ -141,6 +141,7 @@ from dgjax.starting import (
     variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )
+from dgjax.tables import Column as Column, Schema as Schema, Table as Table, Tabular as Tabular
 
 __version__ = _installed_version()
 

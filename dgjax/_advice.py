@@ -1,7 +1,9 @@
 """Error advice: the sentence at the end of an error that says what to type instead. Computed only when raising."""
 
 import math
+import re
 import reprlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,24 @@ def shown(value: Any) -> str:
     if isinstance(shape, tuple) and math.prod(shape) > FEW:
         return f"{'DataFrame' if hasattr(value, 'iloc') else 'an array'} of shape {shape}"
     return " ".join(_BRIEF.repr(value.item() if isinstance(value, np.generic) else value).split())
+
+
+WORDED = re.compile(r"\b(columns?(?:\(s\))?|combination of) (\d+(?:, \d+)*)")
+"""How errors word columns of an array, by number: "column 3", "column(s) 1, 2", "a combination of 1, 2"."""
+LEFT_OUT = re.compile(r"(?:type )?np\.delete\(x, \[([\d, ]+)\], axis=-1\)", re.IGNORECASE)
+
+
+def named(text: str, names: Sequence[str], without: Callable[[list[str]], str]) -> str:
+    """Message about columns of an array, by number, as one about those of a table, by name.
+
+    `without(names)` is what to type for a table less some columns, in place of code for arrays.
+    """
+
+    def of(numbers: str) -> list[str]:
+        return [names[int(number)] for number in numbers.split(", ") if int(number) < len(names)]
+
+    text = WORDED.sub(lambda found: f"{found[1]} {', '.join(map(repr, of(found[2]))) or found[2]}", text)
+    return LEFT_OUT.sub(lambda found: without(of(found[1])).rstrip("."), text)
 
 
 def numbered(given: Any, labels: np.ndarray, name: str) -> str:

@@ -24,8 +24,10 @@ from dgjax.densities import (
     with_draws,
 )
 from dgjax.sparse import RowsLike
+from dgjax.tables import of_tables
 
 
+@of_tables()
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
     """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
 
@@ -46,6 +48,7 @@ def _elbo(model, x, y):
     return model.potentials(x).score(y)
 
 
+@of_tables()
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     """Error of `log_prob(model, x)`, in nats: (n, d) -> (n,); 0 for a model whose log p(x) is exact.
 
@@ -74,6 +77,7 @@ def _log_prob_error(model, x):
     return jnp.where(jnp.isnan(x).all(-1), 0, model.density.error(jax.nn.logsumexp(logs, axis=-1)))
 
 
+@of_tables()
 def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
     """Mean and standard deviation, each (n, m), of a row's latent variables given its observed cells: (n, d).
 
@@ -90,6 +94,7 @@ def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[
     return _encode(density, rows.x, _classes(model, rows.x, y))
 
 
+@of_tables()
 def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array:
     """Mean of every cell given latent vectors z: (n, m) -> (n, d); the most probable category of a categorical column.
 
@@ -115,6 +120,7 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     return _decode(density, latent, _one_hot(density.num_classes, classes, latent))
 
 
+@of_tables()
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
     """Reconstruction: rows encoded to the mean of q(z | x_observed, y), and that decoded: (n, d) -> (n, d).
 
@@ -129,6 +135,7 @@ def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> 
     return _decode(density, _encode(density, rows.x, shares)[0], shares)
 
 
+@of_tables()
 def interpolate(
     model: Generative, start: ArrayLike, end: ArrayLike, num_steps: int = 8, y: ArrayLike | None = None
 ) -> Array:

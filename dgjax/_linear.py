@@ -12,7 +12,7 @@ import numpy as np
 
 from dgjax.densities import Bernoulli, Categorical, DiagonalGaussian, Gaussian, Mixture, Multinomial, Poisson
 from dgjax.models import Logistic
-from dgjax.scorers import Linear, LogLinear, Shifted, Table
+from dgjax.scorers import CategoryWeights, Linear, LogLinear, Shifted
 
 KEPT_OF_LABELS, KEPT = 1e-3, 1e-6  # nats that rounding may take from linear scores, at the most
 
@@ -81,10 +81,10 @@ def _linear_of_scorer(scorer):
     if isinstance(scorer, Shifted):
         form = _linear_of_scorer(scorer.scorer)
         return form and (form[0], form[1] - form[0] @ np.asarray(scorer.offset, float))
-    if not isinstance(scorer, Linear | LogLinear | Table):
+    if not isinstance(scorer, Linear | LogLinear | CategoryWeights):
         return None
     weight = np.asarray(scorer.weight, float)
-    if not isinstance(scorer, Table):
+    if not isinstance(scorer, CategoryWeights):
         return weight, np.zeros(len(weight))
     if weight.shape[-1] != 2:  # of zeros and ones: w_0 + (w_1 - w_0) x
         return None

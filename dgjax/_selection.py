@@ -13,8 +13,10 @@ from dgjax._verbs import log_prob_in_form, num_parameters
 from dgjax.data import as_model, as_weights
 from dgjax.learning import in_component_class
 from dgjax.sparse import RowsLike
+from dgjax.tables import of_tables
 
 
+@of_tables()
 def bic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
     """Bayesian information criterion, -2 sum_n w_n log p(x_n) + p log sum_n w_n, in nats: lower is better.
 
@@ -38,6 +40,7 @@ def bic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, wei
     return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
 
 
+@of_tables()
 def aic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
     """Akaike's information criterion, -2 sum_n w_n log p(x_n) + 2 p, in nats: lower is better.
 
@@ -50,6 +53,7 @@ def aic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, wei
     return scored.result(-2 * _total(*scored[:3]) + 2 * num_parameters(model))
 
 
+@of_tables()
 def anomaly_threshold(
     model: Generative,
     x: RowsLike,

@@ -20,11 +20,13 @@ from dgjax.densities import Density, MaskedLanguageModel
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.sparse import RowsLike
 from dgjax.structures import Sequences
+from dgjax.tables import drawn_rows, filled_rows, label_names, log_proba_by_name, named_model, of_tables
 
 G = TypeVar("G", bound=Generative)
 FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
 
 
+@of_tables()
 def log_prob(model: Generative, x: RowsLike, lengths: ArrayLike | None = None) -> Array:
     """Marginal log-likelihood log p(x_observed) = log sum_y p(x_observed, y), in nats.
 
@@ -58,6 +60,7 @@ def log_prob_in_form(
     return log_prob_of_few(own, rows, answer)
 
 
+@of_tables()
 def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Joint log-likelihood log p(x_observed, y), in nats; where y is -1, unknown, log p(x_observed).
 
@@ -70,6 +73,7 @@ def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike |
     return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@of_tables()
 def log_conditional(
     model: Generative | Discriminative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None
 ) -> Array:
@@ -85,6 +89,7 @@ def log_conditional(
     return _answers.log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@of_tables(log_proba_by_name)
 def predict_log_proba(
     model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
 ) -> Array:
@@ -106,6 +111,7 @@ def predict_log_proba(
     return posterior_of_few(own, rows, _answers.predict_log_proba)
 
 
+@of_tables(label_names)
 def predict(
     model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
 ) -> Array:
@@ -128,6 +134,7 @@ def predict(
     return labels_of_few(own, rows, _answers.predict)
 
 
+@of_tables(drawn_rows)
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
     """Samples (x, y) of p(x, y): x (*shape, d), y (*shape,) ints. For a model of sequences, the last of `shape` is t.
 
@@ -146,6 +153,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
     return (_answers.few_samples if few else _answers.many_samples)(checked, as_key(key), sizes)
 
 
+@of_tables(label_names)
 def sample_labels(
     model: Generative | Discriminative,
     key: Array,
@@ -165,6 +173,7 @@ def sample_labels(
     return _answers.sample_labels(checked, rows, *labels, key=as_key(key))
 
 
+@of_tables(filled_rows)
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None) -> Array:
     """Imputation: `x` with missing cells replaced by E[x_missing | x_observed], or by the mode in discrete columns.
 
@@ -183,6 +192,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *,
     return _within(rows, _answers.impute_given(checked, rows, *labels) if labels else _answers.impute(checked, rows), x)
 
 
+@of_tables(filled_rows)
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Multiple imputation: `x` with missing cells drawn from p(x_missing | x_observed), (n, d) -> (n, d).
 
@@ -194,6 +204,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     return _within(rows, _answers.sample_missing(checked, rows, key=as_key(key)), x)
 
 
+@of_tables(named_model)
 def marginal(model: G, columns: ArrayLike) -> G:
     """Marginal model p(x_columns, y) of some columns, in the order given; the others are integrated out.
 
@@ -207,6 +218,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     return whole.marginal(as_columns(columns, whole.num_features))
 
 
+@of_tables(named_model)
 def discriminative(model: Generative) -> Logistic | LinearChainCRF:
     """Discriminative twin: the logistic model, or CRF, with exactly the p(y | x) of a generative model.
 
@@ -243,6 +255,7 @@ def _discriminative(model):
     return Logistic(jax.nn.log_softmax(model.log_weights) + bias, scorer)
 
 
+@of_tables(named_model)
 def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
     """Classifier of rows with missing cells: the mean of p(y | x) over p(x_missing | x_observed).
 

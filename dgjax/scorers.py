@@ -142,7 +142,7 @@ class LogLinear(Weighted):
 
 
 @dataclass
-class Table(Weighted):
+class CategoryWeights(Weighted):
     """Table scorer of categories: s(x, y) = sum_j w_y[j, x_j].
 
     `weight` (*labels, d, c), may be -inf; cells of the d columns are categories 0 to c - 1.

@@ -24,6 +24,7 @@ STATES = dg.HiddenMarkov([0, OFF], ZEROS.T, dg.Categorical([[[0, 0, OFF]], [[OFF
 CRF = dg.LinearChainCRF(np.zeros(2), ZEROS, dg.Linear(np.zeros((2, 1))))
 COUNTS = dg.Mixture(np.zeros(2), dg.Categorical(np.zeros((2, 2, 3))))
 NETWORK = dg.variational_autoencoder(jax.random.key(0), 2, 1, "gaussian", hidden=(3,))
+REALS = dg.DiagonalGaussian(np.zeros((1, 3)), np.zeros((1, 3)))
 STEPS = {"method": dg.Optax(optax.adam(1e-3), key=jax.random.key(1)), "max_steps": 2}
 OPEN = "jax.tree.map(lambda a: jax.numpy.nan_to_num(a, neginf=-9.0, posinf=9.0), model)"
 NUMBER = "np.unique(y, return_inverse=True)[1]"
@@ -63,9 +64,9 @@ ADVICE = {
         "(x - x.min()) / np.timedelta64(1, 's')",
     ),
     "dates in a frame": (
-        {"x": pandas.DataFrame({"a": X[:, 0], "when": pandas.date_range("2020-01-01", periods=6)})},
+        {"x": pandas.DataFrame({"a": X[:, 0], "when": pandas.date_range("2020-01-01", periods=6, freq="500D")})},
         bayes,
-        "x.apply(lambda c: (c - c.min()) / np.timedelta64(1, 's') if c.dtype.kind == 'M' else c)",
+        "x = x.assign(**{'when': x['when'].dt.year})",
     ),
     "words": (
         {"x": ["good film", "bad film", "good", "bad", "good good film", "bad bad"]},
@@ -74,7 +75,7 @@ ADVICE = {
     ),
     "text": (
         {"x": TEXT},
-        lambda x: bayes(x, kinds="categorical"),
+        lambda x: dg.log_prob(COUNTS, x),
         f"pandas.DataFrame(x).apply(lambda c: {CODES} if c.name in ['a'] else pandas.to_numeric(c))",
     ),
     "complex rows": ({"x": X + 0j}, bayes, "np.real(x)"),
@@ -201,7 +202,6 @@ MEANT = {
     "labels from 1, to learn": ({"y": [3, -1, 2, 3, 1, 2]}, learnt, [2, -1, 1, 2, 0, 1]),
     "labels with gaps, to learn": ({"y": [9, -1, 5, 9, 0, 5]}, learnt, [2, -1, 1, 2, 0, 1]),
     "masked labels with gaps": ({"y": np.ma.masked_array(FROM_1 * 2, HOLES)}, learnt, [-1, 0, 1, 2, 0, 1]),
-    "text beside numbers": ({"x": MIXED}, kinds, CODED),
     "text beside numbers, in an array": ({"x": MIXED.to_numpy(object)}, kinds, CODED),
     "text beside numbers, in a list": ({"x": MIXED.to_numpy(object).tolist()}, kinds, CODED),
     "a table of text": ({"x": np.where([[True, False]], "u", X.astype(str))}, kinds, np.c_[np.zeros(6), X[:, 1]]),
@@ -231,7 +231,7 @@ MEANT = {
                 }
             )
         },
-        bayes,
+        lambda x: dg.log_prob(REALS, x),
         np.c_[[172800, np.nan, 0] * 2, [18000, 3600, 7200] * 2, X[:, 0]],
     ),
     "days, one of them missing": (

@@ -168,7 +168,10 @@ def test_scorers_move_with_their_rows(x64):
     x, units = jnp.array(rng.normal(size=(5, D))), Units(jnp.array([3.0, -1.0, 10.0]), jnp.array([2.0, 0.1, 5.0]))
     linear = dg.Linear(rng.normal(size=(2, D)))
     nested = dg.Linear(rng.normal(size=(2, 4, D)))
-    table, one, two = dg.Table(rng.normal(size=(2, 1, 3))), *(dg.Linear(rng.normal(size=(2, m))) for m in (1, 2))
+    table, one, two = (
+        dg.CategoryWeights(rng.normal(size=(2, 1, 3))),
+        *(dg.Linear(rng.normal(size=(2, m))) for m in (1, 2)),
+    )
     scorers = [
         linear,
         dg.DiagonalQuadratic(rng.normal(size=(2, D)), rng.normal(size=(2, D))),

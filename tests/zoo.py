@@ -148,7 +148,9 @@ def _logistic(rng, scorer):
 
 
 def _scorers(rng):
-    return dg.ColumnScorers((dg.Linear(rng.normal(size=(K, 2))), dg.Table(rng.normal(size=(K, 1, 4)))), ((0, 2), (1,)))
+    return dg.ColumnScorers(
+        (dg.Linear(rng.normal(size=(K, 2))), dg.CategoryWeights(rng.normal(size=(K, 1, 4)))), ((0, 2), (1,))
+    )
 
 
 def _neural(rng):
@@ -175,7 +177,7 @@ DISCRIMINATIVE = [
     ),
     Case("Quadratic", lambda rng: _logistic(rng, dg.Quadratic(rng.normal(size=(K, D)), rng.normal(size=(K, 6))))),
     Case("LogLinear", lambda rng: _logistic(rng, dg.LogLinear(rng.normal(size=(K, D))))),
-    Case("Table", lambda rng: _logistic(rng, dg.Table(rng.normal(size=(K, D, 4))))),
+    Case("CategoryWeights", lambda rng: _logistic(rng, dg.CategoryWeights(rng.normal(size=(K, D, 4))))),
     Case("Indicators", lambda rng: _logistic(rng, dg.Indicators(rng.normal(size=(K, 7))))),
     Case("Shifted", lambda rng: _logistic(rng, dg.Shifted(rng.normal(size=D), _linear(rng))), fixed=("offset",)),
     Case("ColumnScorers", lambda rng: _logistic(rng, _scorers(rng))),
@@ -196,7 +198,7 @@ DISCRIMINATIVE = [
 
 
 def _table(rng):
-    return dg.Table(rng.normal(size=(K, 2, 3)))
+    return dg.CategoryWeights(rng.normal(size=(K, 2, 3)))
 
 
 QUICK = ("one Gaussian", "full", "Poisson")

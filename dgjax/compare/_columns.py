@@ -17,13 +17,13 @@ from dgjax.compare._numbers import (
     without_unit,
 )
 from dgjax.compare._reading import Reading
+from dgjax.tables import MOST_LEVELS
 
 # Those of pandas, and a question mark.
 MISSING = frozenset(
     {"", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#n/a n/a", "#na", "?"}
     | {f"{sign}1.#{word}" for sign in ("", "-") for word in ("ind", "qnan")}
 )
-MOST_LEVELS = 50  # categories in a column; more are names or free text
 FEW_LEVELS = 20  # different texts, mostly numbers, that may still be categories
 # Free text: so many words in half of the cells, and so large a share of them that differ.
 MANY_WORDS, NEARLY_ALL = 4, 0.8

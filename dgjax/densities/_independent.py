@@ -20,7 +20,7 @@ from dgjax._types import LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
 from dgjax.priors import expect_prior
-from dgjax.scorers import Table
+from dgjax.scorers import CategoryWeights
 
 
 class Family(NamedTuple):
@@ -190,9 +190,9 @@ class Tabular(Independent):
         p = jnp.exp(self._flat())
         return (posterior @ p.reshape(len(p), -1)).reshape(-1, *p.shape[1:]).argmax(-1).astype(posterior.dtype)
 
-    def discriminative(self) -> tuple[Float[Array, "*labels"], Table]:
+    def discriminative(self) -> tuple[Float[Array, "*labels"], CategoryWeights]:
         """Discriminative twin: a table of the log-probability of each value, a bias of 0.
 
         Both log-probabilities of a binary column are kept: their difference alone fails where p is 0 or 1.
         """
-        return jnp.zeros(self.label_shape, self._parameter.dtype), Table(self.natural_parameter())
+        return jnp.zeros(self.label_shape, self._parameter.dtype), CategoryWeights(self.natural_parameter())

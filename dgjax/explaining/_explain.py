@@ -20,10 +20,12 @@ from dgjax.explaining._games import AskedGame, ScoredGame, Value, of_rows, of_se
 from dgjax.explaining._shapley import EXACT, estimated, shapley_values
 from dgjax.models import Marginalized
 from dgjax.structures import Sequences, label_shape
+from dgjax.tables import of_tables, player_names
 
 PERMUTATIONS = 200  # where the players are too many for all coalitions
 
 
+@of_tables(player_names)
 def explain(
     model: Generative | Discriminative,
     x: ArrayLike,

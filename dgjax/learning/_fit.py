@@ -43,6 +43,7 @@ from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.sparse import RowsLike, SparseRows
 from dgjax.structures import in_rows, label_shape
+from dgjax.tables import fitted_to_tables
 
 M = TypeVar("M")
 MOST_STEPS = 1 << 24  # each has its place in the trace, and float32 numbers no more of them
@@ -70,6 +71,7 @@ class Fit(Generic[M]):
 Fit.__getattr__, Fit.__repr__ = of_attribute, described  # type: ignore[attr-defined]
 
 
+@fitted_to_tables
 @told_keywords
 def fit(
     model: M,

@@ -19,7 +19,7 @@ from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import Units, moved_back
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.priors import Ridge
-from dgjax.scorers import ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic, Table
+from dgjax.scorers import CategoryWeights, ColumnScorers, DiagonalQuadratic, Linear, LogLinear, Quadratic
 from dgjax.sparse import SparseRows
 from dgjax.structures import num_steps
 
@@ -149,7 +149,7 @@ def is_concave(model: Any) -> bool:
     if not isinstance(model, Logistic | LinearChainCRF):
         return False
     scorers = model.scorer.scorers if isinstance(model.scorer, ColumnScorers) else (model.scorer,)
-    return all(isinstance(own, Linear | LogLinear | Table | DiagonalQuadratic | Quadratic) for own in scorers)
+    return all(isinstance(own, Linear | LogLinear | CategoryWeights | DiagonalQuadratic | Quadratic) for own in scorers)
 
 
 def has_networks(model: Any) -> bool:

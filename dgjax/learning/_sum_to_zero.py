@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from dgjax._arguments import is_concrete
 from dgjax.models import LinearChainCRF, Logistic
 from dgjax.scorers import (
+    CategoryWeights,
     ColumnScorers,
     DiagonalQuadratic,
     Indicators,
@@ -26,7 +27,6 @@ from dgjax.scorers import (
     LogLinear,
     Quadratic,
     Shifted,
-    Table,
 )
 
 
@@ -64,7 +64,9 @@ def _centred(part: Any, strength: Array | float) -> Any:
 
 
 @_centred.register
-def _(part: Linear | DiagonalQuadratic | Quadratic | LogLinear | Table | Indicators, strength: Array | float) -> Any:
+def _(
+    part: Linear | DiagonalQuadratic | Quadratic | LogLinear | CategoryWeights | Indicators, strength: Array | float
+) -> Any:
     """Weights of a scorer less their mean over labels; those of a single label, the log-odds of two classes, stay."""
     if part.label_shape[0] == 1:
         return part

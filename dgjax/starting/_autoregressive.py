@@ -26,10 +26,12 @@ from dgjax.densities import (
 from dgjax.networks import MOST_DROPOUT, Transformer
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import SUPPORTS
+from dgjax.tables import started_from_tables
 
 HEAD = 32  # units of each head of attention, at least
 
 
+@started_from_tables()
 @told_keywords
 def autoregressive(
     key: Array,
@@ -70,7 +72,7 @@ def autoregressive(
         rows, summary, k = data.x, data.columns, data.num_classes
     d = rows.shape[1]
     check_size((num_layers, 4 * width, width), num_layers=num_layers, width=width)
-    cells = _cells(rows, summary, _training_data.named_kinds(kinds, d, "kinds", x), num_categories)
+    cells = _cells(rows, summary, _training_data.named_kinds(kinds, d, "kinds"), num_categories)
     num_heads = next(heads for heads in range(max(1, width // HEAD), 0, -1) if width % heads == 0)
     sizes = cells.inputs + 2 * d, cells.size, width, num_layers, num_heads, k
     network = Transformer.start(key, *sizes, dropout=float(dropout))

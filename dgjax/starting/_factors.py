@@ -13,8 +13,10 @@ from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import uniform
 from dgjax.starting._mixtures import at_clusters
+from dgjax.tables import started_from_tables
 
 
+@started_from_tables("gaussian")
 @told_keywords
 def factor_analysis(
     key: Array, x: RowsLike, num_factors: int, noise: str = "diagonal", num_components: int = 1

@@ -11,8 +11,10 @@ from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import gaussian, uniform
+from dgjax.tables import started_from_tables
 
 
+@started_from_tables("gaussian")
 @told_keywords
 def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
     """Gaussian mixture initialised at k-means++ clusters of `x` (n, d), to be fitted by `dgjax.fit(model, x)`.
@@ -34,6 +36,7 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     return start if padded == k else start.with_components(k)
 
 
+@started_from_tables("gaussian")
 @told_keywords
 def mixture_discriminant_analysis(
     key: Array,

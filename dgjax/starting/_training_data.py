@@ -221,13 +221,13 @@ def _too_few(labels, given):
     return f"{few} {_advice.WITHOUT_LABELS}"
 
 
-def named_kinds(kinds, d, name="emissions", x=None):
-    """Kind of each of d columns, from one kind, a list of them, or a dict by the columns' names in `x`, or numbers.
+def named_kinds(kinds, d, name="emissions"):
+    """Kind of each of d columns, from one kind, a list of them, or a dict by the columns' numbers.
 
     Raises ValueError for unknown kinds, or columns.
     """
     if isinstance(kinds, dict):
-        columns = list(getattr(x, "columns", range(d)))
+        columns = list(range(d))
         if set(kinds) != set(columns):
             raise ValueError(
                 f"{name} must give the kind of every column, {_advice.shown(columns)}, and of no other; got "

@@ -18,8 +18,10 @@ from dgjax.data import (
 from dgjax.densities import Density
 from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.structures import in_rows
+from dgjax.tables import of_tables
 
 
+@of_tables()
 def weak_prior(
     model: Any,
     x: RowsLike,

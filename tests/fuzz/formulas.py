@@ -101,7 +101,7 @@ def score_of_scorer(scorer, label, row):
         case "Indicators":
             weight = numbers(scorer.weight)[label]
             return sum(weight[int(number)] for number in row if number >= 0)
-        case "Table":
+        case "CategoryWeights":
             weight = numbers(scorer.weight)[label]
             return sum(weight[j, int(cell)] for j, cell in enumerate(row))
         case "LogLinear":
