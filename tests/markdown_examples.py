@@ -1,12 +1,13 @@
 """Runs the examples of a Markdown page as a reader would: from top to bottom, in one fresh namespace.
 
-A ```{plot} block is an example too, whose picture Sphinx draws.
+A `.. plot::` in an ```{eval-rst} block is an example too, whose picture Sphinx draws.
 A ```text block right under one is what the example prints, and is checked.
 """
 
 import contextlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"^```(?:python|\{plot\}(?:\n:[^\n]*)*)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+    r"^```(?:python|\{eval-rst\}\n\.\. plot::(?:\n +:[^\n]*)*)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
 )
 
 
 def examples(page: Path) -> list[tuple[int, str, str | None]]:
     """The line, the code and the expected output (None where the page shows none) of each example."""
     text = page.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, match.start(1)), *match.groups()) for match in BLOCK.finditer(text)]
+    found = BLOCK.finditer(text)
+    return [(text.count("\n", 0, own.start(1)), textwrap.dedent(own[1]), own[2]) for own in found]
 
 
 def run(page: Path) -> dict[str, Any]:
