@@ -106,6 +106,21 @@ def test_pairs_are_drawn_below_the_diagonal():
     every[0, 0].figure.canvas.draw()
 
 
+def test_tables_are_drawn_by_name():
+    frame = {"a": X[:, 0].tolist(), "b": X[:, 1].tolist(), "c": X[:, 2].tolist(), "kind": ["no", "yes"] * 30}
+    schema = dg.Table.of(frame, "kind").schema
+    model = dg.Tabular(MODEL, schema)
+    ax = plot.clusters(model, frame, "kind", columns=("c", "a"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("c", "a")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no", "yes"]
+    places = np.concatenate([own.get_offsets() for own in ax.collections if own.get_label() in ("no", "yes")])
+    np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(X[:, 2]))
+    told = plot.responsibilities(model, frame).get_legend().get_texts()
+    assert [text.get_text() for text in told] == ["no", "yes"]
+    holes = {"left": [1.0, None, 2.0], "right": ["x", "y", "x"]}
+    assert [text.get_text() for text in plot.missing(holes).get_xticklabels()] == ["left  33%", "right  0%"]
+
+
 def test_patterns_are_counted():
     ax = plot.missing([[np.nan, 1.0], [2.0, 3.0], [2.0, 1.0], [np.nan, 1.0], [0.0, 0.0]], names=["a", "b"])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["60.0%", "40.0%"]

@@ -1,12 +1,13 @@
 """Pictures of rows: as images, and of which cells they lack."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dgjax.plot import _style
+from dgjax.tables import Table, is_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,18 +48,21 @@ def images(x: ArrayLike, shape: Sequence[int] | None = None, *, columns: int = 1
     return ax
 
 
-def missing(x: ArrayLike, *, names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+def missing(x: Any, *, names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
     """Which cells are missing together: a line for each pattern, the most frequent on top, with its share of rows.
 
     Dark is observed, light is missing. With each column comes the share of its cells that is missing. Returns the axes.
     """
+    if is_frame(x):
+        table = Table.of(x)
+        x, names = table.x, table.schema.names if names is None else names
     lacking = np.isnan(np.asarray(x, float))
     patterns, counts = np.unique(lacking, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_PATTERNS]
     d, n = lacking.shape[1], max(len(lacking), 1)
     ax = _style.axes(ax, 1.8 + 0.42 * d, 1.6 + 0.26 * len(order))
     ax.imshow(~patterns[order], cmap="Blues", vmin=-0.15, vmax=1.2, aspect="auto", interpolation="nearest")
-    told = [f"{_style.name_of(i, names, x)}  {share:.0%}" for i, share in enumerate(lacking.mean(0))]
+    told = [f"{_style.name_of(i, names)}  {share:.0%}" for i, share in enumerate(lacking.mean(0))]
     ax.set_xticks(range(d), told, rotation=90)
     ax.set_yticks(range(len(order)), [f"{count / n:.1%}" for count in counts[order]])
     ax.set_xticks(np.arange(d - 1) + 0.5, minor=True)

@@ -1,15 +1,15 @@
 """Pictures of fits and of posteriors."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from dgjax._types import Discriminative, Generative
 from dgjax._verbs import predict_log_proba
 from dgjax.learning import Fit
 from dgjax.plot import _style
+from dgjax.plot._given import NOT_ASKED, given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def _held_out(fit, num_steps):
 
 def responsibilities(
     model: Generative | Discriminative,
-    x: ArrayLike,
+    x: Any,
     *,
     classes: Sequence[str] | None = None,
     ax: "Axes | None" = None,
@@ -63,13 +63,14 @@ def responsibilities(
     Where clusters overlap, bars of two colours show how many rows are in doubt. Returns the axes.
     """
     ax = _style.axes(ax, 6.5, 3.0)
-    proba = np.exp(np.asarray(predict_log_proba(model, x), float))
+    own = given(model, x, NOT_ASKED, None, classes)
+    proba = np.exp(np.asarray(predict_log_proba(own.model, own.x), float))
     proba = proba[_style.some(len(proba))]
     surest = proba.argmax(1)
     proba = proba[np.lexsort((-proba.max(1), surest))]
     below = np.zeros(len(proba))
     for label in range(proba.shape[1]):
-        told = str(label) if classes is None else str(classes[label])
+        told = str(label) if own.classes is None else str(own.classes[label])
         above, places = below + proba[:, label], np.arange(len(proba))
         ax.fill_between(places, below, above, step="mid", color=_style.colour(label), linewidth=0, label=told)
         below = above

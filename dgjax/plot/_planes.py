@@ -1,14 +1,18 @@
-"""Two columns of a table as a plane: densities, clusters and regions of classes, by the model's own marginal there."""
+"""Two columns of a table as a plane: densities, clusters and regions of classes, by the model's own marginal there.
+
+A model of a table with names takes its frames, columns by name, and labels as they are written; `y` may be the name of
+a column.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from dgjax._types import Discriminative, Generative
-from dgjax._verbs import log_joint, log_prob, marginal, predict, predict_log_proba
+from dgjax._verbs import log_joint, log_prob, marginal, predict_log_proba
 from dgjax.plot import _style
+from dgjax.plot._given import NOT_ASKED, given, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +29,10 @@ BLUES = "#eaf2fa", "#c6dcf0", "#97c3e3", "#5fa3d1", "#2f7fba"
 
 def clusters(
     model: Generative,
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+    x: Any,
+    y: Any = None,
     *,
-    columns: Sequence[int] = (0, 1),
+    columns: Sequence[int] | Sequence[str] = (0, 1),
     names: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     ax: "Axes | None" = None,
@@ -39,9 +43,9 @@ def clusters(
     are ellipses, 1.18 and 2.45 standard deviations around; of other ones they are what they are. The other columns are
     integrated out. `names` are of all columns, `classes` of labels. Returns the axes.
     """
-    rows, ax = _in_plane(x, columns, names, ax)
-    plane = marginal(model, np.array(columns))
-    labels = _labels(model, x, y)
+    columns, own = numbers(model, columns), given(model, x, y, names, classes)
+    rows, ax = _in_plane(own, columns, ax)
+    plane = marginal(own.model, np.array(columns))
     a, b, grid = _grid(rows, BEYOND)
     weights = _label_weights(plane)
     for label in range(len(weights)):
@@ -49,16 +53,16 @@ def clusters(
         levels = _levels(values, _area(a, b), SHARES)
         ax.contour(a, b, values, levels, colors=_style.colour(label), linewidths=(1.0, 1.8)[-len(levels) :])
     shown = _style.some(len(rows))
-    _style.points(ax, rows[shown], labels[shown], classes)
+    _style.points(ax, rows[shown], own.y[shown], own.classes)
     return ax
 
 
 def regions(
     model: Generative | Discriminative,
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+    x: Any,
+    y: Any = None,
     *,
-    columns: Sequence[int] = (0, 1),
+    columns: Sequence[int] | Sequence[str] = (0, 1),
     names: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     ax: "Axes | None" = None,
@@ -70,7 +74,8 @@ def regions(
 
     Raises ValueError for a discriminative model of more columns, which cannot leave any out.
     """
-    plane: Any = model
+    columns, own = numbers(model, columns), given(model, x, y, names, classes)
+    plane: Any = own.model
     if plane.as_model().generative:
         plane = marginal(plane, np.array(columns))
     elif (d := plane.as_model().num_features) != 2:
@@ -78,7 +83,7 @@ def regions(
             f"regions shows two columns, and a discriminative model cannot leave out the other {d - 2} of its {d}. "
             "Type dgjax.plot.regions(dgjax.marginalize(model, density), ...), or fit it to these two."
         )
-    rows, ax = _in_plane(x, columns, names, ax)
+    rows, ax = _in_plane(own, columns, ax)
     a, b, grid = _grid(rows, MARGIN)
     proba = np.exp(np.asarray(predict_log_proba(plane, grid), float))
     surest = proba.argmax(1)
@@ -88,15 +93,15 @@ def regions(
     extent = (a.min(), a.max(), b.min(), b.max())
     ax.imshow(picture.reshape(*a.shape, 3), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
     shown = _style.some(len(rows))
-    _style.points(ax, rows[shown], _labels(model, x, y)[shown], classes)
+    _style.points(ax, rows[shown], own.y[shown], own.classes)
     return ax
 
 
 def density(
     model: Generative,
-    x: ArrayLike,
+    x: Any,
     *,
-    columns: Sequence[int] = (0, 1),
+    columns: Sequence[int] | Sequence[str] = (0, 1),
     names: Sequence[str] | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -104,8 +109,9 @@ def density(
 
     Returns the axes.
     """
-    rows, ax = _in_plane(x, columns, names, ax)
-    plane = marginal(model, np.array(columns))
+    columns, own = numbers(model, columns), given(model, x, NOT_ASKED, names, None)
+    rows, ax = _in_plane(own, columns, ax)
+    plane = marginal(own.model, np.array(columns))
     a, b, grid = _grid(rows, BEYOND)
     values = np.exp(np.asarray(log_prob(plane, grid), float)).reshape(a.shape)
     levels = _levels(values, _area(a, b), SHADES)
@@ -118,10 +124,10 @@ def density(
 
 def pairs(
     model: Generative,
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+    x: Any,
+    y: Any = None,
     *,
-    columns: Sequence[int] | None = None,
+    columns: Sequence[int] | Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> "np.ndarray":
@@ -129,11 +135,10 @@ def pairs(
 
     `columns` are the first four by default. Returns the axes (columns, columns).
     """
-    width = np.shape(x)[1]
-    chosen = list(range(min(4, width))) if columns is None else list(columns)
+    own = given(model, x, y, names, classes)
+    chosen = tuple(range(min(4, own.x.shape[1]))) if columns is None else numbers(model, columns)
     size = max(2.0 * len(chosen), 4.0)
     every = _style.grid_of_axes(len(chosen), len(chosen), size, size, sharex="col")
-    labels = _labels(model, x, y)
     for i, row in enumerate(chosen):
         for j, column in enumerate(chosen):
             ax = every[i, j]
@@ -141,9 +146,9 @@ def pairs(
                 ax.set_visible(False)
                 continue
             if i == j:
-                _marginal(ax, model, np.asarray(x, float)[:, row], labels, row, _style.name_of(row, names, x))
+                _marginal(ax, own.model, own.x[:, row], row, _style.name_of(row, own.names))
             else:
-                clusters(model, x, labels, columns=(column, row), names=names, classes=classes, ax=ax)
+                clusters(own.model, own.x, own.y, columns=(column, row), names=own.names, classes=own.classes, ax=ax)
                 if ax.get_legend():
                     ax.get_legend().remove()
             if i < len(chosen) - 1:
@@ -157,7 +162,7 @@ def pairs(
     return every
 
 
-def _marginal(ax, model, cells, labels, column, name):
+def _marginal(ax, model, cells, column, name):
     """Histogram of the cells of a column, and p(x_column, y) of each label y."""
     one, known = marginal(model, np.array([column])), cells[~np.isnan(cells)]
     low, high = _range(known)
@@ -169,21 +174,16 @@ def _marginal(ax, model, cells, labels, column, name):
     ax.set_xlabel(name)
 
 
-def _in_plane(x, columns, names, ax):
+def _in_plane(own, columns, ax):
     """Rows (n, 2) of two columns, and axes named after them. Raises ValueError for another number of columns."""
     if len(columns) != 2:
         raise ValueError(f"columns must be two columns of x; got {len(columns)}. Type dgjax.plot.pairs(model, x).")
-    ax = _style.axes(ax)
-    first, second = (int(column) for column in columns)
-    rows = np.asarray(x, float)[:, [first, second]]
+    ax, (first, second) = _style.axes(ax), columns
+    rows = own.x[:, [first, second]]
     known = rows[~np.isnan(rows).any(1)]
-    ax.set(xlabel=_style.name_of(first, names, x), ylabel=_style.name_of(second, names, x))
+    ax.set(xlabel=_style.name_of(first, own.names), ylabel=_style.name_of(second, own.names))
     ax.set(xlim=_range(known[:, 0]), ylim=_range(known[:, 1]))
     return rows, ax
-
-
-def _labels(model, x, y):
-    return np.asarray(predict(model, x) if y is None else y).astype(int)
 
 
 def _range(cells, margin=MARGIN):

@@ -54,7 +54,7 @@ def states(
         )
         told.add(label)
     ax.plot(rows[:, column], color="#24292f", linewidth=1.0)
-    ax.set(xlim=(-0.5, len(rows) - 0.5), xlabel="step", ylabel=_style.name_of(column, names, x))
+    ax.set(xlim=(-0.5, len(rows) - 0.5), xlabel="step", ylabel=_style.name_of(column, names))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small", title="state")
     return ax
 
@@ -82,7 +82,7 @@ def forecast(
         alpha = 0.22 if share == BANDS[0] else 0.4
         ax.fill_between(ahead, low, high, color=_style.COLOURS[0], alpha=alpha, linewidth=0, label=f"{share:.0%}")
     ax.plot(ahead, mean, color=_style.COLOURS[0], label="mean")
-    ax.set(xlabel="step", ylabel=_style.name_of(column, names, x))
+    ax.set(xlabel="step", ylabel=_style.name_of(column, names))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
     return ax
 

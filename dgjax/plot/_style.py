@@ -39,10 +39,8 @@ def grid_of_axes(rows: int, columns: int, width: float, height: float, **options
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)[1]
 
 
-def name_of(column: int, names: Sequence[str] | None, x: Any = None) -> str:
-    """Name of a column: the one given, or that of a table with names, or its number."""
-    if names is None:
-        names = getattr(x, "columns", None)
+def name_of(column: int, names: Sequence[str] | None) -> str:
+    """Name of a column, or its number."""
     return f"column {column}" if names is None else str(names[column])
 
 
