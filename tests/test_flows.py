@@ -69,6 +69,20 @@ def test_an_affine_flow_is_a_gaussian_of_each_class():
     assert_close(dg.log_joint(model, x, y), expected.astype("float32"), 1e-5)
 
 
+def test_a_class_may_scale_rows():
+    log_scale = {"log": jnp.array([[0.0, 1.0]] * D)}
+    bijection = dg.Bijection(
+        log_scale,
+        lambda own, u, y: (u * jnp.exp(own["log"] @ y), (own["log"] @ y).sum()),
+        lambda own, z, y: (z * jnp.exp(-own["log"] @ y), -(own["log"] @ y).sum()),
+    )
+    model, x = dg.Mixture(np.zeros(K), dg.Flow(bijection, CENTRE, SCALE, K)), np.array(MEANS, "float32")
+    normal = [-0.5 * np.square((x - CENTRE) / SCALE * np.exp(c)).sum(1) + D * c for c in (0.0, 1.0)]
+    expected = np.stack(normal, 1) - np.log(SCALE).sum() - D / 2 * np.log(2 * np.pi) - np.log(K)
+    joint = np.stack([dg.log_joint(model, x, np.full(len(x), label)) for label in (0, 1)], 1)
+    assert_close(joint, expected.astype("float32"), 1e-5)
+
+
 @pytest.mark.slow
 def test_its_verbs_are_those_of_the_gaussian():
     model = dg.Mixture(np.zeros(K), plain(K))
@@ -243,6 +257,7 @@ WRONG = {
     "no bijection": (lambda: dg.Flow(dg.BernoulliCells(), CENTRE, SCALE), "must be a bijection"),
     "scale": (lambda: dataclasses.replace(plain(), scale=np.zeros(D)), "scale=...* must be at least"),
     "draws": (lambda: plain(num_samples=4), "num_samples is for columns of whole numbers"),
+    "no draws": (lambda: plain(whole=(0,), num_samples=0), "num_samples must be"),
     "column": (lambda: plain(whole=(3,)), "columns must be distinct"),
     "a hole": (lambda: dg.log_prob(plain(), HOLES), "cannot sum a cell out: type dgjax.autoregressive"),
     "imputing": (lambda: dg.impute(plain(), HOLES), "cannot sum a cell out"),

@@ -121,6 +121,21 @@ def test_tables_are_drawn_by_name():
     assert [text.get_text() for text in plot.missing(holes).get_xticklabels()] == ["left  33%", "right  0%"]
 
 
+def test_whole_numbers_stand_for_the_interval_around_them():
+    parts = dg.Bernoulli(jnp.array([[0.0], [2.0]])), dg.DiagonalGaussian(jnp.array(MEAN[:, :1]), jnp.zeros((2, 1)))
+    mixed = dg.Mixture(jnp.zeros(2), dg.Columns(parts))
+    x = np.column_stack([Y, X[:, 0]]).astype("float32")
+    x[3] = np.nan
+    every = plot.pairs(mixed, x, Y)
+    line = every[0, 0].lines[1]
+    assert np.isclose(np.trapezoid(line.get_ydata(), line.get_xdata()), 0.5, atol=0.02)  # p(y = 1)
+    assert plot.regions(mixed, x, Y).get_xlim()[0] < -0.5
+    plot.density(mixed, x)
+    rows, inside = _planes._rows_at(np.array([[-0.7, 0.0], [0.4, 0.0], [1.6, 0.0]]), mixed.supports)
+    assert rows[:, 0].tolist() == [0, 0, 1]
+    assert inside.tolist() == [False, True, False]
+
+
 def test_patterns_are_counted():
     ax = plot.missing([[np.nan, 1.0], [2.0, 3.0], [2.0, 1.0], [np.nan, 1.0], [0.0, 0.0]], names=["a", "b"])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["60.0%", "40.0%"]
@@ -131,6 +146,9 @@ LINEAR = dg.Logistic(jnp.zeros(2), dg.Linear(jnp.zeros((2, 3))))
 ERRORS = {
     "three columns": (lambda: plot.clusters(MODEL, X, columns=(0, 1, 2)), r"Type dgjax.plot.pairs\(model, x\)"),
     "a discriminative model": (lambda: plot.regions(LINEAR, X), "Type dgjax.plot.regions"),
+    "a name": (lambda: plot.clusters(MODEL, X, columns=("a", "b")), r"got 'a'.*Type names=\[\.\.\.\]"),
+    "names of labels": (lambda: plot.clusters(MODEL, X, ["a"] * 60), "Type y=np.unique"),
+    "a model for its fit": (lambda: plot.trace(MODEL), "fit must be what dgjax.fit returns; got a Mixture"),
     "no square": (lambda: plot.images(X), r"Type dgjax.plot.images\(x, shape="),
     "several sequences": (lambda: plot.states(CHAIN, np.zeros((2, 5, 1))), r"Type x\[0\]"),
     "no chain": (lambda: plot.transitions(MODEL), "is for a dgjax.HiddenMarkov"),

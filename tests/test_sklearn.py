@@ -88,6 +88,10 @@ LABELS = {
     "strings beside NaN": (NAMES.astype(object)[Y], np.nan, ["ape", "bee", "cat"]),
     "floats": (Y / 1.0, np.nan, [0.0, 1.0, 2.0]),
     "nullable": (pd.Series(Y, dtype="Int64"), pd.NA, [0, 1, 2]),
+    "nullable, -1": (pd.Series(Y, dtype="Int64"), -1, [0, 1, 2]),
+    "ints in objects": (Y.astype(object), None, [0, 1, 2]),
+    "ints in objects, -1": (Y.astype(object), -1, [0, 1, 2]),
+    "a list with NaN": (NAMES.astype(object)[Y], np.nan, ["ape", "bee", "cat"]),
 }
 
 
@@ -96,6 +100,7 @@ def test_labels_of_any_type_and_unknown_ones(name):
     given, unknown, classes = LABELS[name]
     some = given.copy()
     some[::4] = unknown
+    some = list(some) if name.startswith("a list") else some
     codes = np.where(np.arange(60) % 4 == 0, -1, Y)
     fitted = estimators.NaiveBayesClassifier().fit(HOLES, some)
     model = dg.naive_bayes(HOLES, codes, prior="weak")
@@ -114,6 +119,24 @@ def test_minus_one_is_a_class_beside_one_alone():
     assert (signed.predict(x) == 2 * estimators.NaiveBayesClassifier().fit(x, y == 1).predict(x) - 1).all()
     with pytest.raises(ValueError, match="two classes"):
         estimators.NaiveBayesClassifier().fit(x, -y)
+
+
+def test_a_score_is_of_known_labels_whichever_these_are():
+    own = estimators.NaiveBayesClassifier().fit(X, Y)
+    ones = np.where(Y == 1, 1, -1)
+    assert np.isclose(own.score(X, ones), own.score(X[Y == 1], Y[Y == 1]))
+    flags = np.where(np.arange(60) % 3 == 0, None, (Y == 1).astype(object))
+    told = estimators.NaiveBayesClassifier().fit(X, flags)
+    assert told.classes_.tolist() == [False, True]
+    assert told.score(X, flags) == told.score(X[flags != None], (Y == 1)[flags != None])  # noqa: E711
+    with pytest.raises(ValueError, match="none that is known"):
+        own.score(X, np.full(60, -1))
+    with pytest.raises(ValueError, match="two classes"):
+        estimators.HiddenMarkovClassifier().fit(X.reshape(20, 3, 3), np.full(20, -1))
+    signed = estimators.NaiveBayesClassifier()
+    for part in (slice(0, 30), slice(30, 60)):
+        signed.partial_fit(X[part], Y[part] - 1, classes=[-1, 0, 1])
+    assert np.isclose(signed.score(X, Y - 1), own.score(X, Y))
 
 
 KINDS = {
@@ -297,7 +320,7 @@ def test_sequences_are_stacked_or_padded():
     assert np.isclose(one.startprob_.sum(), 1)
     assert one.sample(7, 0)[0].shape == (7, 3)
     assert one.aic(HOLES, lengths) < one.bic(HOLES, lengths)
-    with pytest.raises(ValueError, match="lengths must add to the 60 rows"):
+    with pytest.raises(ValueError, match="lengths must be whole numbers that add to the 60 rows"):
         one.predict(HOLES, [15, 25])
 
 
@@ -312,6 +335,7 @@ def test_a_class_for_each_sequence():
     own = estimators.HiddenMarkovClassifier(2, random_state=0).fit(x, some)
     assert own.score(x, names) > 0.9
     assert (own.predict(np.concatenate(x[5:9]), [8] * 4) == own.predict(x[5:9])).all()
+    assert own.score(np.concatenate(x[5:9]), names[5:9], lengths=[8] * 4) == own.score(x[5:9], names[5:9])
     assert np.allclose(own.predict_proba(x).sum(1), 1)
     drawn, labels = own.sample(4, 0, n_steps=6)
     assert drawn.shape == (4, 6, 2)

@@ -365,6 +365,15 @@ def test_a_frame_that_is_no_such_table_is_told_what_to_type(name, model):
     assert len(series(dg.predict(model, eval(told, names)))) == N
 
 
+def test_no_advice_makes_a_whole_column_missing(model):
+    for change, words in (
+        ({"mass": ["heavy"] * N}, "Give it as numbers, as when the model was learnt"),
+        ({"island": ["0", "1"] * (N // 2)}, "None of its cells is"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            dg.predict(model, of_pandas(False).assign(**change))
+
+
 def test_categories_are_no_quantities():
     frame = of_pandas()
     for call in (

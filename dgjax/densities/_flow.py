@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _parameters
-from dgjax._arguments import as_columns, is_concrete
+from dgjax._arguments import as_columns, as_count, is_concrete
 from dgjax._pytree import dataclass, expect_part, static
 from dgjax._twins import NetworkLogDensity
 from dgjax._types import FINITE, LabelIndex, Support
@@ -78,7 +78,9 @@ class Flow(Learned):
             raise ValueError(
                 f"num_samples is for columns of whole numbers; got {self.num_samples} and none. Leave it out."
             )
-        if self.num_samples is None:
+        if self.num_samples is not None:
+            as_count(self.num_samples, "num_samples")
+        else:
             object.__setattr__(self, "num_samples", NUM_SAMPLES if self.whole else 1)
         _check_shapes(self)
         if is_concrete(self) and not isinstance(self.bijection, SplineBijection):
@@ -245,6 +247,11 @@ def _there_and_back(flow: Flow, rows: Any) -> tuple[Array, ...]:
     z, log_det = flow._mapped(flow.bijection.transform_and_log_det, rows)
     if isinstance(flow.bijection, Bijection) and flow.bijection.inverse is None:
         return z, log_det, jnp.broadcast_to(rows[:, None], z.shape), -log_det
-    one = jnp.zeros(len(rows), int)
-    back, more = flow._mapped(flow.bijection.inverse_and_log_det, z[:, 0], one)
+    labels = jnp.arange(flow.num_classes)
+
+    def inverse(z, label):
+        back, more = flow._mapped(flow.bijection.inverse_and_log_det, z, jnp.full(len(z), label))
+        return back[:, 0], more[:, 0]
+
+    back, more = jax.vmap(inverse, (1, 0), 1)(z, labels)
     return z, log_det, back, more

@@ -34,6 +34,10 @@ class Bijection:
     transform: Callable[..., Any] = static()
     inverse: Callable[..., Any] | None = static(default=None)
 
+    def __post_init__(self) -> None:
+        arrays = jax.tree.map(lambda own: jnp.asarray(own) if isinstance(own, float) else own, self.parameters)
+        object.__setattr__(self, "parameters", arrays)
+
     def transform_and_log_det(self, x: Float[Array, " d"], y: Float[Array, " k"] | None = None) -> Any:
         """Noise z (d,) of a row x (d,), under the class y (k,), one-hot, and log |det dz/dx|."""
         return self._called(self.transform, x, y)

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def trace(fit: Fit, *, ax: "Axes | None" = None) -> "Axes":
+def trace(fit: Any, *, ax: "Axes | None" = None) -> "Axes":
     """Objective of a fit after each step, in nats, and that of held-out rows at the end of each epoch.
 
     Of minibatches the steps are estimates, faint, and their running mean is the line. Returns the axes.
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not isinstance(fit, Fit):
+        raise ValueError(f"fit must be what dgjax.fit returns; got a {type(fit).__name__}. Type dgjax.fit(model, x).")
     ax, values = _style.axes(ax), np.asarray(fit.objective, float)
     steps = np.arange(1, len(values) + 1)
     if fit.validation is None:

@@ -12,7 +12,7 @@ import numpy as np
 from dgjax._types import Discriminative, Generative
 from dgjax._verbs import log_joint, log_prob, marginal, predict_log_proba
 from dgjax.plot import _style
-from dgjax.plot._given import NOT_ASKED, given, numbers
+from dgjax.plot._given import NOT_ASKED, given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ SIDE = 200  # points of the grid along each axis
 MARGIN = 0.12  # beyond the rows that is shown, of their range
 BEYOND = 0.6
 """As far the grid goes on which regions are measured, so that it holds what lies beyond what is shown."""
+SHAKEN = 0.25  # that whole numbers are moved by, at most, so that equal rows show
 SHARES = 0.5, 0.95
 """Of a cluster's probability, within its inner and outer line: of a normal one 1.18 and 2.45 standard deviations."""
 SHADES = 0.99, 0.9, 0.75, 0.5, 0.25
@@ -43,13 +44,14 @@ def clusters(
     are ellipses, 1.18 and 2.45 standard deviations around; of other ones they are what they are. The other columns are
     integrated out. `names` are of all columns, `classes` of labels. Returns the axes.
     """
-    columns, own = numbers(model, columns), given(model, x, y, names, classes)
-    rows, ax = _in_plane(own, columns, ax)
-    plane = marginal(own.model, np.array(columns))
-    a, b, grid = _grid(rows, BEYOND)
+    own = given(model, x, y, names, classes)
+    columns = _two(own, columns)
+    plane, supports = _plane(own.model, columns)
+    rows, ax = _in_plane(own, columns, supports, ax)
+    a, b, grid, inside = _grid(rows, BEYOND, supports)
     weights = _label_weights(plane)
     for label in range(len(weights)):
-        values = np.exp(_joint(plane, grid, label) - weights[label]).reshape(a.shape)
+        values = np.where(inside, np.exp(_joint(plane, grid, label) - weights[label]), 0).reshape(a.shape)
         levels = _levels(values, _area(a, b), SHARES)
         ax.contour(a, b, values, levels, colors=_style.colour(label), linewidths=(1.0, 1.8)[-len(levels) :])
     shown = _style.some(len(rows))
@@ -74,7 +76,8 @@ def regions(
 
     Raises ValueError for a discriminative model of more columns, which cannot leave any out.
     """
-    columns, own = numbers(model, columns), given(model, x, y, names, classes)
+    own = given(model, x, y, names, classes)
+    columns = _two(own, columns)
     plane: Any = own.model
     if plane.as_model().generative:
         plane = marginal(plane, np.array(columns))
@@ -83,8 +86,9 @@ def regions(
             f"regions shows two columns, and a discriminative model cannot leave out the other {d - 2} of its {d}. "
             "Type dgjax.plot.regions(dgjax.marginalize(model, density), ...), or fit it to these two."
         )
-    rows, ax = _in_plane(own, columns, ax)
-    a, b, grid = _grid(rows, MARGIN)
+    supports = plane.as_model().supports
+    rows, ax = _in_plane(own, columns, supports, ax)
+    a, b, grid, _ = _grid(rows, MARGIN, supports)
     proba = np.exp(np.asarray(predict_log_proba(plane, grid), float))
     surest = proba.argmax(1)
     tint = np.array([_rgb(_style.colour(label)) for label in range(proba.shape[1])])[surest]
@@ -109,11 +113,12 @@ def density(
 
     Returns the axes.
     """
-    columns, own = numbers(model, columns), given(model, x, NOT_ASKED, names, None)
-    rows, ax = _in_plane(own, columns, ax)
-    plane = marginal(own.model, np.array(columns))
-    a, b, grid = _grid(rows, BEYOND)
-    values = np.exp(np.asarray(log_prob(plane, grid), float)).reshape(a.shape)
+    own = given(model, x, NOT_ASKED, names, None)
+    columns = _two(own, columns)
+    plane, supports = _plane(own.model, columns)
+    rows, ax = _in_plane(own, columns, supports, ax)
+    a, b, grid, inside = _grid(rows, BEYOND, supports)
+    values = np.where(inside, np.exp(np.asarray(log_prob(plane, grid), float)), 0).reshape(a.shape)
     levels = _levels(values, _area(a, b), SHADES)
     if len(levels):
         ax.contourf(a, b, values, [*levels, values.max() * 2], colors=BLUES[-len(levels) :])
@@ -136,7 +141,7 @@ def pairs(
     `columns` are the first four by default. Returns the axes (columns, columns).
     """
     own = given(model, x, y, names, classes)
-    chosen = tuple(range(min(4, own.x.shape[1]))) if columns is None else numbers(model, columns)
+    chosen = tuple(range(min(4, own.x.shape[1]))) if columns is None else own.numbers(columns)
     size = max(2.0 * len(chosen), 4.0)
     every = _style.grid_of_axes(len(chosen), len(chosen), size, size, sharex="col")
     for i, row in enumerate(chosen):
@@ -164,40 +169,78 @@ def pairs(
 
 def _marginal(ax, model, cells, column, name):
     """Histogram of the cells of a column, and p(x_column, y) of each label y."""
-    one, known = marginal(model, np.array([column])), cells[~np.isnan(cells)]
-    low, high = _range(known)
-    places = np.linspace(low, high, SIDE)
-    ax.hist(known, bins=min(30, max(8, round(len(known) ** 0.5))), density=True, color="#e5e7eb")
+    one, supports = _plane(model, (column,))
+    known = cells[~np.isnan(cells)]
+    places = np.linspace(*_range(known, MARGIN, supports[0]), SIDE)
+    rows, inside = _rows_at(places[:, None], supports)
+    bins: Any = min(30, max(8, round(len(known) ** 0.5)))
+    if supports[0].whole and len(known):
+        bins = np.arange(known.min() - 0.5, known.max() + 1)
+    ax.hist(known, bins=bins, density=True, color="#e5e7eb")
     for label in range(len(_label_weights(one))):
-        ax.plot(places, np.exp(_joint(one, places[:, None], label)), color=_style.colour(label), linewidth=1.6)
+        ax.plot(
+            places, np.where(inside, np.exp(_joint(one, rows, label)), 0), color=_style.colour(label), linewidth=1.6
+        )
     ax.set_yticks([])
     ax.set_xlabel(name)
 
 
-def _in_plane(own, columns, ax):
-    """Rows (n, 2) of two columns, and axes named after them. Raises ValueError for another number of columns."""
-    if len(columns) != 2:
-        raise ValueError(f"columns must be two columns of x; got {len(columns)}. Type dgjax.plot.pairs(model, x).")
+def _two(own, columns):
+    """Numbers of two columns. Raises ValueError for more or fewer."""
+    if len(columns) != 2 or isinstance(columns, str):
+        raise ValueError(f"columns must be two columns of x; got {columns!r}. Type dgjax.plot.pairs(model, x).")
+    return own.numbers(columns)
+
+
+def _plane(model, columns):
+    """Marginal model of some columns, and their supports."""
+    plane = marginal(model, np.array(columns))
+    return plane, plane.as_model().supports
+
+
+def _in_plane(own, columns, supports, ax):
+    """Places (n, 2) of rows in two columns, whole numbers shaken a little apart, and axes named after these.
+
+    Raises ValueError for another number of columns.
+    """
     ax, (first, second) = _style.axes(ax), columns
     rows = own.x[:, [first, second]]
     known = rows[~np.isnan(rows).any(1)]
     ax.set(xlabel=_style.name_of(first, own.names), ylabel=_style.name_of(second, own.names))
-    ax.set(xlim=_range(known[:, 0]), ylim=_range(known[:, 1]))
-    return rows, ax
+    ax.set(xlim=_range(known[:, 0], MARGIN, supports[0]), ylim=_range(known[:, 1], MARGIN, supports[1]))
+    for column, ticks in ((first, ax.set_xticks), (second, ax.set_yticks)):
+        if own.levels is not None and len(own.levels[column]):
+            ticks(range(len(own.levels[column])), [str(level) for level in own.levels[column]])
+    shaken = np.random.default_rng(0).uniform(-SHAKEN, SHAKEN, rows.shape)
+    return rows + shaken * [support.whole for support in supports], ax
 
 
-def _range(cells, margin=MARGIN):
-    """Range of an axis: that of the cells, and a margin."""
+def _range(cells, margin, support):
+    """Range of an axis: that of the cells, and a margin; at least the interval around a whole number."""
     low, high = (float(cells.min()), float(cells.max())) if len(cells) else (0.0, 1.0)
     beyond = margin * (high - low) or 1.0
+    beyond = max(beyond, 0.6) if support.whole else beyond
     return low - beyond, high + beyond
 
 
-def _grid(rows, margin):
-    """Grid over the rows with both cells: two matrices of places, and the rows (SIDE^2, 2) that they are."""
+def _grid(rows, margin, supports):
+    """Grid over the rows with both cells: two matrices of places, rows (SIDE^2, 2) there, and which are possible."""
     known = rows[~np.isnan(rows).any(1)]
-    a, b = np.meshgrid(*(np.linspace(*_range(known[:, i], margin), SIDE) for i in range(2)))
-    return a, b, np.stack([a.ravel(), b.ravel()], 1)
+    a, b = np.meshgrid(*(np.linspace(*_range(known[:, i], margin, supports[i]), SIDE) for i in range(2)))
+    return a, b, *_rows_at(np.stack([a.ravel(), b.ravel()], 1), supports)
+
+
+def _rows_at(places, supports):
+    """Rows (m, c) that the model takes at places, a whole number for the interval around it; and which are possible."""
+    rows = np.stack(
+        [
+            np.clip(np.round(own) if support.whole else own, support.low, support.high)
+            for own, support in zip(places.T, supports, strict=True)
+        ],
+        1,
+    )
+    reach = np.where([support.whole for support in supports], 0.5, 0.0)
+    return rows, (np.abs(rows - places) <= reach).all(1)
 
 
 def _area(a, b):

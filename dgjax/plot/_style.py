@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d"
 """Those of Okabe and Ito (2008), without the yellow, which is too light for lines on white."""
 MARKERS = "o", "s", "^", "D", "v", "P", "X"
-UNKNOWN = "#9aa1ab"
+UNKNOWN = "#6b7280"
 MOST_POINTS = 5000  # that are drawn; more only hide one another
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, DensityMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -172,24 +173,31 @@ class Classifier(ClassifierMixin, Estimator):
         return self._named(np.asarray(dg.predict(*self._asked(X))))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy on the rows of X (n, d) whose label y (n,) is known."""
-        labels = _labels.column(y)
-        unknown = _labels.unknown(labels)
+        """Accuracy on the rows of X (n, d) whose label y (n,) is known. Raises ValueError if none is."""
+        return self._accuracy(y, self.predict(X), sample_weight)
+
+    def _accuracy(self, y, predicted, sample_weight):
+        labels, unknown = _labels.filled(y, self.classes_)
+        if len(unknown) and unknown.all():
+            raise ValueError("score needs labels, and y has none that is known. Type predict(X).")
         if unknown.any():
-            labels = np.where(unknown, self.classes_[0], labels)
             sample_weight = np.where(unknown, 0, 1 if sample_weight is None else sample_weight)
-        return float(super().score(X, labels, sample_weight))
+        return float(accuracy_score(labels, predicted, sample_weight=sample_weight))
 
     def _training(self, X, y, sample_weight, reset=True, classes=None, least=2):
         """Validated rows, labels as numbers, weights or None; a y of None is told as scikit-learn does."""
         x = self._rows(X, reset, least, **({"y": None} if y is None else {}))
+        return x, self._encoded(y, x, classes), self._weights(sample_weight, x)
+
+    def _encoded(self, y, x, classes=None):
+        """Labels as numbers; `classes_` are set."""
         self.classes_, labels = _labels.encoded(y, classes)
         check_consistent_length(x, labels)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must hold at least two classes; the labels that are known are {self.classes_.tolist()}."
             )
-        return x, labels, self._weights(sample_weight, x)
+        return labels
 
     def _learnt(self, x: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> Any:
         raise NotImplementedError

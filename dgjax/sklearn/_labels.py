@@ -1,5 +1,6 @@
 """Labels of any type as numbers 0 to k - 1, -1 where unknown."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,36 @@ from sklearn.utils.multiclass import check_classification_targets
 
 
 def column(y: Any) -> np.ndarray:
-    """Labels as one array (n,), of the type that they have."""
+    """Labels as one array (n,), of the type that they have; of a list with unknown ones, objects as they are."""
+    if isinstance(y, list | tuple) and len({type(one) for one in y}) > 1:
+        y = np.fromiter(y, object, len(y))
     return np.asarray(column_or_1d(y, warn=True))
 
 
-def unknown(y: np.ndarray) -> np.ndarray:
-    """Mask (n,) of unknown labels: -1 among whole numbers, NaN among real ones, None, NaN or NA among objects.
+def unknown(y: np.ndarray, classes: Any = None) -> np.ndarray:
+    """Mask (n,) of unknown labels: -1 among numbers, NaN, None or NA.
 
-    Of whole numbers that are -1 and 1 alone, as binary labels are often written, -1 is a class: with one class known
-    there would be nothing to learn.
+    -1 is a class where it is one of `classes`; without these, of whole numbers that are -1 and 1 alone, as binary
+    labels are often written: with one class known there would be nothing to learn.
     """
-    match y.dtype.kind:
-        case "i":
-            return (y == -1) & (not np.isin(y, (-1, 1)).all())
-        case "f":
-            return np.isnan(y)
-        case "O":
-            return np.array([one is None or type(one).__name__ == "NAType" or one != one for one in y], bool)
-    return np.zeros(len(y), bool)
+    lacking = np.zeros(len(y), bool)
+    if y.dtype.kind == "f":
+        lacking = np.isnan(y)
+    if y.dtype.kind == "O":
+        lacking = np.array([one is None or type(one).__name__ == "NAType" or one != one for one in y], bool)
+    known = _natural(y[~lacking])
+    if known.dtype.kind in "if" and not (np.isin(known, (-1, 1)).all() if classes is None else -1 in column(classes)):
+        lacking[~lacking] = known == -1
+    return lacking
+
+
+def _natural(known):
+    """Known labels, of objects that are all whole numbers, or all true or false, as arrays of these."""
+    if known.dtype != object:
+        return known
+    kinds = {bool if isinstance(one, bool | np.bool_) else type(one) for one in known}
+    whole = kinds and all(issubclass(kind, numbers.Integral) and kind is not bool for kind in kinds)
+    return known.astype(int if whole else bool if kinds == {bool} else object)
 
 
 def encoded(y: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -36,11 +49,23 @@ def encoded(y: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray]:
     infinite, or none of `classes`.
     """
     labels = column(y)
-    known = ~unknown(labels)
-    assert_all_finite(labels[known], input_name="y")
+    known = ~unknown(labels, classes)
+    own = _natural(labels[known])
+    assert_all_finite(own, input_name="y")
     if known.any():
-        check_classification_targets(labels[known].tolist() if labels.dtype == object else labels[known])
-    encoder = LabelEncoder().fit(labels[known] if classes is None else column(classes))
+        check_classification_targets(own.tolist() if own.dtype == object else own)
+    encoder = LabelEncoder().fit(own if classes is None else column(classes))
     codes = np.full(len(labels), -1)
-    codes[known] = encoder.transform(labels[known]) if known.any() else -1
+    codes[known] = encoder.transform(own) if known.any() else -1
     return encoder.classes_, codes
+
+
+def filled(y: Any, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) with the first of `classes` in place of unknown ones, and a mask (n,) of these."""
+    labels = column(y)
+    lacking = unknown(labels, classes)
+    if not lacking.any():
+        return labels, lacking
+    labels = labels.copy()
+    labels[lacking] = classes[0]
+    return _natural(labels), lacking

@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 import dgjax as dg
-from dgjax.sklearn import _labels
 from dgjax.sklearn._base import E, Estimator, GenerativeClassifier, covariance_of, em_options, key_of
 
 
@@ -32,8 +30,11 @@ class Sequences(Estimator):
             return x, np.maximum(last, 1) if lengths is None else np.asarray(lengths), False
         x = self._rows(X, reset, least=2 if reset else 1)
         ends = np.array([len(x)]) if lengths is None else np.asarray(lengths)
-        if ends.ndim != 1 or ends.sum() != len(x):
-            raise ValueError(f"lengths must add to the {len(x)} rows of X, or X be of shape (n, t, d); got {lengths}.")
+        if ends.ndim != 1 or ends.dtype.kind not in "iu" or ends.sum() != len(x):
+            raise ValueError(
+                f"lengths must be whole numbers that add to the {len(x)} rows of X, or X be of shape (n, t, d); got "
+                f"{lengths}."
+            )
         padded, ends = dg.pad(np.split(x, np.cumsum(ends)[:-1]))
         return np.asarray(padded), np.asarray(ends), True
 
@@ -166,8 +167,7 @@ class HiddenMarkovClassifier(Sequences, GenerativeClassifier):
     def fit(self: E, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> E:
         """Fits the classifier to sequences, padded or stacked with their `lengths` (n,), and their labels y (n,)."""
         x, ends, _ = self._sequences(X, lengths, reset=True)
-        self.classes_, labels = _labels.encoded(y)
-        check_consistent_length(x, labels)
+        labels = self._encoded(y, x)
         key, covariance = key_of(self.random_state), covariance_of(self.covariance_type)
         options = labels, self.emissions, covariance, ends
         start = dg.hidden_markov_mixture(key, x, len(self.classes_), self.n_components, *options)
@@ -186,6 +186,10 @@ class HiddenMarkovClassifier(Sequences, GenerativeClassifier):
     def predict(self, X: Any, lengths: Any = None) -> np.ndarray:
         """Most probable class of each sequence: (n,)."""
         return self._named(np.asarray(dg.predict(*self._asked(X, lengths))))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
+        """Accuracy on the sequences whose label y (n,) is known. Raises ValueError if none is."""
+        return self._accuracy(y, self.predict(X, lengths), sample_weight)
 
     def sample(self, n_samples: int = 1, random_state: Any = None, n_steps: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Samples of sequences X (n, t, d) of `n_steps`, and the label of each y (n,)."""

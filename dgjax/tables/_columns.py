@@ -44,10 +44,12 @@ class Column:
             return self._numbers_of_levels(cells, library)
         check_holds(cells, library)
         if cells.holds not in (NUMBERS, TRUTH):
-            told = _typed.of(library, "number", name=self.name)
+            # What is advised makes a cell that is no number missing: few of them, or there were nothing left.
+            told = _typed.of(library, "number", name=self.name) if _mostly_numbers(cells) else ""
+            words = "True and False" if self.holds == TRUTH else "numbers"
             raise ValueError(
-                f"x column {self.name!r} must hold numbers, its kind being {self.kind}; got {cells.holds}, such as "
-                f"{_example(cells)!r}. {told or 'Give it as numbers.'}"
+                f"x column {self.name!r} must hold {words}, its kind being {self.kind}; got {cells.holds}, such as "
+                f"{_example(cells)!r}. {told or f'Give it as {words}, as when the model was learnt.'}"
             )
         values = cells.values if cells.holds == NUMBERS else np.where(cells.missing, np.nan, cells.values).astype(float)
         self._check_numbers(values)
@@ -79,6 +81,8 @@ class Column:
             before = f"Categories that the model has not seen are scored as missing: type {'y' * (of != 'x')}"
             before = "None is unknown: type " if of != "x" else before
             told = _typed.of(library, "masked", before, name=self.name, levels=levels)
+            if not (found >= 0).any():  # without them there were nothing left
+                told = "None of its cells is: give them as when the model was learnt."
             raise ValueError(
                 f"{of} column {self.name!r} must hold one of {_advice.shown(levels)}; got {value!r}. {told}".rstrip()
             )
@@ -210,6 +214,19 @@ def _plain(cells, levels):
             f"{type(strange).__name__}, {strange!r}. Type x = x.astype({{{cells.name!r}: str}})."
         )
     return levels
+
+
+def _mostly_numbers(cells: Cells) -> bool:
+    """Whether half of the texts of a column can be read as numbers."""
+    texts = [text for text in cells.values[~cells.missing].tolist() if isinstance(text, str)]
+
+    def reads(text):
+        try:
+            return np.isfinite(float(text))
+        except ValueError:
+            return False
+
+    return 2 * sum(map(reads, texts)) >= len(texts)
 
 
 def _example(cells: Cells) -> Any:
