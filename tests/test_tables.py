@@ -5,97 +5,37 @@ import re
 import jax
 import numpy as np
 import pytest
-from advised import typed
+from table_cases import (
+    CLASS,
+    COLUMNS,
+    ENCODED,
+    FEATURES,
+    HOLES,
+    KINDS,
+    LIBRARIES,
+    NAMES,
+    N,
+    cells,
+    of_pandas,
+    pandas,
+    plain_model,
+    series,
+    tabular,
+)
 
 import dgjax as dg
 
-pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 
-N = 30
-RNG = np.random.default_rng(0)
-CLASS = np.arange(N) % 3
-NAMES = np.array(["Adelie", "Chinstrap", "Gentoo"], object)
-COLUMNS = {
-    "bill": 40 + 5 * CLASS + RNG.normal(size=N),
-    "mass": 4000 + 300 * CLASS + RNG.integers(0, 200, N),
-    "island": np.where(RNG.random(N) < 0.3 + 0.2 * CLASS, "Dream", "Biscoe").astype(object),
-    "banded": RNG.random(N) < 0.5,
-    "species": NAMES[CLASS],
-}
-FEATURES = [name for name in COLUMNS if name != "species"]
-HOLES = {"bill": 2, "mass": 3, "island": 4, "banded": 5}
-"""Row in which a column has a missing cell, in frames with holes."""
 
-
-def lists(holes=False):
-    """Columns as lists, with None in the row of a hole."""
-    return {
-        name: [None if holes and HOLES.get(name) == i else cell for i, cell in enumerate(cells.tolist())]
-        for name, cells in COLUMNS.items()
-    }
-
-
-def of_pandas(holes=False):
-    types = {"mass": "Int64", "banded": "boolean"} if holes else {}
-    return pandas.DataFrame(lists(holes), index=np.arange(N) + 100).astype(types)
-
-
-def of_pyarrow(holes=False):
-    return pyarrow.table(lists(holes))
-
-
-def of_polars(holes=False):
-    return pytest.importorskip("polars").DataFrame(lists(holes))
-
-
-LIBRARIES = {
-    "pandas": of_pandas,
-    "pandas, categories": lambda holes=False: of_pandas(holes).astype({"island": "category", "species": "category"}),
-    "pandas, Arrow": lambda holes=False: of_pandas(holes).convert_dtypes(dtype_backend="pyarrow"),
-    "pandas, objects": lambda holes=False: of_pandas(holes).astype(object).where(lambda x: x.notna(), None),
-    "polars": of_polars,
-    "pyarrow": of_pyarrow,
-    "pyarrow, dictionary": lambda holes=False: of_pyarrow(holes).set_column(
-        2, "island", of_pyarrow(holes)["island"].dictionary_encode()
-    ),
-    "lists": lists,
-    "arrays": lambda holes=False: (
-        {name: np.array(cells, float if name in ("bill", "mass") else object) for name, cells in lists(True).items()}
-        if holes
-        else COLUMNS
-    ),
-}
-ENCODED = np.column_stack(
-    [COLUMNS["bill"], COLUMNS["mass"], (COLUMNS["island"] == "Dream").astype(float), COLUMNS["banded"]]
-)
-KINDS = ["gaussian", "gaussian", "categorical", "bernoulli"]
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plain():
-    """A model of the arrays that tables are shown as."""
-    reals = dg.DiagonalGaussian([[40, 4100], [45, 4400], [50, 4700]], np.log([[1, 70.0]] * 3))
-    islands, bands = dg.Categorical(np.log([[[0.7, 0.3]], [[0.4, 0.6]], [[0.3, 0.7]]])), dg.Bernoulli(np.zeros((3, 1)))
-    return dg.Mixture(np.log([0.5, 0.3, 0.2]), dg.Columns((reals, islands, bands), ((0, 1), (2,), (3,))))
+    return plain_model()
 
 
-@pytest.fixture(scope="module")
-def model(plain):
-    return dg.Tabular(plain, dg.Table.of(of_pandas(), "species").schema)
-
-
-def cells(frame, name):
-    """Cells of a column of any library, None where missing."""
-    if isinstance(frame, dict):
-        column = list(frame[name])
-    else:
-        column = frame[name].to_pylist() if hasattr(frame[name], "to_pylist") else frame[name].to_list()
-    return [None if cell is None or cell is pandas.NA or cell != cell else cell for cell in column]
-
-
-def series(answer):
-    return answer.to_pylist() if hasattr(answer, "to_pylist") else list(answer)
+@pytest.fixture
+def model():
+    return tabular()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -278,138 +218,3 @@ def test_many_levels_are_taken_of_a_type_of_categories():
         dg.Table.of(frame, "y")
     x = eval(re.search(r"Type x = (.*?) if they are", str(caught.value))[1], {"x": frame})
     assert len(dg.Table.of(x, "y").schema.columns[0].levels) == 60
-
-
-def interval():
-    return of_pandas().assign(bill=pandas.cut(COLUMNS["bill"], 3))
-
-
-TWICE = of_pandas().rename(columns={"mass": "bill"})
-LEARNT = {
-    "a name twice": (lambda: TWICE, "names of columns that differ; got 'bill' 2 times"),
-    "a label twice": (lambda: of_pandas().rename(columns={"mass": "species"}), "got 'species' 2 times"),
-    "no rows": (lambda: of_pandas()[:0], "label column 'species' must hold two classes"),
-    "no columns but labels": (lambda: of_pandas()[["species"]], "a column at least beside the labels"),
-    "no label column": (
-        lambda: of_pandas().rename(columns={"species": "Species"}),
-        "no column 'species'. Type 'Species'",
-    ),
-    "a column without a cell": (lambda: of_pandas().assign(mass=np.nan), "column 'mass' is never observed"),
-    "a column of None": (lambda: lists(False) | {"mass": [None] * N}, "column 'mass' is never observed"),
-    "dates": (lambda: of_pandas().assign(mass=pandas.Timestamp("2020-01-01")), "column 'mass'.*dates or times"),
-    "dates in Arrow": (lambda: of_pyarrow().set_column(1, "mass", _dates()), "column 'mass'.*dates or times"),
-    "dates in a dict": (lambda: lists(False) | {"mass": np.arange(N).astype("M8[D]")}, "column 'mass'.*dates or times"),
-    "lengths of time": (
-        lambda: of_pandas().assign(mass=pandas.Timedelta("1h")),
-        "'mass'.*numbers; got lengths of time",
-    ),
-    "mixed types": (lambda: lists(False) | {"mass": [1, "x"] * 15}, r"column 'mass'.*one type; got int \(1\) and str"),
-    "mixed objects": (
-        lambda: of_pandas().assign(mass=[1, "x"] * 15),
-        r"column 'mass'.*one type; got int \(1\) and str",
-    ),
-    "intervals": (interval, "column 'bill' must hold categories that are text.*Interval"),
-    "infinity": (lambda: of_pandas().assign(bill=np.inf), "column 'bill' must hold finite numbers"),
-    "one class": (lambda: of_pandas().assign(species="Adelie"), "two classes at least; got only 'Adelie'"),
-    "a quantity for labels": (lambda: of_pandas().assign(species=COLUMNS["bill"]), "'species'.*fractions"),
-    "-1 for a label": (lambda: of_pandas().assign(species=CLASS - 1), "'species' holds -1"),
-    "names that are numbers": (
-        lambda: of_pandas().rename(columns={"mass": 7}),
-        "names of columns that are text; got 7",
-    ),
-    "columns of unequal length": (lambda: lists(False) | {"mass": [1]}, "columns of one length"),
-    "a row in a dict": (lambda: {"bill": 40.0, "species": "Adelie"}, "a list or an array of one axis"),
-}
-
-
-def _dates():
-    return pyarrow.array(np.arange(N).astype("M8[D]"))
-
-
-@pytest.mark.parametrize("name", LEARNT)
-def test_what_cannot_be_learnt_from_is_told_by_name(name):
-    make, message = LEARNT[name]
-    with pytest.raises(ValueError, match=message):
-        dg.naive_bayes(make(), "species")
-
-
-ASKED = {
-    "a missing column": (of_pandas, lambda x: x.drop(columns="mass"), "must have the column 'mass'"),
-    "a missing column, in Arrow": (of_pyarrow, lambda x: x.drop_columns("mass"), "must have the column 'mass'"),
-    "a missing column, in a dict": (lists, lambda x: {k: v for k, v in x.items() if k != "mass"}, "the column 'mass'"),
-    "another name": (of_pandas, lambda x: x.rename(columns={"mass": "Mass"}), "must have the column 'mass'"),
-    "an unseen category": (
-        of_pandas,
-        lambda x: x.assign(island=["Torgersen", "Dream"] * 15),
-        "'island'.*got 'Torgersen'",
-    ),
-    "an unseen category, in Arrow": (
-        of_pyarrow,
-        lambda x: x.set_column(2, "island", pyarrow.array(["Torgersen", "Dream"] * 15)),
-        "'island'.*got 'Torgersen'",
-    ),
-    "an unseen category, in a dict": (lists, lambda x: x | {"island": ["Torgersen", "Dream"] * 15}, "got 'Torgersen'"),
-    "text for numbers": (of_pandas, lambda x: x.assign(mass=["4000", "heavy"] * 15), "'mass' must hold numbers.*text"),
-}
-
-
-@pytest.mark.parametrize("name", ASKED)
-def test_a_frame_that_is_no_such_table_is_told_what_to_type(name, model):
-    make, change, message = ASKED[name]
-    frame = change(make(False))
-    with pytest.raises(ValueError, match=message) as caught:
-        dg.predict(model, frame)
-    told = re.search(r"(?:Type|type) x = (.*?)(?: if it is missing in every row)?\.$", str(caught.value))[1]
-    names = {"x": frame, "np": np, "pandas": pandas, "pyarrow": pyarrow}
-    exec("import pyarrow.compute", names)
-    assert len(series(dg.predict(model, eval(told, names)))) == N
-
-
-def test_no_advice_makes_a_whole_column_missing(model):
-    for change, words in (
-        ({"mass": ["heavy"] * N}, "Give it as numbers, as when the model was learnt"),
-        ({"island": ["0", "1"] * (N // 2)}, "None of its cells is"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            dg.predict(model, of_pandas(False).assign(**change))
-
-
-def test_categories_are_no_quantities():
-    frame = of_pandas()
-    for call in (
-        lambda: dg.discriminant_analysis(frame, "species"),
-        lambda: dg.fit(dg.logistic_regression(4, 3), frame, "species"),
-    ):
-        with pytest.raises(ValueError, match=r"column 'island'.*naive_bayes.*") as caught:
-            call()
-        assert "x = x.drop(columns=['island'])" in str(caught.value)
-    with pytest.raises(ValueError, match="num_classes is for arrays"):
-        dg.naive_bayes(frame, "species", num_classes=4)
-    with pytest.raises(ValueError, match="at most the model's 2 classes"):
-        dg.fit(dg.logistic_regression(2, 2), frame[["bill", "mass", "species"]], "species")
-    with pytest.raises(ValueError, match="5 columns"):
-        dg.fit(dg.logistic_regression(5, 3), frame, "species")
-
-
-def test_a_label_is_a_name_or_unknown(model):
-    frame = of_pandas()
-    with pytest.raises(ValueError, match=r"label column 'species' must hold one of .*; got 'Emperor'"):
-        dg.log_joint(model, frame.assign(species="Emperor"), "species")
-    unknown = dg.log_joint(model, frame.assign(species=None), "species")
-    np.testing.assert_array_equal(unknown, dg.log_joint(model, ENCODED, np.full(N, -1)))
-
-
-def test_frames_whose_columns_are_numbers_are_arrays(plain, model):
-    """As pandas names columns that have no name."""
-    frame = pandas.DataFrame(ENCODED)
-    np.testing.assert_array_equal(dg.predict(model, frame), dg.predict(plain, ENCODED))
-    with pytest.raises(ValueError, match="frame must be a table with names"):
-        dg.Table.of(frame)
-
-
-def test_what_to_type_where_an_array_is_no_table():
-    with pytest.raises(ValueError, match="frame must be a table with names"):
-        dg.Table.of(ENCODED)
-    with pytest.raises(ValueError) as caught:
-        dg.Table.of(of_pandas().assign(y=0), "Y")
-    assert typed(str(caught.value)) == "'y'"
