@@ -62,14 +62,7 @@ def autoregressive(
     """
     key, width, num_layers = as_key(key), as_count(width, "width"), as_count(num_layers, "num_layers")
     check_number(dropout, "dropout", 0, MOST_DROPOUT)
-    if y is None and num_classes is not None:
-        raise ValueError(f"num_classes is for rows with labels; got num_classes={num_classes} and no y. Leave it out.")
-    if y is None:
-        _training_data.check_known(x)
-        (rows, summary), k = _training_data.rows(x), 1
-    else:
-        data = _training_data.labelled(x, y, num_classes)
-        rows, summary, k = data.x, data.columns, data.num_classes
+    rows, summary, k = _training_data.perhaps_labelled(x, y, num_classes)
     d = rows.shape[1]
     check_size((num_layers, 4 * width, width), num_layers=num_layers, width=width)
     cells = _cells(rows, summary, _training_data.named_kinds(kinds, d, "kinds"), num_categories)

@@ -46,14 +46,7 @@ def normalizing_flow(
     """
     key, width, num_layers = as_key(key), as_count(width, "width"), as_count(num_layers, "num_layers", 2)
     num_bins = as_count(num_bins, "num_bins", 2)
-    if y is None and num_classes is not None:
-        raise ValueError(f"num_classes is for rows with labels; got num_classes={num_classes} and no y. Leave it out.")
-    if y is None:
-        _training_data.check_known(x)
-        (rows, summary), k = _training_data.rows(x), 1
-    else:
-        data = _training_data.labelled(x, y, num_classes)
-        rows, summary, k = data.x, data.columns, data.num_classes
+    rows, summary, k = _training_data.perhaps_labelled(x, y, num_classes)
     d, dtype = rows.shape[1], float_type(rows)
     check_size((num_layers, width, d * 3 * num_bins), num_layers=num_layers, width=width, num_bins=num_bins)
     columns = _whole(rows, summary, whole, x)

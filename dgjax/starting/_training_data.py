@@ -88,6 +88,20 @@ def labelled(
     return Data(array, labels, amounts, _weighted(summary, array, amounts), num_classes=k)
 
 
+def perhaps_labelled(x: ArrayLike, y: ArrayLike | None, num_classes: int | None) -> tuple[AnyArray, Any, int]:
+    """Validated rows (n, d), a summary of each column, and the number of classes of labels y (n,), 1 without any.
+
+    Raises ValueError as `labelled` does, and for `num_classes` of rows without labels.
+    """
+    if y is not None:
+        data = labelled(x, y, num_classes)
+        return data.x, data.columns, data.num_classes
+    if num_classes is not None:
+        raise ValueError(f"num_classes is for rows with labels; got num_classes={num_classes} and no y. Leave it out.")
+    check_known(x)
+    return *rows(x), 1
+
+
 def _weighted(summary, rows, weights):
     """A summary of columns with the mean and standard deviation of weighted rows."""
     padded, _, amounts = in_size_class(rows, None, weights)
