@@ -46,7 +46,7 @@ def test_regions_are_the_most_likely_labels():
     ax = plot.regions(MODEL, X, Y, columns=(0, 1))
     (picture,) = ax.images
     left, right, bottom, top = picture.get_extent()
-    tints = np.array([_planes._rgb(_style.colour(label)) for label in (0, 1)])
+    tints = np.array([mpl.colors.to_rgb(_style.colour(label)) for label in (0, 1)])
     for place in ([0.0, 0.0], [4.0, 3.0]):
         side = np.array(picture.get_array()).shape[0]
         column = int((place[0] - left) / (right - left) * (side - 1))
@@ -136,6 +136,13 @@ def test_whole_numbers_stand_for_the_interval_around_them():
     assert inside.tolist() == [False, True, False]
 
 
+def test_one_label_one_row_and_a_column_that_nobody_saw():
+    one = dg.Mixture(jnp.zeros(1), dg.DiagonalGaussian(jnp.zeros((1, 3)), jnp.zeros((1, 3))))
+    tint = np.asarray(plot.regions(one, X).images[0].get_array())[0, 0]
+    assert tint.tolist() == np.asarray(plot.regions(one, X[:1]).images[0].get_array())[-1, -1].tolist()
+    plot.pairs(MODEL, np.where([True, False, False], np.nan, X))[0, 0].figure.canvas.draw()
+
+
 def test_patterns_are_counted():
     ax = plot.missing([[np.nan, 1.0], [2.0, 3.0], [2.0, 1.0], [np.nan, 1.0], [0.0, 0.0]], names=["a", "b"])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["60.0%", "40.0%"]
@@ -149,6 +156,9 @@ ERRORS = {
     "a name": (lambda: plot.clusters(MODEL, X, columns=("a", "b")), r"got 'a'.*Type names=\[\.\.\.\]"),
     "names of labels": (lambda: plot.clusters(MODEL, X, ["a"] * 60), "Type y=np.unique"),
     "a model for its fit": (lambda: plot.trace(MODEL), "fit must be what dgjax.fit returns; got a Mixture"),
+    "no rows": (lambda: plot.clusters(MODEL, X[:0]), "x must be at least one row"),
+    "no rows to miss cells": (lambda: plot.missing(X[:0]), "x must be at least one row"),
+    "no images": (lambda: plot.images(np.ones((0, 4))), "x must be at least one row"),
     "no square": (lambda: plot.images(X), r"Type dgjax.plot.images\(x, shape="),
     "several sequences": (lambda: plot.states(CHAIN, np.zeros((2, 5, 1))), r"Type x\[0\]"),
     "no chain": (lambda: plot.transitions(MODEL), "is for a dgjax.HiddenMarkov"),

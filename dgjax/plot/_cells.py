@@ -20,12 +20,13 @@ def images(x: ArrayLike, shape: Sequence[int] | None = None, *, columns: int = 1
 
     `shape` is (height, width), by default that of a square image.
 
-    Raises ValueError if rows have another number of cells.
+    Raises ValueError for no rows, or of another number of cells.
     """
     rows = np.asarray(x, float)
+    _style.check_rows(rows)
     side = round(rows.shape[-1] ** 0.5)
     height, width = (side, side) if shape is None else (int(size) for size in shape)
-    if rows.ndim != 2 or height * width != rows.shape[1]:
+    if height * width != rows.shape[1]:
         raise ValueError(
             f"shape must be (height, width) of {rows.shape[-1]} cells, for rows of shape {rows.shape}; got "
             f"{(height, width)}. Type dgjax.plot.images(x, shape=(height, width))."
@@ -52,14 +53,17 @@ def missing(x: Any, *, names: Sequence[str] | None = None, ax: "Axes | None" = N
     """Which cells are missing together: a line for each pattern, the most frequent on top, with its share of rows.
 
     Dark is observed, light is missing. With each column comes the share of its cells that is missing. Returns the axes.
+    Raises ValueError for no rows.
     """
     if is_frame(x):
         table = Table.of(x)
         x, names = table.x, table.schema.names if names is None else names
-    lacking = np.isnan(np.asarray(x, float))
+    rows = np.asarray(x, float)
+    _style.check_rows(rows)
+    lacking = np.isnan(rows)
     patterns, counts = np.unique(lacking, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_PATTERNS]
-    d, n = lacking.shape[1], max(len(lacking), 1)
+    n, d = lacking.shape
     ax = _style.axes(ax, 1.8 + 0.42 * d, 1.6 + 0.26 * len(order))
     ax.imshow(~patterns[order], cmap="Blues", vmin=-0.15, vmax=1.2, aspect="auto", interpolation="nearest")
     told = [f"{_style.name_of(i, names)}  {share:.0%}" for i, share in enumerate(lacking.mean(0))]

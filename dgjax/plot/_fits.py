@@ -66,8 +66,8 @@ def responsibilities(
     """
     ax = _style.axes(ax, 6.5, 3.0)
     own = given(model, x, NOT_ASKED, None, classes)
-    proba = np.exp(np.asarray(predict_log_proba(own.model, own.x), float))
-    proba = proba[_style.some(len(proba))]
+    rows = own.x[_style.some(len(own.x))]
+    proba = np.exp(np.asarray(predict_log_proba(own.model, rows), float))
     surest = proba.argmax(1)
     proba = proba[np.lexsort((-proba.max(1), surest))]
     below = np.zeros(len(proba))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgjax._verbs import predict
+from dgjax.plot import _style
 from dgjax.tables import Tabular, is_frame
 
 NOT_ASKED = np.zeros(0, int)  # labels of a picture that shows none
@@ -39,7 +40,7 @@ class Given(NamedTuple):
 def given(model: Any, x: Any, y: Any, names: Sequence[str] | None, classes: Sequence[str] | None) -> Given:
     """What a picture is drawn from; labels that are not given are those that the model finds most likely.
 
-    Raises ValueError for names of labels where the model has none.
+    Raises ValueError for no rows, and for names of labels where the model has none.
     """
     levels = None
     if isinstance(model, Tabular):
@@ -60,6 +61,7 @@ def given(model: Any, x: Any, y: Any, names: Sequence[str] | None, classes: Sequ
     if names is None:
         names = getattr(x, "columns", None)
     rows = np.asarray(x, float)
+    _style.check_rows(rows)
     labels = np.asarray(predict(model, x) if y is None else y).astype(int)
     return Given(model, rows, labels, names, classes, levels)
 

@@ -76,6 +76,8 @@ def regions(
 
     Raises ValueError for a discriminative model of more columns, which cannot leave any out.
     """
+    from matplotlib.colors import to_rgb
+
     own = given(model, x, y, names, classes)
     columns = _two(own, columns)
     plane: Any = own.model
@@ -91,8 +93,9 @@ def regions(
     a, b, grid, _ = _grid(rows, MARGIN, supports)
     proba = np.exp(np.asarray(predict_log_proba(plane, grid), float))
     surest = proba.argmax(1)
-    tint = np.array([_rgb(_style.colour(label)) for label in range(proba.shape[1])])[surest]
-    sure = ((proba.max(1) - 1 / proba.shape[1]) / (1 - 1 / proba.shape[1]))[:, None]
+    k = proba.shape[1]
+    tint = np.array([to_rgb(_style.colour(label)) for label in range(k)])[surest]
+    sure = ((proba.max(1) - 1 / k) / (1 - 1 / k) if k > 1 else np.ones(len(proba)))[:, None]
     picture = 1 - (1 - tint) * (0.08 + 0.34 * sure)
     extent = (a.min(), a.max(), b.min(), b.max())
     ax.imshow(picture.reshape(*a.shape, 3), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
@@ -176,7 +179,8 @@ def _marginal(ax, model, cells, column, name):
     bins: Any = min(30, max(8, round(len(known) ** 0.5)))
     if supports[0].whole and len(known):
         bins = np.arange(known.min() - 0.5, known.max() + 1)
-    ax.hist(known, bins=bins, density=True, color="#e5e7eb")
+    if len(known):
+        ax.hist(known, bins=bins, density=True, color="#e5e7eb")
     for label in range(len(_label_weights(one))):
         ax.plot(
             places, np.where(inside, np.exp(_joint(one, rows, label)), 0), color=_style.colour(label), linewidth=1.6
@@ -252,10 +256,8 @@ def _joint(model, rows, label):
 
 
 def _label_weights(model):
-    """Log-probability (k,) of each label, the log p(x, y) of a row without cells."""
-    one = np.full((1, model.as_model().num_features), np.nan)
-    k = model.as_model().num_labels
-    return np.array([_joint(model, one, label)[0] for label in range(k)])
+    """Log-probability (k,) of each label, its posterior given a row without cells."""
+    return np.asarray(predict_log_proba(model, np.full((1, model.as_model().num_features), np.nan))[0], float)
 
 
 def _levels(values, area, shares):
@@ -264,7 +266,3 @@ def _levels(values, area, shares):
     held = np.cumsum(order) * area
     at = np.searchsorted(held, shares)
     return np.unique(order[at[at < len(order)]])
-
-
-def _rgb(colour):
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

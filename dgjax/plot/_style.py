@@ -57,6 +57,12 @@ def some(n: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)) if n else np.arange(0)
 
 
+def check_rows(rows: np.ndarray) -> None:
+    """Raises ValueError for rows of other axes than (n, d), or none."""
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"x must be at least one row, of shape (n, d), for a picture of them; got shape {rows.shape}.")
+
+
 def points(ax: "Axes", places: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None) -> None:
     """Scatters places (n, 2), of each label in its colour and marker, unknown ones (-1) in grey below the others."""
     for label in np.unique(labels).tolist():
