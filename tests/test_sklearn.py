@@ -375,6 +375,8 @@ def test_random_states_are_seeds():
 def test_what_is_asked_too_early_or_cannot_be_answered_is_told():
     with pytest.raises(NotFittedError):
         estimators.NaiveBayesClassifier().sample()
+    with pytest.raises(ValueError, match=r"kinds must give the kind of every column, \['a', 'b', 'c'\]"):
+        estimators.NaiveBayesClassifier({"a": "poisson"}).fit(pd.DataFrame(X, columns=list("abc")), Y)
     x = (X > 1).astype(float)
     x[Y == 0, 0], x[Y == 1, 1], x[Y == 2, 2] = 0, 0, 0
     strict = estimators.NaiveBayesClassifier("bernoulli", prior=None).fit(x, Y)

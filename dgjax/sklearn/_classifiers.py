@@ -41,7 +41,12 @@ class NaiveBayesClassifier(Additive):
         if self._of_counts:
             check_non_negative(x, type(self).__name__)
         if isinstance(kinds, Mapping):
-            kinds = [kinds[name] for name in getattr(self, "feature_names_in_", range(x.shape[1]))]
+            names = list(getattr(self, "feature_names_in_", range(x.shape[1])))
+            if set(kinds) != set(names):
+                raise ValueError(
+                    f"kinds must give the kind of every column, {names}, and of no other; got {dict(kinds)}."
+                )
+            kinds = [kinds[name] for name in names]
         options = {"weights": weights, "label_weight": self.label_weight, "num_categories": self.num_categories}
         return dg.naive_bayes(x, labels, kinds, len(self.classes_), prior=self.prior, **options)
 
