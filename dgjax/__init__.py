@@ -34,11 +34,13 @@ from dgjax._serialize import load as load, save as save
 from dgjax._text import detokenize as detokenize, tokenize as tokenize
 from dgjax._twins import LogDensity as LogDensity, NetworkLogDensity as NetworkLogDensity
 from dgjax._types import (
+    Capabilities as Capabilities,
     Discriminative as Discriminative,
     Generative as Generative,
     Scorer as Scorer,
 )
 from dgjax._verbs import (
+    capabilities as capabilities,
     discriminative as discriminative,
     impute as impute,
     log_conditional as log_conditional,

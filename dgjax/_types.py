@@ -6,8 +6,8 @@ A density or scorer has labels of some shape `*L`, mostly `(k,)`, and returns va
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +91,37 @@ def in_order(columns: Sequence[Sequence[int]], supports: Sequence[Sequence[Suppo
     each = [of_columns(own, len(of)) for own, of in zip(supports, columns, strict=True)]
     placed = zip(itertools.chain(*columns), itertools.chain(*each), strict=True)
     return tuple(support for _, support in sorted(placed))
+
+
+Kind = Literal["exact", "learnt", "bound", "estimate", "none"]
+"""What kind of number an answer is: see `Capabilities`."""
+
+
+class Capabilities(NamedTuple):
+    """What a model can be asked, and what kind of number each answer is.
+
+    "exact": up to rounding. "bound": in expectation below what it stands for, as an evidence lower bound is.
+    "estimate": a mean over draws or a numerical integral. "learnt": exact as one network answers, which agrees with its
+    other answers as far as it has learnt to. "none": an error says why, and what to take.
+    """
+
+    log_prob: Kind = "exact"
+    """log p(x) of a complete row."""
+    missing: Kind = "exact"
+    """log p(x_observed) of a row with cells missing."""
+    posterior: Kind = "exact"
+    """p(y | x)."""
+    sample: Kind = "exact"
+    """New rows."""
+    impute: Kind = "exact"
+    """Missing cells given the observed ones, and draws of these."""
+    twin: Kind = "exact"
+    """Whether `discriminative` gives a classifier of the same p(y | x)."""
+
+
+def weakest(kinds: Iterable[Kind]) -> Kind:
+    """The kind of a number that is made of several: that of the one which is known least."""
+    return max(kinds, key=get_args(Kind).index)
 
 
 class Scorer(ABC):
@@ -192,6 +223,11 @@ class Model(Protocol):
     @property
     def num_labels(self) -> int:
         """Number k of labels: classes, components, or states of each step."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked, and what kind of number each answer is."""
         ...
 
     def potentials(self, x: Array) -> Structure:

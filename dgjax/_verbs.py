@@ -14,7 +14,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice, _answers, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
-from dgjax._types import Discriminative, Generative
+from dgjax._types import Capabilities, Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Density, MaskedLanguageModel
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
@@ -283,6 +283,20 @@ def num_parameters(model: Any) -> int | Array:
     component at minus infinity.
     """
     return as_model(model).num_parameters
+
+
+def capabilities(model: Any) -> Capabilities:
+    """What a model can be asked, and what kind of number each answer is: a named tuple of words.
+
+    `log_prob` of complete rows, of rows with cells `missing`, the `posterior` of labels, `sample`, `impute`, and whether
+    its `twin` has the same posterior. "exact" is up to rounding; a "bound" is in expectation below what it stands for;
+    an "estimate" a mean over draws or a numerical integral, of which `dgjax.log_prob_error` says how far off log p(x)
+    may be; "learnt" exact as one network answers, which agrees with its other answers as far as it has learnt to;
+    "none" is an error that says what to take.
+
+    Raises TypeError for what is no model.
+    """
+    return as_model(model).capabilities
 
 
 def require_generative(model: Any) -> Any:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._neural import Neural
 from dgjax._pytree import dataclass, static
-from dgjax._types import LabelIndex, Support
+from dgjax._types import Capabilities, LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import AsLearnt, Draws, Learned
 from dgjax.densities._likelihoods import supports_of
@@ -81,6 +81,10 @@ class VariationalAutoencoder(Learned):
         """Memory for one row and one draw, in floats: the widest layer, for every label."""
         widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves((self.encoder, self.decoder)))
         return self.num_classes * max(widest, self.num_features * self.likelihood.size)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities("bound", "bound", "estimate", impute="estimate", twin="none")
 
     @property
     def num_parameters(self) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, Num
 import dgjax_kernels as kernels
 from dgjax._pytree import dataclass, static
 from dgjax._twins import NetworkLogDensity
-from dgjax._types import LabelIndex, Support
+from dgjax._types import Capabilities, LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import Draws, Learned
 from dgjax.densities._likelihoods import supports_of
@@ -87,6 +87,10 @@ class Autoregressive(Learned):
         """Memory for one row along one order, in floats: the widest layer of all tokens, for every label."""
         widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self.network))
         return self.num_classes * self.num_columns * max(widest, self.likelihood.size, 2 * self.num_columns)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(missing="learnt", impute="learnt")
 
     @property
     def num_parameters(self) -> int:

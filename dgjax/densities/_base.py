@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
 from dgjax import _kmeans
-from dgjax._types import ColumnMoments, LabelIndex, Rows, Scorer, Support
+from dgjax._types import Capabilities, ColumnMoments, LabelIndex, Rows, Scorer, Support
 from dgjax.densities import _shared
 from dgjax.densities._rank import Normal
 from dgjax.structures import Classes, num_steps
@@ -116,6 +116,11 @@ class Density(ABC):
     @abstractmethod
     def weak_prior(self, columns: ColumnMoments, strength: float | Float[Array, ""]) -> Any:
         """Conjugate prior worth `strength` rows with the means and standard deviations of `columns`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked, and what kind of number each answer is: all exact, where a family says no other."""
+        return Capabilities()
 
     def scores_and_statistics(
         self, x: Rows

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dgjax import _advice
 from dgjax._arguments import as_count
 from dgjax._pytree import dataclass, expect_rows, static
-from dgjax._types import ColumnMoments, LabelIndex, Support, in_order
+from dgjax._types import Capabilities, ColumnMoments, LabelIndex, Support, in_order, weakest
 from dgjax.densities._base import Density
 from dgjax.densities._rank import Normal
 from dgjax.priors import ColumnsPrior, expect_prior
@@ -78,6 +78,10 @@ class Columns(Density):
     @property
     def row_cost(self) -> int:
         return sum(block.row_cost for block in self.blocks)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(*map(weakest, zip(*(block.capabilities for block in self.blocks), strict=True)))
 
     @property
     def num_parameters(self) -> int | Array:

@@ -19,7 +19,7 @@ from dgjax import _parameters
 from dgjax._arguments import as_columns, as_count, is_concrete
 from dgjax._pytree import dataclass, expect_part, static
 from dgjax._twins import NetworkLogDensity
-from dgjax._types import FINITE, LabelIndex, Support
+from dgjax._types import FINITE, Capabilities, Kind, LabelIndex, Support
 from dgjax.densities import _shared
 from dgjax.densities._learned import Draws, Learned
 from dgjax.networks import Bijection, SplineBijection
@@ -104,6 +104,11 @@ class Flow(Learned):
         """Memory for one row, in floats: the widest layer, for every label."""
         widest = max(max(leaf.shape, default=1) for leaf in jax.tree.leaves(self))
         return self.num_classes * widest
+
+    @property
+    def capabilities(self) -> Capabilities:
+        kind: Kind = "bound" if self.whole else "exact"
+        return Capabilities(kind, "none", "estimate" if self.whole else "exact", impute="none")
 
     @property
     def num_parameters(self) -> int:

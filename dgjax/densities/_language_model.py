@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from dgjax._pytree import dataclass
 from dgjax._twins import NetworkLogDensity
-from dgjax._types import LabelIndex, Support, category
+from dgjax._types import Capabilities, LabelIndex, Support, category
 from dgjax.densities._learned import Draws
 from dgjax.densities._token_network import TokenNetwork
 from dgjax.densities._tokens import TokenDensity
@@ -34,6 +34,10 @@ class LanguageModel(TokenNetwork, TokenDensity):
     Raises ValueError if the network has other outputs, or positions for so many tokens only.
     Source: Bengio et al. (2003), A neural probabilistic language model; Radford et al. (2019).
     """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(missing="none", impute="none")
 
     @property
     def supports(self) -> tuple[Support, ...]:

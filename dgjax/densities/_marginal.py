@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dgjax._pytree import dataclass, static
-from dgjax._types import LabelIndex, Support
+from dgjax._types import Capabilities, LabelIndex, Support
 from dgjax.densities._learned import Learned
 
 
@@ -30,6 +30,10 @@ class Marginal(Learned):
     @property
     def row_cost(self) -> int:
         return self.density.row_cost
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.density.capabilities._replace(twin="none")
 
     @property
     def num_parameters(self) -> int | Array:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._neural import Neural, TokenCells
 from dgjax._pytree import dataclass, static
-from dgjax._types import LabelIndex, Support, category
+from dgjax._types import Capabilities, LabelIndex, Support, category
 from dgjax.densities._learned import Draws
 from dgjax.densities._token_network import TokenNetwork
 from dgjax.structures import Sequences
@@ -42,6 +42,10 @@ class MaskedLanguageModel(TokenNetwork):
     """
 
     seed: int = static(default=0)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(missing="learnt", impute="learnt", twin="none")
 
     @property
     def supports(self) -> tuple[Support, ...]:

@@ -14,7 +14,7 @@ import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
 from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass, expect_part
-from dgjax._types import ColumnMoments, LabelIndex, Rows, Support, num_free, possible
+from dgjax._types import Capabilities, ColumnMoments, LabelIndex, Rows, Support, num_free, possible
 from dgjax.densities import _shared
 from dgjax.densities._base import Density
 from dgjax.densities._learned import Learned
@@ -100,6 +100,10 @@ class Mixture(Density):
     @property
     def score_cost(self) -> int:
         return self.density.score_cost + math.prod(self.log_weights.shape)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.density.capabilities
 
     @property
     def num_parameters(self) -> int | Array:

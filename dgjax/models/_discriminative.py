@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from jax import Array
 
-from dgjax._types import Support
+from dgjax._types import Capabilities, Support
 from dgjax.structures import Structure
 
 
@@ -59,6 +59,11 @@ class DiscriminativeModel(ABC):
     @abstractmethod
     def potentials(self, x: Any) -> Structure:
         """Scores of every label, as a label space: s(x, y) up to a function of x."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked: p(y | x) of complete rows alone, which is exact."""
+        return Capabilities("none", "none", "exact", "none", "none", "none")
 
     @property
     def score_cost(self) -> int:

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax import _kmeans, _parameters
 from dgjax._pytree import dataclass, expect_part, expect_rows
-from dgjax._types import ColumnMoments, LabelIndex, Scorer, Support, num_free, possible
+from dgjax._types import Capabilities, ColumnMoments, LabelIndex, Scorer, Support, num_free, possible
 from dgjax.densities import Density, SequenceDensity, rows_by_labels
 from dgjax.models._linear_chain import LinearChainCRF
 from dgjax.priors import Dirichlet, HiddenMarkovPrior, expect_prior
@@ -97,6 +97,10 @@ class HiddenMarkov(SequenceDensity):
     @property
     def score_cost(self) -> int:
         return self.density.score_cost + PASSES * self.log_initial.size
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.density.capabilities
 
     @property
     def num_parameters(self) -> int | Array:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from dgjax._arguments import as_count
 from dgjax._pytree import dataclass, static
-from dgjax._types import Model, Support
+from dgjax._types import Capabilities, Model, Support
 from dgjax.models._discriminative import DiscriminativeModel
 from dgjax.structures import Classes
 
@@ -44,6 +44,10 @@ class Marginalized(DiscriminativeModel):
     @property
     def row_cost(self) -> int:
         return self.density.row_cost + self.num_samples * (self.num_features**2 + self.classifier.row_cost)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return super().capabilities._replace(posterior="estimate")
 
     @property
     def num_parameters(self) -> int | Array:
