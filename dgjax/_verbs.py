@@ -288,11 +288,11 @@ def num_parameters(model: Any) -> int | Array:
 def capabilities(model: Any) -> Capabilities:
     """What a model can be asked, and what kind of number each answer is: a named tuple of words.
 
-    `log_prob` of complete rows, of rows with cells `missing`, the `posterior` of labels, `sample`, `impute`, and whether
-    its `twin` has the same posterior. "exact" is up to rounding; a "bound" is in expectation below what it stands for;
-    an "estimate" a mean over draws or a numerical integral, of which `dgjax.log_prob_error` says how far off log p(x)
-    may be; "learnt" exact as one network answers, which agrees with its other answers as far as it has learnt to;
-    "none" is an error that says what to take.
+    `log_prob` of complete rows, of rows with cells `missing`, the `posterior` of labels, `sample`, `impute`, and
+    whether its `twin` has the same posterior. "exact" is up to rounding; a "bound" is in expectation below what it
+    stands for; an "estimate" a mean over draws or a numerical integral, of which `dgjax.log_prob_error` says how far
+    off log p(x) may be; "learnt" exact as one network answers, which agrees with its other answers as far as it has
+    learnt to; "none" is an error that says what to take.
 
     Raises TypeError for what is no model.
     """

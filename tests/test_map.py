@@ -17,13 +17,10 @@ family_map = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(family_map)
 T = 4
 QUICK = "flow, real columns", "logistic regression", "linear-chain CRF"
-EACH = pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(own, id=own.name, marks=() if own.name in QUICK else pytest.mark.slow)
-        for own in family_map.FAMILIES
-    ],
-)
+CASES = [
+    pytest.param(own, id=own.name, marks=() if own.name in QUICK else pytest.mark.slow) for own in family_map.FAMILIES
+]
+EACH = pytest.mark.parametrize("family", CASES)
 
 
 def rows_of(model):
