@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dgjax._arguments import as_count
-from dgjax._pytree import dataclass, expect_part, static
+from dgjax import _advice
+from dgjax._arguments import as_count, check_number
+from dgjax._pytree import dataclass, expect_part, static, tree
 from dgjax._types import Rows, Scorer, Support, category
 from dgjax.scorers import Linear
 from dgjax.structures import Sequences
@@ -56,16 +57,39 @@ class Neural(Scorer):
     cells: Any
     num_columns: int = static()
     frozen: bool = static(default=False)
+    decoder: Any = tree(default=None)
+    reconstruction: float = static(default=0.0)
 
     def __post_init__(self) -> None:
         for name, method, kind in (("trunk", "features", "a network"), ("cells", "seen", "a likelihood of cells")):
             expect_part(self, name, method, kind)
         expect_part(self, "head", Scorer, "a scorer")
+        self._check_decoder()
         table = getattr(self.trunk, "embedding", None)
         if self.sequential and table is not None and len(table) <= self.cells.num_categories:
             raise ValueError(
                 f"trunk must know {self.cells.num_categories} tokens and the mask; it knows {len(table)} numbers. Type "
                 f"cells=dgjax.TokenCells({len(table) - 1})."
+            )
+
+    def _check_decoder(self):
+        check_number(self.reconstruction, "reconstruction", 0)
+        if (self.decoder is None) == (self.reconstruction > 0):
+            raise ValueError(
+                f"reconstruction, the weight of a row's own log-likelihood, goes with a decoder; got "
+                f"reconstruction={self.reconstruction} and {_advice.shown(self.decoder)}. Type "
+                "dgjax.neural_classifier(key, d, k, reconstruction=0.1), which makes one."
+            )
+        if self.decoder is None:
+            return
+        if self.frozen or self.sequential:
+            what = "a trunk that is frozen" if self.frozen else "texts"
+            raise ValueError(f"reconstruction teaches a trunk of rows; got {what}. Leave the decoder out.")
+        x = jax.ShapeDtypeStruct((2, self.num_columns), jnp.result_type(float, *jax.tree.leaves(self)))
+        shape, expected = jax.eval_shape(self._decoded, x).shape, (2, self.num_columns * self.cells.size)
+        if shape != expected:
+            raise ValueError(
+                f"decoder must give {expected[1]} numbers for each row, {self.cells.size} a column; got {shape[1:]}."
             )
 
     @classmethod
@@ -118,9 +142,18 @@ class Neural(Scorer):
         trunk = jax.lax.stop_gradient(self.trunk) if self.frozen else self.trunk
         return self.head.scores(_features(trunk, self.cells, x, self.label_shape[-1]))
 
+    def auxiliary(self, x: Rows) -> Float[Array, "..."]:
+        """Weighted log-likelihood (n,) of each row's own cells, decoded from its features; 0 without a decoder."""
+        if self.decoder is None:
+            return jnp.zeros(())
+        return self.reconstruction * self.cells.log_prob(x, self._decoded(x))
+
+    def _decoded(self, x):
+        return self.decoder(_features(self.trunk, self.cells, x, self.label_shape[-1]))
+
     def penalty(self) -> Float[Array, ""]:
-        """Sum of squared weights of the head and, where the trunk is learnt, of all parameters of the trunk."""
-        trunk = [] if self.frozen else jax.tree.leaves(self.trunk)
+        """Sum of squared weights of the head and, where these are learnt, of all parameters of trunk and decoder."""
+        trunk = [] if self.frozen else jax.tree.leaves((self.trunk, self.decoder))
         return sum(((leaf**2).sum() for leaf in trunk), start=self.head.penalty())
 
     @property

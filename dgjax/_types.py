@@ -166,6 +166,11 @@ class Scorer(ABC):
         squares = (jnp.where(jnp.isneginf(w), 0, w**2).sum() for w in weights)
         return sum(squares, start=jnp.zeros((), jnp.result_type(float, *weights)))
 
+    def auxiliary(self, x: Rows) -> Float[Array, "..."]:
+        """What learning adds to log p(y | x) of each row, in nats, whatever its label: (n,), or 0 for nothing."""
+        del x
+        return jnp.zeros(())
+
     @property
     def supports(self) -> tuple[Support, ...]:
         """Support of each column; a tuple of one support stands for all columns."""

@@ -51,7 +51,7 @@ class Problem(Data):
         return self.prior.strength if isinstance(self.prior, Ridge) else jnp.zeros(())
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
-        """Objective of each row (n,), unweighted; 0 where its label is unknown and only p(y | x) is asked."""
+        """Objective (n,) of rows, unweighted: 0 of p(y | x) where a label is unknown, plus what is learnt beside it."""
         model = self.shown_to(with_draws(model, self.draws))
         if self.blend is None and self.labelled and model.generative:
             return model.joint_at(x, y)
@@ -60,7 +60,9 @@ class Problem(Data):
         if self.blend is None and model.generative:
             return joint
         evidence = potentials.log_partition()
-        return joint - evidence if self.blend is None else joint - (1 - self.blend) * evidence
+        if self.blend is None:
+            return joint - evidence + model.auxiliary(x)
+        return joint - (1 - self.blend) * evidence
 
     def penalty(self, model: Any) -> Array:
         """Log prior of a generative model, minus strength / 2 |w|^2 of a discriminative one."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
+import jax.numpy as jnp
 from jax import Array
 
 from dgjax._types import Capabilities, Support
@@ -64,6 +65,11 @@ class DiscriminativeModel(ABC):
     def capabilities(self) -> Capabilities:
         """What it can be asked: p(y | x) of complete rows alone, which is exact."""
         return Capabilities("none", "none", "exact", "none", "none", "none")
+
+    def auxiliary(self, x: Any) -> Array:
+        """What learning adds to log p(y | x) of each row, in nats, whatever its label: (n,), or 0 for nothing."""
+        del x
+        return jnp.zeros(())
 
     @property
     def score_cost(self) -> int:

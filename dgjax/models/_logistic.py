@@ -93,6 +93,9 @@ class Logistic(DiscriminativeModel):
         cells = x.x.reshape(len(x), math.prod(x.x.shape[1:])) if isinstance(x, Sequences) else x
         return Classes(scores if self.complete else none_of_infinite(cells, scores))
 
+    def auxiliary(self, x: Rows) -> Float[Array, "..."]:
+        return self.scorer.auxiliary(x)
+
     @property
     def linear(self) -> bool:
         """Whether the scores are linear in finite parameters, as `gradient` and `curvature` require."""

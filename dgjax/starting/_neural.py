@@ -1,5 +1,6 @@
 """Models with weights or networks, initialised: logistic regression, neural classifiers, variational autoencoders."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from dgjax import _advice
-from dgjax._arguments import as_count, as_key, check_size, constant
+from dgjax._arguments import as_count, as_key, check_number, check_size, constant
 from dgjax._elsewhere import told_keywords
 from dgjax._neural import Neural
 from dgjax.densities import BernoulliCells, GaussianCells, Mixture, PoissonCells, VariationalAutoencoder
@@ -85,16 +86,23 @@ def variational_autoencoder(
 
 @told_keywords
 def neural_classifier(
-    key: Array, num_features: int, num_classes: int, likelihood: Any = "gaussian", hidden: Sequence[int] = (400,)
+    key: Array,
+    num_features: int,
+    num_classes: int,
+    likelihood: Any = "gaussian",
+    hidden: Sequence[int] = (400,),
+    reconstruction: float = 0.0,
 ) -> Logistic:
     """Neural classifier: a softmax on the last of the `hidden` layers of a network with random weights.
 
     Fit it by `dgjax.fit(model, x, y, dgjax.Optax(...))`. The network is the encoder of `variational_autoencoder`, and
     `likelihood` says what the columns are: "gaussian" takes any real numbers, "bernoulli" 0 and 1, "poisson" counts, or
-    one such as `dgjax.CategoricalCells`.
+    one such as `dgjax.CategoricalCells`. With a `reconstruction` above 0 it is an autoencoder with a classification
+    head: a decoder, of the layers in reverse, gives the row back from the last hidden layer, and so many times the
+    row's log-likelihood by it is learnt beside log p(y | x), of rows without a label (-1) too.
 
-    Raises ValueError for fewer than one feature or two classes, another likelihood, or sizes beyond this machine's
-    memory.
+    Raises ValueError for fewer than one feature or two classes, another likelihood, a negative weight, or sizes beyond
+    this machine's memory.
     """
     d, k = (
         as_count(num_features, "num_features", of_data=_advice.COLUMNS),
@@ -103,9 +111,13 @@ def neural_classifier(
     sizes = [as_count(size, "hidden") for size in hidden]
     _check_layers((d, *sizes, k), 1, num_features=d, num_classes=k, hidden=hidden)
     cells = _likelihood(likelihood, d)
+    check_number(reconstruction, "reconstruction", 0)
+    key, weight = as_key(key), float(reconstruction)
     # The last layer of a trunk is not looked at: it has no outputs.
-    trunk = MLP.start(as_key(key), (d * cells.inputs, *sizes, 0))
-    return Logistic(constant(np.zeros(k)), Neural.start(trunk, cells, d, k))
+    trunk = MLP.start(key, (d * cells.inputs, *sizes, 0))
+    decoder = MLP.start(jax.random.fold_in(key, 0), (*sizes[::-1], d * cells.size)) if weight else None
+    neural = dataclasses.replace(Neural.start(trunk, cells, d, k), decoder=decoder, reconstruction=weight)
+    return Logistic(constant(np.zeros(k)), neural)
 
 
 def _check_layers(sizes, num_offsets, /, **arguments):
