@@ -31,6 +31,7 @@ from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
 from dgjax._serialize import load as load, save as save
+from dgjax._summary import Summary as Summary, summary as summary
 from dgjax._text import detokenize as detokenize, tokenize as tokenize
 from dgjax._twins import LogDensity as LogDensity, NetworkLogDensity as NetworkLogDensity
 from dgjax._types import (
