@@ -36,7 +36,8 @@ def test_columns_of_other_kinds_and_names_of_a_table():
     cat, dog = rows_of(model)
     assert (cat["label"], dog["label"]) == ("cat", "dog")
     assert cat["colour"].startswith("red: 0.")
-    assert "size" in str(model) and "dog" in model._repr_html_()
+    assert "size" in str(model)
+    assert "dog" in model._repr_html_()
     counts = rows_of(dg.Mixture(np.zeros(2), dg.Poisson(np.log([[3.0], [0.5]]))))
     assert [row["column 0"] for row in counts] == ["3", "0.5"]
 
@@ -58,7 +59,8 @@ def test_every_family_is_shown_without_a_compilation(case):
     model = case.model("float32")
     text = str(model)
     assert f"{int(dg.num_parameters(model)):,} parameters" in text
-    assert str(dg.summary(model)) and model._repr_html_()
+    assert str(dg.summary(model))
+    assert model._repr_html_()
 
 
 def test_a_fit_says_how_it_ended():
@@ -89,4 +91,6 @@ def test_inside_jit_shapes_are_shown():
 
 def test_html_is_escaped():
     model = dg.naive_bayes({"<b>": [1.0, 2.0, 3.0, 5.0], "y": ["a&b", "a&b", "c", "c"]}, "y")
-    assert "<b>" not in model._repr_html_() and "&lt;b&gt;" in model._repr_html_() and "a&amp;b" in model._repr_html_()
+    assert "<b>" not in model._repr_html_()
+    assert "&lt;b&gt;" in model._repr_html_()
+    assert "a&amp;b" in model._repr_html_()

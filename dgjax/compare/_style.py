@@ -103,10 +103,17 @@ def panel(width: float = NARROW, height: float = 3.3) -> Iterator[tuple[Figure, 
         yield figure, figure.add_subplot()
 
 
+LEGEND = 45
+"""Characters of a legend that fit side by side in a picture of one column."""
+
+
 def legend(axes: Axes, columns: int = 2) -> None:
-    """Draws the legend above the axes, where it covers no data."""
-    rows = -(-len(axes.get_legend_handles_labels()[0]) // columns)
+    """Draws the legend above the axes, where it covers no data: in one column where words do not fit side by side."""
+    words = axes.get_legend_handles_labels()[1]
+    rows = -(-len(words) // columns)
+    beside = [max(map(len, words[i * rows : (i + 1) * rows]), default=0) for i in range(columns)]
     if rows:
+        columns = columns if sum(beside) <= LEGEND else 1
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(-0.12, 1.0),
