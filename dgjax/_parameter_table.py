@@ -78,19 +78,22 @@ def kind(density: Any) -> str:
     return type(density).__name__
 
 
-def parameter_rows(model: Any, words: Words) -> Rows | None:
-    """Table of the parameters of each label; None for networks, n-grams and models without a table."""
+NOTHING = Rows((), ())
+
+
+def parameter_rows(model: Any, words: Words) -> Rows:
+    """Table of the parameters of each label; an empty one for networks, n-grams and models without a table."""
     if isinstance(model, Logistic | LinearChainCRF):
         return _weights(model, words)
     if not isinstance(model, Mixture | HiddenMarkov):
-        return None
+        return NOTHING
     density, weights = model, []
     while isinstance(density, Mixture | HiddenMarkov):
         weights.append(density)
         density = density.density
     texts = None if isinstance(density, Learned) else _texts(density, words)
     if texts is None:
-        return None
+        return NOTHING
     shape = density.label_shape
     names = [".".join([words.label(i), *map(str, rest)]) for i, *rest in np.ndindex(*shape)]
     shares, share_names = _shares(weights, shape)
@@ -170,7 +173,7 @@ def _moments(density):
 def _weights(model, words):
     """Bias and weights of each class, or initial scores of each state, where scores are linear."""
     if type(model.scorer) is not Linear:
-        return None
+        return NOTHING
     bias = model.bias if isinstance(model, Logistic) else model.initial
     rows, weight = _float(bias), _float(model.scorer.weight)
     binary = isinstance(model, Logistic) and len(rows) == 1

@@ -96,11 +96,12 @@ def summary(model: Any) -> Summary:
     leaves = jax.tree.leaves(own)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     facts = (*_ended(model), ("answers", ", ".join(kinds)), ("memory", f"{size:,} bytes"), *_moves(own, _words(inner)))
-    rows = parameter_rows(own, _words(inner))
-    if rows is not None and len(rows.head) - 1 > max(FEW_COLUMNS, len(rows.rows)):
-        labels, *columns = zip(*rows.rows, strict=True)
-        rows = Rows((rows.head[0], *labels), tuple((n, *own) for n, own in zip(rows.head[1:], columns, strict=True)))
-    return Summary(_title(own), facts, *(rows or ()))
+    table = parameter_rows(own, _words(inner))
+    if len(table.head) - 1 > max(FEW_COLUMNS, len(table.rows)):
+        labels, *columns = zip(*table.rows, strict=True)
+        turned = zip(table.head[1:], columns, strict=True)
+        table = Rows((table.head[0], *labels), tuple((name, *texts) for name, texts in turned))
+    return Summary(_title(own), facts, table.head, table.rows)
 
 
 def brief(model: Any) -> str:
@@ -117,10 +118,8 @@ def _brief(model):
     if not is_concrete(model):
         return repr(model)
     own = as_model(inner)
-    rows, notes = parameter_rows(own, _words(inner)), ()
-    if rows is not None:
-        rows, notes = _cut(rows)
-    return str(Summary(_title(own), (*_ended(model), *notes), *(rows or ())))
+    table, notes = _cut(parameter_rows(own, _words(inner)))
+    return str(Summary(_title(own), (*_ended(model), *notes), table.head, table.rows))
 
 
 def _cut(rows):
