@@ -129,7 +129,8 @@ def test_error_is_how_far_orders_disagree():
     expected = np.std(np.logaddexp.reduce(np.asarray(logs), axis=-1), axis=0, ddof=1)
     error = np.asarray(dg.log_prob_error(own, x))
     assert_close(error, expected, 1e-5)
-    assert ((error > 0) == [True, False, True, False]).all()  # of one cell, and of none, there is one order
+    # Of one cell, and of none, there is one order: what is left is rounding, which depends on the processor.
+    assert ((error > 1e-5) == [True, False, True, False]).all()
     part = dg.marginal(own, [1, 0])
     holes = x.at[:, 2:].set(jnp.nan)
     assert_close(dg.log_prob_error(part, x[:, [1, 0]]), dg.log_prob_error(own, holes), 1e-5)

@@ -29,7 +29,12 @@ TINY = {
     "boosting_steps": 3,
     "network_steps": 0,
 }
-FULL = {"drawn_sizes": (12,), "drawn_repeats": 3, "explained_repeats": 3}  # what only full runs ask
+FULL = {  # what only full runs ask
+    "drawn_sizes": (12,),
+    "drawn_repeats": 3,
+    "explained_repeats": 3,
+    "deep_repeats": 0,
+}
 MIXED = ["height,colour,place"] + [
     f"{(i % 5 + 3 * (i % 2)) if i % 9 else 'NA'},{'' if i % 7 == 3 else ['red', 'blue'][i % 3 == 0]},{'xy'[i % 2]}"
     for i in range(90)
@@ -114,6 +119,29 @@ def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
     page = check_report(tmp_path, questions=8)
     for words in ("Variational autoencoder", "neural classifier", "Walks through the latent space"):
         assert words in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["wine", "breast-cancer", "mixed"])
+def test_deep_densities_are_asked_what_they_can_answer(data, monkeypatch, tmp_path):
+    """Of three classes, of two, and of columns with categories and cells missing."""
+    make = _plan.make_plan
+    few = {**TINY, "full_covariance": True, "deep_repeats": 3, "deep_steps": 20}
+    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
+    monkeypatch.setattr(_run, "QUESTIONS", [own for own in _run.QUESTIONS if own.key in ("training_rows", "deep")])
+    if data == "mixed":
+        (tmp_path / "mixed.csv").write_text("\n".join(MIXED))
+    given = str(tmp_path / "mixed.csv") if data == "mixed" else data
+    assert _cli.run(["compare", given, "--out", str(tmp_path)]) == 0
+    found = results(tmp_path)["questions"]["deep"]
+    asked = {(one["metric"], one["model"]) for one in found["estimates"]}
+    everyone = {"qda", "mda", *found["kinds"]}
+    assert {"autoregressive", "flow"} <= everyone
+    for key, kinds in found["kinds"].items():
+        for metric, verb in (("samples recognised", "sample"), ("fill error", "impute"), ("auroc", "log_prob")):
+            assert ((metric, key) in asked) == (kinds[verb] != "none"), (key, metric)
+    page = check_report(tmp_path, questions=4)
+    assert "Log p(x) is of QDA exact" in page
 
 
 def test_ctrl_c_leaves_what_was_measured(tiny, tmp_path, monkeypatch, capsys):

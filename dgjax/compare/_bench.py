@@ -21,9 +21,15 @@ class Bench:
     plan: Plan
     contestants: dict[str, Contestant]
     pairs: list[Pair]
+    deep: dict[str, Contestant] = field(default_factory=dict)
     _fitted: dict[tuple[int, str], Fitted] = field(default_factory=dict)
     _told: dict[tuple[int, str, int], np.ndarray] = field(default_factory=dict)
     _strength: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, Contestant]:
+        """All contestants by key, with the deep densities, which one question alone is about."""
+        return {**self.contestants, **self.deep}
 
     @property
     def generative(self) -> list[str]:
@@ -33,7 +39,7 @@ class Bench:
     @property
     def strengths(self) -> dict[str, float]:
         """Strength of regularisation chosen so far for each contestant that has a choice of it, by key."""
-        return {key: value for key, value in self._strength.items() if self.contestants[key].strengths}
+        return {key: value for key, value in self._strength.items() if self.named[key].strengths}
 
     @property
     def chance(self) -> float:
@@ -70,14 +76,14 @@ class Bench:
 
     def _fit(self, key: str, training: Training, strength: float) -> Fitted:
         with fitting(key, self.plan.chosen_steps):
-            return self.contestants[key].fit(replace(training, strength=strength), self.plan)
+            return self.named[key].fit(replace(training, strength=strength), self.plan)
 
     def strength(self, key: str) -> float:
         """Strength of regularisation of a contestant: the one with the lowest Brier score in validation.
 
         Validated on a quarter of the first split's training rows; 1 for a contestant without a choice.
         """
-        choices = self.contestants[key].strengths
+        choices = self.named[key].strengths
         if key not in self._strength:
             self._strength[key] = min(choices, key=lambda one: self._validated(key, one)) if choices else 1.0
         return self._strength[key]

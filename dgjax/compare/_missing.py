@@ -139,7 +139,7 @@ def _with_twins(bench: Bench, repeats: int, measure, averaged) -> list[Task]:
 
 def knowledge(bench: Bench, answer: Answer) -> list[Task]:
     """Tasks that measure samples of each class, and imputations of occluded rows, against the truth; with pictures."""
-    plan, labels = bench.plan, range(len(bench.dataset.classes))
+    plan = bench.plan
 
     def measure(repeat: int, key: str) -> list[Record]:
         fitted = bench.full(key, repeat)
@@ -147,15 +147,7 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
         if repeat == 0 and key == "autoencoder":
             x, y = _one_of_each(bench)
             answer.pictures["walks"] = {key: walks(fitted, x, y, NUM_STEPS)}
-        return [*drawn(repeat, key, fitted, fitted.encoder), *filled(repeat, key, fitted, fitted.encoder)]
-
-    def drawn(repeat: int, key: str, fitted: Fitted, encoder: Encoder) -> list[Record]:
-        rows = [draw(fitted, label, NUM_DRAWN, 1000 * repeat + label) for label in labels]
-        if repeat == 0:
-            answer.pictures.setdefault("samples", {})[key] = np.stack([encoder.numbers(r) for r in rows])
-        # Judged at once: a call of the forest takes longer for its trees than for their rows.
-        judged = bench.full("forest", repeat).model.predict(np.concatenate(rows).astype(np.float32))
-        return [Record("samples recognised", key, repeat, float((judged == np.repeat(labels, NUM_DRAWN)).mean()))]
+        return [*samples_of(bench, answer, repeat, key, fitted), *filled(repeat, key, fitted, fitted.encoder)]
 
     def filled(repeat: int, key: str, fitted: Fitted, encoder: Encoder) -> list[Record]:
         x = bench.test(repeat)[0][: plan.missing_test_rows]
@@ -164,7 +156,7 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
         hidden = np.isnan(blank[:, places]) & ~np.isnan(truth[:, places])
         guesses = {EXACT: fill(fitted, covered), MEAN: encoder.view(covered, "features", filled=True)}
         if repeat == 0:
-            _keep(answer, key, bench, x, covered, {m: encoder.numbers(g) for m, g in guesses.items()})
+            kept(answer, key, bench, x, covered, {m: encoder.numbers(g) for m, g in guesses.items()})
         errors = {m: (g[:, places] - truth[:, places])[hidden] for m, g in guesses.items()}
         return [Record("fill error", key, repeat, _metrics.root_mean_square(e), method=m) for m, e in errors.items()]
 
@@ -177,7 +169,20 @@ def knowledge(bench: Bench, answer: Answer) -> list[Task]:
     return each(bench, repeats, ["forest"], real) + each(bench, repeats, bench.generative, measure)
 
 
-def _keep(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
+def samples_of(bench: Bench, answer: Answer, repeat: int, key: str, fitted: Fitted) -> list[Record]:
+    """Record of how many samples of each class a random forest takes for theirs; those of the first split are kept."""
+    assert fitted.encoder is not None
+    labels = range(len(bench.dataset.classes))
+    rows = [draw(fitted, label, NUM_DRAWN, 1000 * repeat + label) for label in labels]
+    if repeat == 0:
+        answer.pictures.setdefault("samples", {})[key] = np.stack([fitted.encoder.numbers(r) for r in rows])
+    # Judged at once: a call of the forest takes longer for its trees than for their rows.
+    judged = bench.full("forest", repeat).model.predict(np.concatenate(rows).astype(np.float32))
+    right = float((judged == np.repeat(labels, NUM_DRAWN)).mean())
+    return [Record("samples recognised", key, repeat, right)]
+
+
+def kept(answer: Answer, key: str, bench: Bench, x: np.ndarray, covered: np.ndarray, guesses: dict) -> None:
     """Keeps rows for the report's pictures, one of each class in turn: true, covered, and filled by `guesses`."""
     shown = _first(bench, len(x))
     numeric = bench.dataset.numeric

@@ -22,12 +22,12 @@ LEARNING_RATE = 1e-3
 def fit_autoencoder(training: Training, plan: Plan) -> Fitted:
     """Fit of a variational autoencoder to standardised features; cells and labels may be missing."""
     x, y, key = training.view("features", False), training.labels, jax.random.key(training.seed)
-    weights = training.weights * np.where((y >= 0) & (y < 0).any(), LABELLED, 1.0).astype(np.float32)
+    weights = semisupervised_weights(training)
     classes = training.num_classes if training.num_classes > 1 else None
     latent = min(LATENT, x.shape[1])
     start = dg.variational_autoencoder(key, x.shape[1], latent, "gaussian", classes, HIDDEN).as_model()
     begin = time.perf_counter()
-    model = _learnt(start, x, y, weights, plan, key)
+    model = learnt(start, x, y, weights, plan.network_steps, key)
     return wrapped(model, training, plan, "features", time.perf_counter() - begin)
 
 
@@ -42,9 +42,8 @@ def fit_classifier(
     key, weights = jax.random.key(training.seed), weights * (y >= 0)
     start = dg.neural_classifier(key, x.shape[1], training.num_classes, "gaussian", HIDDEN)
     begin = time.perf_counter()
-    model = _learnt(
-        start, x, np.maximum(y, 0), weights, plan, key, prior=dg.priors.Ridge(jnp.asarray(0.1 * training.strength))
-    )
+    prior = dg.priors.Ridge(jnp.asarray(0.1 * training.strength))
+    model = learnt(start, x, np.maximum(y, 0), weights, plan.network_steps, key, prior)
     fitted = wrapped(model, training, plan, "features", time.perf_counter() - begin)
     return replace(fitted, log_prob=None)
 
@@ -58,9 +57,16 @@ def walks(fitted: Fitted, x: np.ndarray, y: np.ndarray, num_steps: int) -> np.nd
     return np.stack([fitted.encoder.numbers(np.asarray(way, float)) for way in ways])
 
 
-def _learnt(start: Any, x: Any, y: Any, weights: Any, plan: Plan, key: Any, prior: Any = None) -> Any:
+def semisupervised_weights(training: Training) -> np.ndarray:
+    """Weights (size,) of rows: those that have a label weigh more where others have none."""
+    y = training.labels
+    return training.weights * np.where((y >= 0) & (y < 0).any(), LABELLED, 1.0).astype(np.float32)
+
+
+def learnt(start: Any, x: Any, y: Any, weights: Any, steps: int, key: Any, prior: Any = None) -> Any:
+    """Model learnt by so many steps of Adam on minibatches."""
     method = dg.Optax(_adam(), batch_size=BATCH, key=key)
-    options = {"prior": prior, "method": method, "max_steps": plan.network_steps}
+    options = {"prior": prior, "method": method, "max_steps": steps}
     return jax.block_until_ready(dg.fit(start, x, y, weights=weights, **options).model)
 
 

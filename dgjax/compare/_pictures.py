@@ -14,15 +14,15 @@ MOST_CLASSES = 10
 MOST_DOTS = 400
 
 
-def pictures(answer: Answer, bench: Bench) -> list[Picture]:
-    """Pictures of an answer: grids of images where columns are pixels, else real and drawn rows in two columns."""
+def pictures(answer: Answer, bench: Bench, keys: list[str]) -> list[Picture]:
+    """Pictures by those models: grids of images where columns are pixels, else real and drawn rows in two columns."""
     drawn_by, occluded = answer.pictures.get("samples", {}), answer.pictures.get("occluded")
-    samples = {key: drawn_by[key] for key in bench.generative if key in drawn_by}
+    samples = {key: drawn_by[key] for key in keys if key in drawn_by}
     if bench.dataset.image is None:
         return _scatters(samples, bench)
-    drawn_rows = [_sample_grid(rows, bench.contestants[key].short, bench) for key, rows in samples.items()]
+    drawn_rows = [_sample_grid(rows, bench.named[key].short, bench) for key, rows in samples.items()]
     walked = [_walks(rows, bench) for rows in answer.pictures.get("walks", {}).values()]
-    return drawn_rows + ([_occluded(occluded, bench)] if occluded else []) + walked
+    return drawn_rows + ([_occluded(occluded, bench, keys)] if occluded else []) + walked
 
 
 def _mosaic(rows: np.ndarray, gap: int = 1) -> np.ndarray:
@@ -60,13 +60,13 @@ def _sample_grid(rows: np.ndarray, name: str, bench: Bench) -> Picture:
         return drawn(figure, f"Samples of each class drawn by {name}")
 
 
-def _occluded(occluded: dict[str, np.ndarray], bench: Bench) -> Picture:
+def _occluded(occluded: dict[str, np.ndarray], bench: Bench, keys: list[str]) -> Picture:
     """Grid of images: the truth, what the models saw, and what each made of the hidden half."""
     image = bench.dataset.image
     assert image is not None
-    models = [key for key in bench.generative if key in occluded]
+    models = [key for key in keys if key in occluded]
     kinds = {"as it is": "truth", "lower half hidden": "covered", "filled by the mean": MEAN}
-    kinds |= {f"filled by {bench.contestants[key].short}": key for key in models}
+    kinds |= {f"filled by {bench.named[key].short}": key for key in models}
     below = image.low - 1.0
     pixels = []
     for source in kinds.values():
@@ -104,7 +104,7 @@ def _scatters(samples: dict[str, np.ndarray], bench: Bench) -> list[Picture]:
     shown = [np.flatnonzero(labels == label) for label in range(len(bench.dataset.classes))]
     part = max(1, -(-sum(map(len, shown)) // MOST_DOTS))
     clouds = {"Real rows": [real[rows[::part]] for rows in shown]}
-    clouds |= {f"Drawn by {bench.contestants[key].short}": list(rows) for key, rows in samples.items()}
+    clouds |= {f"Drawn by {bench.named[key].short}": list(rows) for key, rows in samples.items()}
     names = [bench.dataset.columns[numbers[j]] for j in (first, second)]
     limits = [_wide(real[:, j]) for j in (first, second)]
     return [

@@ -44,6 +44,8 @@ class Plan:
     twin_completions: int = 0
     boosting_steps: int = 0
     network_steps: int = 0
+    deep_repeats: int = 0
+    deep_steps: int = 0
     drawn_sizes: tuple[int, ...] = ()
     drawn_repeats: int = 0
     explained_repeats: int = 0
@@ -56,7 +58,7 @@ class Plan:
     @property
     def chosen_steps(self) -> tuple[int, ...]:
         """Numbers of steps at which fits may end because the plan says so."""
-        return self.mixture_steps, self.network_steps
+        return self.mixture_steps, self.network_steps, self.deep_steps
 
     def describe(self) -> list[str]:
         """Sentences on what the numbers rest on: rows, splits, repeats."""
@@ -72,6 +74,8 @@ class Plan:
             lines.append(f"Gradient boosting: {self.boosting_steps} steps.")
         if self.network_steps:
             lines.append(f"Networks: {self.network_steps} steps of Adam.")
+        if self.deep_repeats:
+            lines.append(f"Deep densities: {self.deep_repeats} splits, {self.deep_steps} steps of Adam.")
         if self.vocabulary:
             lines.append(
                 f"Of texts models know the {self.vocabulary} most frequent words and marks of the training texts at "
@@ -126,6 +130,8 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         twin_completions=completions,
         boosting_steps=20 if quick else 60,
         network_steps=0 if quick else 1000,
+        deep_repeats=0 if quick or features > MOST_FULL_FEATURES or len(dataset.columns) < 2 else 3,
+        deep_steps=0 if quick else 1000,
         drawn_sizes=() if quick else tuple(size for size in sizes[:4:3] if 2 * size <= train_rows),
         drawn_repeats=0 if quick else 6,
         explained_repeats=0 if quick or len(dataset.columns) < 2 else 5,

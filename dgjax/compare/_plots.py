@@ -14,7 +14,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from dgjax.compare import _plots_columns, _plots_drawn, _plots_sequences
+from dgjax.compare import _plots_columns, _plots_deep, _plots_drawn, _plots_sequences
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair
 from dgjax.compare._metrics import NUM_BINS
@@ -309,17 +309,22 @@ def knowledge(answer: Answer, bench: Bench) -> list[Picture]:
     """Pictures of what was drawn and filled in, then plots of how good it is in numbers."""
     from dgjax.compare import _pictures
 
-    lines = [("fill error", EXACT), ("samples recognised", "exact")]
-    numbers = [m for m, method in lines if any((key, method) in answer.lines(m) for key in bench.generative)]
-    return [*_pictures.pictures(answer, bench), *(_know(answer, bench, metric) for metric in numbers)]
+    lines, keys = [("fill error", EXACT), ("samples recognised", "exact")], bench.generative
+    numbers = [m for m, method in lines if any((key, method) in answer.lines(m) for key in keys)]
+    return [*_pictures.pictures(answer, bench, keys), *(_know(answer, bench, own, keys) for own in numbers)]
 
 
-def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
+def deep(answer: Answer, bench: Bench) -> list[Picture]:
+    """Pictures of what deep densities draw and fill in, then dots of how good it is, with others beside."""
+    return _plots_deep.shown(answer, bench, _below)
+
+
+def _know(answer: Answer, bench: Bench, metric: str, keys: list[str]) -> Picture:
     filling = metric == "fill error"
     label = "Error of filled cells (standard deviations)" if filling else "Samples recognised as their class"
     method, rival = (EXACT, MEAN) if filling else ("exact", "exact")
-    with panel(height=1.2 + 0.36 * len(bench.generative)) as (figure, axes):
-        for place, key in enumerate(bench.generative):
+    with panel(height=1.2 + 0.36 * len(keys)) as (figure, axes):
+        for place, key in enumerate(keys):
             value = answer.estimate(metric, key, 0.0, method)
             if value.known:
                 axes.errorbar(
@@ -331,7 +336,7 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
                     capsize=2.5,
                     markersize=6,
                 )
-        other = answer.estimate(metric, bench.generative[0] if filling else "real rows", 0.0, rival)
+        other = answer.estimate(metric, keys[0] if filling else "real rows", 0.0, rival)
         if other.known:
             axes.axvline(
                 other.mean,
@@ -342,7 +347,7 @@ def _know(answer: Answer, bench: Bench, metric: str) -> Picture:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if not filling:
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-        _below(axes, [bench.contestants[key].short for key in bench.generative])
+        _below(axes, [bench.contestants[key].short for key in keys])
         axes.set_xlabel(label)
         legend(axes)
         return drawn(figure, f"{label}, by model")
@@ -373,7 +378,7 @@ def columns(answer: Answer, bench: Bench) -> list[Picture]:
 
 def sounds(answer: Answer, bench: Bench) -> list[Picture]:
     """Plot of how many of the texts that are drawn are taken for those of their class; the texts are in a table."""
-    return [_know(answer, bench, "samples recognised")]
+    return [_know(answer, bench, "samples recognised", bench.generative)]
 
 
 PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
@@ -386,6 +391,7 @@ PLOTS: dict[str, Callable[[Answer, Bench], list[Picture]]] = {
     "missing_prediction": missing,
     "missing_training": missing,
     "knowledge": knowledge,
+    "deep": deep,
     "cost": cost,
     "paths": paths,
     "missing_steps": missing,

@@ -152,7 +152,7 @@ def each(bench: Bench, repeats: int, keys: list[str], measure: Callable[[int, st
     Repeats are outermost: a question cut short still compares like with like.
     """
     return [
-        Task(f"{bench.contestants[key].short}, {repeat + 1} of {repeats}", partial(measure, repeat, key))
+        Task(f"{bench.named[key].short}, {repeat + 1} of {repeats}", partial(measure, repeat, key))
         for repeat in range(repeats)
         for key in keys
     ]

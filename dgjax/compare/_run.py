@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from threadpoolctl import threadpool_limits
 
-from dgjax.compare import _drawn, _explained, _missing, _questions
+from dgjax.compare import _deep, _drawn, _explained, _missing, _questions
 from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import contestants, pairs
 from dgjax.compare._dataset import Dataset
@@ -101,6 +101,16 @@ QUESTIONS = (
         "mean square in units of each column's standard deviation, over columns of numbers.",
     ),
     Question(
+        "deep",
+        "What do deep densities add?",
+        "deep densities",
+        _deep.densities,
+        "Densities of networks, learnt for the same number of steps each, and others beside: samples judged by the "
+        "random forest, the root mean square error of filled cells, the AUROC of low log p(x) for a class that has no "
+        "training rows, accuracy with all labels, and with few of them, from the labelled rows only and from all rows.",
+        asked=lambda plan: plan.deep_repeats,
+    ),
+    Question(
         "columns",
         "Which columns decide?",
         "columns that decide",
@@ -157,7 +167,7 @@ def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison
     """Comparison on a data set before anything is measured."""
     plan = plan or make_plan(dataset, quick)
     asked = tuple(question for question in QUESTIONS if question.asked(plan))
-    return asking(asked, Bench(dataset, plan, contestants(plan), pairs(plan)))
+    return asking(asked, Bench(dataset, plan, contestants(plan), pairs(plan), _deep.contestants(plan)))
 
 
 def asking(questions: tuple[Question, ...], bench: Bench) -> Comparison:

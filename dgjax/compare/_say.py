@@ -18,7 +18,7 @@ class Verdict:
 
 def say(bench: Bench, line: Line) -> str:
     """Name of a line in a sentence."""
-    return words.spoken(line, bench.contestants, bench.plan.unit)
+    return words.spoken(line, bench.named, bench.plan.unit)
 
 
 def unlabelled(bench: Bench) -> str:

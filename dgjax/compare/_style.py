@@ -107,7 +107,7 @@ LEGEND = 45
 """Characters of a legend that fit side by side in a picture of one column."""
 
 
-def legend(axes: Axes, columns: int = 2) -> None:
+def legend(axes: Axes, columns: int = 2, points: int = 2) -> None:
     """Draws the legend above the axes, where it covers no data: in one column where words do not fit side by side."""
     words = axes.get_legend_handles_labels()[1]
     rows = -(-len(words) // columns)
@@ -118,8 +118,8 @@ def legend(axes: Axes, columns: int = 2) -> None:
             loc="lower left",
             bbox_to_anchor=(-0.12, 1.0),
             ncols=columns,
-            handlelength=3.2,  # between two marks the dashes of a line can be seen
-            numpoints=2,
+            handlelength=3.2 if points > 1 else 1.0,  # between two marks the dashes of a line can be seen
+            numpoints=points,
             columnspacing=0.8,
             handletextpad=0.5,
             borderaxespad=0.2,

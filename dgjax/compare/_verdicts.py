@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dgjax.compare import (
     _verdicts_columns,
+    _verdicts_deep,
     _verdicts_drawn,
     _verdicts_missing,
     _verdicts_sequences,
@@ -26,7 +27,7 @@ def verdict(comparison: Comparison, key: str) -> Verdict:
         reason = answer.reason or "The run was stopped before this question."
         return Verdict("Not measured.", (reason,))
     found = VERDICTS[key](answer, bench)
-    heard = answer.heard.lines({name: contestant.short for name, contestant in bench.contestants.items()})
+    heard = answer.heard.lines({name: contestant.short for name, contestant in bench.named.items()})
     failed = [answer.reason] if answer.status == "failed" else []
     so_far = "" if answer.status == "done" else "So far: "
     return Verdict(so_far + found.headline, (*failed, *found.reasons, *heard))
@@ -264,6 +265,7 @@ VERDICTS: dict[str, Callable[[Answer, Bench], Verdict]] = {
     "missing_prediction": _verdicts_missing.at_prediction,
     "missing_training": _verdicts_missing.at_training,
     "knowledge": _verdicts_missing.knowledge,
+    "deep": _verdicts_deep.densities,
     "cost": cost,
     "paths": _verdicts_sequences.paths,
     "missing_steps": _verdicts_missing.of_steps,
