@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dgjax.compare import _bench, _cli, _plan, _run
+from dgjax.compare import _bench, _cli, _dataset, _plan, _plots, _run, _verdicts
 
 TINY = {
     "repeats": 3,
@@ -121,27 +121,36 @@ def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
         assert words in page
 
 
+class Silent:
+    """Watcher that tells nobody."""
+
+    def started(self, question, total): ...
+    def doing(self, question, words): ...
+    def advanced(self, question): ...
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ["wine", "breast-cancer", "mixed"])
-def test_deep_densities_are_asked_what_they_can_answer(data, monkeypatch, tmp_path):
+def test_deep_densities_are_asked_what_they_can_answer(data, tmp_path):
     """Of three classes, of two, and of columns with categories and cells missing."""
-    make = _plan.make_plan
-    few = {**TINY, "full_covariance": True, "deep_repeats": 3, "deep_steps": 20}
-    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
-    monkeypatch.setattr(_run, "QUESTIONS", [own for own in _run.QUESTIONS if own.key in ("training_rows", "deep")])
     if data == "mixed":
         (tmp_path / "mixed.csv").write_text("\n".join(MIXED))
-    given = str(tmp_path / "mixed.csv") if data == "mixed" else data
-    assert _cli.run(["compare", given, "--out", str(tmp_path)]) == 0
-    found = results(tmp_path)["questions"]["deep"]
-    asked = {(one["metric"], one["model"]) for one in found["estimates"]}
-    everyone = {"qda", "mda", *found["kinds"]}
-    assert {"autoregressive", "flow"} <= everyone
-    for key, kinds in found["kinds"].items():
+        data = str(tmp_path / "mixed.csv")
+    dataset = _dataset.load(data)
+    plan = replace(_plan.make_plan(dataset, False), **TINY, deep_repeats=3, deep_steps=20)
+    whole = _run.begin(dataset, False, replace(plan, full_covariance=True))
+    comparison = _run.asking(tuple(own for own in whole.asked if own.key == "deep"), whole.bench)
+    _run.ask(comparison, Silent())
+    answer = comparison.answers["deep"]
+    assert answer.status == "done"
+    asked = {(one.metric, one.model) for one in answer.records}
+    assert {"qda", "mda", "autoregressive", "flow"} == answer.extra["kinds"].keys()
+    for key, kinds in answer.extra["kinds"].items():
         for metric, verb in (("samples recognised", "sample"), ("fill error", "impute"), ("auroc", "log_prob")):
             assert ((metric, key) in asked) == (kinds[verb] != "none"), (key, metric)
-    page = check_report(tmp_path, questions=4)
-    assert "Log p(x) is of QDA exact" in page
+    said = _verdicts.verdict(comparison, "deep")
+    assert "Log p(x) is of QDA exact" in said.reasons[-1]
+    assert len(_plots.plots(comparison, "deep")) >= 4
 
 
 def test_ctrl_c_leaves_what_was_measured(tiny, tmp_path, monkeypatch, capsys):
