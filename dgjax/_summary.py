@@ -179,7 +179,7 @@ def _words(model):
         return Words()
     schema = model.schema
     labels = None if schema.label is None else schema.label.levels
-    return Words(schema.names, [column.levels for column in schema.columns], labels)
+    return Words([column.name for column in schema.shown], [column.levels for column in schema.shown], labels)
 
 
 def _html(model: Any) -> str | None:

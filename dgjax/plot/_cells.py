@@ -57,7 +57,7 @@ def missing(x: Any, *, names: Sequence[str] | None = None, ax: "Axes | None" = N
     """
     if is_frame(x):
         table = Table.of(x)
-        x, names = table.x, table.schema.names if names is None else names
+        x, names = table.x, [column.name for column in table.schema.shown] if names is None else names
     rows = np.asarray(x, float)
     _style.check_rows(rows)
     lacking = np.isnan(rows)

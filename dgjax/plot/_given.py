@@ -48,8 +48,8 @@ def given(model: Any, x: Any, y: Any, names: Sequence[str] | None, classes: Sequ
         if y is not None and _has_names(y):
             y = schema.labels(y, x if is_frame(x) else None)
         x = schema.rows(x) if is_frame(x) else x
-        names = schema.names if names is None else names
-        levels = [column.levels for column in schema.columns]
+        names = [column.name for column in schema.shown] if names is None else names
+        levels = [column.levels for column in schema.shown]
         if classes is None and schema.label is not None:
             classes = [str(level) for level in schema.label.levels]
         model = model.model

@@ -122,7 +122,9 @@ def _answered(verb, answer, first, given):
             given["y"] = schema.labels(given["y"], frame)
     for name in given.keys() & {"background", "density"}:
         given[name] = _encoded(schema, given[name])
-    if "columns" in given:
+    if answer is player_names and given.get("columns") is None and len(schema.shown) > len(schema.columns):
+        given["columns"] = list(schema.places)  # the indicators of a column are one player
+    elif "columns" in given:
         given["columns"] = _numbers(schema, given["columns"])
     asked = Asked(schema, frame, x, dict(given))
     result = _called(verb, given | {first: model.model}, schema)
@@ -158,9 +160,9 @@ def _started(starter, signature, kinds, arguments, options):
         if given.get(name) is not None and (name == "num_categories" or schema.label is not None):
             raise ValueError(f"{name} is for arrays: the {what} are read from the table. Leave it out.")
     if own:
-        each = [column.kind for column in schema.columns]
+        each = [column.kind for column in schema.shown]
         given["kinds"] = each[0] if len(set(each)) == 1 else each
-        sizes = {j: len(column.levels) for j, column in enumerate(schema.columns) if column.kind == "categorical"}
+        sizes = {j: len(column.levels) for j, column in enumerate(schema.shown) if column.kind == "categorical"}
         given["num_categories"] = sizes or None
     if schema.label is not None and "num_classes" in signature.parameters:
         given["num_classes"] = len(schema.label.levels)
@@ -183,6 +185,12 @@ def _table(given, kinds, labelled):
         table = Table.of(table, y, kinds)
     elif y is not None or kinds not in (None, "gaussian"):
         raise ValueError("y and kinds are those of the table x; got others beside it. Leave them out.")
+    codes = next((column.name for column in table.schema.shown if column.kind == "categorical"), None)
+    if kinds == "gaussian" and codes is not None:
+        raise ValueError(
+            f"x column {codes!r} is of categories, whose numbers are no quantities, which the model takes. Type "
+            "dgjax.Table.of(x.frame, indicators=True), with the label if there is one."
+        )
     given["x"] = table.x
     if labelled:
         given["y"] = table.y
@@ -226,7 +234,7 @@ def named_model(asked: Asked, result: Any) -> Any:
     columns = asked.given.get("columns")
     if columns is None:
         return Tabular(result, asked.schema)
-    own = np.atleast_1d(columns) % len(asked.schema.columns)
+    own = np.atleast_1d(columns) % len(asked.schema.shown)
     return Tabular(result, asked.schema.of(own.tolist()))
 
 
@@ -253,10 +261,11 @@ def filled_rows(asked: Asked, result: Any) -> Any:
     if asked.frame is None or not is_concrete(result):
         return result
     rows, cells = np.asarray(result), {}
-    for j, column in enumerate(asked.schema.columns):
+    for column, own in zip(asked.schema.columns, asked.schema.places, strict=True):
+        j = own[0]
         at = np.flatnonzero(np.isnan(asked.x[:, j]) & ~np.isnan(rows[:, j]))
         if len(at):
-            cells[column.name] = at, column.decode(rows[at, j])
+            cells[column.name] = at, column.decode(rows[np.ix_(at, own)] if column.indicators else rows[at, j])
     return asked.frame.filled(cells)
 
 
@@ -268,8 +277,10 @@ def drawn_rows(asked: Asked, result: Any) -> Any:
 
 def player_names(asked: Asked, result: Any) -> Any:
     """Answer that is an explanation: its players are columns by their names."""
-    names, columns = asked.schema.names, asked.given.get("columns")
+    schema, columns = asked.schema, asked.given.get("columns")
+    names = [column.name for column in schema.shown]
     if columns is None:
-        return result._replace(names=names)
-    groups = [np.atleast_1d(group).tolist() for group in columns]
-    return result._replace(names=tuple(", ".join(names[j] for j in group) for group in groups))
+        return result._replace(names=tuple(names))
+    whole = {tuple(own): name for own, name in zip(schema.places, schema.names, strict=True)}
+    groups = [tuple(np.atleast_1d(group).tolist()) for group in columns]
+    return result._replace(names=tuple(whole.get(own) or ", ".join(names[j] for j in own) for own in groups))

@@ -24,7 +24,8 @@ class Column:
 
     `kind` is "gaussian", "bernoulli", "categorical", "poisson", "multinomial" or, of labels, "label". A category is
     shown to models as the number of its level, True as 1. `holds` is "numbers", "true and false", "text" or
-    "categories"; `whole` says that numbers came in a type of whole ones.
+    "categories"; `whole` says that numbers came in a type of whole ones. With `indicators` models are shown a category
+    as one number for each level but the first, 1 for the cell's and 0 for the others, each "gaussian" to them.
     """
 
     name: str = static()
@@ -32,16 +33,27 @@ class Column:
     holds: str = static()
     levels: tuple[Level, ...] = static(default=())
     whole: bool = static(default=False)
+    indicators: bool = static(default=False)
+
+    @property
+    def shown(self) -> tuple["Column", ...]:
+        """Columns that models are shown: itself, or one of numbers for each indicator."""
+        if not self.indicators:
+            return (self,)
+        return tuple(Column(f"{self.name} = {level}", "gaussian", NUMBERS) for level in self.levels[1:])
 
     def __repr__(self) -> str:
         return f"{self.name}: {list(self.levels) if self.kind == 'label' else self.kind}"
 
     def encode(self, cells: Cells, library: str) -> np.ndarray:
-        """Numbers (n,) that stand for cells, NaN where missing; raises ValueError for cells of another kind."""
+        """Numbers (n,), of indicators (n, w), that stand for cells, NaN where missing.
+
+        Raises ValueError for cells of another kind.
+        """
         if not cells.holds:
-            return np.full(len(cells.values), np.nan)
+            return self._as_shown(np.full(len(cells.values), np.nan))
         if self.levels:
-            return self._numbers_of_levels(cells, library)
+            return self._as_shown(self._numbers_of_levels(cells, library))
         check_holds(cells, library)
         if cells.holds not in (NUMBERS, TRUTH):
             # What is advised makes a cell that is no number missing: few of them, or there were nothing left.
@@ -55,8 +67,21 @@ class Column:
         self._check_numbers(values)
         return values
 
+    def _as_shown(self, values):
+        if not self.indicators:
+            return values
+        each = (values[:, None] == np.arange(1, len(self.levels))).astype(float)
+        return np.where(np.isnan(values)[:, None], np.nan, each)
+
     def decode(self, values: np.ndarray) -> np.ndarray:
-        """Cells of numbers (n,): of their type if it holds them all, else floats; None for a missing category."""
+        """Cells of numbers (n,): of their type if it holds them all, else floats; None for a missing category.
+
+        Of indicators (n, w) the level whose own is largest, or the first where none is above a half.
+        """
+        if self.indicators and values.ndim == 2:
+            missing = np.isnan(values).any(1)
+            known = np.where(missing[:, None], 0, values)
+            values = np.where(missing, np.nan, np.where(known.max(1) > 0.5, known.argmax(1) + 1.0, 0.0))
         missing = np.isnan(values)
         if self.levels:
             levels = np.array([*self.levels, None], object)
@@ -106,7 +131,7 @@ class Column:
             )
 
 
-def column_of(cells: Cells, library: str, kind: str | None = None) -> Column:
+def column_of(cells: Cells, library: str, kind: str | None = None, indicators: bool = False) -> Column:
     """Column that cells are learnt of, of the `kind` asked for, by default that of what they hold.
 
     Raises ValueError for dates, mixed types, no cell at all, text of more than `MOST_LEVELS` different values, or text
@@ -118,11 +143,13 @@ def column_of(cells: Cells, library: str, kind: str | None = None) -> Column:
         raise ValueError(f"x column {name!r} is never observed, so nothing can be learnt about it. {without}")
     kind = USUAL[cells.holds] if kind is None else kind
     if kind == "categorical":
-        return Column(name, kind, cells.holds, levels_of(cells, library), cells.whole)
+        levels = levels_of(cells, library)
+        return Column(name, kind, cells.holds, levels, cells.whole, indicators and len(levels) > 1)
     if cells.holds not in (NUMBERS, TRUTH):
         raise ValueError(
             f"x column {name!r} holds {cells.holds}, such as {_example(cells)!r}, and kind {kind!r} takes numbers. "
-            f"dgjax.naive_bayes(x, y) takes categories; or leave the column out: {without.removeprefix('Type ')}"
+            "dgjax.naive_bayes(x, y) takes categories, and any model takes dgjax.Table.of(x, indicators=True), which "
+            f"makes numbers of them; or leave the column out: {without.removeprefix('Type ')}"
         )
     column = Column(name, kind, cells.holds, (), cells.whole)
     column.encode(cells, library)

@@ -36,6 +36,17 @@ class Schema:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """Columns that models are shown, in order: several for the indicators of one."""
+        return tuple(itertools.chain.from_iterable(column.shown for column in self.columns))
+
+    @property
+    def places(self) -> tuple[list[int], ...]:
+        """Numbers of the columns that models are shown of each column."""
+        ends = np.cumsum([0, *(len(column.shown) for column in self.columns)]).tolist()
+        return tuple(list(range(a, b)) for a, b in itertools.pairwise(ends))
+
     def __repr__(self) -> str:
         label = "" if self.label is None else f"; {self.label!r}"
         return f"Schema({', '.join(map(repr, self.columns))}{label})"
@@ -77,20 +88,36 @@ class Schema:
             unknown = next((name for name in given if name not in self.names), None)
             if unknown is not None:
                 raise ValueError(f"columns must be of {_advice.shown(list(self.names))}; got {unknown!r}.")
-            return [self.names.index(name) for name in given]
+            places = self.places
+            return list(itertools.chain.from_iterable(places[self.names.index(name)] for name in given))
         return columns
 
     def of(self, columns: Sequence[int]) -> "Schema":
-        """Schema of some columns, by number."""
-        return Schema(tuple(self.columns[i] for i in columns), self.label, self.library)
+        """Schema of some columns, by their numbers in models; raises ValueError for a part of a column's indicators."""
+        whole, left, shown = [], list(columns), self.shown
+        while left:
+            column, own = next(pair for pair in zip(self.columns, self.places, strict=True) if left[0] in pair[1])
+            if left[: len(own)] != own:
+                raise ValueError(
+                    f"columns must have all indicators of a column, {[shown[i].name for i in own]}; got some of them. "
+                    f"Type columns=[{column.name!r}]."
+                )
+            whole.append(column)
+            left = left[len(own) :]
+        return Schema(tuple(whole), self.label, self.library)
 
     def named(self, text: str) -> str:
         """Message about columns of arrays, by number, as one about these, by name."""
-        return _advice.named(text, self.names, lambda names: leave_out(self.library, names, ""))
+        return _advice.named(
+            text, [column.name for column in self.shown], lambda names: leave_out(self.library, names, "")
+        )
 
     def frame(self, x: np.ndarray, y: np.ndarray) -> Any:
         """Frame, of the schema's library, of rows (n, d) and labels (n,)."""
-        parts = {column.name: column.decode(x[:, j]) for j, column in enumerate(self.columns)}
+        parts = {
+            column.name: column.decode(x[:, own] if column.indicators else x[:, own[0]])
+            for column, own in zip(self.columns, self.places, strict=True)
+        }
         every = [*self.columns, *([self.label] if self.label else [])]
         if self.label is not None:
             parts[self.label.name] = self.label.decode(np.where(y < 0, np.nan, y.astype(float)))
@@ -99,17 +126,18 @@ class Schema:
     def check_fits(self, model: Any) -> None:
         """Raises ValueError for a model of other columns or labels, or that would take categories for quantities."""
         own = as_model(model)
-        if own.num_features not in (None, len(self.columns)):
+        shown = self.shown
+        if own.num_features not in (None, len(shown)):
             raise ValueError(
-                f"x must have {own.num_features} columns, as the model has; got {len(self.columns)}: "
-                f"{_advice.shown(list(self.names))}."
+                f"x must have {own.num_features} columns, as the model has; got {len(shown)}: "
+                f"{_advice.shown([column.name for column in shown])}."
             )
         if self.label is not None and len(self.label.levels) > own.num_labels:
             raise ValueError(
                 f"label column {self.label.name!r} must hold at most the model's {own.num_labels} classes; got "
                 f"{_advice.shown(list(self.label.levels))}. Start a model of {len(self.label.levels)} labels."
             )
-        for column, support in zip(self.columns, of_columns(own.supports, len(self.columns)), strict=True):
+        for column, support in zip(shown, of_columns(own.supports, len(shown)), strict=True):
             if column.kind == "categorical" and not (support.whole and len(column.levels) - 1 <= support.high < np.inf):
                 raise ValueError(
                     f"x column {column.name!r} is of {len(column.levels)} categories, and the model expects "
@@ -132,13 +160,22 @@ class Table:
     y: Any = None
 
     @classmethod
-    def of(cls, frame: Any, label: Any = None, kinds: str | Sequence[str] | Mapping[str, str] | None = None) -> "Table":
+    def of(
+        cls,
+        frame: Any,
+        label: Any = None,
+        kinds: str | Sequence[str] | Mapping[str, str] | None = None,
+        *,
+        indicators: bool = False,
+    ) -> "Table":
         """Table of a frame of pandas, Polars or PyArrow, or a dict of columns, and the name of its label column.
 
         Kinds are read from types: numbers, counts too, are "gaussian", true and false "bernoulli", text and categories
         "categorical", whose levels are those of the type in its order, or the texts there are, sorted. `kinds` is one
         kind for all columns, a list, or a dict of those that are others, such as {"visits": "poisson"}. `label` may be
-        labels (n,) themselves: names, or numbers from 0. None, NA and NaN are missing, and in labels unknown.
+        labels (n,) themselves: names, or numbers from 0. None, NA and NaN are missing, and in labels unknown. With
+        `indicators` a category is shown to models as numbers, one for each level but the first, so that those of
+        numbers alone take it: covariances, clusters, regressions, networks.
 
         Raises ValueError, with the column's name and what to type, for dates, mixed types, more than 50 different
         texts, a column without a cell, names twice, or no rows.
@@ -157,7 +194,7 @@ class Table:
         cells = {name: own.cells(name) for name in names}
         if not len(cells[names[0]].values):
             raise ValueError("x must have at least one row; got none.")
-        columns = tuple(column_of(cells[name], own.library, chosen.get(name)) for name in names)
+        columns = tuple(column_of(cells[name], own.library, chosen.get(name), indicators) for name in names)
         schema = Schema(columns, label_column, own.library)
         encoded = [column.encode(cells[column.name], own.library) for column in columns]
         return cls(frame, schema, np.column_stack(encoded), y)
@@ -179,7 +216,7 @@ class Tabular(Generic[M]):
     schema: Schema
 
     def __post_init__(self) -> None:
-        own, d = as_model(self.model), len(self.schema.columns)
+        own, d = as_model(self.model), len(self.schema.shown)
         if own.num_features not in (None, d):
             raise ValueError(f"Tabular(schema=...) must have {own.num_features} columns, as the model has; got {d}.")
 
