@@ -35,7 +35,7 @@ def _dots(answer, bench, below, metric, methods, label, percent):
             for method in methods:
                 value = answer.estimate(metric, key, 0.0, method)
                 if value.known:
-                    dot(axes, value, place, color, method != LABELLED, capsize=2.5, markersize=6)
+                    dot(axes, value, float(place), color, method != LABELLED, capsize=2.5, markersize=6)
         if len(methods) > 1:
             for method, face in zip(methods, ("0.4", "white"), strict=True):
                 axes.plot([], [], "o", color="0.4", markerfacecolor=face, label=method)
