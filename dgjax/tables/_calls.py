@@ -265,7 +265,7 @@ def filled_rows(asked: Asked, result: Any) -> Any:
         j = own[0]
         at = np.flatnonzero(np.isnan(asked.x[:, j]) & ~np.isnan(rows[:, j]))
         if len(at):
-            cells[column.name] = at, column.decode(rows[np.ix_(at, own)] if column.indicators else rows[at, j])
+            cells[column.name] = at, column.decode(rows[at][:, own] if column.indicators else rows[at, j])
     return asked.frame.filled(cells)
 
 

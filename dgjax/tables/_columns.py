@@ -79,8 +79,8 @@ class Column:
         Of indicators (n, w) the level whose own is largest, or the first where none is above a half.
         """
         if self.indicators and values.ndim == 2:
-            missing = np.isnan(values).any(1)
-            known = np.where(missing[:, None], 0, values)
+            missing = np.isnan(values).any(axis=1)
+            known = np.where(np.isnan(values).any(axis=1, keepdims=True), 0, values)
             values = np.where(missing, np.nan, np.where(known.max(1) > 0.5, known.argmax(1) + 1.0, 0.0))
         missing = np.isnan(values)
         if self.levels:
