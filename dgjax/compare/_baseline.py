@@ -27,6 +27,7 @@ def baseline(bench: Bench, metric: str) -> Baseline | None:
     shares = _shares(bench)
     known = {
         "accuracy": Baseline(bench.chance, f"{NAMING} ({100 * bench.chance:.1f} %)"),
+        "balanced accuracy": Baseline(1 / len(shares), f"a guess ({100 / len(shares):.1f} %)"),
         "brier": Baseline(float(1 - (shares**2).sum()), f"{SHARES} ({1 - (shares**2).sum():.3f})"),
         "log-loss": Baseline(entropy(bench), f"{SHARES} ({entropy(bench):.3f} nats)"),
         "auroc": Baseline(0.5, "chance (0.500)"),

@@ -59,6 +59,7 @@ Thousands = Annotated[str | None, _words("Between thousands, as '.' or ' '.", "M
 Encoding = Annotated[str | None, _words("Of the file, as cp1252 or utf-16.", "NAME")]
 Comment = Annotated[str | None, _words("What follows it on a line is left out.", "MARK")]
 Missing = Annotated[list[str] | None, _words("A missing cell, as -999; may be repeated.", "TEXT")]
+Metric = Annotated[str, _words("What the winner is chosen by: brier, log-loss, accuracy or balanced-accuracy.", "NAME")]
 NoHeader = Annotated[bool, _words("The first line is a row: columns are called c0, c1 and so on.", None, "--no-header")]
 
 
@@ -70,6 +71,7 @@ def compare(
     text: Text = None,
     out: Out = Path("dgjax-report"),
     quick: Quick = False,
+    metric: Metric = "brier",
     drop: Drop = None,
     separator: Separator = None,
     decimal: Decimal = None,
@@ -85,10 +87,58 @@ def compare(
 
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     # What is wrong with the input is said before JAX is imported.
+    _check_metric(metric)
     dataset = _load(data, target, sequence, text, tuple(drop or ()), reading)
     _check_folder(out)
     _compiling.compile_quickly()
-    raise typer.Exit(_compare(_begin(dataset, quick), out))
+    raise typer.Exit(_compare(_begin(dataset, quick), out, metric))
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model.safetensors of dgjax compare, or of dgjax.save.")]
+NewData = Annotated[
+    str, typer.Argument(metavar="DATA", help="A CSV or Parquet file with the columns that it has learnt.")
+]
+To = Annotated[Path | None, _words("The CSV file to write; the terminal if not given.", "FILE")]
+
+
+@app.command()
+def predict(
+    model: Model,
+    data: NewData,
+    out: To = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    comment: Comment = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
+) -> None:
+    """Labels of new rows, each label's probability, and log p(x), by a saved model of a table."""
+    from dgjax.compare import _predict
+    from dgjax.compare._errors import InputError
+    from dgjax.compare._reading import Reading
+
+    reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
+    text = _predict.text_of(_predict.predictions(_predict.load(model), data, reading))
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(
+            f"--out {out}: expected a file that can be written, got '{error.strerror}'; name another"
+        ) from None
+    print(f"{text.count(chr(10)) - 1} predictions: {out}")
+
+
+def _check_metric(metric: str) -> None:
+    from dgjax.compare._errors import InputError
+    from dgjax.compare._metrics import CHOICES
+
+    if metric not in CHOICES:
+        raise InputError(f"--metric {metric}: expected one of {', '.join(CHOICES)}, got another; type: --metric brier")
 
 
 def _load(
@@ -124,12 +174,13 @@ def _begin(dataset: "Dataset", quick: bool) -> "Comparison":
     return _run.begin(dataset, quick)
 
 
-def _compare(comparison: "Comparison", out: Path) -> int:
-    from dgjax.compare import _progress, _report, _run
+def _compare(comparison: "Comparison", out: Path, metric: str) -> int:
+    from dgjax.compare import _progress, _report, _run, _winner
 
     _progress.introduce(comparison)
     with _progress.watching(comparison) as watcher:
         _run.ask(comparison, watcher)
+        _winner.take(comparison, metric)
     status = INTERRUPTED if comparison.interrupted else FAILED if comparison.failed else 0
     try:
         paths = _report.write(comparison, out)

@@ -139,6 +139,25 @@ def parse(cells: Cells, style: Style) -> Column:
     return Column(cells.name, cells.spread(found), (), notes)
 
 
+def parse_for(cells: Cells, style: Style, text: bool) -> Column:
+    """Column of what a model has learnt from: any texts if it is one of `text`, else numbers alone.
+
+    Raises InputError for a cell that is no number, with where it stands and what to type.
+    """
+    if text:
+        levels = tuple(dict.fromkeys(cells.texts))
+        index = {level: float(i) for i, level in enumerate(levels)}
+        return Column(cells.name, cells.spread([index[own] for own in cells.texts]), levels)
+    values, stray = parse_numbers(cells.texts, style)
+    if stray is not None:
+        _check_style(cells, style)
+        raise InputError(
+            f"{cells.at(stray)}: expected a number, as the model has learnt from, got '{cells.texts[stray]}'; correct "
+            f"the cell, leave it empty if it is missing, or type: --missing '{cells.texts[stray]}'"
+        )
+    return Column(cells.name, cells.spread(np.array(values, float)))
+
+
 def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
     """Column of names, any number of different ones, in the order in which they come first; none may be missing."""
     stripped = [cell.strip() for cell in cells]

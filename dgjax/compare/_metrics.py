@@ -3,11 +3,31 @@
 import numpy as np
 
 NUM_BINS = 10
+CHOICES = {
+    "brier": "brier",
+    "log-loss": "log-loss",
+    "accuracy": "accuracy",
+    "balanced-accuracy": "balanced accuracy",
+}
+"""Metrics that a winner may be chosen by: as typed, and as they are called in the records of calibration."""
 
 
 def accuracy(log_proba: np.ndarray, y: np.ndarray) -> float:
     """Share of rows whose most probable class is right."""
     return float((log_proba.argmax(1) == y).mean())
+
+
+def confusion(log_proba: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Confusion matrix (k, k): how many rows of each class, in rows, are taken for which, in columns."""
+    k = log_proba.shape[1]
+    return np.bincount(y * k + log_proba.argmax(1), minlength=k * k).reshape(k, k)
+
+
+def balanced_accuracy(log_proba: np.ndarray, y: np.ndarray) -> float:
+    """Mean over the classes that there are of the share of a class's rows that is right: of a guess, 1 / classes."""
+    counts = confusion(log_proba, y)
+    rows = counts.sum(1)
+    return float((np.diag(counts)[rows > 0] / rows[rows > 0]).mean())
 
 
 def log_loss(log_proba: np.ndarray, y: np.ndarray) -> float:

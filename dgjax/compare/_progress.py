@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from dgjax.compare import _summary, _words as words
+from dgjax.compare import _report, _summary, _words as words
 from dgjax.compare._run import Comparison, Question
 from dgjax.compare._verdicts import verdict
 
@@ -96,6 +96,8 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
     console.print()
     for question in comparison.failed:
         console.print(Text(f"{question.title} {comparison.answers[question.key].reason}", style="red"))
+    if told := _report.taken(comparison):
+        console.print(Text(f"{told}\n"))
     how = "Stopped" if comparison.interrupted else "Measured"
     console.print(
         Text(f"{how} after {words.seconds(comparison.seconds)}.\nThe report: {paths[0]}\nThe numbers: {paths[1]}"),

@@ -115,9 +115,12 @@ def calibration(bench: Bench, answer: Answer) -> list[Task]:
         log_proba = bench.full(key, repeat).log_proba(x)
         pooled = answer.extra.setdefault("reliability", {}).setdefault(key, [])
         pooled.append(_metrics.reliability(log_proba, y))
+        counts = answer.extra.setdefault("confusion", {})
+        counts[key] = counts.get(key, 0) + _metrics.confusion(log_proba, y)
         values = {
             "brier": _metrics.brier(log_proba, y),
             "accuracy": _metrics.accuracy(log_proba, y),
+            "balanced accuracy": _metrics.balanced_accuracy(log_proba, y),
             "log-loss": _metrics.log_loss(log_proba, y),
             "confidence": float(_metrics.confidence(log_proba).mean()),
             "calibration error": _metrics.calibration_error(_metrics.reliability(log_proba, y)),

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+import dgjax as dg
 from dgjax._version import installed_version
 from dgjax.compare import _summary, _words as words
 from dgjax.compare._bench import Bench
@@ -22,7 +23,7 @@ from dgjax.compare._text_contestants import PSEUDO_COUNT, PSEUDO_LETTERS
 from dgjax.compare._text_questions import real_texts
 from dgjax.compare._verdicts import verdict
 
-REPORT, RESULTS = "report.html", "results.json"
+REPORT, RESULTS, MODEL = "report.html", "results.json", "model.safetensors"
 MOST_SHOWN = 240  # characters of a text
 HOW = (
     "± is one standard error over repeated splits. One model is said to be better than another only where their "
@@ -51,6 +52,8 @@ def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
     results, report = folder / RESULTS, folder / REPORT
     results.write_text(json.dumps(as_json(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     report.write_text(page(comparison), "utf-8")
+    if comparison.winner is not None:
+        dg.save(folder / MODEL, comparison.winner.model)
     return report, results
 
 
@@ -70,7 +73,21 @@ def page(comparison: Comparison) -> str:
         interrupted=comparison.interrupted,
         failed=[question.title for question in comparison.failed],
         facts=_facts(comparison),
+        taken=taken(comparison),
         notes=[*dataset.notes, *comparison.bench.plan.describe(), _regularisation(comparison), HOW],
+    )
+
+
+def taken(comparison: Comparison) -> str:
+    """Sentence on the model to take away, or why there is none."""
+    found, bench = comparison.winner, comparison.bench
+    if found is None:
+        return comparison.no_winner
+    metric = found.metric.replace("brier", "Brier score")
+    return (
+        f"To take away: {bench.contestants[found.key].short}, the best model of dgjax by {metric} "
+        f"({words.number(found.value)}), fitted to {words.count(found.rows)} labelled rows, is in {MODEL}. For labels "
+        f"and probabilities of new rows with the same columns type: dgjax predict {MODEL} new.csv"
     )
 
 
@@ -185,6 +202,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 "headline": _summary.headline(comparison),
                 "situations": [asdict(row) for row in _summary.situations(comparison)],
             },
+            "winner": None if comparison.winner is None else {"model": comparison.winner.key, "file": MODEL},
             "models": {c.key: {"name": c.name, "side": c.side} for c in bench.contestants.values()},
             "pairs": {p.key: {"generative": p.generative, "discriminative": p.discriminative} for p in bench.pairs},
             "questions": {

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from threadpoolctl import threadpool_limits
 
@@ -156,6 +156,8 @@ class Comparison:
     asked: tuple[Question, ...]
     seconds: float = 0.0
     interrupted: bool = False
+    winner: Any = None
+    no_winner: str = ""
 
     @property
     def failed(self) -> list[Question]:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from dgjax.compare._columns import Column, Named, cells_of, date_error, is_free_text, parse, style_of
+from dgjax.compare._columns import Column, Named, cells_of, date_error, is_free_text, parse, parse_for, style_of
 from dgjax.compare._errors import FreeTextError, InputError
 from dgjax.compare._numbers import POINT, parse_numbers
 from dgjax.compare._reading import PACKED_SUFFIXES, Reading, text_of, unpacked
@@ -47,13 +48,24 @@ class Table:
         return replace(self, columns=tuple(c for c in self.columns if c.name not in names))
 
 
+class Wanted(NamedTuple):
+    """Columns that a model reads of a file, and those of them that are texts, whatever they hold."""
+
+    names: frozenset[str]
+    texts: frozenset[str]
+
+
 def read_table(
-    path: Path, drop: tuple[str, ...] = (), named: Named | None = None, reading: Reading = AS_FOUND
+    path: Path,
+    drop: tuple[str, ...] = (),
+    named: Named | None = None,
+    reading: Reading = AS_FOUND,
+    wanted: Wanted | None = None,
 ) -> Table:
     """Table of a file, read by its suffix.
 
-    The columns in `drop` are not even parsed, and one that is `named` in its own way. Raises FreeTextError if one is
-    free text, and none is named.
+    The columns in `drop` are not even parsed, nor any but those `wanted`; one that is `named` is in its own way. Raises
+    FreeTextError if one is free text, and none is named.
     """
     inner = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
     suffix = inner.suffix.lower()
@@ -69,8 +81,8 @@ def read_table(
     if not raw:
         raise InputError(f"DATA {path}: expected a header line and rows, got an empty file; check that it was written")
     if suffix in PARQUET_SUFFIXES or raw.startswith(b"PAR1"):
-        return _read_parquet(path, raw, drop, named, reading)
-    return _read_csv(path, text_of(path, raw, reading), drop, named, reading)
+        return _read_parquet(path, raw, drop, named, reading, wanted)
+    return _read_csv(path, text_of(path, raw, reading), drop, named, reading, wanted)
 
 
 def check_names(path: Path, names: list[str], drop: tuple[str, ...], named: Named | None) -> None:
@@ -104,7 +116,9 @@ def listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _read_csv(path: Path, text: str, drop: tuple[str, ...], named: Named | None, reading: Reading) -> Table:
+def _read_csv(
+    path: Path, text: str, drop: tuple[str, ...], named: Named | None, reading: Reading, wanted: Wanted | None
+) -> Table:
     separator = reading.separator or _separator(path, text)
     rows = _csv_rows(path, text, separator)
     first = next(rows, None)
@@ -124,12 +138,15 @@ def _read_csv(path: Path, text: str, drop: tuple[str, ...], named: Named | None,
             raise _ragged(path, text, len(names), number, row, separator)
     if not body:
         raise InputError(f"DATA {path}: expected rows below the header, got none; check that it was written in full")
-    if len(names) == 1:
+    if len(names) == 1 and wanted is None:
         _check_one_column(path, text, names[0])
     lines = [number for number, _ in body]
-    columns = {name: [row[i] for _, row in body] for i, name in enumerate(names) if name not in drop}
+    kept = [i for i, name in enumerate(names) if name not in drop and (wanted is None or name in wanted.names)]
+    columns = {names[i]: [row[i] for _, row in body] for i in kept}
     notes = [f"Cells are separated by {SEPARATOR_WORDS.get(separator, repr(separator))}."] if separator != "," else []
-    table = _table(columns, lines, "line", named, reading, separator, notes)
+    table = _table(columns, lines, "line", named, reading, separator, notes, wanted=wanted)
+    if wanted is not None:
+        return table
     if not reading.no_header and _is_row_like(names, table):
         note = f"The first line was taken for column names ({listed(names, 5)}): if it is a row, type: --no-header"
         table = replace(table, notes=(*table.notes, note))
@@ -145,6 +162,7 @@ def _table(
     separator: str,
     notes: Sequence[str],
     stored: frozenset[str] = frozenset(),
+    wanted: Wanted | None = None,
 ) -> Table:
     """Table of cells: columns of numbers, all written in one style, or of categories, and one that is `named`.
 
@@ -153,6 +171,11 @@ def _table(
     own_way = None if named is None else named.column
     read = list(columns) if named is None else named.beside(list(columns))
     cells = {name: cells_of(name, columns[name], lines, reading, place) for name in read if name != own_way}
+    if wanted is not None:
+        numbers = [name for name in cells if name not in wanted.texts]
+        style = style_of([cells[name] for name in numbers if name not in stored], reading, separator)
+        parsed = tuple(parse_for(own, style, name in wanted.texts) for name, own in cells.items())
+        return Table(parsed, tuple(notes))
     if named is None and (free := [name for name, own in cells.items() if is_free_text(own.texts)]):
         raise FreeTextError(free)
     style = style_of([own for name, own in cells.items() if name not in stored], reading, separator)
@@ -269,7 +292,9 @@ def _without_row_numbers(table: Table, unnamed: bool) -> Table:
     return replace(table, columns=table.columns[1:], notes=(*table.notes, note))
 
 
-def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], named: Named | None, reading: Reading) -> Table:
+def _read_parquet(
+    path: Path, raw: bytes, drop: tuple[str, ...], named: Named | None, reading: Reading, wanted: Wanted | None
+) -> Table:
     try:
         file = parquet.ParquetFile(pa.BufferReader(raw))
         names = list(file.schema_arrow.names)
@@ -283,12 +308,13 @@ def _read_parquet(path: Path, raw: bytes, drop: tuple[str, ...], named: Named | 
     if table.num_rows == 0:
         raise InputError(f"DATA {path}: expected rows, got none; check that it was written in full")
     kept = [name for name in names if name not in drop and not name.startswith("__index_level_")]
+    kept = kept if wanted is None else [name for name in kept if name in wanted.names]
     notes = ["The stored row index is left out."] if any(n.startswith("__index_level_") for n in names) else []
     own_way = None if named is None else named.column
     columns = {name: _arrow_cells(name, table.column(name), name == own_way) for name in kept}
     kinds = {name: table.column(name).type for name in kept}
     stored = frozenset(n for n, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind))
-    return _table(columns, range(1, table.num_rows + 1), "row", named, reading, ",", notes, stored)
+    return _table(columns, range(1, table.num_rows + 1), "row", named, reading, ",", notes, stored, wanted)
 
 
 def _arrow_cells(name: str, column: pa.ChunkedArray, names: bool) -> list[str]:

@@ -1,0 +1,93 @@
+"""Command `dgjax predict`: labels, their probabilities and log p(x) of the rows of a file, by a saved model."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dgjax as dg
+from dgjax.compare._errors import InputError
+from dgjax.compare._reading import Reading
+from dgjax.compare._table import Wanted, listed, read_table
+
+LOG_PROB = "log p(x)"
+
+
+def load(path: str) -> dg.Tabular:
+    """Model of a table in a file; raises InputError for another."""
+    if not Path(path).exists():
+        raise InputError(f"MODEL {path}: expected a file that dgjax has saved, got none; type: dgjax compare data.csv")
+    try:
+        model = dg.load(path)
+    except ValueError as error:
+        raise InputError(f"MODEL {path}: {error}") from None
+    if not isinstance(model, dg.Tabular):
+        raise InputError(
+            f"MODEL {path}: expected a model of a table with names, got a {type(model).__name__} of arrays; save one "
+            "that was fitted to a frame, or that dgjax compare has written"
+        )
+    return model
+
+
+def predictions(model: dg.Tabular, data: str, reading: Reading) -> dict[str, np.ndarray]:
+    """Columns of predictions for the rows of a file: the label, each label's probability, log p(x) if it is known."""
+    frame = _frame(model.schema, Path(data), reading)
+    try:
+        found = _columns(model, frame)
+    except ValueError as error:
+        raise InputError(f"DATA {data}: {error}") from None
+    return found
+
+
+def text_of(columns: dict[str, np.ndarray]) -> str:
+    """Columns as the text of a CSV file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(_cell, own) for own in columns.values()), strict=True))
+    return out.getvalue()
+
+
+def _frame(schema: dg.Schema, path: Path, reading: Reading) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"DATA {path}: expected a file, got none; check the path")
+    texts = frozenset(column.name for column in schema.columns if column.levels)
+    table = read_table(path, reading=reading, wanted=Wanted(frozenset(schema.names), texts))
+    learnt = {column.name: list(map(str, column.levels)) for column in schema.columns if column.levels}
+    return {column.name: _cells(column, learnt.get(column.name)) for column in table.columns}
+
+
+def _cells(column, learnt):
+    """Cells of a column: numbers, or texts, None where missing, which must be among those that were learnt."""
+    if learnt is None:
+        return column.values
+    unseen = next((level for level in column.levels if level not in learnt), None)
+    if unseen is not None:
+        raise InputError(
+            f"column '{column.name}': expected one of {listed(learnt)}, got '{unseen}', which the model has not seen; "
+            f"correct it, or type: --missing '{unseen}' for a missing cell"
+        )
+    levels = np.array([*column.levels, None], object)
+    return levels[np.where(np.isnan(column.values), len(column.levels), column.values).astype(int)].tolist()
+
+
+def _columns(model, frame):
+    x = model.schema.rows(frame).astype(np.float32)
+    plain = model.model
+    label, found = model.schema.label, {}
+    if label is not None:
+        log_proba = np.asarray(dg.predict_log_proba(plain, x), float)
+        best = log_proba.argmax(1)
+        found[label.name] = np.where(np.isfinite(log_proba.max(1)), np.array(label.levels, object)[best], None)
+        found |= {f"p({level})": np.exp(log_proba[:, k]) for k, level in enumerate(label.levels)}
+    if dg.capabilities(plain).log_prob != "none":
+        found[LOG_PROB] = np.asarray(dg.log_prob(plain, x), float)
+    return found
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return "" if value is None else value
