@@ -14,9 +14,9 @@ MOST_CLASSES, MOST_NAMED = 20, 12
 def confusion(answer: Answer, bench: Bench) -> list[Picture]:
     """Confusion matrix of the model of the lowest Brier score, in percent of the true class; none of many classes."""
     ranking, classes = rank(answer, "brier"), bench.dataset.classes
-    counts = answer.extra.get("confusion", {}).get(ranking.best[0]) if ranking else None
-    if counts is None or len(classes) > MOST_CLASSES:
+    if ranking is None or len(classes) > MOST_CLASSES or ranking.best[0] not in answer.extra.get("confusion", {}):
         return []
+    counts = answer.extra["confusion"][ranking.best[0]]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     name = bench.contestants[ranking.best[0]].short
     with panel(height=1.6 + 0.22 * max(len(classes), 6)) as (figure, axes):

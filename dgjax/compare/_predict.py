@@ -79,8 +79,9 @@ def _columns(model, frame):
     label, found = model.schema.label, {}
     if label is not None:
         log_proba = np.asarray(dg.predict_log_proba(plain, x), float)
-        best = log_proba.argmax(1)
-        found[label.name] = np.where(np.isfinite(log_proba.max(1)), np.array(label.levels, object)[best], None)
+        names = np.array([*label.levels, None], object)  # none of a row that no label could give
+        best = np.where(np.isfinite(log_proba.max(1)), log_proba.argmax(1), len(label.levels))
+        found[label.name] = names[best]
         found |= {f"p({level})": np.exp(log_proba[:, k]) for k, level in enumerate(label.levels)}
     if dg.capabilities(plain).log_prob != "none":
         found[LOG_PROB] = np.asarray(dg.log_prob(plain, x), float)
