@@ -252,17 +252,6 @@ def test_every_verb_tells_how_steps_are_split(name):
     assert typed(str(caught.value)) == f"x, lengths = dgjax.pad(np.split(x{single}, np.cumsum(lengths)[:-1]))"
 
 
-@pytest.mark.slow
-def test_the_parts_of_a_marginalized_classifier_are_fitted_as_told():
-    model, x, y = dg.marginalize(LOGISTIC, ROWS), np.where(np.eye(6, 2), np.nan, X), Y
-    with pytest.raises(ValueError, match="Marginalized") as caught:
-        dg.fit(model, x, y)
-    names = {"x": x, "y": y, "model": model, "dgjax": dg}
-    first, then = re.search(r"Type (.*), then (.*)\.$", str(caught.value)).groups()
-    exec(first, names)
-    assert dg.predict(eval(then, names), x).shape == (6,)
-
-
 def test_values_are_shown_in_brief():
     for value in (np.zeros(99), list(range(999)), "a" * 999, {i: i for i in range(999)}, jnp.zeros((9, 9)), TEXT):
         with pytest.raises(ValueError, match="num_classes") as caught:

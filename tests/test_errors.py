@@ -295,8 +295,8 @@ PARTS = {
         ("discriminative", "2 or more labels", "1"),
     ),
     "training a marginalized classifier": (
-        make("fit", lambda: dg.marginalize(model("logistic"), model()), X, Y),
-        ("Marginalized", "fit"),
+        make("fit", lambda: dg.marginalize(model("logistic"), model()), X, Y, blend=0.5),
+        ("blend", "generative"),
     ),
     "a class without spread": (make("naive_bayes", CONSTANT, Y), ("spread", "weak_prior")),
     "a class without spread, in one step": (fit(CONSTANT, max_steps=1), ("spread", "weak_prior")),

@@ -31,7 +31,7 @@ from dgjax.data import (
     warn_if_lost,
 )
 from dgjax.densities import has_divergence, has_draws
-from dgjax.learning import _em, _endings, _objective, _semisupervised, _zero_copy
+from dgjax.learning import _completed, _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
 from dgjax.learning._em import EM
@@ -39,7 +39,7 @@ from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import empty_trace, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
-from dgjax.models import LinearChainCRF, Logistic
+from dgjax.models import LinearChainCRF, Logistic, Marginalized
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.sparse import RowsLike, SparseRows
 from dgjax.structures import in_rows, label_shape
@@ -92,7 +92,8 @@ def fit(
     Generative: sum_n w_n log p(x_n, y_n) + log prior, by expectation-maximisation. Cells may be missing (NaN) and so
     may labels (-1 or NaN, or no `y` at all): both are summed out exactly. With every label and cell known one step is
     the closed form. With `blend`, from 0 to 1: blend log p(x, y) + (1 - blend) log p(y | x) in its place, by L-BFGS.
-    Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS.
+    Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS; where cells are missing, of a
+    `dgjax.marginalize(classifier, density)`, by draws of them from the density, which stays as it is.
 
     `x` (n, d), for a model of factors `dgjax.SparseRows` too, `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t) or
     a label for each, `lengths` (n,). `method` is `dgjax.EM()`, `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64,
@@ -108,6 +109,12 @@ def fit(
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
+    if isinstance(model, Marginalized):
+        if lengths is not None or blend is not None:
+            raise ValueError("lengths are of sequences and blend of generative models; leave them out.")
+        own = {"method": method, "label_weight": label_weight, "prior": prior}
+        options = own | {"max_steps": max_steps, "progress": progress}
+        return _completed.fitted(fit, model, x, y, weights, options)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
@@ -234,11 +241,6 @@ def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None,
     else:
         data = Data(zero_copy, complete=True)
     model = model if model.generative else model.expanded()
-    if not (model.generative or model.learnable):
-        raise ValueError(
-            f"model must have parameters of its own; those of a {type(model).__name__} are its parts'. Type "
-            f"{_parts(model, y, data.complete)}."
-        )
     labels = _labels(model, y, data.x)
     amounts = _semisupervised.weighted(label_weight, model, y, labels, as_weights(weights, data.x))
     rows = in_rows(data.x, labels, amounts)
@@ -262,16 +264,6 @@ def _option(model, summary):
     networks = not model.generative or has_divergence(model)
     usual = "likelihood" if networks else "emissions" if model.sequential else "kinds"
     return usual, " where the model is started" if summary is None else ""
-
-
-def _parts(model, y, complete):
-    """Advice for an error: code that fits the parts of a marginalized classifier, and puts them together."""
-    whole = "x" if complete else "dgjax.impute(density, x)"
-    labels = ", y" if y is None or model.density.num_labels == model.num_labels else ""
-    return (
-        f"density = dgjax.fit(model.density, x{labels}).model, then dgjax.marginalize(dgjax.fit(model.classifier, "
-        f"{whole}, y).model, density)"
-    )
 
 
 def _labels(model, y, x):

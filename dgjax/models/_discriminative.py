@@ -24,8 +24,6 @@ class DiscriminativeModel(ABC):
     """Fields to which a constant for each label is added where columns are centred, such as the bias."""
     one_label: ClassVar[bool] = False
     """True of a model of sequences each of which has one label, not a path of them."""
-    learnable: ClassVar[bool] = True
-    """False of a model without parameters of its own, whose parts are learnt one by one."""
 
     @property
     def sequential(self) -> bool:

@@ -1,7 +1,7 @@
 """Classifiers of rows with missing cells, by averaging a classifier over a generative model."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,13 @@ class Marginalized(DiscriminativeModel):
     p(x_missing | x_observed) is the density's. The expectation is the mean over `num_samples` Monte Carlo draws, with a
     standard error of at most 0.5 / sqrt(num_samples) in each probability. Draws depend on `seed` alone, so that a row's
     prediction does not depend on the rows beside it; a row without missing cells gets the classifier's own prediction.
+    `dgjax.fit` learns the classifier from rows with missing cells, of which 16 draws at most take a row's place.
     """
 
     classifier: Model
     density: Any
     num_samples: int = static(default=64)
     seed: int = static(default=0)
-
-    learnable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         as_count(self.num_samples, "Marginalized(num_samples=...)")

@@ -18,7 +18,7 @@ class LogisticRegression(Classifier):
 
     `features` "linear" is w . x, and "quadratic" adds every product. With `missing` "marginalize" cells may be missing:
     `density_`, the discriminant analysis that is its generative twin, is learnt beside it. Rows are then learnt from as
-    `n_draws` draws of their missing cells given the label, and predictions are averaged over as many draws. With
+    draws of their missing cells given the label, 16 at most, and predictions are averaged over `n_draws`. With
     "error" a missing cell is one. `regression_` is the logistic model itself.
     """
 
@@ -47,31 +47,17 @@ class LogisticRegression(Classifier):
     def _learnt(self, x, labels, weights):
         if self.missing not in ("error", "marginalize"):
             raise ValueError(f'missing must be "error" or "marginalize"; got {self.missing!r}.')
-        k, density = len(self.classes_), None
+        k, self.density_ = len(self.classes_), None
+        start: Any = dg.logistic_regression(x.shape[1], k, self.features)
         if self.missing == "marginalize":
-            density = dg.discriminant_analysis(x, labels, TWINS[self.features], k, weights=weights, prior="weak")
-            x, labels, weights = self._drawn(density, x, labels, weights)
-        start, strength = dg.logistic_regression(x.shape[1], k, self.features), np.asarray(1 / self.C, x.dtype)
+            self.density_ = dg.discriminant_analysis(x, labels, TWINS[self.features], k, weights=weights, prior="weak")
+            seed = int(jax.random.randint(key_of(self.random_state), (), 0, np.iinfo(np.int32).max))
+            start = dg.marginalize(start, self.density_, self.n_draws, seed)
+        strength = np.asarray(1 / self.C, x.dtype)
         options = {"weights": weights, "prior": dg.priors.Ridge(jax.device_put(strength)), "max_steps": self.max_iter}
-        self.regression_, self.density_ = self._fitted(start, x, labels, **options), density
-        return self.regression_ if density is None else dg.marginalize(self.regression_, density, self.n_draws)
-
-    def _drawn(self, density, x, labels, weights):
-        """Rows without a missing cell as they are, the labelled others as draws of theirs, each of a share's weight."""
-        holes = np.isnan(x).any(1)
-        if not holes.any():
-            return x, labels, weights
-        parts, weights = [x[~holes]], np.ones(len(x), x.dtype) if weights is None else weights
-        order = [np.flatnonzero(~holes)]
-        for label, key in enumerate(jax.random.split(key_of(self.random_state), density.num_labels)):
-            rows = np.repeat(np.flatnonzero(holes & (labels == label)), self.n_draws)
-            alone = np.where(np.arange(density.num_labels) == label, 0.0, -np.inf).astype(density.log_weights.dtype)
-            parts.append(
-                np.asarray(dg.sample_missing(dg.Mixture(jax.device_put(alone), density.density), key, x[rows]))
-            )
-            order.append(rows)
-        at = np.concatenate(order)
-        return np.concatenate(parts).astype(x.dtype), labels[at], weights[at] / np.where(holes, self.n_draws, 1)[at]
+        model = self._fitted(start, x, labels, **options)
+        self.regression_ = model if self.density_ is None else model.classifier
+        return model
 
     @property
     def coef_(self) -> np.ndarray:
