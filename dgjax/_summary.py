@@ -22,8 +22,7 @@ from dgjax._verbs import capabilities, num_parameters
 from dgjax.data import as_model
 from dgjax.densities import Density, Mixture
 from dgjax.learning import Fit
-from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
-from dgjax.models._discriminative import DiscriminativeModel
+from dgjax.models import DiscriminativeModel, HiddenMarkov, LinearChainCRF, Logistic
 from dgjax.tables import Tabular
 
 FEW_ROWS, FEW_COLUMNS, WIDTH = 12, 7, 110
