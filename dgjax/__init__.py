@@ -69,6 +69,7 @@ from dgjax.densities import (
     Columns as Columns,
     Density as Density,
     DiagonalGaussian as DiagonalGaussian,
+    Diffusion as Diffusion,
     FactorGaussian as FactorGaussian,
     Flow as Flow,
     Gaussian as Gaussian,
@@ -111,6 +112,8 @@ from dgjax.networks import (
     SplineBijection as SplineBijection,
     Transformer as Transformer,
     TransformerLayers as TransformerLayers,
+    UNet as UNet,
+    UNetBlock as UNetBlock,
 )
 from dgjax.scorers import (
     CategoryWeights as CategoryWeights,
@@ -127,6 +130,7 @@ from dgjax.scorers import (
 from dgjax.sparse import SparseRows as SparseRows
 from dgjax.starting import (
     autoregressive as autoregressive,
+    diffusion as diffusion,
     discriminant_analysis as discriminant_analysis,
     factor_analysis as factor_analysis,
     gaussian_mixture as gaussian_mixture,

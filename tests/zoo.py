@@ -1,5 +1,6 @@
 """One table of models. Every law runs on every row; a new family is a new row."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -118,9 +119,18 @@ def _flow(rng):
     return _mixture(rng, dg.Flow(bijection, rng.normal(size=D), np.exp(rng.normal(size=D)), K))
 
 
+def _diffusion(rng):
+    """Few steps of a small network, well away from where it starts; a share of rows without class and of halves."""
+    x = rng.normal(1, 2, (9, D))
+    density = dg.diffusion(jax.random.key(0), x, np.arange(9) % K, width=6, num_layers=1, num_steps=16).density
+    network = jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.2, leaf.shape).astype(leaf.dtype), density.network)
+    return _mixture(rng, dataclasses.replace(density, network=network))
+
+
 LEARNED = [
     Case("any order", _any_order, closed_form=False, fixed=("centre", "scale")),
     Case("flow", _flow, closed_form=False, fixed=("centre", "scale")),
+    Case("diffusion", _diffusion, closed_form=False, fixed=("centre", "scale")),
 ]
 """Of networks, which learn by gradient alone: all laws but those of EM, in one test for each."""
 CLASSIFIERS = [case for case in ZOO if case.name not in ("one Gaussian", "probabilistic PCA")]

@@ -1,5 +1,6 @@
 """Densities log p(x | label): one exponential family, mixture or learned density in each file."""
 
+from dgjax.densities._arc import NUM_TIMES as NUM_TIMES
 from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAutoencoder
 from dgjax.densities._autoregressive import Autoregressive as Autoregressive
 from dgjax.densities._base import Density as Density
@@ -7,6 +8,7 @@ from dgjax.densities._bernoulli import Bernoulli as Bernoulli
 from dgjax.densities._categorical import Categorical as Categorical
 from dgjax.densities._columns import Columns as Columns
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
+from dgjax.densities._diffusion import Diffusion as Diffusion, supports_of_diffusion as supports_of_diffusion
 from dgjax.densities._factor import FactorGaussian as FactorGaussian
 from dgjax.densities._flow import Flow as Flow, supports_of_flow as supports_of_flow
 from dgjax.densities._gaussian import Gaussian as Gaussian

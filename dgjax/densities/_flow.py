@@ -15,13 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax import _parameters
-from dgjax._arguments import as_columns, as_count, is_concrete
+from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass, expect_part, static
-from dgjax._twins import NetworkLogDensity
 from dgjax._types import FINITE, Capabilities, Kind, LabelIndex, Support
 from dgjax.densities import _shared
-from dgjax.densities._learned import Draws, Learned
+from dgjax.densities._dequantised import Dequantised, standard_normals, supports_of_columns
+from dgjax.densities._learned import Draws
 from dgjax.networks import Bijection, SplineBijection
 
 FILLED = "dgjax.impute(dgjax.fit(dgjax.gaussian_mixture(key, x, 5), x).model, x)"
@@ -31,13 +30,12 @@ REAL, WHOLE = (
     for support, filled in ((FINITE, FILLED), (Support("a whole number", whole=True), f"jnp.round({FILLED})"))
 )
 
-NUM_SAMPLES = 8
 LARGEST_MOVE = 0.01
 """What an inverse may move a cell of a standard normal row by: float32 loses digits in steep places, not these."""
 
 
 @dataclass
-class Flow(Learned):
+class Flow(Dequantised):
     """Normalising flow: log p(x | y) = log N(f(u; y)) + log |det df/du| - sum_j log scale_j, u = (x - centre) / scale.
 
     `bijection` is f: a `dgjax.SplineBijection`, a `dgjax.Bijection` of any pure function, or any other pytree of floats
@@ -66,22 +64,9 @@ class Flow(Learned):
     num_samples: int | None = static(default=None)
     seed: int = static(default=0)
 
-    untrained = ("centre", "scale")
-
     def __post_init__(self) -> None:
         expect_part(self, "bijection", "transform_and_log_det", "a bijection, such as dgjax.Bijection(...)")
-        _parameters.check_same_shape(self, "centre", "scale")
-        _parameters.check_least(self, "scale", float(np.finfo(np.float32).tiny))
-        if self.whole:
-            object.__setattr__(self, "whole", tuple(sorted(as_columns(self.whole, self.num_features))))
-        elif self.num_samples not in (None, 1):
-            raise ValueError(
-                f"num_samples is for columns of whole numbers; got {self.num_samples} and none. Leave it out."
-            )
-        if self.num_samples is not None:
-            as_count(self.num_samples, "num_samples")
-        else:
-            object.__setattr__(self, "num_samples", NUM_SAMPLES if self.whole else 1)
+        self.check_units()
         _check_shapes(self)
         if is_concrete(self) and not isinstance(self.bijection, SplineBijection):
             _check_images(self)
@@ -90,14 +75,6 @@ class Flow(Learned):
     def by_draws(self) -> bool:  # type: ignore[override]
         """Whether it learns by random draws: of the noise that is added to whole numbers."""
         return bool(self.whole)
-
-    @property
-    def num_features(self) -> int:
-        return self.centre.shape[-1]
-
-    @property
-    def label_shape(self) -> tuple[int, ...]:
-        return (self.num_classes,)
 
     @property
     def row_cost(self) -> int:
@@ -118,35 +95,20 @@ class Flow(Learned):
     def supports(self) -> tuple[Support, ...]:
         return supports_of_flow(self.num_features, self.whole)
 
-    def scores(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        return _log_mean(self.scores_by_draw(x))
-
-    def scores_at(self, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Float[Array, " n"]:
-        return _log_mean(self._by_draw(x, y))[:, 0]
-
-    def scores_by_draw(self, x: Float[Array, "n d"]) -> Float[Array, "s n k"]:
-        """Log-densities of rows with each draw of noise added to whole numbers, (s, n, k); of real ones one."""
-        return self._by_draw(x)
-
     def learning_scores(self, x: Float[Array, "n d"], y: Int[Array, " n"] | None, draws: Draws) -> Float[Array, "n _"]:
         """Log-density of rows with fresh noise added to whole numbers, by the key of one step."""
         if not self.whole or draws.key is None:
             return super().learning_scores(x, y, draws)
-        return self._score(x, self._noise(draws.key, x.shape, x.dtype), y)
+        return self._score(x, self.noise(draws.key, x.shape, x.dtype), y)
 
-    def sample(self, key: Key[Array, ""], at: LabelIndex) -> Float[Array, "*n d"]:
-        labels = at[0].reshape(-1)
+    def estimates(self, x: Any, noise: Any, y: Int[Array, " n"] | None = None) -> Float[Array, "1 n _"]:
+        """Log-density of rows with noise added: a single one, exact."""
+        return self._score(x, noise, y)[None]
 
-        def block(rows, y):
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
-            dtype = jnp.result_type(*jax.tree.leaves(self))
-            z = jax.vmap(lambda key: jax.random.normal(key, (self.num_features,), dtype))(keys)
-            u, _ = self._mapped(self.bijection.inverse_and_log_det, z, y)
-            x = jax.lax.stop_gradient(self.centre) + jax.lax.stop_gradient(self.scale) * u[:, 0]
-            return jnp.where(self._is_whole(), jnp.floor(x), x)
-
-        rows = kernels.map_rows(block, jnp.arange(labels.size), labels, row_cost=self.row_cost)
-        return rows.reshape(*at[0].shape, self.num_features)
+    def drawn_units(self, keys: Key[Array, " n"], y: Int[Array, " n"]) -> Float[Array, "n d"]:
+        """Images of standard normal rows under the inverse."""
+        z = standard_normals(keys, self.num_features, jnp.result_type(*jax.tree.leaves(self)))
+        return self._mapped(self.bijection.inverse_and_log_det, z, y)[0][:, 0]
 
     def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
         """Rows as they are, of which no cell may be missing."""
@@ -162,29 +124,9 @@ class Flow(Learned):
         """Raises ValueError: columns cannot be integrated out."""
         raise ValueError(f"marginal is for models that integrate columns out. {REAL.words.partition('. ')[2]}.")
 
-    def discriminative(self) -> tuple[Float[Array, " k"], NetworkLogDensity]:
-        """Discriminative twin: a bias (k,) of 0 and a scorer of log p(x | y), which has exactly the same posterior."""
-        return jnp.zeros(self.num_classes, jnp.result_type(*jax.tree.leaves(self))), NetworkLogDensity(self)
-
-    def _by_draw(self, x, y=None):
-        if not self.whole:
-            return self._score(x, 0, y)[None]
-        key = jax.random.key(self.seed)
-
-        def one(draw):
-            return self._score(x, self._noise(jax.random.fold_in(key, draw), x.shape[1:], x.dtype), y)
-
-        return jax.lax.map(one, jnp.arange(self.num_samples))
-
-    def _noise(self, key, shape, dtype):
-        return jnp.where(self._is_whole(), jax.random.uniform(key, shape, dtype), 0)
-
-    def _is_whole(self) -> np.ndarray:
-        return np.isin(np.arange(self.num_features), self.whole)
-
     def _score(self, x, noise, y=None):
         """Log-density (n, k), or for labels y (n,) (n, 1), of rows with noise added."""
-        centre, scale = jax.lax.stop_gradient((self.centre, self.scale))
+        centre, scale = self.units()
         empty = _shared.no_cells(x, self.complete)[:, None]
         u = jnp.where(empty, 0, (x - centre + noise) / scale)
         z, log_det = self._mapped(self.bijection.transform_and_log_det, u, y)
@@ -205,13 +147,7 @@ class Flow(Learned):
 
 def supports_of_flow(num_columns: int, whole: Sequence[int]) -> tuple[Support, ...]:
     """Support of each column of a flow, of which those numbered in `whole` hold whole numbers: no cell is missing."""
-    return tuple(WHOLE if column in whole else REAL for column in range(num_columns))
-
-
-def _log_mean(by_draw):
-    if len(by_draw) == 1:
-        return by_draw[0]
-    return kernels.logsumexp(jnp.moveaxis(by_draw, 0, -1)) - jnp.log(jnp.asarray(len(by_draw), by_draw.dtype))
+    return supports_of_columns(REAL, WHOLE, num_columns, whole)
 
 
 def _check_shapes(flow):

@@ -20,3 +20,4 @@ from dgjax.networks._transformer import (
     Transformer as Transformer,
     TransformerLayers as TransformerLayers,
 )
+from dgjax.networks._unet import UNet as UNet, UNetBlock as UNetBlock

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Key
 
 from dgjax._pytree import dataclass, static, tree
 
+ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu}
+
 
 @dataclass
 class Network:
@@ -40,18 +42,23 @@ class Network:
 class MLP:
     """Multilayer perceptron: layers x -> relu(x W + b), the last without relu; (..., f) -> (..., outputs).
 
+    `activation` "silu" takes x / (1 + exp(-x)) in place of relu, for what is differentiated by x.
+
     `weights` are (f, h), (h, h'), ..., `biases` (h,), (h',), ... Class labels y (..., k) add y `offset`, with `offset`
     (k, h), to the first layer before its relu; x W is computed once for all classes.
 
-    Raises ValueError if the shapes of weights, biases and offset do not fit together.
+    Raises ValueError if the shapes of weights, biases and offset do not fit together, or for another activation.
     """
 
     weights: tuple[Array, ...] = tree()
     biases: tuple[Array, ...] = tree()
     offset: Float[Array, "k h"] | None = None
+    activation: str = static(default="relu")
 
     def __post_init__(self) -> None:
         shapes = [np.shape(weight) for weight in self.weights]
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f'activation must be "relu" or "silu"; got {self.activation!r}.')
         chained = all(len(shape) == 2 for shape in shapes) and all(a[1] == b[0] for a, b in itertools.pairwise(shapes))
         biased = chained and [np.shape(bias) for bias in self.biases] == [shape[1:] for shape in shapes]
         offset = None if self.offset is None else self.offset.shape
@@ -62,7 +69,9 @@ class MLP:
             )
 
     @classmethod
-    def start(cls, key: Key[Array, ""], sizes: Sequence[int], num_classes: int = 1) -> "MLP":
+    def start(
+        cls, key: Key[Array, ""], sizes: Sequence[int], num_classes: int = 1, *, activation: str = "relu"
+    ) -> "MLP":
         """Random initial network: weights of variance 2 / inputs, in the last layer 1 / inputs; biases 0.
 
         `sizes` are the numbers of inputs, of units in each hidden layer, and of outputs. Source: He et al. (2015), eq.
@@ -73,7 +82,7 @@ class MLP:
         pairs = zip(keys, gains, sizes[:-1], sizes[1:], strict=True)
         weights = tuple(jax.random.normal(k, (a, b)) * jnp.sqrt(gain / a) for k, gain, a, b in pairs)
         offset = None if num_classes == 1 else jax.random.normal(own, (num_classes, sizes[1])) * jnp.sqrt(gains[0] / 2)
-        return cls(weights, tuple(jnp.zeros(size) for size in sizes[1:]), offset)
+        return cls(weights, tuple(jnp.zeros(size) for size in sizes[1:]), offset, activation)
 
     def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
         return self._through(x, y, len(self.weights))
@@ -87,7 +96,7 @@ class MLP:
             x = times(x, weight) + bias
             if i == 0 and y is not None and self.offset is not None:
                 x = x + y @ self.offset
-            x = jax.nn.relu(x) if i < len(self.weights) - 1 else x
+            x = ACTIVATIONS[self.activation](x) if i < len(self.weights) - 1 else x
         return x
 
 
@@ -119,7 +128,7 @@ class ConvolutionalEncoder:
         """
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width, first = image
-        kernels = _kernels(keys, (first, *channels))
+        kernels = random_kernels(keys, (first, *channels))
         for _ in channels:
             height, width = -(-height // 2), -(-width // 2)
         head = MLP.start(own, (height * width * channels[-1], *sizes), num_classes)
@@ -135,7 +144,7 @@ class ConvolutionalEncoder:
     def _convolved(self, x):
         maps = x.reshape(-1, *self.image)
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            maps = jax.nn.relu(_convolve(maps, kernel, stride=2) + bias)
+            maps = jax.nn.relu(convolved(maps, kernel, stride=2) + bias)
         return maps.reshape(*x.shape[:-1], math.prod(maps.shape[1:]))
 
 
@@ -168,7 +177,7 @@ class ConvolutionalDecoder:
         *keys, own = jax.random.split(key, len(channels) + 1)
         height, width = (-(-side // 2 ** len(channels)) for side in image[:2])
         body = MLP.start(own, (*sizes, height * width * channels[0]), num_classes)
-        kernels = _kernels(keys, (*channels, image[2]))
+        kernels = random_kernels(keys, (*channels, image[2]))
         return cls(body, kernels, tuple(jnp.zeros(c) for c in (*channels[1:], image[2])), image)
 
     def __call__(self, x: Float[Array, "..."], y: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
@@ -177,7 +186,7 @@ class ConvolutionalDecoder:
         maps = flat.reshape(-1, height, width, flat.shape[-1] // (height * width))
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
             doubled = jax.nn.relu(maps).repeat(2, axis=1).repeat(2, axis=2)
-            maps = _convolve(doubled, kernel, stride=1) + bias
+            maps = convolved(doubled, kernel, stride=1) + bias
         height, width, _ = self.image
         return maps[:, :height, :width].reshape(*flat.shape[:-1], math.prod(self.image))
 
@@ -192,12 +201,13 @@ def times(x, weight):
     return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
-def _kernels(keys, channels):
+def random_kernels(keys, channels):
     """Random kernels (3, 3, a, b) of variance 2 / (9 a), from each number of `channels`, a, to the next, b."""
     pairs = zip(keys, channels[:-1], channels[1:], strict=True)
     return tuple(jax.random.normal(key, (3, 3, a, b)) * jnp.sqrt(2 / (9 * a)) for key, a, b in pairs)
 
 
-def _convolve(maps, kernel, stride):
+def convolved(maps, kernel, stride):
+    """Convolution of maps (n, h, w, a) by a kernel (3, 3, a, b), with zeros around them."""
     layout = "NHWC", "HWIO", "NHWC"
     return jax.lax.conv_general_dilated(maps, kernel, (stride, stride), "SAME", dimension_numbers=layout)

@@ -2,6 +2,7 @@
 
 from dgjax.starting._autoregressive import autoregressive as autoregressive
 from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
+from dgjax.starting._diffusion import diffusion as diffusion
 from dgjax.starting._factors import factor_analysis as factor_analysis
 from dgjax.starting._flows import normalizing_flow as normalizing_flow
 from dgjax.starting._language_model import (

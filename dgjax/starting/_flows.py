@@ -8,12 +8,12 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax import _advice
-from dgjax._arguments import as_columns, as_count, as_key, check_size, constant
+from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
 from dgjax.data import check_cells, float_type
 from dgjax.densities import Flow, Mixture, column_moments, supports_of_flow
 from dgjax.networks import SplineBijection
-from dgjax.starting import _training_data
+from dgjax.starting import _training_data, _units
 from dgjax.tables import started_from_tables
 
 
@@ -49,33 +49,22 @@ def normalizing_flow(
     rows, summary, k = _training_data.perhaps_labelled(x, y, num_classes)
     d, dtype = rows.shape[1], float_type(rows)
     check_size((num_layers, width, d * 3 * num_bins), num_layers=num_layers, width=width, num_bins=num_bins)
-    columns = _whole(rows, summary, whole, x)
+    columns = _units.whole_columns(summary, whole, d)
+    check_cells(rows, supports_of_flow(d, columns), summary, x)
     bijection = SplineBijection.start(key, d, k, kind, num_layers, width=width, num_bins=num_bins)
-    centre, scale = _units(summary, len(rows), np.isin(np.arange(d), columns), bijection.interval)
+    centre, scale = _within(summary, len(rows), np.isin(np.arange(d), columns), bijection.interval)
     bijection = jax.tree.map(lambda leaf: leaf.astype(dtype), bijection)
     density = Flow(bijection, constant(centre.astype(dtype)), constant(scale.astype(dtype)), k, columns)
     return density if y is None else Mixture(constant(np.full(k, -np.log(k), dtype)), density)
 
 
-def _whole(rows, summary, whole, given):
-    """Numbers of the columns of whole numbers: those given, or every column of which all cells are whole."""
-    d = rows.shape[1]
-    if whole is None:
-        columns = tuple(np.flatnonzero(np.asarray(summary.whole)).tolist())
-    else:
-        columns = as_columns(whole, d) if len(whole) else ()
-    check_cells(rows, supports_of_flow(d, columns), summary, given)
-    return columns
-
-
-def _units(summary, n, is_whole, interval):
+def _within(summary, n, is_whole, interval):
     """Centre and scale (d,) of columns: mean and standard deviation, or more where a cell were beyond the splines.
 
     There a flow is the identity, and a cell 30 standard deviations away, a rare shade of a pixel, had -450 nats. Of
     columns of whole numbers, those with noise.
     """
-    mean, spread = (np.asarray(own, float) for own in column_moments(summary, n))
-    centre, spread = mean + is_whole / 2, np.sqrt(spread**2 + is_whole / 12)
+    centre, spread = _units.with_noise(column_moments(summary, n), is_whole)
     low, high = np.asarray(summary.low, float), np.asarray(summary.high, float) + is_whole
     scale = np.maximum(spread, np.maximum(centre - low, high - centre) / interval)
     if not (scale > 0).all():
