@@ -174,7 +174,8 @@ class Diffusion(Dequantised):
             classes = classes * kept
         count = 1 if y is not None else self.num_classes
         f = self._velocity(jnp.broadcast_to(z[:, None], (len(x), count, x.shape[1])), angle, cells, classes)
-        gain = (f * (2 * moves - f)).sum(-1) * weight[:, None]
+        fit = (f * (2 * moves - f)).sum(-1)
+        gain = jax.lax.stop_gradient(fit * (weight[:, None] - 1)) + fit
         normal = jnp.where(cells.generated, _arc.log_normal_bound(cells.u) - jnp.log(self.units()[1]), 0)
         return times[:, None] * (normal.sum(-1, keepdims=True) + gain)
 

@@ -45,7 +45,8 @@ class State(NamedTuple):
 
     `order` is that of this epoch. `kept` are the parameters to return after divergence or early stopping: with a
     validation set the best by it, of validation objective `best`, found `stale` epochs ago; without one those of the
-    last epoch's start.
+    last epoch's start. `average` are the averaged parameters, None without averaging: where there are any, they are what
+    the validation set judges, what is kept, and what is returned.
     """
 
     parameters: Any
@@ -60,6 +61,12 @@ class State(NamedTuple):
     stale: Array
     validation: Array
     stopped: Array
+    average: Any = None
+
+    @property
+    def current(self) -> Any:
+        """Parameters of the model as it stands: the averaged ones, if there are any."""
+        return self.parameters if self.average is None else self.average
 
     @property
     def converged(self) -> Array:
@@ -68,12 +75,16 @@ class State(NamedTuple):
 
 
 class Epochs(NamedTuple):
-    """Sizes of a stochastic fit: batches in an epoch, rows in a batch, steps of KL warm-up, and epochs of patience."""
+    """Sizes of a stochastic fit: batches in an epoch, rows in a batch, steps of KL warm-up, epochs of patience, decay.
+
+    The last is that of the average of the parameters, 0 for none.
+    """
 
     number: int
     size: int
     warm_up: int
     patience: int
+    average: float = 0.0
 
 
 def last_draws(draws):
@@ -113,8 +124,10 @@ def start(model: Any, free: list[Array | None], method: Any, epochs: Epochs, tra
     zero, false, value = jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), trace.dtype)
     validation = jnp.full(-(-len(trace) // epochs.number), jnp.nan, trace.dtype)
     memory, order = method.init(parameters), jnp.arange(epochs.number * epochs.size)
+    average = parameters if epochs.average else None
+    best = value - jnp.inf
     return State(
-        parameters, memory, order, value, trace, zero, false, parameters, value - jnp.inf, zero, validation, false
+        parameters, memory, order, value, trace, zero, false, parameters, best, zero, validation, false, average
     )
 
 
@@ -146,7 +159,8 @@ def advance(
         batch = problem if shuffle is None else _batch(problem, epochs, state)
         often = 1 if shuffle is None else kernels.OF_MINIBATCHES
         with kernels.repeats(often):
-            return _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
+            stepped = _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
+        return _averaged(epochs, stepped)
 
     def epoch(state):
         this, before = state.step // number, state
@@ -198,10 +212,23 @@ def _step(problem, back, total, method, state):
     return state._replace(**moved, step=state.step + sound, diverged=~sound)
 
 
+def _averaged(epochs, state):
+    """The state with the exponential moving average of the parameters brought up to date, its start corrected for.
+
+    After t steps they are sum_s d^(t - s) theta_s (1 - d) / (1 - d^t), as in Adam (Kingma and Ba, 2015, section 3).
+    """
+    if state.average is None:
+        return state
+    decay = jnp.asarray(epochs.average, state.value.dtype)
+    rate = (1 - decay) / (1 - decay ** jnp.maximum(state.step, 1))
+    moved = jax.tree.map(lambda own, new: own + rate.astype(own.dtype) * (new - own), state.average, state.parameters)
+    return state._replace(average=moved)
+
+
 def _kept(before, state):
     """The state with `kept` set to the parameters at the epoch's start, if the epoch had a finite step."""
     sound = state.step > before.step
-    kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), before.parameters, state.kept)
+    kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), before.current, state.kept)
     return state._replace(kept=kept)
 
 
@@ -212,9 +239,9 @@ def _judged(held, back, epochs, state):
     """
 
     def judge(state):
-        value = held.objective(back(state.parameters))
+        value = held.objective(back(state.current))
         better = value > state.best
-        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.parameters, state.kept)
+        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.current, state.kept)
         # In warm-up it is another objective that is gained on.
         stale = jnp.where(better | (state.step < epochs.warm_up), 0, state.stale + 1)
         validation = state.validation.at[state.step // epochs.number - 1].set(value)
@@ -231,7 +258,7 @@ def _ended(
 ) -> tuple[Any, Array, Array]:
     """Final model (after divergence or early stopping the kept one), its objective over all rows, and the trace."""
     go_back = state.diverged | (judged & jnp.isfinite(state.best))
-    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.parameters)
+    chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.current)
     fitted = _parameters(model, free)[1](chosen)
     value = _objective(fitted, free, problem, draws)
     return fitted, value, state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)

@@ -51,7 +51,8 @@ class Optax(Method):
     out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping),
     10 by default; the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over
     which the weight of an autoencoder's KL divergence rises to 1. `checkpoint`: a folder where the state is saved; an
-    identical call continues from it.
+    identical call continues from it. `average`: the decay of an exponential moving average of the parameters, such as
+    0.999, which the validation set then judges and the returned model has; 0 is none. Its start is corrected for.
 
     Raises ValueError for an option that would have no effect: `patience` without `validation`, or a `key` that nothing
     is drawn by.
@@ -66,6 +67,7 @@ class Optax(Method):
     patience: int | None = None
     warm_up: int = 0
     checkpoint: str | os.PathLike | None = None
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         if not is_optimizer(self.optimizer):
@@ -74,6 +76,9 @@ class Optax(Method):
                 f"{_advice.shown(self.optimizer)}."
             )
         check_number(self.validation, "validation", 0, 1)
+        check_number(self.average, "average", 0, 1)
+        if self.average == 1:
+            raise ValueError("average must be below 1, such as 0.999: with 1 the parameters would never move.")
         object.__setattr__(self, "warm_up", as_count(self.warm_up, "warm_up", 0))
         for name in ("patience", "batch_size"):
             if (value := getattr(self, name)) is not None:
@@ -111,7 +116,8 @@ class Optax(Method):
         learnt, held = self._split(problem)
         n, drawn = len(learnt.x), has_draws(model)
         size = n if self.batch_size is None else min(self.batch_size, n)
-        epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience or PATIENCE)
+        average = float(self.average)
+        epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience or PATIENCE, average)
         # None of the keys that split a key into a few.
         shuffle, draws = (None, None) if self.key is None else (_folded(self.key, i) for i in range(2))
         if held is not None and drawn:
@@ -151,6 +157,8 @@ class Optax(Method):
             return None
         names = "batch_size", "key", "validation", "patience", "warm_up"
         options = {name: getattr(self, name) for name in names}
+        if self.average:
+            options["average"] = self.average
         return _checkpoint.checkpointer(self.checkpoint, model, problem, optimizer=self.optimizer, **options)
 
 
