@@ -56,10 +56,12 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     share of weight s in their sum, the delta method gives sqrt((S sum_s v_s^2 - 1) / (S - 1)), too small where few
     weights are large. Errors of different rows are independent. Of a flow with columns of whole numbers, that of the
     mean over its draws of noise, which rows share. Of an autoregressive density of any order, the standard deviation of
-    log p(x) between its orders: how far they disagree.
+    log p(x) between its orders: how far they disagree. Of a diffusion model the standard error of the mean over its
+    probes of the trace, which rows share, and draws of noise; 0 where the trace is exact. Its ODE's steps add an error
+    of their own, which more of them show.
 
     Raises ValueError for a discriminative model, one that holds such a density inside another or emits sequences by
-    one, one of a single order, a wrong shape, or a cell out of range.
+    one, one of a single order or probe, a wrong shape, or a cell out of range.
     """
     checked, rows = model_and_rows(require_generative(model), x)
     if checked.sequential or not has_draws(checked):

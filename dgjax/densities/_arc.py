@@ -87,9 +87,9 @@ def integrated(
 
 
 def divergence(
-    field: Callable[[Array], Array], z: Float[Array, "n k d"], directions: Float[Array, "s n d"], exact: bool
+    field: Callable[[Array], Array], z: Float[Array, "n k d"], directions: Float[Array, "r n d"], exact: bool
 ) -> tuple[Float[Array, "n k d"], Float[Array, "s n k"]]:
-    """A field (n, k, d) at z, and its divergence (s, n, k): exact along unit vectors, s = 1, or by each of s probes.
+    """A field (n, k, d) at z, and its divergence (s, n, k): exact along unit vectors, s = 1, or by each of r probes.
 
     Directions are 0 at cells that take no part. Source: Hutchinson (1990); Grathwohl et al. (2019), FFJORD.
     """

@@ -25,7 +25,11 @@ def _flow(key, x, labels, k, options):
     return dg.normalizing_flow(key, x, labels, num_classes=k, **options)
 
 
-STARTS = {"autoencoder": _autoencoder, "autoregressive": _autoregressive, "flow": _flow}
+def _diffusion(key, x, labels, k, options):
+    return dg.diffusion(key, x, labels, num_classes=k, **options)
+
+
+STARTS = {"autoencoder": _autoencoder, "autoregressive": _autoregressive, "diffusion": _diffusion, "flow": _flow}
 """Starters of learned densities: of a key, rows, labels or None, the number of classes or None, and options."""
 
 
@@ -96,10 +100,10 @@ class _Learned(Steps, Estimator):
 
 
 class LearnedDensity(_Learned, DensityEstimator):
-    """Density by a network: `kind` "autoregressive", exact along each order, "autoencoder" or "flow".
+    """Density by a network: `kind` "autoregressive", exact along each order, "autoencoder", "diffusion" or "flow".
 
     Cells may be missing but for flows. `options` are arguments of `dgjax.autoregressive`,
-    `dgjax.variational_autoencoder` or `dgjax.normalizing_flow`, in a dict. It is learnt by
+    `dgjax.variational_autoencoder`, `dgjax.diffusion` or `dgjax.normalizing_flow`, in a dict. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """
@@ -109,10 +113,10 @@ class LearnedDensity(_Learned, DensityEstimator):
 
 
 class LearnedClassifier(_Learned, GenerativeClassifier):
-    """Classifier by a learned density p(x, y) of a `kind`: "autoregressive", "autoencoder" or "flow".
+    """Classifier by a learned density p(x, y) of a `kind`: "autoregressive", "autoencoder", "diffusion" or "flow".
 
     Labels may be missing, and cells but for flows. `options` are arguments of `dgjax.autoregressive`,
-    `dgjax.variational_autoencoder` or `dgjax.normalizing_flow`, in a dict. It is learnt by
+    `dgjax.variational_autoencoder`, `dgjax.diffusion` or `dgjax.normalizing_flow`, in a dict. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """
