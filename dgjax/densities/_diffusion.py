@@ -51,8 +51,8 @@ class Diffusion(Dequantised):
     tan(a) = t / (1 - t), is ((2 t - 1) u_t / q + f / sqrt(q)), q = t^2 + (1 - t)^2: with f = 0 rows are normal.
 
     The log-density is an estimate. The probability-flow ODE is solved in `num_steps` steps of Runge and Kutta. Its
-    trace is exact for `num_probes` 0, the default up to 32 columns; else it is estimated without bias by so many random signs,
-    fixed by `seed` for all rows and labels, 8 by default. Of columns of whole numbers, numbered in `whole`,
+    trace is exact for `num_probes` 0, the default up to 32 columns; else it is estimated without bias by so many
+    vectors of random signs, fixed by `seed` for all rows and labels, 8 by default. Of columns of whole numbers, numbered in `whole`,
     `num_samples` draws of noise are added, as of a `Flow`; with probes (1 by default then) the mean of the draws' log
     p(x + v) is taken, which is below log p(x).
 

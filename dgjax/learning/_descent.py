@@ -45,8 +45,8 @@ class State(NamedTuple):
 
     `order` is that of this epoch. `kept` are the parameters to return after divergence or early stopping: with a
     validation set the best by it, of validation objective `best`, found `stale` epochs ago; without one those of the
-    last epoch's start. `average` are the averaged parameters, None without averaging: where there are any, they are what
-    the validation set judges, what is kept, and what is returned.
+    last epoch's start. `average` are the averaged parameters, None without averaging: where there are any, they are
+    what the validation set judges, what is kept, and what is returned.
     """
 
     parameters: Any

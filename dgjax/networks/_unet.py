@@ -38,7 +38,7 @@ class UNetBlock:
 
 @dataclass
 class UNet:
-    """U-Net of images: convolutions at sizes that halve and double again, with connections across; (..., f) -> (..., d).
+    """U-Net of images: convolutions at sizes that halve and double again, joined across; (..., f) -> (..., d).
 
     `image` is (height, width, channels), d = height width channels, of any height and width: halves are rounded up, and
     what doubling adds is cut off. Inputs are several planes of d pixels and s numbers about the whole image, f = p d +

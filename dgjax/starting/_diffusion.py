@@ -65,9 +65,9 @@ def diffusion(
     check_cells(rows, supports_of_diffusion(d, columns), summary, x)
     centre, scale = _units.with_noise(moments(summary, len(rows)), np.isin(np.arange(d), columns))
     network = jax.tree.map(lambda leaf: leaf.astype(dtype), _network(key, kind, d, k, width, num_layers, shape))
-    units = (constant(own.astype(dtype)) for own in (centre, scale))
+    centre, scale = (constant(own.astype(dtype)) for own in (centre, scale))
     options = {"num_steps": as_count(num_steps, "num_steps"), "split": split, "tokens": kind == "transformer"}
-    density = Diffusion(network, *units, k, columns, **options)
+    density = Diffusion(network, centre, scale, k, columns, **options)
     return density if y is None else Mixture(constant(np.full(k, -np.log(k), dtype)), density)
 
 
@@ -77,7 +77,7 @@ def _network(key, kind, d, k, width, num_layers, image):
         heads = next(heads for heads in range(max(1, width // HEAD), 0, -1) if width % heads == 0)
         inputs = 3 + NUM_TIMES
         network = Transformer.start(key, inputs, 1, width, num_layers, heads, k, d, activation="silu")
-        return dataclasses.replace(network, output=jnp.zeros_like(network.output))
+        return dataclasses.replace(network, output=jnp.zeros((width, 1)))
     if kind == "unet":
         return UNet.start(key, image, (width,) * num_layers, NUM_TIMES, k)
     network = MLP.start(key, (3 * d + NUM_TIMES, *[width] * num_layers, d), k, activation="silu")
