@@ -92,7 +92,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def start_of(options: argparse.Namespace, x: np.ndarray, y: Any = None, **more: Any) -> Any:
-    image = {"image": (8, 8)} if options.kind == "unet" else {}
+    side = round(x.shape[1] ** 0.5)
+    image = {"image": (side, side)} if options.kind == "unet" else {}
     sizes = {"width": options.width, "num_layers": options.layers, "num_steps": options.ode}
     return dg.diffusion(KEY, x, y, options.kind, **image, **sizes, **more)
 
@@ -111,7 +112,7 @@ def novelty(options: argparse.Namespace) -> None:
         autoencoder = dg.fit(start, 2 * x[old] - 1, method=method, max_steps=3000).model
         qda = dg.discriminant_analysis(x[old], labels, "full", prior="weak")
         classifier = dg.fit(
-            dg.logistic_regression(64, int(labels.max()) + 1), x[old], labels, prior=dg.priors.Ridge(1.0)
+            dg.logistic_regression(64, int(labels.max()) + 1), x[old], labels, prior=dg.priors.Ridge(np.float32(1.0))
         ).model
         told = {
             "diffusion": dg.log_prob(model, test),
@@ -169,9 +170,7 @@ def mnist(options: argparse.Namespace) -> None:
     order = np.random.default_rng(0).permutation(len(x))
     judge = SVC(C=10).fit(x[order[:4000]], y[order[:4000]])
     print(f"the judge is right on {np.mean(judge.predict(x[order[4000:]]) == y[order[4000:]]):.1%}", flush=True)
-    sizes = {"width": options.width, "num_layers": options.layers, "num_steps": options.ode, "split": 0.0}
-    start = dg.diffusion(KEY, x, y, "unet", image=(28, 28), whole=(), **sizes)
-    model = learn(options, start, x, y)
+    model = learn(options, start_of(options, x, y, whole=(), split=0.0), x, y)
     asked, drawn = np.repeat(np.arange(10), 50), {}
     for guidance in (0.0, 1.0):
         density = dataclasses.replace(model.density, guidance=guidance)

@@ -52,9 +52,9 @@ class Diffusion(Dequantised):
 
     The log-density is an estimate. The probability-flow ODE is solved in `num_steps` steps of Runge and Kutta. Its
     trace is exact for `num_probes` 0, the default up to 32 columns; else it is estimated without bias by so many
-    vectors of random signs, fixed by `seed` for all rows and labels, 8 by default. Of columns of whole numbers, numbered in `whole`,
-    `num_samples` draws of noise are added, as of a `Flow`; with probes (1 by default then) the mean of the draws' log
-    p(x + v) is taken, which is below log p(x).
+    vectors of random signs, fixed by `seed` for all rows and labels, 8 by default. Of columns of whole numbers,
+    numbered in `whole`, `num_samples` draws of noise are added, as of a `Flow`; with probes (1 by default then) the
+    mean of the draws' log p(x + v) is taken, which is below log p(x).
 
     Missing cells are marginalised in one pass, p(x_observed | y) being normalised whatever was learnt. That p(a)
     p(b | a) = p(a, b) is learnt, not guaranteed. Samples take `num_steps` steps of Heun; with `guidance` g they follow
