@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from sklearn.datasets import load_digits
@@ -112,7 +113,7 @@ def novelty(options: argparse.Namespace) -> None:
         autoencoder = dg.fit(start, 2 * x[old] - 1, method=method, max_steps=3000).model
         qda = dg.discriminant_analysis(x[old], labels, "full", prior="weak")
         classifier = dg.fit(
-            dg.logistic_regression(64, int(labels.max()) + 1), x[old], labels, prior=dg.priors.Ridge(np.float32(1.0))
+            dg.logistic_regression(64, int(labels.max()) + 1), x[old], labels, prior=dg.priors.Ridge(jnp.ones(()))
         ).model
         told = {
             "diffusion": dg.log_prob(model, test),

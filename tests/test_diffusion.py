@@ -295,10 +295,8 @@ WRONG = {
     "pixels": (lambda: dg.diffusion(KEY, X, kind="unet", image=(2, 2)), "of the 3 columns"),
     "an image": (lambda: dg.diffusion(KEY, X, image=(1, 3)), 'image is for kind="unet"'),
     "a bound": (lambda: dg.elbo(density(), X), "is for a variational autoencoder"),
-    "average": (lambda: dg.Optax(optax.sgd(0.1), average=1.0), "average must be below 1"),
-    "average below": (lambda: dg.Optax(optax.sgd(0.1), average=-0.1), "average must be a number"),
 }
-QUICK = "network", "outputs", "kind", "average"
+QUICK = "network", "outputs", "kind"
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,29 @@ def test_mistakes_are_named(mistake):
     method, words = WRONG[mistake]
     with pytest.raises(ValueError, match=words):
         dg.fit(dg.logistic_regression(3, 2), *regression(), method())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
+def test_averaged_parameters_are_the_weighted_mean_of_those_of_all_steps(x64, tmp_path):
+    """sum_s d^(t - s) theta_s (1 - d) / (1 - d^t), by fits that end sooner; resumed they are the same to the bit."""
+    model, x, y, options, _ = chain()
+    decay, steps = 0.7, 6
+
+    def fitted(until, **more):
+        return dg.fit(model, x, y, dg.Optax(optax.adam(RATE), 5, KEY, **more), max_steps=until, **options).model
+
+    each = [fitted(until) for until in range(1, steps + 1)]
+    shares = decay ** np.arange(steps)[::-1] * (1 - decay) / (1 - decay**steps)
+    expected = jax.tree.map(lambda *leaves: sum(s * leaf for s, leaf in zip(shares, leaves, strict=True)), *each)
+    found = fitted(steps, average=decay)
+    assert_same_tree(found, expected)
+    fitted(3, average=decay, checkpoint=tmp_path / "fit")
+    assert_same_tree(fitted(steps, average=decay, checkpoint=tmp_path / "fit"), found, 0)
+    assert_same_tree(fitted(steps, average=0.0), each[-1], 0)
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0])
+def test_an_average_outside_its_range_is_refused(average):
+    with pytest.raises(ValueError, match="average must be"):
+        dg.Optax(optax.sgd(RATE), average=average)
