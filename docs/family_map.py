@@ -3,6 +3,7 @@
 Run it from the root of the repository: python docs/family_map.py
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,13 @@ def _flow(whole: bool) -> Any:
     return dg.normalizing_flow(jax.random.key(0), rows, y, num_layers=2, width=4, num_bins=3)
 
 
+def _diffusion() -> Any:
+    """By probes, and away from where it starts, where there is nothing to estimate."""
+    start = dg.diffusion(jax.random.key(0), *_rows(), width=4, num_layers=1, num_steps=4)
+    density = jax.tree.map(lambda leaf: leaf + 0.1, start.density)
+    return dataclasses.replace(start, density=dataclasses.replace(density, num_probes=2))
+
+
 def _autoregressive() -> Any:
     return dg.autoregressive(jax.random.key(0), *_rows(), num_layers=1, width=8)
 
@@ -138,6 +146,13 @@ FAMILIES = (
     Family("autoregressive", "autoregressive", _autoregressive, "a pass for each order", "any cells given any others"),
     Family("flow, real columns", "flows", lambda: _flow(False), "a pass; draws one, or $d$", "exact, real, complete"),
     Family("flow, whole numbers", "flows", lambda: _flow(True), "a pass for each draw of noise", "counts as flows"),
+    Family(
+        "diffusion model",
+        "diffusion",
+        _diffusion,
+        "80 passes for an ODE; draws 40",
+        "images and rows to draw",
+    ),
     Family(
         "language model",
         "language_models",

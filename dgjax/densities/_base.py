@@ -40,9 +40,6 @@ class Density(ABC):
     labels_off: ClassVar[bool] = False
     """True if M-step, priors and start take `on` (*labels): a label that is off counts for nothing there."""
 
-    coherent: ClassVar[bool] = True
-    """Whether p(a) p(b | a) = p(a, b) for any cells a and b: not if a network learns each of them for itself."""
-
     @property
     def sequential(self) -> bool:
         """Whether rows are steps of sequences, which it is a density of as wholes: see `SequenceDensity`."""

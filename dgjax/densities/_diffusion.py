@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dgjax._arguments import as_count, check_number
 from dgjax._pytree import dataclass, expect_part, static
-from dgjax._types import FINITE, LabelIndex, Support
+from dgjax._types import FINITE, Capabilities, LabelIndex, Support
 from dgjax.densities import _arc, _shared
 from dgjax.densities._dequantised import Dequantised, is_whole, standard_normals, supports_of_columns
 from dgjax.densities._learned import Draws
@@ -84,7 +84,6 @@ class Diffusion(Dequantised):
     seed: int = static(default=0)
 
     by_draws = True
-    coherent = False
 
     def __post_init__(self) -> None:
         expect_part(self, "network", "__call__", "a network, such as dgjax.MLP.start(key, (3 * d + 10, 128, d))")
@@ -98,6 +97,11 @@ class Diffusion(Dequantised):
             check_number(getattr(self, name), name, 0, 1)
         check_number(self.guidance, "guidance", 0, 1e3)
         _check_network(self)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """An ODE solved in steps, its trace perhaps by probes; means and draws of cells are what the network learnt."""
+        return Capabilities("estimate", "estimate", "estimate", "estimate", "estimate", twin="exact")
 
     @property
     def row_cost(self) -> int:

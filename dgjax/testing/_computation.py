@@ -160,8 +160,8 @@ def own_samples_have_no_slope(model: Any, num_draws: int = 100) -> None:
     """Law: the score has mean 0, E[d log p(x) / d parameters] = 0 over samples x, within five standard errors.
 
     Half of the rows are samples; the others lose cells, where these may be missing, and get them back by
-    `sample_missing`, unless the density is not `coherent`. It holds only if samples, conditional samples and the
-    density's normaliser agree.
+    `sample_missing`, unless `capabilities` says that the density of cells is an estimate. It holds only if samples,
+    conditional samples and the density's normaliser agree.
     """
 
     @jax.jit
@@ -171,7 +171,7 @@ def own_samples_have_no_slope(model: Any, num_draws: int = 100) -> None:
     whole, again = [], []
     for seed in range(num_draws):
         x = random_sample(model, seed).x
-        if not takes_missing(model) or not getattr(model.as_model().density, "coherent", True):
+        if not takes_missing(model) or dg.capabilities(model).missing == "estimate":
             whole.append(_flat(slopes(model, x)))
             continue
         taken = random_sample(model, 10_000 + seed)._replace(lengths=None).some_missing(seed, 0.5).x
