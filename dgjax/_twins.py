@@ -66,6 +66,10 @@ class NetworkLogDensity(_OfDensity):
     """
 
     @property
+    def row_cost(self) -> int:
+        return self.density.score_cost
+
+    @property
     def num_parameters(self) -> int | Array:
         return self.density.num_parameters
 

@@ -344,7 +344,7 @@ def test_a_class_for_each_sequence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder", "flow"])
+@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder", "diffusion", "flow"])
 def test_learned_densities(kind):
     options = {"hidden": (8,)} if kind == "autoencoder" else {"width": 8, "num_layers": 2}
     rows = X if kind == "flow" else HOLES

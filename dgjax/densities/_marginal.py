@@ -36,6 +36,10 @@ class Marginal(Learned):
         return self.density.capabilities._replace(twin="none")
 
     @property
+    def score_cost(self) -> int:
+        return self.density.score_cost
+
+    @property
     def num_parameters(self) -> int | Array:
         return self.density.num_parameters
 
