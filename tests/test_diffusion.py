@@ -82,6 +82,7 @@ def test_the_density_is_that_of_the_gaussian_by_its_exact_velocity():
     assert_close(dg.log_prob(model(num_steps=10), x), dg.log_prob(exact(), x), 1e-2)
 
 
+@pytest.mark.slow
 def test_missing_cells_are_imputed_and_drawn_as_the_gaussian_has_them():
     x, _ = rows()
     taken = holes(x)
