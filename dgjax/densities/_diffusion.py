@@ -178,8 +178,8 @@ class Diffusion(Dequantised):
             classes = classes * kept
         count = 1 if y is not None else self.num_classes
         f = self._velocity(jnp.broadcast_to(z[:, None], (len(x), count, x.shape[1])), angle, cells, classes)
-        # |moves|^2 - |moves - f|^2. The value has the bound's weight, by which labels are weighed; the gradient has none,
-        # or all that is learnt were the last hundredth of the way.
+        # |moves|^2 - |moves - f|^2. The value has the bound's weight, by which labels are weighed. The gradient has
+        # none, or all that is learnt were the last hundredth of the way.
         gain = (f * (2 * moves - f)).sum(-1)
         gain = jax.lax.stop_gradient(gain * (weight[:, None] - 1)) + gain
         normal = jnp.where(cells.generated, _arc.log_normal_bound(cells.u) - jnp.log(self.units()[1]), 0)
