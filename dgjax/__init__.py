@@ -60,6 +60,7 @@ from dgjax._version import installed_version as _installed_version
 from dgjax._warnings import ConvergenceWarning as ConvergenceWarning, PrecisionWarning as PrecisionWarning
 from dgjax.data import pad as pad
 from dgjax.densities import (
+    Adversarial as Adversarial,
     Autoregressive as Autoregressive,
     Bernoulli as Bernoulli,
     BernoulliCells as BernoulliCells,
@@ -76,12 +77,14 @@ from dgjax.densities import (
     GaussianCells as GaussianCells,
     GaussianMixtureCells as GaussianMixtureCells,
     LanguageModel as LanguageModel,
+    LowEffectiveSampleSize as LowEffectiveSampleSize,
     MaskedLanguageModel as MaskedLanguageModel,
     Mixture as Mixture,
     Multinomial as Multinomial,
     Poisson as Poisson,
     PoissonCells as PoissonCells,
     SequenceDensity as SequenceDensity,
+    Tilted as Tilted,
     TokenDensity as TokenDensity,
     VariationalAutoencoder as VariationalAutoencoder,
 )
@@ -129,6 +132,7 @@ from dgjax.scorers import (
 )
 from dgjax.sparse import SparseRows as SparseRows
 from dgjax.starting import (
+    adversarial as adversarial,
     autoregressive as autoregressive,
     diffusion as diffusion,
     discriminant_analysis as discriminant_analysis,
@@ -145,6 +149,7 @@ from dgjax.starting import (
     naive_bayes as naive_bayes,
     neural_classifier as neural_classifier,
     normalizing_flow as normalizing_flow,
+    tilted as tilted,
     variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )

@@ -19,6 +19,7 @@ from dgjax.densities import (
     FactorGaussian,
     Learned,
     VariationalAutoencoder,
+    check_has_density,
     has_divergence,
     has_draws,
     with_draws,
@@ -63,6 +64,7 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     Raises ValueError for a discriminative model, one that holds such a density inside another or emits sequences by
     one, one of a single order or probe, a wrong shape, or a cell out of range.
     """
+    check_has_density(require_generative(model), "log_prob_error")
     checked, rows = model_and_rows(require_generative(model), x)
     if checked.sequential or not has_draws(checked):
         return jnp.zeros(len(rows.x), rows.x.dtype)

@@ -203,7 +203,13 @@ HOMES = {"density": "Mixture(log_weights, density)", "scorer": "Logistic(bias, s
 
 
 def expect_rows(owner: Any, part: Any, kind: Literal["density", "scorer"]) -> None:
-    """Raises ValueError if a part that is to be of rows, as a part of `owner`, is of whole sequences."""
+    """Raises ValueError if a part that is to be of rows, as a part of `owner`, is of whole sequences or no density."""
+    kinds = getattr(part, "capabilities", None)
+    if kinds is not None and kinds.log_prob == "none":
+        raise ValueError(
+            f"{type(owner).__name__} expects a {kind} that knows log p(x); a {type(part).__name__} draws rows and "
+            "tells classes, and is a model by itself alone, or as dgjax.Mixture(log_weights, density)."
+        )
     if part.sequential:
         raise ValueError(
             f"{type(owner).__name__} expects a {kind} of rows; got a {type(part).__name__}, which is one of whole "

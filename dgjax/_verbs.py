@@ -16,7 +16,7 @@ from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size,
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Capabilities, Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
-from dgjax.densities import Density, MaskedLanguageModel
+from dgjax.densities import Density, MaskedLanguageModel, check_has_density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.sparse import RowsLike
 from dgjax.structures import Sequences
@@ -49,6 +49,7 @@ def log_prob_in_form(
     Raises ValueError for a discriminative model, a wrong shape, or a cell outside its column's support.
     """
     checked = require_generative(model)
+    check_has_density(checked, "log_prob")
     found = None if lengths is not None else _zero_copy.log_prob(checked, x)
     if found is not None:
         return found
@@ -69,7 +70,9 @@ def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike |
 
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range.
     """
-    checked, rows = model_and_rows(require_generative(model), x, lengths, sparse=True)
+    own = require_generative(model)
+    check_has_density(own, "log_joint")
+    checked, rows = model_and_rows(own, x, lengths, sparse=True)
     return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
@@ -184,6 +187,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *,
     Raises ValueError for a discriminative model, a wrong shape, a cell or a label out of range, or a missing cell whose
     distribution has no mean. Inside `jit` that cell stays missing.
     """
+    check_has_density(require_generative(model), "impute")
     found = None if lengths is not None or y is not None else _zero_copy.imputation(require_generative(model), x)
     if found is not None:
         return found
@@ -200,6 +204,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
 
     Raises ValueError for a discriminative model, a wrong shape, or a cell out of range.
     """
+    check_has_density(require_generative(model), "sample_missing")
     checked, rows = _generative(model, x, lengths)
     return _within(rows, _answers.sample_missing(checked, rows, key=as_key(key)), x)
 

@@ -97,6 +97,11 @@ def _marginalized() -> dg.Marginalized:
     return dg.marginalize(dg.logistic_regression(D, K), _classes(_gaussian(K)))
 
 
+def _tilted() -> dg.Mixture:
+    rng = np.random.default_rng(2)
+    return _classes(dg.Tilted(_gaussian(1), dg.Linear(rng.normal(size=(K, D))), num_samples=1000))
+
+
 FAMILIES = (
     Family("Gaussian: LDA, QDA", "gaussian", lambda: _classes(_gaussian(K)), "$k d^2$", "numbers that go together"),
     Family("independent columns: naive Bayes", "columns", lambda: _classes(_columns()), "$k d$", "any kinds, few rows"),
@@ -146,6 +151,14 @@ FAMILIES = (
     Family("autoregressive", "autoregressive", _autoregressive, "a pass for each order", "any cells given any others"),
     Family("flow, real columns", "flows", lambda: _flow(False), "a pass; draws one, or $d$", "exact, real, complete"),
     Family("flow, whole numbers", "flows", lambda: _flow(True), "a pass for each draw of noise", "counts as flows"),
+    Family("tilted", "tilted", _tilted, "a pass, and the base's", "what a density at hand has missed"),
+    Family(
+        "adversarial",
+        "adversarial",
+        lambda: dg.adversarial(jax.random.key(0), *_rows(), hidden=(4,)),
+        "a pass; draws one",
+        "draws alone",
+    ),
     Family(
         "diffusion model",
         "diffusion",

@@ -127,10 +127,24 @@ def _diffusion(rng):
     return _mixture(rng, dataclasses.replace(density, network=network))
 
 
+def _tilted(rng):
+    """Normal rows, tilted for each class; its normaliser is found anew in each call."""
+    base = dg.Gaussian(rng.normal(size=(1, D)), _factor(rng, 1))
+    return _mixture(rng, dg.Tilted(base, dg.Linear(rng.normal(0, 0.5, (K, D))), rng.normal(size=K), num_samples=4000))
+
+
+def _tilted_exactly(rng):
+    """Rows of a finite space."""
+    points = np.stack(np.meshgrid(*[np.arange(3.0)] * D), -1).reshape(-1, D)
+    return _mixture(rng, dg.Tilted(None, dg.Linear(rng.normal(size=(K, D))), rng.normal(size=K), points=points))
+
+
 LEARNED = [
     Case("any order", _any_order, closed_form=False, fixed=("centre", "scale")),
     Case("flow", _flow, closed_form=False, fixed=("centre", "scale")),
     Case("diffusion", _diffusion, closed_form=False, fixed=("centre", "scale")),
+    Case("tilted, exact", _tilted_exactly, closed_form=False, fixed=("points",)),
+    Case("tilted", _tilted, closed_form=False, fixed=("base",)),
 ]
 """Of networks, which learn by gradient alone: all laws but those of EM, in one test for each."""
 CLASSIFIERS = [case for case in ZOO if case.name not in ("one Gaussian", "probabilistic PCA")]

@@ -1,5 +1,6 @@
 """Densities log p(x | label): one exponential family, mixture or learned density in each file."""
 
+from dgjax.densities._adversarial import Adversarial as Adversarial, check_has_density as check_has_density
 from dgjax.densities._arc import NUM_TIMES as NUM_TIMES
 from dgjax.densities._autoencoder import VariationalAutoencoder as VariationalAutoencoder
 from dgjax.densities._autoregressive import Autoregressive as Autoregressive
@@ -7,6 +8,12 @@ from dgjax.densities._base import Density as Density
 from dgjax.densities._bernoulli import Bernoulli as Bernoulli
 from dgjax.densities._categorical import Categorical as Categorical
 from dgjax.densities._columns import Columns as Columns
+from dgjax.densities._contrast import (
+    LowEffectiveSampleSize as LowEffectiveSampleSize,
+    contrast as contrast,
+    is_contrastive as is_contrastive,
+    settled as settled,
+)
 from dgjax.densities._diagonal import DiagonalGaussian as DiagonalGaussian
 from dgjax.densities._diffusion import Diffusion as Diffusion, supports_of_diffusion as supports_of_diffusion
 from dgjax.densities._factor import FactorGaussian as FactorGaussian
@@ -44,4 +51,5 @@ from dgjax.densities._shared import (
     rows_by_labels as rows_by_labels,
     weighted_moments as weighted_moments,
 )
+from dgjax.densities._tilted import BOUND as BOUND, Tilted as Tilted
 from dgjax.densities._tokens import TokenDensity as TokenDensity

@@ -7,7 +7,7 @@ Columns of whole numbers are dequantised: P(x | y) is the mean of p(x + v | y) o
 """
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,25 +17,21 @@ from jaxtyping import Array, Float, Int, Key
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax._pytree import dataclass, expect_part, static
-from dgjax._types import FINITE, Capabilities, Kind, LabelIndex, Support
+from dgjax._types import FINITE, Capabilities, Kind, Support
 from dgjax.densities import _shared
+from dgjax.densities._complete import CompleteRows, complete_support
 from dgjax.densities._dequantised import Dequantised, standard_normals, supports_of_columns
 from dgjax.densities._learned import Draws
 from dgjax.networks import Bijection, SplineBijection
 
-FILLED = "dgjax.impute(dgjax.fit(dgjax.gaussian_mixture(key, x, 5), x).model, x)"
-REMEDY = "A flow cannot sum a cell out: type dgjax.autoregressive(key, x), which can, or fill cells first, x = {}"
-REAL, WHOLE = (
-    support._replace(words=f"{support.words}. {REMEDY.format(filled)}", missing=False)
-    for support, filled in ((FINITE, FILLED), (Support("a whole number", whole=True), f"jnp.round({FILLED})"))
-)
+REAL, WHOLE = (complete_support(own, "A flow") for own in (FINITE, Support("a whole number", whole=True)))
 
 LARGEST_MOVE = 0.01
 """What an inverse may move a cell of a standard normal row by: float32 loses digits in steep places, not these."""
 
 
 @dataclass
-class Flow(Dequantised):
+class Flow(CompleteRows, Dequantised):
     """Normalising flow: log p(x | y) = log N(f(u; y)) + log |det df/du| - sum_j log scale_j, u = (x - centre) / scale.
 
     `bijection` is f: a `dgjax.SplineBijection`, a `dgjax.Bijection` of any pure function, or any other pytree of floats
@@ -109,20 +105,6 @@ class Flow(Dequantised):
         """Images of standard normal rows under the inverse."""
         z = standard_normals(keys, self.num_features, jnp.result_type(*jax.tree.leaves(self)))
         return self._mapped(self.bijection.inverse_and_log_det, z, y)[0][:, 0]
-
-    def sample_missing(self, keys: Key[Array, " n"], x: Float[Array, "n d"], at: LabelIndex) -> Float[Array, "n d"]:
-        """Rows as they are, of which no cell may be missing."""
-        del keys, at
-        return x
-
-    def impute(self, x: Float[Array, "n d"], posterior: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """Rows as they are, of which no cell may be missing."""
-        del posterior
-        return x
-
-    def marginal(self, columns: tuple[int, ...]) -> NoReturn:
-        """Raises ValueError: columns cannot be integrated out."""
-        raise ValueError(f"marginal is for models that integrate columns out. {REAL.words.partition('. ')[2]}.")
 
     def _score(self, x, noise, y=None):
         """Log-density (n, k), or for labels y (n,) (n, 1), of rows with noise added."""

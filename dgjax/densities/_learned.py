@@ -41,6 +41,8 @@ class Learned(Density):
     """Whether it learns by random draws, fresh ones at each step, of which scores take fixed ones."""
     divergence: ClassVar[bool] = False
     """Whether its objective has a KL divergence, which `Draws.kl_weight` weighs."""
+    contrastive: ClassVar[bool] = False
+    """Whether it learns by telling rows from draws of a base, not by its likelihood: see `Tilted`."""
 
     def drawn(self, draws: Draws) -> Any:
         """Density as it learns, scored by the draws of one training step; itself for a key of None."""
@@ -122,6 +124,10 @@ class AsLearnt:
     @property
     def sequential(self) -> bool:
         return self.density.sequential
+
+    @property
+    def contrastive(self) -> bool:
+        return self.density.contrastive
 
     @property
     def score_cost(self) -> int:

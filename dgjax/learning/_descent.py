@@ -21,7 +21,7 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
 from dgjax._pytree import trained
-from dgjax.densities import Draws
+from dgjax.densities import Draws, settled
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem, make_loss
 
@@ -284,7 +284,7 @@ def finish(
     if is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
         value = _objective(model, free, problem, draws)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
-            _refuse(_parameters(model, free)[1](state.kept), state)
+            _refuse(settled(_parameters(model, free)[1](state.kept), problem.x), state)
     validation = state.validation if judged else None
     return Outcome(value, trace, state.step, state.stopped, validation), fitted
 

@@ -30,7 +30,7 @@ from dgjax.data import (
     observed_columns,
     warn_if_lost,
 )
-from dgjax.densities import has_divergence, has_draws
+from dgjax.densities import LowEffectiveSampleSize, has_divergence, has_draws, is_contrastive, settled
 from dgjax.learning import _completed, _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
@@ -102,6 +102,8 @@ def fit(
     `Ridge(strength)` of a discriminative model, or of a generative one `dgjax.weak_prior(model, x)`, for short "weak";
     None is maximum likelihood. `max_steps` ends every fit; `progress` shows a bar.
 
+    A `Tilted` or `Adversarial` density learns by contrast with draws: the objective is that of its page.
+
     Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
     observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
     steps that diverged: `dgjax.Diverged`, with the last good model. Inside `jit`, where nothing can be raised, a fit
@@ -134,7 +136,8 @@ def fit(
         state = run(functools.partial(method.advance, problem), state, max_steps, progress, checkpointer)
         outcome, fitted = method.result(problem, state)
         fitted = fitted if start.num_labels == num_labels else fitted.with_components(num_labels)
-    except Diverged as error:
+        fitted = settled(fitted, problem.x)
+    except (Diverged, LowEffectiveSampleSize) as error:
         error.model = error.model.density if bare else error.model
         raise
     if not isinstance(method, Optax):
@@ -170,6 +173,11 @@ def _checked_blend(model, y, blend):
         if not model.generative:
             raise ValueError(
                 f"blend is for generative models; {type(model).__name__} learns p(y | x) only. Leave it out."
+            )
+        if is_contrastive(model):
+            raise ValueError(
+                f"blend is for densities that learn by their likelihood; a {type(model.density).__name__} learns "
+                "p(x, y) and p(y | x) by one contrast with its base. Leave it out."
             )
         if is_concrete(y) and not (np.asarray(y) >= 0).any():
             raise ValueError(

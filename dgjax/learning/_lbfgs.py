@@ -28,6 +28,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
+from dgjax.densities import LEARNING, Adversarial
 from dgjax.learning import _newton_steps, _scales
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
 from dgjax.learning._endings import is_maximum
@@ -67,7 +68,9 @@ class LBFGS(ByGradient):
     tol: float = 1e-6
 
     def check(self, model: Any, problem: Problem) -> None:
-        """Accepts every model; one that is scored by random draws is fitted with its own fixed draws."""
+        """Accepts every model that has an objective; one scored by random draws is fitted with its own fixed draws."""
+        if isinstance(getattr(model, "density", None), Adversarial):
+            raise ValueError(f"Two networks that play against each other maximise no one objective. {LEARNING}.")
 
     def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
         frame, moved, _ = placed(model, problem)

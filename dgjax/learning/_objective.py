@@ -14,7 +14,7 @@ import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
 from dgjax._neural import Neural
 from dgjax.data import Data
-from dgjax.densities import Draws, has_draws, with_draws
+from dgjax.densities import Draws, contrast, has_draws, is_contrastive, with_draws
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import Units, moved_back
 from dgjax.models import LinearChainCRF, Logistic
@@ -53,6 +53,8 @@ class Problem(Data):
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """Objective (n,) of rows, unweighted: 0 of p(y | x) where a label is unknown, plus what is learnt beside it."""
         model = self.shown_to(with_draws(model, self.draws))
+        if is_contrastive(model):
+            return contrast(model, x, y)
         if self.blend is None and self.labelled and model.generative:
             return model.joint_at(x, y)
         potentials = model.potentials(x)

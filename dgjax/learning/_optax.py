@@ -1,6 +1,7 @@
 """Stochastic gradient methods: any optimizer of optax, on all rows or on minibatches, with early stopping."""
 
 import dataclasses
+import functools
 import os
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,7 +12,7 @@ from jax import Array
 
 from dgjax import _advice
 from dgjax._arguments import AnyArray, as_count, as_key, check_number
-from dgjax.densities import LEARNING, has_divergence, has_draws
+from dgjax.densities import LEARNING, Adversarial, has_divergence, has_draws
 from dgjax.learning import _checkpoint, _descent
 from dgjax.learning._method import Method, Outcome
 from dgjax.learning._objective import Problem
@@ -68,13 +69,15 @@ class Optax(Method):
     warm_up: int = 0
     checkpoint: str | os.PathLike | None = None
     average: float = 0.0
+    generator: Any = None
 
     def __post_init__(self) -> None:
-        if not is_optimizer(self.optimizer):
-            raise ValueError(
-                "optimizer must be a gradient transformation of optax, such as optax.adam(1e-2); got "
-                f"{_advice.shown(self.optimizer)}."
-            )
+        for name, own in (("optimizer", self.optimizer), ("generator", self.generator or self.optimizer)):
+            if not is_optimizer(own):
+                raise ValueError(
+                    f"{name} must be a gradient transformation of optax, such as optax.adam(1e-2); got "
+                    f"{_advice.shown(own)}."
+                )
         check_number(self.validation, "validation", 0, 1)
         check_number(self.average, "average", 0, 1)
         if self.average == 1:
@@ -108,6 +111,18 @@ class Optax(Method):
                 "key is for minibatches, held-out rows and models scored by random draws; got a key, all rows at each "
                 f"step, and a {type(model).__name__}. Type batch_size=64, or leave key out."
             )
+        adversarial = isinstance(getattr(model, "density", None), Adversarial)
+        if self.generator is not None and not adversarial:
+            raise ValueError(
+                f"generator is the optimizer of the generator of dgjax.adversarial; got a {type(model).__name__}. "
+                "Leave it out."
+            )
+        if self.validation and adversarial:
+            raise ValueError(
+                "validation is for objectives that say which model is better, and that of two networks that play "
+                f"against each other does not; got validation={self.validation}. Leave it out: the model's coverage "
+                "says how far it came."
+            )
         n, held = len(problem.x), round(self.validation * len(problem.x))
         if self.validation and not 0 < held < n:
             raise ValueError(f"validation must leave rows on both sides; got {held} of {n} rows.")
@@ -124,7 +139,11 @@ class Optax(Method):
             held = held.replace(draws=_descent.last_draws(draws))
         free = _descent.free_parameters(model)
         schedule = Schedule(epochs, shuffle if size < n else None, draws if drawn else None, held)
-        return Descent(model, free, learnt, schedule, _descent.start(model, free, self.optimizer, epochs, trace))
+        return Descent(model, free, learnt, schedule, _descent.start(model, free, self._both(), epochs, trace))
+
+    def _both(self):
+        """The optimizer, and that of a generator where there is one: each moves its own part of the model."""
+        return self.optimizer if self.generator is None else _by_part(self.optimizer, self.generator)
 
     def _split(self, problem):
         """Training problem, and validation problem or None: the key chooses a share of the rows to hold out."""
@@ -144,7 +163,7 @@ class Optax(Method):
     def advance(self, problem: Problem, state: "Descent", until: AnyArray) -> "Descent":
         epochs, shuffle, draws, held = state.schedule
         advanced = _descent.advance(
-            state.model, state.free, state.problem, self.optimizer, epochs, shuffle, draws, held, state.inner, until
+            state.model, state.free, state.problem, self._both(), epochs, shuffle, draws, held, state.inner, until
         )
         return dataclasses.replace(state, inner=advanced)
 
@@ -159,12 +178,26 @@ class Optax(Method):
         options = {name: getattr(self, name) for name in names}
         if self.average:
             options["average"] = self.average
-        return _checkpoint.checkpointer(self.checkpoint, model, problem, optimizer=self.optimizer, **options)
+        return _checkpoint.checkpointer(self.checkpoint, model, problem, optimizer=self._both(), **options)
 
 
 def is_optimizer(given: Any) -> bool:
     """Whether an object is an optimizer of optax (a gradient transformation): it has `init` and `update`."""
     return callable(getattr(given, "init", None)) and callable(getattr(given, "update", None))
+
+
+@functools.cache
+def _by_part(optimizer, generator):
+    """Optimizer of a whole model by two: one of the field `generator`, one of the rest; the same object for a pair."""
+    import optax
+
+    def part(path, _):
+        return "generator" if any(getattr(key, "name", None) == "generator" for key in path) else "rest"
+
+    def parts(model):
+        return jax.tree.map_with_path(part, model)
+
+    return optax.partition({"generator": generator, "rest": optimizer}, parts)
 
 
 def _folded(key, i):

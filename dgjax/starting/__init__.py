@@ -1,5 +1,6 @@
 """First models from data: classifiers fitted in closed form; mixtures, chains and networks initialised for `fit`."""
 
+from dgjax.starting._adversarial import adversarial as adversarial
 from dgjax.starting._autoregressive import autoregressive as autoregressive
 from dgjax.starting._classifiers import discriminant_analysis as discriminant_analysis, naive_bayes as naive_bayes
 from dgjax.starting._diffusion import diffusion as diffusion
@@ -24,4 +25,5 @@ from dgjax.starting._sequences import (
     linear_chain_crf as linear_chain_crf,
     markov_chain as markov_chain,
 )
+from dgjax.starting._tilted import tilted as tilted
 from dgjax.starting._weak_prior import weak_prior as weak_prior
