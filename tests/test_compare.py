@@ -144,7 +144,8 @@ def test_deep_densities_are_asked_what_they_can_answer(data, tmp_path):
     answer = comparison.answers["deep"]
     assert answer.status == "done"
     asked = {(one.metric, one.model) for one in answer.records}
-    assert {"qda", "mda", "autoregressive", "flow"} == answer.extra["kinds"].keys()
+    assert {"qda", "mda", *whole.bench.deep} == answer.extra["kinds"].keys()
+    assert len(whole.bench.deep) == 5
     for key, kinds in answer.extra["kinds"].items():
         for metric, verb in (("samples recognised", "sample"), ("fill error", "impute"), ("auroc", "log_prob")):
             assert ((metric, key) in asked) == (kinds[verb] != "none"), (key, metric)

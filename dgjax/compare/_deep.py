@@ -22,6 +22,7 @@ from dgjax.compare._training import Fitted, Training, wrapped
 BESIDE = ("qda", "mda", "autoencoder")
 """Generative contestants of the other questions that stand beside deep densities in this one."""
 FEW = "accuracy, few labels"
+NUM_NORMALS = 10  # of the base that is tilted
 
 
 def contestants(plan: Plan) -> dict[str, Contestant]:
@@ -45,7 +46,8 @@ def densities(bench: Bench, answer: Answer) -> list[Task]:
         answer.extra.setdefault("kinds", {})[key] = dg.capabilities(fitted.model)._asdict()
         x, y = bench.test(repeat)
         records = [Record("accuracy", key, repeat, _metrics.accuracy(fitted.log_proba(x), y))]
-        return [*records, *_known(bench, answer, repeat, key, fitted), *_unseen(bench, repeat, key)]
+        unseen = [] if fitted.log_prob is None else _unseen(bench, repeat, key)
+        return [*records, *_known(bench, answer, repeat, key, fitted), *unseen]
 
     def few(repeat: int, key: str) -> list[Record]:
         x, y = bench.test(repeat)
@@ -89,12 +91,9 @@ def _unseen(bench, repeat, key):
     strange = dataset.x[dataset.y == label][: bench.plan.test_rows]
     if len(counts) == 2:
         fitted = bench.fit(key, bench.of_one_class(rows, repeat))
-        score = None if fitted.log_prob is None else lambda x: -fitted.log_prob(x)
+        score: Any = lambda x: -log_prob(fitted, x)  # noqa: E731
     else:
-        fitted = bench.fit(key, bench.training(rows, repeat))
-        score = None if fitted.density is None else strangeness(fitted, label)
-    if score is None or dg.capabilities(fitted.model).log_prob == "none":
-        return []
+        score = strangeness(bench.fit(key, bench.training(rows, repeat)), label)
     return [Record("auroc", key, repeat, _metrics.auroc(score(strange), score(usual)), method=DENSITY)]
 
 
@@ -118,6 +117,37 @@ def _fit_flow(training: Training, plan: Plan) -> Fitted:
     return replace(fitted, log_proba=fitted.filled)
 
 
+def _fit_diffusion(training: Training, plan: Plan) -> Fitted:
+    """Diffusion model of standardised features, by a perceptron, ten steps of the ODE."""
+
+    def start(key: Any, x: Any, y: Any, k: Any) -> Any:
+        return dg.diffusion(key, x, y, num_classes=k, whole=(), width=128, num_layers=2, num_steps=10)
+
+    return _fitted(training, plan, "features", False, start)
+
+
+def _fit_tilted(training: Training, plan: Plan) -> Fitted:
+    """Tilt of a mixture of normals of one covariance, missing cells filled by means."""
+
+    def start(key: Any, x: Any, y: Any, k: Any) -> Any:
+        normals = dg.gaussian_mixture(key, x, NUM_NORMALS, covariance="tied")
+        base = dg.fit(normals, x, prior="weak", method=dg.EM(tol=plan.em_tol), max_steps=plan.mixture_steps).model
+        return dg.tilted(key, base, x, y, k, num_samples=2000)
+
+    fitted = _fitted(training, plan, "features", True, start)
+    return replace(fitted, log_proba=fitted.filled)
+
+
+def _fit_adversarial(training: Training, plan: Plan) -> Fitted:
+    """Adversarial networks of standardised features, missing cells filled by means; there is no log p(x)."""
+
+    def start(key: Any, x: Any, y: Any, k: Any) -> Any:
+        return dg.adversarial(key, x, y, k)
+
+    fitted = _fitted(training, plan, "features", True, start)
+    return replace(fitted, log_proba=fitted.filled, log_prob=None, density=None)
+
+
 def _fitted(training: Training, plan: Plan, view: Any, filled: bool, start: Callable[..., Any]) -> Fitted:
     """Fit of a density of networks by minibatches, from `start(key, x, y, k)`; labels may be missing."""
     x, y, key = training.view(view, filled), training.labels, jax.random.key(training.seed)
@@ -131,5 +161,8 @@ def _fitted(training: Training, plan: Plan, view: Any, filled: bool, start: Call
 DENSITIES: tuple[tuple[str, str, str, Callable[[Training, Plan], Fitted]], ...] = (
     ("autoregressive", "Any-order autoregressive density", "autoregressive", _fit_autoregressive),
     ("flow", "Normalising flow", "flow", _fit_flow),
+    ("diffusion", "Diffusion model", "diffusion", _fit_diffusion),
+    ("tilted", "Mixture of normals, tilted by a network", "tilted mixture", _fit_tilted),
+    ("adversarial", "Generative adversarial network", "adversarial", _fit_adversarial),
 )
 """Key, name, short name and fit of each deep density."""
