@@ -18,6 +18,8 @@ from dgjax._autoencoder_verbs import (
     log_prob_error as log_prob_error,
     reconstruct as reconstruct,
 )
+from dgjax._candidates import grid as grid
+from dgjax._cross_validation import CrossValidation as CrossValidation, cross_validate as cross_validate
 from dgjax._forecast import Forecast as Forecast, forecast as forecast
 from dgjax._language import (
     choose as choose,
@@ -29,7 +31,8 @@ from dgjax._neural import Neural as Neural, TokenCells as TokenCells
 from dgjax._ngrams import NGrams as NGrams
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
-from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic
+from dgjax._select import Selection as Selection, Trial as Trial, select as select
+from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic, icl as icl
 from dgjax._serialize import load as load, save as save
 from dgjax._summary import Summary as Summary, summary as summary
 from dgjax._text import detokenize as detokenize, tokenize as tokenize

@@ -145,7 +145,7 @@ def told_keywords(function: F) -> F:
     def call(*arguments: Any, **options: Any) -> Any:
         for name in options:
             if name not in own:
-                told = _told(name, options[name], own)
+                told = of_keyword(name, options[name], own)
                 raise TypeError(f"{function.__name__}() has no argument {name!r}. {told}")
         if missing := [name for name in required[len(arguments) :] if name not in options]:
             needed = f"dgjax.{function.__name__}({', '.join(required)})"
@@ -155,7 +155,7 @@ def told_keywords(function: F) -> F:
     return cast(F, call)
 
 
-def _told(name, value, own):
+def of_keyword(name: str, value: Any, own: Iterable[str]) -> str:
     """What to type for a foreign keyword: its counterpart, else the nearest argument, else one of them all."""
     given = _advice.shown(SPELT.get(value, value) if isinstance(value, str) else value)
     own_code = next((code for argument, code in KEYWORDS.get(name, ()) if argument in own), "")

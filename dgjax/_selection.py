@@ -1,4 +1,4 @@
-"""Model selection by BIC and AIC, and thresholds of log-probability for anomaly detection."""
+"""Information criteria, and thresholds and p-values of log-probabilities for anomaly detection."""
 
 from typing import Any, NamedTuple
 
@@ -8,8 +8,15 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax._arguments import check_number, is_concrete, placed
-from dgjax._types import Generative
-from dgjax._verbs import log_prob_in_form, num_parameters
+from dgjax._types import Discriminative, Generative
+from dgjax._verbs import (
+    log_conditional,
+    log_joint,
+    log_prob_in_form,
+    num_parameters,
+    predict_log_proba,
+    require_generative,
+)
 from dgjax.data import as_model, as_weights
 from dgjax.learning import in_component_class
 from dgjax.sparse import RowsLike
@@ -17,40 +24,80 @@ from dgjax.tables import of_tables
 
 
 @of_tables()
-def bic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
+def bic(
+    model: Generative | Discriminative,
+    x: RowsLike,
+    lengths: ArrayLike | None = None,
+    *,
+    y: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Array:
     """Bayesian information criterion, -2 sum_n w_n log p(x_n) + p log sum_n w_n, in nats: lower is better.
 
     `x` (n, d), or sequences (n, t, d) with `lengths` (n,); in the second sum every step of a sequence counts. Without
     `lengths` steps that only pad, all NaN beyond an end, count too and make p dearer: give them. p is
-    `num_parameters(model)`. `weights` (n,), 1 by default: a row of weight 2 is two rows. Source: Schwarz (1978).
+    `num_parameters(model)`. With labels `y`, -1 where unknown, it is of log p(x_n, y_n), and of a discriminative model,
+    which needs them, of log p(y_n | x_n) of the rows that have one. `weights` (n,), 1 by default: a row of weight 2 is
+    two rows. Source: Schwarz (1978).
 
-    Raises ValueError for bad rows or weights, none with a positive weight, or weights of several rows that add to no
-    more than one row, of which the logarithm would reward parameters.
+    Raises ValueError for bad rows, labels or weights, none with a positive weight, or weights of several rows that add
+    to no more than one row, of which the logarithm would reward parameters.
     """
-    scored = _scored(model, x, lengths, weights)
-    values, amounts, xp, _ = scored
-    given: Any = x
-    steps = np.shape(given)[1] if as_model(model).sequential else 1
-    rows = (amounts * (steps if lengths is None else xp.asarray(lengths))).sum()
-    if xp is np and (amounts > 0).sum() > 1 and rows < 1.001:
-        raise ValueError(
-            f"weights say how many rows a row counts for, and must add to more than 1; got {rows:.3g}. Type "
-            "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
-        )
-    return scored.result(-2 * _total(values, amounts, xp) + num_parameters(model) * xp.log(rows))
+    scored = _scored(model, x, lengths, weights, y)
+    return scored.result(-2 * scored.total() + num_parameters(model) * scored.xp.log(scored.checked_rows()))
 
 
 @of_tables()
-def aic(model: Generative, x: RowsLike, lengths: ArrayLike | None = None, *, weights: ArrayLike | None = None) -> Array:
+def aic(
+    model: Generative | Discriminative,
+    x: RowsLike,
+    lengths: ArrayLike | None = None,
+    *,
+    y: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Array:
     """Akaike's information criterion, -2 sum_n w_n log p(x_n) + 2 p, in nats: lower is better.
 
-    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); p is `num_parameters(model)`. `weights` (n,), 1 by default:
-    a row of weight 2 is two rows. Source: Akaike (1974).
+    `x` (n, d), or sequences (n, t, d) with `lengths` (n,); p is `num_parameters(model)`. With labels `y`, -1 where
+    unknown, it is of log p(x_n, y_n), and of a discriminative model, which needs them, of log p(y_n | x_n). `weights`
+    (n,), 1 by default: a row of weight 2 is two rows. Source: Akaike (1974).
 
-    Raises ValueError for bad rows or weights, or none with a positive weight.
+    Raises ValueError for bad rows, labels or weights, or none with a positive weight.
     """
-    scored = _scored(model, x, lengths, weights)
-    return scored.result(-2 * _total(*scored[:3]) + 2 * num_parameters(model))
+    scored = _scored(model, x, lengths, weights, y)
+    return scored.result(-2 * scored.total() + 2 * num_parameters(model))
+
+
+@of_tables()
+def icl(
+    model: Generative,
+    x: RowsLike,
+    lengths: ArrayLike | None = None,
+    *,
+    y: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """Integrated completed likelihood, bic - 2 sum_n w_n sum_k p(k | x_n) log p(k | x_n), in nats: lower is better.
+
+    The BIC plus twice the entropy of the labels given the rows: components that overlap cost, so that it counts
+    clusters where the BIC counts components of a density. Arguments are those of `bic`; labels `y` that are known have
+    no entropy. Of sequences it is for models with one label for each. Source: Biernacki, Celeux and Govaert (2000), in
+    the form with the entropy of McLachlan and Peel (2000), Finite mixture models, section 6.10.
+
+    Raises ValueError as `bic` does, and for a model with a label at each step, whose paths have no posterior of labels.
+    """
+    checked = require_generative(model)
+    if checked.sequential and not checked.one_label:
+        raise ValueError(
+            f"icl is for models with one label for each row or sequence; a {type(model).__name__} has one at each "
+            "step. Type dgjax.bic(model, x, lengths)."
+        )
+    logs: Any = predict_log_proba(model, x, lengths, y=y)
+    scored = _scored(model, x, lengths, weights, y)
+    logs = scored.xp.asarray(logs, scored.values.dtype)
+    entropy = -(scored.xp.exp(logs) * scored.xp.where(logs > -np.inf, logs, 0)).sum(-1)
+    whole = -2 * scored.total() + num_parameters(model) * scored.xp.log(scored.checked_rows())
+    return scored.result(whole + 2 * _total(entropy, scored.weights, scored.xp))
 
 
 @of_tables()
@@ -75,8 +122,7 @@ def anomaly_threshold(
     if is_concrete(false_alarm) and false_alarm in (0, 1):
         raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
     scored = _scored(model, x, lengths, weights)
-    values, amounts, xp, _ = scored
-    return scored.result(_quantile(values, amounts, false_alarm, xp))
+    return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
 
 def _quantile(values, weights, share, xp):
@@ -98,15 +144,30 @@ def _total(values, weights, xp):
 
 
 class _Scored(NamedTuple):
-    """Log-probabilities and weights of rows, each (n,), and the former as `log_prob` has them.
+    """Log-probabilities and weights of rows, each (n,), numbers of steps (n,), and the log-probabilities as given.
 
     Concrete ones are NumPy float64, for long sums.
     """
 
     values: Any
     weights: Any
+    steps: Any
     xp: Any
     given: Array
+
+    def total(self) -> Any:
+        """Weighted log-likelihood of all rows."""
+        return _total(self.values, self.weights, self.xp)
+
+    def checked_rows(self) -> Any:
+        """Weighted number of rows, or of steps. Raises ValueError for several that add to no more than one."""
+        rows = (self.weights * self.steps).sum()
+        if self.xp is np and (self.weights > 0).sum() > 1 and rows < 1.001:
+            raise ValueError(
+                f"weights say how many rows a row counts for, and must add to more than 1; got {rows:.3g}. Type "
+                "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
+            )
+        return rows
 
     def result(self, value: Any) -> Array:
         """Result of the precision and on the device of the log-probabilities."""
@@ -115,13 +176,29 @@ class _Scored(NamedTuple):
         return placed(np.asarray(value, self.given.dtype), self.given)
 
 
-def _scored(model, x, lengths, weights):
-    values = log_prob_in_form(model, x, lengths, in_component_class)
+def _scored(model, x, lengths, weights, y=None):
+    checked, given = as_model(model), x
+    if y is None and checked.generative:
+        values = log_prob_in_form(model, x, lengths, in_component_class)
+    elif y is None:
+        raise ValueError(
+            f"{type(model).__name__} is discriminative: it knows p(y | x), of labels y; got None. Type y=y."
+        )
+    else:
+        values = (log_joint if checked.generative else log_conditional)(model, x, y, lengths)
     amounts = as_weights(weights, values)
-    if not is_concrete(values, amounts):
-        return _Scored(values, jnp.asarray(amounts), jnp, values)
-    known = _Scored(np.asarray(values, float), np.asarray(amounts, float), np, values)
-    if not known.weights.any():
+    whole: Any = np.shape(given)[1] if checked.sequential else 1
+    known = is_concrete(values, amounts, lengths, y)
+    xp: Any = np if known else jnp
+    steps = xp.full(len(values), whole) if lengths is None else xp.asarray(lengths)
+    if y is not None and not checked.generative:
+        labelled = xp.asarray(y) >= 0
+        steps = (steps if labelled.ndim == 1 else 1) * labelled.reshape(len(values), -1).sum(-1)
+        amounts = xp.where(steps > 0, amounts, 0)
+    if not known:
+        return _Scored(values, jnp.asarray(amounts), steps, jnp, values)
+    scored = _Scored(np.asarray(values, float), np.asarray(amounts, float), steps, np, values)
+    if not scored.weights.any():
         of = "" if weights is None else " with a positive weight"
         raise ValueError(f"x must have at least one row{of}; got none.")
-    return known
+    return scored
