@@ -32,7 +32,13 @@ from dgjax._ngrams import NGrams as NGrams
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._select import Selection as Selection, Trial as Trial, select as select
-from dgjax._selection import aic as aic, anomaly_threshold as anomaly_threshold, bic as bic, icl as icl
+from dgjax._selection import (
+    aic as aic,
+    anomaly_pvalue as anomaly_pvalue,
+    anomaly_threshold as anomaly_threshold,
+    bic as bic,
+    icl as icl,
+)
 from dgjax._serialize import load as load, save as save
 from dgjax._summary import Summary as Summary, summary as summary
 from dgjax._text import detokenize as detokenize, tokenize as tokenize

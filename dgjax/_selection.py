@@ -125,6 +125,39 @@ def anomaly_threshold(
     return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
 
+@of_tables()
+def anomaly_pvalue(
+    model: Generative,
+    calibration: RowsLike,
+    x: RowsLike,
+    lengths: ArrayLike | None = None,
+    *,
+    calibration_lengths: ArrayLike | None = None,
+) -> Array:
+    """Conformal p-value (n,) of each row: (1 + #{m: log p(c_m) <= log p(x_n)}) / (1 + number of calibration rows c).
+
+    `calibration` (m, d) are normal rows that the model was not fitted to, `x` (n, d) new ones; or sequences, with
+    `calibration_lengths` and `lengths`. Of a new row that is normal, exchangeable with those of the calibration, the
+    p-value is at most a with a probability of at most a, whatever the model: flag rows with p-values up to 0.05, and 5
+    % of the normal ones are flagged, in the mean over calibrations. The least value there can be is 1 / (1 + m). On
+    rows that the model was fitted to no such promise holds, for their log p is too high.
+
+    Raises ValueError for bad rows, no row of calibration, or a discriminative model.
+    Source: Vovk, Gammerman and Shafer (2005), Algorithmic learning in a random world; Laxhammar and Falkman (2010).
+    """
+    known: Any = log_prob_in_form(model, calibration, calibration_lengths, in_component_class)
+    if not len(known):
+        raise ValueError(
+            "calibration must have at least one row, of those that the model was not fitted to; got none. Type "
+            "dgjax.anomaly_pvalue(model, calibration=x_held_out, x=x_new)."
+        )
+    values: Any = log_prob_in_form(model, x, lengths, in_component_class)
+    xp: Any = np if is_concrete(known, values) else jnp
+    ordered = xp.sort(xp.asarray(known))
+    counted = (1 + xp.searchsorted(ordered, xp.asarray(values), side="right")) / (1 + len(known))
+    return placed(counted.astype(values.dtype), values) if xp is np else counted.astype(values.dtype)
+
+
 def _quantile(values, weights, share, xp):
     """Weighted upper quantile (a scalar) of values (n,), that of a `share` of the weight.
 

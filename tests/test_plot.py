@@ -175,3 +175,29 @@ def test_errors_say_what_to_type(name):
 def test_labels_keep_apart_without_colours():
     looks = [(_style.colour(label), _style.marker(label)) for label in range(49)]
     assert len(set(looks)) == 49
+
+
+def test_a_selection_is_a_line_for_each_covariance_and_failures_are_left_out():
+    def trial(k, covariance, criterion, **more):
+        return dg.Trial(
+            f"m, {k}, {covariance}", {"k": k, "covariance": covariance}, criterion, k, -1.0, True, 0.1, **more
+        )
+
+    table = (trial(2, "full", 1.0), trial(1, "full", 3.0), trial(1, "tied", 4.0), trial(2, "tied", 5.0))
+    ax = plot.selection(dg.Selection(MODEL, (*table, trial(3, "full", np.nan, failure="collapsed")), "bic"))
+    assert [container.get_label() for container in ax.containers] == ["full", "tied"]
+    assert [own.lines[0].get_xydata().tolist() for own in ax.containers] == [[[1, 3], [2, 1]], [[1, 4], [2, 5]]]
+    assert ax.collections[-1].get_offsets().tolist() == [[2, 1]]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("k", "bic, lower is better")
+    with pytest.raises(ValueError, match=r"Type dgjax\.select"):
+        plot.selection(3)
+
+
+def test_a_selection_without_numbers_is_points_with_standard_errors():
+    table = tuple(
+        dg.Trial(name, {}, value, 3, -1.0, True, 0.1, error)
+        for name, value, error in (("a", 1.0, 0.1), ("b", 2.0, 0.3))
+    )
+    ax = plot.selection(dg.Selection(MODEL, table, "cross-validation"))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["b", "a"]
+    assert ax.containers[0].has_yerr

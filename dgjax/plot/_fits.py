@@ -1,10 +1,12 @@
 """Pictures of fits and of posteriors."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgjax._select import Selection
 from dgjax._types import Discriminative, Generative
 from dgjax._verbs import predict_log_proba
 from dgjax.learning import Fit
@@ -51,6 +53,63 @@ def _held_out(fit, num_steps):
     held = np.asarray(fit.validation, float)
     held = held[np.isfinite(held)]
     return held, np.linspace(num_steps / max(len(held), 1), num_steps, len(held))
+
+
+def selection(found: Any, *, ax: "Axes | None" = None) -> "Axes":
+    """Criterion of each model that was tried, lower is better: a line over the number of components, one each kind.
+
+    The first option that takes several numbers is the axis, and each combination of the others a line; without such an
+    option each candidate is a point. Bars are standard errors, a ring is the best, and what failed is left out. Returns
+    the axes.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if not isinstance(found, Selection):
+        told = "Type dgjax.select(candidates, x)."
+        raise ValueError(f"found must be what dgjax.select returns; got a {type(found).__name__}. {told}")
+    ax, shown = _style.axes(ax), [trial for trial in found.table if trial.failure is None]
+    axis, best = _axis_of(shown), shown[0]
+    if axis is None:
+        shown = shown[::-1]
+        each = [("", [(place, trial) for place, trial in enumerate(shown)])]
+        ax.set_xticks(range(len(shown)), [trial.name for trial in shown], rotation=30, ha="right")
+    else:
+        lines: dict[str, list] = {}
+        for trial in sorted(shown, key=lambda trial: trial.options[axis]):
+            lines.setdefault(_kind_of(trial, axis, shown), []).append((trial.options[axis], trial))
+        each = list(lines.items())
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlabel(axis)
+    for label, (name, own) in enumerate(each):
+        look: dict = {"color": _style.colour(label), "marker": _style.marker(label), "markersize": 4, "label": name}
+        places, values = [place for place, _ in own], [trial.criterion for _, trial in own]
+        errors = None if best.standard_error is None else [trial.standard_error for _, trial in own]
+        ax.errorbar(places, values, errors, capsize=2, linestyle="none" if axis is None else "-", **look)
+        if best in (trials := [trial for _, trial in own]):
+            ring = {"facecolors": "none", "edgecolors": "#24292f", "s": 110, "zorder": 3}
+            ax.scatter([places[trials.index(best)]], [best.criterion], **ring)
+    ax.set_ylabel(f"{found.criterion}, lower is better")
+    _style.legend(ax, len(each))
+    return ax
+
+
+def _axis_of(trials):
+    """First option that takes several numbers, one in every trial; None if there is none."""
+    for name in trials[0].options:
+        values = [trial.options.get(name) for trial in trials]
+        if all(isinstance(own, Real) and not isinstance(own, bool) for own in values) and len(set(values)) > 1:
+            return name
+    return None
+
+
+def _kind_of(trial, axis, trials):
+    """Name of a line: options beside the axis that are not those of all trials."""
+    names = {own.name.split(",")[0] for own in trials}
+    told = [trial.name.split(",")[0]] if len(names) > 1 else []
+    for name, value in trial.options.items():
+        if name != axis and len({repr(own.options.get(name)) for own in trials}) > 1:
+            told.append(value if isinstance(value, str) else f"{name}={value}")
+    return ", ".join(told)
 
 
 def responsibilities(

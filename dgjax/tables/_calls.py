@@ -120,7 +120,7 @@ def _answered(verb, answer, first, given):
         given["x"] = x = schema.rows_of(frame)
         if given.get("y") is not None:
             given["y"] = schema.labels(given["y"], frame)
-    for name in given.keys() & {"background", "density"}:
+    for name in given.keys() & {"background", "calibration", "density"}:
         given[name] = _encoded(schema, given[name])
     if answer is player_names and given.get("columns") is None and len(schema.shown) > len(schema.columns):
         given["columns"] = list(schema.places)  # the indicators of a column are one player
