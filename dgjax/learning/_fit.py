@@ -148,6 +148,16 @@ def fit(
     return _result(fitted.density if bare else fitted, outcome, max_steps)
 
 
+def problem_of(model: Any, x: Any, y: Any, weights: Any, lengths: Any, prior: Any) -> tuple[Any, _objective.Problem]:
+    """Model as it is learnt, and the objective that a fit to these data maximises.
+
+    Raises ValueError for what `fit` refuses.
+    """
+    own, data = _checked(model, x, y, weights, lengths, prior)
+    bare = as_model(model) is not model
+    return own, _problem(own, data, MixturePrior(None, prior) if bare and _is_prior(prior) else prior, None, False)
+
+
 def _check_sparse(method, blend, x):
     """Raises ValueError for another method than EM on sparse rows: others look at blocks or samples of rows."""
     if blend is not None or not isinstance(method, EM | None):
