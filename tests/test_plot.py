@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 import dgjax as dg  # noqa: E402
 from dgjax import plot  # noqa: E402
-from dgjax.plot import _planes, _sequences, _style  # noqa: E402
+from dgjax.plot import _planes, _style  # noqa: E402
 
 MEAN = np.array([[0.0, 0.0, 1.0], [4.0, 3.0, 0.0]], "float32")
 MODEL = dg.Mixture(jnp.log(jnp.array([0.25, 0.75])), dg.DiagonalGaussian(jnp.array(MEAN), jnp.zeros((2, 3))))
@@ -62,11 +62,16 @@ def test_levels_hold_shares():
     assert len(_planes._levels(values / 20, 1.0, (0.9,))) == 0
 
 
-def test_forecasts_have_the_quantiles_of_the_mixture():
-    weights = np.array([[1.0, 0.0], [0.5, 0.5]])
-    mean, (wide, _) = _sequences._quantiles(CHAIN, np.array([-3.0, 4.0]), weights, 0)
-    np.testing.assert_allclose(mean, [-2.0, 0.5], atol=0.02)
-    np.testing.assert_allclose([wide[0][0], wide[1][0]], [-2 - 1.645, -2 + 1.645], atol=0.05)
+def test_forecasts_are_drawn_between_their_own_quantiles():
+    past = np.full((5, 1), 3.0)
+    ax = plot.forecast(CHAIN, past, 3)
+    wanted = dg.forecast(CHAIN, past[None], 3)
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), np.c_[[5, 6, 7], wanted.mean()[0, :, 0]], rtol=1e-6)
+    low, high = wanted.interval(0.9)
+    (wide, _) = ax.collections
+    heights = wide.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(float(low.min()), rel=1e-5)
+    assert heights.max() == pytest.approx(float(high.max()), rel=1e-5)
 
 
 def test_states_are_those_that_are_decoded():

@@ -4,21 +4,18 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dgjax import _forecast
 from dgjax._types import Generative
-from dgjax._verbs import log_joint, marginal, predict
-from dgjax.densities import Mixture
+from dgjax._verbs import predict
 from dgjax.plot import _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BANDS = 0.9, 0.5
-PLACES = 801  # of the grid on which a forecast's quantiles are found
 WRITTEN = 12  # states, of which the probabilities are written into the picture
 
 
@@ -74,41 +71,18 @@ def forecast(
     """
     rows = _one(x)
     ax = _style.axes(ax, 8.0, 2.8)
-    log_proba = np.asarray(_forecast.forecast(model, rows[None], steps).log_proba[0], float)
-    mean, quantiles = _quantiles(model, rows[:, column], np.exp(log_proba), column)
-    ahead = len(rows) + np.arange(len(log_proba))
+    expected = _forecast.forecast(model, rows[None], steps)
+    mean = expected.mean([column])[0, :, 0]
+    ahead = len(rows) + np.arange(len(mean))
     ax.plot(rows[:, column], color="#24292f", linewidth=1.0)
-    for share, (low, high) in zip(BANDS, quantiles, strict=True):
+    for share in BANDS:
+        low, high = (own[0, :, 0] for own in expected.interval(share, [column]))
         alpha = 0.22 if share == BANDS[0] else 0.4
         ax.fill_between(ahead, low, high, color=_style.COLOURS[0], alpha=alpha, linewidth=0, label=f"{share:.0%}")
     ax.plot(ahead, mean, color=_style.COLOURS[0], label="mean")
     ax.set(xlabel="step", ylabel=_style.name_of(column, names))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
     return ax
-
-
-def _quantiles(model, past, weights, column):
-    """Means (h,) of a column at each step, and for each band its lower and upper quantiles (h,)."""
-    one = marginal(Mixture(jnp.zeros(weights.shape[1]), model.as_model().density), np.array([column]))
-    low, high = np.nanmin(past), np.nanmax(past)
-    low, high = low - (high - low or 1), high + (high - low or 1)
-    if one.density.supports[0].whole:
-        places = np.arange(max(0.0, np.floor(low)), np.ceil(high) + 1)
-    else:
-        places = np.linspace(low, high, PLACES)
-    of_states = np.exp(np.stack([_log_joint(one, places, state) for state in range(weights.shape[1])]))
-    of_states /= of_states.sum(1, keepdims=True)
-    steps = weights @ of_states
-    below = np.cumsum(steps, 1)
-
-    def at(share):
-        return places[np.minimum((below < share).sum(1), len(places) - 1)]
-
-    return steps @ places, [(at((1 - share) / 2), at((1 + share) / 2)) for share in BANDS]
-
-
-def _log_joint(model, places, state):
-    return np.asarray(log_joint(model, places[:, None], np.full(len(places), state)), float)
 
 
 def transitions(model: Any, *, classes: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
