@@ -111,10 +111,11 @@ def anomaly_threshold(
 ) -> Array:
     """Threshold (a scalar, in nats) below which a share `false_alarm` of normal rows `x` have their log p(x_n).
 
-    `x` (n, d), or sequences with `lengths`; better rows that the model was not fitted to. Flag new rows with
-    `log_prob(model, new) < threshold`. It is the largest threshold below which at most this share of the weight of `x`
-    lies, one of the log p(x_n). `weights` (n,), 1 by default: a row of weight 2 is two rows, and their scale does not
-    matter.
+    `x` (n, d), or sequences with `lengths`, that the model was not fitted to: of those that it was, log p is too high,
+    and new rows are flagged more often than was asked for. Flag new rows with `log_prob(model, new) < threshold`; where
+    the rate is to be kept however few rows there are, by `anomaly_pvalue`. It is the largest threshold below which at
+    most this share of the weight of `x` lies, one of the log p(x_n). `weights` (n,), 1 by default: a row of weight 2 is
+    two rows, and their scale does not matter.
 
     Raises ValueError if `false_alarm` is not between 0 and 1, or no row has a positive weight.
     """
