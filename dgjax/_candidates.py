@@ -36,9 +36,9 @@ class Rows(NamedTuple):
 
     def at(self, rows: np.ndarray) -> "Rows":
         """The rows of these numbers."""
-        picked = [None if own is None else own[rows] for own in self[:4]]
-        table = self.table and dataclasses.replace(self.table, x=picked[0], y=picked[1])
-        return Rows(*picked, table)
+        x, y, lengths, weights = (None if own is None else own[rows] for own in self[:4])
+        table = self.table and dataclasses.replace(self.table, x=x, y=y)
+        return Rows(x, y, lengths, weights, table)
 
     @property
     def labelled(self) -> bool:
@@ -58,11 +58,12 @@ def as_training_rows(x: Any, y: Any, lengths: Any, weights: Any) -> Rows:
     if rows.ndim < 2 or not len(rows):
         raise ValueError(f"x must be rows (n, d), or sequences (n, t, d), one at least; got shape {rows.shape}.")
     labels = None if y is None else np.asarray(whole_labels(y, "y"))
-    numbers = [None if own is None else np.asarray(as_array(own, "weights", "numbers")) for own in (lengths, weights)]
-    for name, own in zip(("y", "lengths", "weights"), (labels, *numbers), strict=True):
+    sizes = None if lengths is None else np.asarray(as_array(lengths, "lengths", "numbers"))
+    amounts = None if weights is None else np.asarray(as_array(weights, "weights", "numbers"))
+    for name, own in (("y", labels), ("lengths", sizes), ("weights", amounts)):
         if own is not None and own.shape[:1] != rows.shape[:1]:
             raise ValueError(f"{name} must have one entry for each of the {len(rows)} rows of x; got {own.shape}.")
-    return Rows(rows, labels, *numbers, table)
+    return Rows(rows, labels, sizes, amounts, table)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,7 +83,7 @@ def selection(found: Any, *, ax: "Axes | None" = None) -> "Axes":
     for label, (name, own) in enumerate(each):
         look: dict = {"color": _style.colour(label), "marker": _style.marker(label), "markersize": 4, "label": name}
         places, values = [place for place, _ in own], [trial.criterion for _, trial in own]
-        errors = None if best.standard_error is None else [trial.standard_error for _, trial in own]
+        errors: Any = None if best.standard_error is None else [trial.standard_error for _, trial in own]
         ax.errorbar(places, values, errors, capsize=2, linestyle="none" if axis is None else "-", **look)
         if best in (trials := [trial for _, trial in own]):
             ring = {"facecolors": "none", "edgecolors": "#24292f", "s": 110, "zorder": 3}
