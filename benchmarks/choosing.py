@@ -1,6 +1,6 @@
 """Time of a grid of 32 Gaussian mixtures on 272 rows of 2 columns in a fresh process, and of scikit-learn's.
 
-python benchmarks/select.py           # both, each in a process of its own
+python benchmarks/choosing.py           # both, each in a process of its own
 """
 
 import subprocess
