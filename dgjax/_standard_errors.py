@@ -1,5 +1,8 @@
 """Standard errors of a model's parameters, by the observed information at the maximum of its likelihood."""
 
+import dataclasses
+import functools
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,15 +42,16 @@ def standard_errors(
     weights: ArrayLike | None = None,
     prior: Any = None,
 ) -> Any:
-    """Standard errors of the parameters of a fitted model, a model of the same shape: sqrt of the diagonal of I^-1.
+    """Standard errors of the parameters of a fitted model, sqrt of the diagonal of I^-1, under the same names.
 
-    I is the observed information, minus the Hessian of the log-likelihood of the rows that the model was fitted to, or
-    with `prior` of that and the log prior, and the errors are then Laplace's posterior standard deviations. They are of
-    the model's own coordinates: means, log-scales, log-odds, entries of Cholesky factors, log-probabilities that add to
-    1. Of weights and scores, of which a part common to all labels changes nothing, they are of what is left without it,
+    They are named tuples of the shape of the model: `errors.density.mean` are those of `model.density.mean`. I is the
+    observed information, minus the Hessian of the log-likelihood of the rows that the model was fitted to, or with
+    `prior` of that and the log prior, and the errors are then Laplace's posterior standard deviations. They are of the
+    model's own coordinates: means, log-scales, log-odds, entries of Cholesky factors, log-probabilities that add to 1.
+    Of weights and scores, of which a part common to all labels changes nothing, they are of what is left without it,
     by the pseudo-inverse; of factors' loadings, up to rotation. What is fixed, such as a structural zero, has error 0.
     `of` is a function of the model whose values the errors are of, by the delta method, for instance `lambda model:
-    jax.numpy.exp(model.log_weights)`. Arguments are otherwise those of `dgjax.fit`. In float64.
+    jax.nn.softmax(model.log_weights)`. Arguments are otherwise those of `dgjax.fit`. In float64.
 
     Raises ValueError for bad data, networks, more than 1,000 parameters, a model more than 0.3 standard errors from the
     maximum, or a parameter that the rows do not determine: of singular information.
@@ -87,7 +91,26 @@ def standard_errors(
         errors = np.sqrt(np.maximum(np.einsum("ip,pq,iq->i", jacobian, covariance, jacobian), 0))
         errors = np.where(np.isfinite(np.asarray(value)), errors, 0)
         result = jax.tree.map(np.asarray, unravel(jnp.asarray(errors)))
-    return jax.tree.map(jnp.asarray, result)
+    return _errors_of(jax.tree.map(jnp.asarray, result))
+
+
+def _errors_of(part):
+    """Errors of a part of a model: a named tuple of its fields, for as a model they would be printed as one."""
+    if dataclasses.is_dataclass(part):
+        own: Any = part
+        fields = {
+            field.name: _errors_of(getattr(own, field.name))
+            for field in dataclasses.fields(own)
+            if not field.metadata.get("static", False)
+        }
+        return _tuple_of(f"{type(part).__name__}Errors", tuple(fields))(**fields)
+    return tuple(map(_errors_of, part)) if type(part) is tuple else part
+
+
+@functools.cache
+def _tuple_of(name, fields):
+    """Class of named tuples, one for each name and fields, so that trees of errors have one structure."""
+    return namedtuple(name, fields)
 
 
 class _Place(NamedTuple):
