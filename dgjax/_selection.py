@@ -122,6 +122,7 @@ def anomaly_threshold(
     check_number(false_alarm, "false_alarm", 0, 1)
     if is_concrete(false_alarm) and false_alarm in (0, 1):
         raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
+    require_generative(model)
     scored = _scored(model, x, lengths, weights)
     return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
@@ -216,7 +217,8 @@ def _scored(model, x, lengths, weights, y=None):
         values = log_prob_in_form(model, x, lengths, in_component_class)
     elif y is None:
         raise ValueError(
-            f"{type(model).__name__} is discriminative: it knows p(y | x), of labels y; got None. Type y=y."
+            f"{type(model).__name__} is discriminative: it knows p(y | x), of labels y; got None. Type y=y, "
+            "or ask a generative model, which knows p(x)."
         )
     else:
         values = (log_joint if checked.generative else log_conditional)(model, x, y, lengths)
