@@ -11,7 +11,7 @@ import numpy as np
 import dgjax as dg
 from dgjax.compare import _metrics
 from dgjax.compare._bench import Bench
-from dgjax.compare._contestants import Contestant, fill, strangeness
+from dgjax.compare._contestants import Contestant, fill, log_prob, strangeness
 from dgjax.compare._missing import EXACT, MEAN, cover, kept, samples_of
 from dgjax.compare._networks import learnt, semisupervised_weights
 from dgjax.compare._plan import Plan
