@@ -1,5 +1,8 @@
 """What other libraries call otherwise: keyword arguments, methods and functions are told by their names here."""
 
+import ast
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from advised import CHAIN, ROWS, X, Y, typed
 
 import dgjax as dg
+from dgjax import _elsewhere
 
 pandas = pytest.importorskip("pandas")
 pytestmark = pytest.mark.usefixtures("without_the_type_checker")
@@ -147,3 +151,12 @@ def test_kinds_by_the_names_of_columns():
         dg.naive_bayes(frame, Y, {"count": "poisson", "other": "poisson"})
     with pytest.raises(ValueError, match=r"kind of every column, \[0, 1, 2\]"):
         dg.naive_bayes(frame.to_numpy(), Y, {0: "poisson"})
+
+
+def test_what_is_told_of_names_are_functions_here_with_those_arguments():
+    for told in _elsewhere.VERBS.values():
+        for call in ast.walk(ast.parse(told)):
+            name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            if name.startswith("dgjax."):
+                own = inspect.signature(getattr(dg, name.removeprefix("dgjax."))).parameters
+                assert {keyword.arg for keyword in call.keywords} <= own.keys(), told
