@@ -59,15 +59,22 @@ def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     mean over its draws of noise, which rows share. Of an autoregressive density of any order, the standard deviation of
     log p(x) between its orders: how far they disagree. Of a diffusion model the standard error of the mean over its
     probes of the trace, which rows share, and draws of noise; 0 where the trace is exact. Its ODE's steps add an error
-    of their own, which more of them show.
+    of their own, which more of them show. Of a tilted density that of log Z, for the weights of classes that `fit` gave
+    beside it: with others a row's error is that of its class, which may be more.
 
     Raises ValueError for a discriminative model, one that holds such a density inside another or emits sequences by
     one, one of a single order or probe, a wrong shape, or a cell out of range.
     """
     check_has_density(require_generative(model), "log_prob_error")
     checked, rows = model_and_rows(require_generative(model), x)
-    if checked.sequential or not has_draws(checked):
+    exact = checked.capabilities.log_prob in ("exact", "learnt")
+    if not has_draws(checked) or (checked.sequential and exact):
         return jnp.zeros(len(rows.x), rows.x.dtype)
+    if checked.sequential:
+        raise ValueError(
+            f"log_prob_error is for models of rows; this {type(checked).__name__} emits by a density of networks whose "
+            "log p(x) is no exact number. Compare log_prob by other seeds of it: dataclasses.replace(density, seed=1)."
+        )
     if not isinstance(checked.density, Learned):
         raise ValueError(
             f"log_prob_error is for a single density of networks; {type(checked.density).__name__} holds it deeper."
@@ -201,10 +208,7 @@ def _drawn(model: Any, verb: str) -> Any:
     checked = require_generative(model)
     if not has_divergence(checked):
         factors = " or a model of factors" * (verb == "encode")
-        raise ValueError(
-            f"{verb} is for a variational autoencoder{factors}; log_prob of this {type(model).__name__} is exact: type "
-            "dgjax.log_prob(model, x)."
-        )
+        raise ValueError(f"{verb} is for a variational autoencoder{factors}; {_what_log_prob_is(checked)}")
     return checked
 
 
@@ -214,3 +218,12 @@ def _autoencoder(model: Any, verb: str) -> Any:
     if not isinstance(density, VariationalAutoencoder):
         raise ValueError(f"{verb} is for a variational autoencoder, or a Mixture of its classes; got others around it.")
     return density
+
+
+def _what_log_prob_is(model: Any) -> str:
+    """Words for an error: what kind of number log_prob of a model gives, in place of a bound."""
+    kinds = {"bound": "a bound", "estimate": "an estimate"}
+    kind, name = model.capabilities.log_prob, type(model).__name__
+    if kind == "none":
+        return f"this {name} has no log_prob."
+    return f"log_prob of this {name} is {kinds.get(kind, 'exact')}: type dgjax.log_prob(model, x)."

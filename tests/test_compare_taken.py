@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_compare import MIXED, TINY, check_report, results
 
@@ -88,7 +89,8 @@ def test_the_file_predicts_rows_of_another_file(report, capsys):
 def test_files_that_do_not_fit_are_refused_in_one_line(report, capsys):
     for text, words in {
         "height,colour\n1,mauve\n": "--missing 'mauve'",
-        "height\n1\n": "colour",
+        "height\n1\n": "the column 'colour'",
+        "height,colour\n1e400,red\n": "a finite number",
         "height,colour\ntall,red\n": "--missing 'tall'",
     }.items():
         status, _, error = predicted(report, text, capsys=capsys)
@@ -97,6 +99,22 @@ def test_files_that_do_not_fit_are_refused_in_one_line(report, capsys):
         assert words in error
     status, out, _ = predicted(report, "height,colour\n1,mauve\n", "--missing", "mauve", capsys=capsys)
     assert (status, out.count("\n")) == (0, 2)
+
+
+@pytest.mark.slow
+def test_the_file_of_the_frame_that_was_learnt_is_read(tmp_path, capsys):
+    """Truth values, categories of whole numbers, and numbers whose digits float32 has not."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    frame = {"at": 1e3 * y + rng.normal(size=60), "flag": (y == 1).tolist(), "size": pd.Categorical(1 + y)}
+    frame = pd.DataFrame({**frame, "kind": np.where(y == 1, "b", "a")})
+    model = dg.naive_bayes(frame, "kind", prior="weak")
+    dg.save(tmp_path / "model.safetensors", model)
+    status, out, _ = predicted(tmp_path, frame.drop(columns="kind").to_csv(index=False), capsys=capsys)
+    assert status == 0
+    found = pd.read_csv(io.StringIO(out))
+    assert found["kind"].tolist() == frame["kind"].tolist()
+    np.testing.assert_allclose(found["log p(x)"], dg.log_prob(model, frame), rtol=1e-4)
 
 
 def test_what_is_no_model_of_a_table_is_refused(tmp_path, capsys):

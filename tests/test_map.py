@@ -89,3 +89,13 @@ def test_a_density_of_several_blocks_is_as_exact_as_its_least():
 def test_what_is_no_model_is_refused():
     with pytest.raises(TypeError, match="must be a dgjax model"):
         dg.capabilities(3)
+
+
+def test_no_estimate_has_an_error_of_zero_where_it_is_hidden_in_a_chain():
+    tilt = dg.Tilted(dg.Gaussian(np.zeros((1, 2)), np.eye(2)[None]), dg.Linear(np.eye(2)), num_samples=50)
+    chain = dg.HiddenMarkov(np.zeros(2), np.zeros((2, 2)), tilt)
+    assert dg.capabilities(chain).log_prob == "estimate"
+    with pytest.raises(ValueError, match="emits by a density of networks"):
+        dg.log_prob_error(chain, np.zeros((1, 3, 2)))
+    with pytest.raises(ValueError, match=r"is an estimate: type dgjax\.log_prob"):
+        dg.elbo(dg.Mixture(np.zeros(2), tilt), np.zeros((1, 2)))

@@ -50,6 +50,7 @@ def test_answers_are_levels(model):
     drawn = dg.sample(model, jax.random.key(0), 50)
     assert list(drawn.columns) == list(FRAME.columns)
     assert set(drawn["colour"]) <= {"blue", "green", "red"}
+    assert drawn["old"].dtype == bool
     only = dg.marginal(model, ["colour"])
     assert only.schema.names == ("colour",)
     holes = FRAME.assign(size=np.nan, old=None)
@@ -84,5 +85,17 @@ def test_what_cannot_be_is_refused(model):
     assert "indicators=True" in str(told.value)
     with pytest.raises(ValueError, match=r"dgjax.Table.of\(x, indicators=True\)"):
         dg.gaussian_mixture(jax.random.key(0), FRAME.drop(columns="kind"), 2)
+    with pytest.raises(ValueError, match=r"x column 'one' holds one category, 'k', .*x.drop\(columns=\['one'\]\)"):
+        table(FRAME.assign(one="k"))
     with pytest.raises(ValueError, match="must hold one of"):
         dg.predict(model, FRAME.assign(colour="mauve"))
+
+
+def test_tilts_and_adversaries_are_started_from_tables():
+    own = table()
+    adversary = dg.adversarial(jax.random.key(0), own, hidden=(4,))
+    base = dg.fit(dg.gaussian_mixture(jax.random.key(0), table(FRAME.drop(columns="kind"), None), 1), FRAME).model
+    tilt = dg.tilted(jax.random.key(0), base, own, hidden=(4,), num_samples=100)
+    for model in (adversary, tilt):
+        assert model.schema.names == ("size", "colour", "old")
+        assert set(dg.predict(model, FRAME)) <= {"a", "b"}

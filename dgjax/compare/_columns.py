@@ -125,11 +125,7 @@ def parse(cells: Cells, style: Style) -> Column:
     if stray is not None:
         return _categories(cells, style, values, stray)
     found = np.array(values, float)
-    for i in np.flatnonzero(np.isinf(found)).tolist():
-        raise InputError(
-            f"{cells.at(i)}: expected a finite number, got {cells.texts[i]}; correct the cell, or leave it empty if it "
-            "is missing"
-        )
+    _check_finite(cells, found)
     if style.decimal == "," and not style.thousands and (dubious := ambiguous(cells.texts, ".")):
         raise InputError(
             f"column '{cells.name}': expected decimal commas, as in the file, got {dubious}; type: --decimal , "
@@ -155,7 +151,9 @@ def parse_for(cells: Cells, style: Style, text: bool) -> Column:
             f"{cells.at(stray)}: expected a number, as the model has learnt from, got '{cells.texts[stray]}'; correct "
             f"the cell, leave it empty if it is missing, or type: --missing '{cells.texts[stray]}'"
         )
-    return Column(cells.name, cells.spread(np.array(values, float)))
+    found = np.array(values, float)
+    _check_finite(cells, found)
+    return Column(cells.name, cells.spread(found))
 
 
 def parse_names(name: str, cells: Sequence[str], lines: Sequence[int], place: str = "line") -> Column:
@@ -176,6 +174,14 @@ def parse_texts(name: str, cells: Sequence[str], lines: Sequence[int], place: st
     stripped = [cell.strip() for cell in cells]
     index = {text: float(i) for i, text in enumerate(dict.fromkeys(filter(None, stripped)))}
     return Column(name, np.array([index.get(cell, np.nan) for cell in stripped]), tuple(index))
+
+
+def _check_finite(cells: Cells, values: np.ndarray) -> None:
+    for i in np.flatnonzero(np.isinf(values)).tolist():
+        raise InputError(
+            f"{cells.at(i)}: expected a finite number, got {cells.texts[i]}; correct the cell, or leave it empty if it "
+            "is missing"
+        )
 
 
 def is_free_text(texts: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ import dgjax as dg
 from dgjax.compare._errors import InputError
 from dgjax.compare._reading import Reading
 from dgjax.compare._table import Wanted, listed, read_table
+from dgjax.tables import TRUTH
 
 LOG_PROB = "log p(x)"
 
@@ -53,28 +54,46 @@ def text_of(columns: dict[str, np.ndarray]) -> str:
 def _frame(schema: dg.Schema, path: Path, reading: Reading) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"DATA {path}: expected a file, got none; check the path")
-    texts = frozenset(column.name for column in schema.columns if column.levels)
+    known = {column.name: _levels(column) for column in schema.columns}
+    texts = frozenset(name for name, levels in known.items() if levels)
     table = read_table(path, reading=reading, wanted=Wanted(frozenset(schema.names), texts))
-    learnt = {column.name: list(map(str, column.levels)) for column in schema.columns if column.levels}
-    return {column.name: _cells(column, learnt.get(column.name)) for column in table.columns}
-
-
-def _cells(column, learnt):
-    """Cells of a column: numbers, or texts, None where missing, which must be among those that were learnt."""
-    if learnt is None:
-        return column.values
-    unseen = next((level for level in column.levels if level not in learnt), None)
-    if unseen is not None:
+    absent = next((name for name in schema.names if name not in table.names), None)
+    if absent is not None:
         raise InputError(
-            f"column '{column.name}': expected one of {listed(learnt)}, got '{unseen}', which the model has not seen; "
-            f"correct it, or type: --missing '{unseen}' for a missing cell"
+            f"DATA {path}: expected the column '{absent}', which the model has learnt, got {listed(table.names)}; add "
+            "it, with empty cells if it is missing"
         )
-    levels = np.array([*column.levels, None], object)
-    return levels[np.where(np.isnan(column.values), len(column.levels), column.values).astype(int)].tolist()
+    return {column.name: _cells(column, known[column.name]) for column in table.columns}
+
+
+def _levels(column):
+    """Levels of a column by the texts that a file may have for each; none of a column of numbers."""
+    if column.holds == TRUTH:
+        return {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+    return {str(level): level for level in column.levels}
+
+
+def _cells(column, levels):
+    """Cells of a column: numbers, or levels, None where missing, which must be among those that were learnt."""
+    if not levels:
+        return column.values
+    spelt = [
+        next((own for own in (text, text.lower(), text.removesuffix(".0")) if own in levels), None)
+        for text in column.levels
+    ]
+    if None in spelt:
+        unseen = column.levels[spelt.index(None)]
+        raise InputError(
+            f"column '{column.name}': expected one of {listed(list(levels))}, got '{unseen}', which the model has not "
+            f"seen; correct it, or type: --missing '{unseen}' for a missing cell"
+        )
+    found = [levels[own] for own in spelt]
+    at = np.where(np.isnan(column.values), len(found), column.values).astype(int)
+    return [[*found, None][i] for i in at.tolist()]
 
 
 def _columns(model, frame):
-    x = model.schema.rows(frame).astype(np.float32)
+    x = model.schema.rows(frame)
     plain = model.model
     label, found = model.schema.label, {}
     if label is not None:

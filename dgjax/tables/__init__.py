@@ -12,5 +12,5 @@ from dgjax.tables._calls import (
     started_from_tables as started_from_tables,
 )
 from dgjax.tables._columns import MOST_LEVELS as MOST_LEVELS, Column as Column
-from dgjax.tables._frames import is_frame as is_frame
+from dgjax.tables._frames import TRUTH as TRUTH, is_frame as is_frame
 from dgjax.tables._schema import Schema as Schema, Table as Table, Tabular as Tabular

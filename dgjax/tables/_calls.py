@@ -136,7 +136,7 @@ def _encoded(schema, other):
     if type(other) is Tabular:
         if other.schema.names != schema.names:
             raise ValueError(
-                f"density must be a model of the same columns, {list(schema.names)}; got {list(other.schema.names)}."
+                f"expected a model of the same columns, {list(schema.names)}; got {list(other.schema.names)}."
             )
         return other.model
     return schema.rows(other) if is_frame(other) else other
@@ -166,6 +166,8 @@ def _started(starter, signature, kinds, arguments, options):
         given["num_categories"] = sizes or None
     if schema.label is not None and "num_classes" in signature.parameters:
         given["num_classes"] = len(schema.label.levels)
+    if type(given.get("base")) is Tabular:
+        given["base"] = _encoded(schema, given["base"])
     return Tabular(_called(starter, given, schema), schema)
 
 

@@ -89,8 +89,8 @@ class Column:
         values = values.astype(float)
         if missing.any() or not len(values):
             return values
-        if self.holds == TRUTH and np.isin(values, (0, 1)).all():
-            return values.astype(bool)
+        if self.holds == TRUTH:  # of a normal column the nearer one
+            return values > 0.5
         return values.astype(np.int64) if self.whole and (values == np.floor(values)).all() else values
 
     def _numbers_of_levels(self, cells, library):
@@ -144,7 +144,9 @@ def column_of(cells: Cells, library: str, kind: str | None = None, indicators: b
     kind = USUAL[cells.holds] if kind is None else kind
     if kind == "categorical":
         levels = levels_of(cells, library)
-        return Column(name, kind, cells.holds, levels, cells.whole, indicators and len(levels) > 1)
+        if indicators and len(levels) < 2:
+            raise ValueError(f"x column {name!r} holds one category, {levels[0]!r}, which no number tells. {without}")
+        return Column(name, kind, cells.holds, levels, cells.whole, indicators)
     if cells.holds not in (NUMBERS, TRUTH):
         raise ValueError(
             f"x column {name!r} holds {cells.holds}, such as {_example(cells)!r}, and kind {kind!r} takes numbers. "
