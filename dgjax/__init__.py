@@ -151,6 +151,7 @@ from dgjax.starting import (
     hidden_markov as hidden_markov,
     hidden_markov_mixture as hidden_markov_mixture,
     language_model as language_model,
+    latent_class_analysis as latent_class_analysis,
     linear_chain_crf as linear_chain_crf,
     logistic_regression as logistic_regression,
     markov_chain as markov_chain,

@@ -51,6 +51,11 @@ def as_training_rows(x: Any, y: Any, lengths: Any, weights: Any) -> Rows:
 
     Raises ValueError for labels or weights of another number than that of rows.
     """
+    if type(x) is Table and y is not None:
+        raise ValueError(
+            f"y is that of the table x; got {_advice.shown(y)} beside it. Leave it out, and give what follows it by "
+            'name, as criterion="bic".'
+        )
     table = x if type(x) is Table else Table.of(x, y) if is_frame(x) else None
     if table is not None:
         x, y = table.x, table.y
@@ -103,7 +108,10 @@ class Candidate:
 
     def fit(self, rows: Rows, key: jax.Array | None, restarts: int, **options: Any) -> Any:
         """Fit from the start, the best of so many where there can be several maxima."""
-        start = self.start(rows, key)
+        return self.fit_from(self.start(rows, key), rows, key, restarts, **options)
+
+    def fit_from(self, start: Any, rows: Rows, key: jax.Array | None, restarts: int, **options: Any) -> Any:
+        """Fit from a start, the best of so many where there can be several maxima."""
         own = options | {name: value for name, value in self.options.items() if name in FIT_OPTIONS}
         model = as_model(start)
         if restarts > 1 and model.generative and not has_draws(model):

@@ -40,6 +40,18 @@ VERBS = {
     "HMM": "dgjax.hidden_markov(key, x, num_states)",
     "LDA": "dgjax.discriminant_analysis(x, y)",
     "QDA": 'dgjax.discriminant_analysis(x, y, covariance="full")',
+    "KMeans": "dgjax.gaussian_mixture(key, x, num_components)",
+    "kmeans": "dgjax.gaussian_mixture(key, x, num_components)",
+    "lda": "dgjax.discriminant_analysis(x, y)",
+    "qda": 'dgjax.discriminant_analysis(x, y, covariance="full")',
+    "flow": "dgjax.normalizing_flow(key, x)",
+    "diffusion_model": "dgjax.diffusion(key, x)",
+    "gan": "dgjax.adversarial(key, x)",
+    "accuracy": "(dgjax.predict(model, x) == y).mean()",
+    "is_anomaly": "dgjax.anomaly_pvalue(model, calibration, x)",
+    "anomaly_score": "dgjax.log_prob(model, x)",
+    "cross_val_score": "dgjax.cross_validate(candidate, x, y, key=key)",
+    "GridSearchCV": "dgjax.select(candidates, x, y, key=key)",
     "viterbi": "dgjax.predict(model, x)",
 }
 """What goes by another name here."""

@@ -181,14 +181,19 @@ def _tried(candidate, rows, criterion, fold, key, restarts, options, advance):
     try:
         with warnings.catch_warnings():  # told in the table
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fit = candidate.fit(rows, key, restarts, **options)
+            start = candidate.start(rows, key)
+            fit = candidate.fit_from(start, rows, key, restarts, **options)
         given = {"lengths": rows.lengths, "y": rows.y if rows.labelled else None, "weights": rows.weights}
-        size = int(num_parameters(fit.model))
-        likelihood = size - float(aic(fit.model, rows.x, **given)) / 2
+        # Those of the start: a probability that the fit has driven to 0 was a parameter.
+        left, size = (int(num_parameters(own)) for own in (fit.model, start))
+        likelihood = left - float(aic(fit.model, rows.x, **given)) / 2
         value, error = float("nan"), None
         advance()
         if fold is None:
-            value = float(CRITERIA[criterion](fit.model, rows.x, **given))
+            price = (
+                2 if criterion == "aic" else (float(bic(fit.model, rows.x, **given)) + 2 * likelihood) / max(left, 1)
+            )
+            value = float(CRITERIA[criterion](fit.model, rows.x, **given)) + price * (size - left)
         else:
             held = scored_by_folds(candidate, rows, fold, key, restarts, options, advance)
             name, sign = ("log_loss", 1) if rows.labelled else ("log_prob", -1)

@@ -19,6 +19,7 @@ from dgjax._verbs import num_parameters
 from dgjax.data import as_model
 from dgjax.densities import Categorical, Multinomial
 from dgjax.learning import has_networks, problem_of
+from dgjax.priors import Ridge
 from dgjax.tables import of_tables
 
 M = TypeVar("M")
@@ -175,22 +176,34 @@ def _covariance(model, problem, place, prior):
     if not np.isfinite(information).all():
         raise ValueError("the likelihood has no second derivatives here: rows have no probability under the model.")
     size = np.sqrt(np.where(curved > 0, curved, 1))
-    values, vectors = np.linalg.eigh(information / size / size[:, None])
+    scaled = information / size / size[:, None]
+    of_rows = (
+        scaled if model.generative or prior is None else _of_rows(problem, model, mask, place) / size / size[:, None]
+    )
+    values, vectors = np.linalg.eigh(of_rows)
     redundant = max(len(size) - int(num_parameters(model)), 0)
     order = np.argsort(np.abs(values))
-    null = [own for own in order[:redundant] if abs(values[own]) < (NULL if prior is None else NULL_OF_PRIOR)]
-    rest = np.setdiff1d(order, null)
-    worst = rest[values[rest].argmin()] if len(rest) else None
-    if worst is not None and values[worst] < FLAT:
-        _refuse(values[worst], vectors[:, worst], place, model, prior)
-    kept = vectors[:, rest]
-    inverse = (kept / values[rest]) @ kept.T / size / size[:, None]
+    least = NULL if prior is None or not model.generative else NULL_OF_PRIOR
+    null = [own for own in order[:redundant] if abs(values[own]) < least]
+    kept = vectors[:, np.setdiff1d(order, null)]
+    values, turn = np.linalg.eigh(kept.T @ scaled @ kept)
+    kept = kept @ turn
+    if len(values) and values[0] < FLAT:
+        _refuse(values[0], kept[:, 0], place, model, prior)
+    inverse = (kept / values) @ kept.T / size / size[:, None]
     away = np.sqrt(max(slope @ inverse @ slope, 0))
     if away > FAR:
         raise ValueError(_short(model, f"{away:.2g} standard errors from it", prior))
     directions = np.linalg.qr(vectors[:, null] / size[:, None])[0]
     onto = np.eye(len(size)) - directions @ directions.T
     return onto @ inverse @ onto
+
+
+def _of_rows(problem, model, mask, place):
+    """Information (p, p) of the rows alone, by which a direction that changes no probability is known as one."""
+    flat = problem.replace(prior=Ridge(jnp.zeros_like(problem.strength)))
+    hessian = np.asarray(_derivatives(flat, model, mask)[1])[np.ix_(place.free, place.free)]
+    return -(hessian + hessian.T) / 2
 
 
 @kernels.compiled_once

@@ -19,7 +19,7 @@ BEGIN, END = "<!-- written by docs/family_map.py -->\n", "<!-- end -->\n"
 HEADS = (
     "family",
     "$\\log p(x)$",
-    "cells missing",
+    "$\\log p(x)$, cells missing",
     "$p(y \\mid x)$",
     "new rows",
     "filling in",
@@ -118,6 +118,13 @@ FAMILIES = (
         lambda: _classes(_classes(_gaussian(K, M))),
         "$k m d^2$",
         "classes of several clouds, clusters",
+    ),
+    Family(
+        "latent classes",
+        "columns",
+        lambda: dg.latent_class_analysis(jax.random.key(0), _rows()[0], K),
+        "$k d$",
+        "clusters of mixed tables",
     ),
     Family(
         "factors",

@@ -66,7 +66,7 @@ def predicted(folder, text, *options, capsys):
 @pytest.mark.slow
 def test_the_file_predicts_rows_of_another_file(report, capsys):
     assert results(report)["winner"]["file"] == "model.safetensors"
-    assert "dgjax predict model.safetensors new.csv" in check_report(report, questions=5)
+    assert f"dgjax predict {report}/model.safetensors new.csv" in check_report(report, questions=5)
     found = results(report)["questions"]["calibration"]
     assert "balanced accuracy" in {one["metric"] for one in found["estimates"]}
     counts = np.array(next(iter(found["confusion"].values())))

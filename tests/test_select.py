@@ -226,3 +226,27 @@ def test_an_option_that_nothing_takes_is_told():
         dg.grid(dg.gaussian_mixture, n_components=3)
     with pytest.raises(TypeError, match="max_steps=9"):
         dg.select(GRID, X, key=KEY, max_iter=9)
+
+
+def test_a_table_has_its_own_labels():
+    table = dg.Table.of({"a": [1.0, 2.0, 3.0, 5.0], "b": ["p", "p", "q", "q"]}, "b")
+    for call in (dg.select, dg.cross_validate):
+        with pytest.raises(ValueError, match="y is that of the table x; got 'aic' beside it"):
+            call(dg.discriminant_analysis, table, "aic", key=KEY)
+
+
+@pytest.mark.slow
+def test_probabilities_that_a_fit_drives_to_nothing_were_parameters():
+    steps = np.sin(np.arange(120) / 6)[None, :, None] + 0.2 * np.random.default_rng(1).normal(size=(1, 120, 1))
+    found = dg.select(dg.grid(dg.hidden_markov, num_states=(3, 4)), steps.astype("float32"), key=KEY)
+    assert {trial.options["num_states"]: trial.num_parameters for trial in found.table} == {3: 14, 4: 23}
+    for trial in found.table:
+        expected = -2 * trial.log_likelihood + trial.num_parameters * np.log(120)
+        assert abs(trial.criterion - expected) < 0.1
+
+
+@pytest.mark.slow
+def test_clusters_of_truth_values_are_not_made_of_their_spikes():
+    coins = np.random.default_rng(0).random((300, 2)) < 0.5
+    tried = dg.grid(dg.latent_class_analysis, num_components=(1, 2, 3), kinds="bernoulli", prior="weak")
+    assert dg.select(tried, coins.astype("float32"), key=KEY).model.num_labels == 1

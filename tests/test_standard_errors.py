@@ -173,3 +173,17 @@ def test_what_is_refused_is_told(call, told):
 def test_the_advice_for_a_model_that_is_not_there_works():
     model = dg.fit(FAR, X, method=dg.EM(tol=1e-9), max_steps=10000).model
     close(dg.standard_errors(model, X).mean[0], X.std(0) / np.sqrt(N), 1e-3)
+
+
+def test_a_ridge_leaves_out_what_is_common_to_all_classes_whatever_the_units():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 1))
+    shares = np.exp(np.c_[0 * x, x, -x])
+    y = np.array([rng.choice(3, p=own / own.sum()) for own in shares])
+    found = []
+    for scale, prior in ((1, None), (1, dg.priors.Ridge(1e-3)), (1e3, dg.priors.Ridge(1e-9))):
+        model = dg.fit(dg.logistic_regression(1, 3), (x * scale).astype("float32"), y, prior=prior).model
+        errors = dg.standard_errors(model, (x * scale).astype("float32"), y, prior=prior)
+        found.append(np.ravel(errors.scorer.weight) * scale)
+    np.testing.assert_allclose(found[1], found[0], rtol=0.01)
+    np.testing.assert_allclose(found[2], found[0], rtol=0.01)

@@ -4,6 +4,7 @@ They hold for this process alone. A program that imports dgjax keeps its own set
 `docs/tutorials/getting_started.md` says how to have these there.
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def compile_quickly() -> None:
     """Sets XLA and JAX to compile quickly, before the first program; what the user has set already stays."""
     import jax
 
+    # One line for each program would drown the progress, which says what runs.
+    logging.getLogger("dgjax").setLevel(logging.ERROR)
     flags = os.environ.get("XLA_FLAGS", "")
     if quick_flag() and "xla_cpu_use_fusion_emitters" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {quick_flag()}".strip()

@@ -96,7 +96,7 @@ def conclude(comparison: Comparison, paths: tuple[Path, Path]) -> None:
     console.print()
     for question in comparison.failed:
         console.print(Text(f"{question.title} {comparison.answers[question.key].reason}", style="red"))
-    if told := _report.taken(comparison):
+    if told := _report.taken(comparison, paths[0].parent):
         console.print(Text(f"{told}\n"))
     how = "Stopped" if comparison.interrupted else "Measured"
     console.print(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,13 +52,13 @@ def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     results, report = folder / RESULTS, folder / REPORT
     results.write_text(json.dumps(as_json(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
-    report.write_text(page(comparison), "utf-8")
+    report.write_text(page(comparison, folder), "utf-8")
     if comparison.winner is not None:
         dg.save(folder / MODEL, comparison.winner.model)
     return report, results
 
 
-def page(comparison: Comparison) -> str:
+def page(comparison: Comparison, folder: Path) -> str:
     """Page of the report, as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dgjax.compare"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -73,21 +74,21 @@ def page(comparison: Comparison) -> str:
         interrupted=comparison.interrupted,
         failed=[question.title for question in comparison.failed],
         facts=_facts(comparison),
-        taken=taken(comparison),
+        taken=taken(comparison, folder),
         notes=[*dataset.notes, *comparison.bench.plan.describe(), _regularisation(comparison), HOW],
     )
 
 
-def taken(comparison: Comparison) -> str:
-    """Sentence on the model to take away, or why there is none."""
+def taken(comparison: Comparison, folder: Path) -> str:
+    """Sentence on the model to take away, and where it is, or why there is none."""
     found, bench = comparison.winner, comparison.bench
     if found is None:
         return comparison.no_winner
-    metric = found.metric.replace("brier", "Brier score")
+    metric, file = found.metric.replace("brier", "Brier score"), shlex.quote(str(folder / MODEL))
     return (
         f"To take away: {bench.contestants[found.key].short}, the best model of dgjax by {metric} "
-        f"({words.number(found.value)}), fitted to {words.count(found.rows)} labelled rows, is in {MODEL}. For labels "
-        f"and probabilities of new rows with the same columns type: dgjax predict {MODEL} new.csv"
+        f"({words.number(found.value)}), fitted to {words.count(found.rows)} labelled rows, is saved. For labels and "
+        f"probabilities of new rows with the same columns type: dgjax predict {file} new.csv"
     )
 
 

@@ -80,7 +80,8 @@ def as_model(model: Any) -> Any:
     if isinstance(model, type):
         given = f"the class {model.__name__}"
     elif hasattr(type(getattr(model, "model", None)), "as_model"):
-        advice = "Type fit.model, where fit is what dgjax.fit gave."
+        name, by = ("found", "select") if type(model).__name__ == "Selection" else ("fit", "fit")
+        advice = f"Type {name}.model, where {name} is what dgjax.{by} gave."
     elif isinstance(model, str | os.PathLike):
         advice = f"Type dgjax.load({os.fspath(model)!r})."
     raise TypeError(

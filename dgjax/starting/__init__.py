@@ -12,6 +12,7 @@ from dgjax.starting._language_model import (
 )
 from dgjax.starting._mixtures import (
     gaussian_mixture as gaussian_mixture,
+    latent_class_analysis as latent_class_analysis,
     mixture_discriminant_analysis as mixture_discriminant_analysis,
 )
 from dgjax.starting._neural import (

@@ -1,4 +1,7 @@
-"""Gaussian mixtures initialised at k-means++ clusters, to be fitted by `fit`."""
+"""Mixtures initialised at k-means++ clusters, to be fitted by `fit`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jax import Array
@@ -10,7 +13,7 @@ from dgjax.data import component_class, in_size_class, label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
-from dgjax.starting._by_name import gaussian, uniform
+from dgjax.starting._by_name import columns, gaussian, uniform
 from dgjax.tables import started_from_tables
 
 
@@ -34,6 +37,36 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     broad = uniform(gaussian(summary, len(rows), (padded,), covariance), k)
     start = at_clusters(broad, key, rows, summary)
     return start if padded == k else start.with_components(k)
+
+
+@started_from_tables()
+@told_keywords
+def latent_class_analysis(
+    key: Array,
+    x: ArrayLike,
+    num_components: int,
+    kinds: str | Sequence[str] | Mapping[Any, str] = "gaussian",
+    *,
+    num_categories: int | Sequence[int | None] | Mapping[int, int] | None = None,
+) -> Mixture:
+    """Latent class analysis: clusters of rows whose columns, of any kinds, are independent within a cluster.
+
+    A mixture, initialised at k-means++ clusters of `x` (n, d), to be fitted by `dgjax.fit(model, x)`; `prior="weak"`
+    there keeps a category that a cluster never shows from being impossible in it. `kinds` is one kind, or one for each
+    column, in a list or in a dict by column: "gaussian", "bernoulli", "categorical", "poisson"; or "multinomial" for
+    all columns together; of a table they are read from types. Cells may be missing. `num_categories` of categorical
+    columns is one more than the highest by default.
+
+    Raises ValueError for bad cells, more components than rows, another kind, or fewer categories than a column has.
+    Source: Vermunt and Magidson (2002), Latent class cluster analysis.
+    """
+    rows, summary = _training_data.rows(x)
+    k = as_count(num_components, "num_components")
+    if k > len(rows):
+        raise ValueError(f"num_components must be from 1 to the number of rows, {len(rows)}; got {k}.")
+    named = _training_data.named_kinds(kinds, rows.shape[1], "kinds")
+    density = columns(rows, summary, named, (k,), "kinds", num_categories)
+    return at_clusters(uniform(density), as_key(key), rows, summary)
 
 
 @started_from_tables("gaussian")

@@ -191,7 +191,7 @@ def _table(given, kinds, labelled):
     if kinds == "gaussian" and codes is not None:
         raise ValueError(
             f"x column {codes!r} is of categories, whose numbers are no quantities, which the model takes. Type "
-            "dgjax.Table.of(x.frame, indicators=True), with the label if there is one."
+            "x = dgjax.Table.of(frame, label, indicators=True), of the frame and the name of its label, if it has one."
         )
     given["x"] = table.x
     if labelled:

@@ -145,7 +145,8 @@ def column_of(cells: Cells, library: str, kind: str | None = None, indicators: b
     if kind == "categorical":
         levels = levels_of(cells, library)
         if indicators and len(levels) < 2:
-            raise ValueError(f"x column {name!r} holds one category, {levels[0]!r}, which no number tells. {without}")
+            held = _advice.shown(list(levels))
+            raise ValueError(f"x column {name!r} holds one category, {held}, which no number tells. {without}")
         return Column(name, kind, cells.holds, levels, cells.whole, indicators)
     if cells.holds not in (NUMBERS, TRUTH):
         raise ValueError(
