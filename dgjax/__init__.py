@@ -86,6 +86,7 @@ from dgjax.densities import (
     Gaussian as Gaussian,
     GaussianCells as GaussianCells,
     GaussianMixtureCells as GaussianMixtureCells,
+    ImportanceSampled as ImportanceSampled,
     LanguageModel as LanguageModel,
     LowEffectiveSampleSize as LowEffectiveSampleSize,
     MaskedLanguageModel as MaskedLanguageModel,

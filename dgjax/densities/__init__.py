@@ -19,6 +19,7 @@ from dgjax.densities._diffusion import Diffusion as Diffusion, supports_of_diffu
 from dgjax.densities._factor import FactorGaussian as FactorGaussian
 from dgjax.densities._flow import Flow as Flow, supports_of_flow as supports_of_flow
 from dgjax.densities._gaussian import Gaussian as Gaussian
+from dgjax.densities._importance import ImportanceSampled as ImportanceSampled
 from dgjax.densities._independent import Family as Family, Independent as Independent, family_of as family_of
 from dgjax.densities._language_model import LanguageModel as LanguageModel
 from dgjax.densities._learned import (
