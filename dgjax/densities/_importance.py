@@ -24,7 +24,7 @@ from dgjax.densities._marginal import Marginal
 
 @dataclass
 class ImportanceSampled(Learned):
-    """Density with its missing cells summed out by importance sampling: p(x_o | y) = E_q p(x_o, x_m | y) / q(x_m | x_o).
+    """Density with missing cells summed out by importance sampling: p(x_o | y) = E_q p(x_o, x_m | y) / q(x_m | x_o).
 
     `density` is one that takes complete rows alone, such as a `Flow` or a `Tilted`, of which rows without a missing
     cell keep the score. `proposal` is a generative model of the same columns, whose draws x_m^s of the missing cells
@@ -59,7 +59,7 @@ class ImportanceSampled(Learned):
         real = next((j for j, (asked, given) in enumerate(pairs) if asked.whole and not given.whole), None)
         if real is not None:
             raise ValueError(
-                f"proposal must give whole numbers in column {real}, as the density has there; it gives real ones. Fit a "
+                f"proposal must give whole numbers in column {real}, as the density has there; it gives real ones. Fit "
                 'dgjax.latent_class_analysis(key, x, 5, kinds) with "poisson" or "categorical" there.'
             )
 
