@@ -125,7 +125,7 @@ def test_only_full_runs_ask_and_of_two_columns_or_more():
     def asked(columns, quick):
         return {question.key for question in _run.begin(made_up(columns), quick).asked}
 
-    assert asked(4, quick=False) - asked(4, quick=True) == {"drawn_rows", "columns"}
+    assert asked(4, quick=False) - asked(4, quick=True) == {"deep", "drawn_rows", "columns"}
     assert asked(1, quick=False) - asked(1, quick=True) == {"drawn_rows"}
 
 

@@ -58,7 +58,7 @@ def write(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
     return report, results
 
 
-def page(comparison: Comparison, folder: Path) -> str:
+def page(comparison: Comparison, folder: Path = Path()) -> str:
     """Page of the report, as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dgjax.compare"), autoescape=True, trim_blocks=True, lstrip_blocks=True
