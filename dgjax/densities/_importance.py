@@ -144,6 +144,9 @@ class ImportanceSampled(Learned):
     def _filled(self, x, key):
         """Rows with missing cells drawn from the proposal (n, d), and log q of what was drawn (n,); 0 of whole rows."""
         proposal = jax.lax.stop_gradient(self.proposal).as_model()
-        filled = proposal.sample_missing(jnp.broadcast_to(key, len(x)), x, ())
+        # Drawn in float32 whatever the precision: of random bits in another one others would come.
+        single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), proposal)
+        drawn = single.sample_missing(jnp.broadcast_to(key, len(x)), x.astype(jnp.float32), ())
+        filled = jnp.where(jnp.isnan(x), drawn.astype(x.dtype), x)
         log_q = proposal.potentials(filled).log_partition() - proposal.potentials(x).log_partition()
         return filled, jnp.where(jnp.isnan(x).any(-1), log_q, 0)
