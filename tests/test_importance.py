@@ -9,6 +9,7 @@ import pytest
 from laws import assert_close
 
 import dgjax as dg
+from dgjax import testing
 
 RNG = np.random.default_rng(0)
 FACTOR = np.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [-0.3, 0.5, 0.7]])
@@ -99,3 +100,15 @@ def test_what_does_not_fit_is_refused():
         dg.ImportanceSampled(whole, NORMAL)
     with pytest.raises(ValueError, match="learned density"):
         dg.ImportanceSampled(NORMAL, NORMAL)
+
+
+@pytest.mark.slow
+def test_the_laws_of_densities_hold():
+    def make(rng):
+        bijection = dg.SplineBijection.start(jax.random.key(0), 3, 2, num_layers=2, width=4, num_bins=3)
+        bijection = jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.2, leaf.shape), bijection)
+        density = dg.Flow(bijection, rng.normal(size=3), np.exp(rng.normal(size=3)), 2)
+        proposal = dg.Gaussian(rng.normal(size=(1, 3)), FACTOR[None])
+        return dg.Mixture(rng.normal(size=2), dg.ImportanceSampled(density, proposal, num_samples=200))
+
+    testing.check_model(make, learn=False, fixed=("proposal", "centre", "scale"))
