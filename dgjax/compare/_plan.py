@@ -131,7 +131,7 @@ def make_plan(dataset: Dataset, quick: bool) -> Plan:
         boosting_steps=20 if quick else 60,
         network_steps=0 if quick else 1000,
         deep_repeats=0 if quick or features > MOST_FULL_FEATURES or len(dataset.columns) < 2 else 3,
-        deep_steps=0 if quick else 1000,
+        deep_steps=0 if quick else 300,
         drawn_sizes=() if quick else tuple(size for size in sizes[:4:3] if 2 * size <= train_rows),
         drawn_repeats=0 if quick else 6,
         explained_repeats=0 if quick or len(dataset.columns) < 2 else 5,
