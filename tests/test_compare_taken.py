@@ -11,6 +11,7 @@ from test_compare import MIXED, TINY, check_report, results
 
 import dgjax as dg
 from dgjax.compare import _cli, _dataset, _metrics, _plan, _run, _winner
+from dgjax.compare._results import Record
 
 SLOW = pytest.mark.slow
 QUIETLY = pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
@@ -134,3 +135,19 @@ def test_classes_of_unequal_sizes_weigh_alike_in_balanced_accuracy():
     assert _metrics.accuracy(log_proba, y) == 0.9
     assert _metrics.balanced_accuracy(log_proba, y) == 0.5
     assert _metrics.confusion(log_proba, y).tolist() == [[9, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("error", [ValueError("collapsed"), KeyboardInterrupt()])
+def test_what_was_measured_outlives_a_winner_that_cannot_be_fitted(error, monkeypatch):
+    def broken(*_):
+        raise error
+
+    dataset = _dataset.load("wine")
+    comparison = _run.begin(dataset, True)
+    calibration = comparison.answers["calibration"]
+    calibration.records += [Record("brier", "lda", repeat, 0.1) for repeat in range(3)]
+    monkeypatch.setattr(_winner, "fitted", broken)
+    _winner.take(comparison, "brier")
+    assert comparison.winner is None
+    assert "No model was saved" in comparison.no_winner
+    assert comparison.interrupted == isinstance(error, KeyboardInterrupt)

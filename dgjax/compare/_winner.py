@@ -11,6 +11,7 @@ from dgjax.compare._baseline import beaten
 from dgjax.compare._bench import Bench
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._encode import Encoder, View
+from dgjax.compare._heard import listening
 from dgjax.compare._metrics import CHOICES
 from dgjax.compare._ranking import rank
 from dgjax.compare._results import Estimate
@@ -54,7 +55,13 @@ def take(comparison: Comparison, metric: str) -> None:
         return
     key = ranking.best[0]
     rows = np.random.default_rng(0).permutation(bench.dataset.labelled)[:MOST_ROWS]
-    comparison.winner = Winner(key, measured, ranking.value, fitted(bench, key, rows), len(rows))
+    try:
+        with listening():
+            comparison.winner = Winner(key, measured, ranking.value, fitted(bench, key, rows), len(rows))
+    except KeyboardInterrupt:
+        comparison.interrupted, comparison.no_winner = True, "No model was saved, for its fit was stopped."
+    except Exception as error:  # whatever it is, what took minutes to measure is not to be lost to it
+        comparison.no_winner = f"No model was saved, for an error ended its fit: {type(error).__name__}: {error}"
 
 
 def fitted(bench: Bench, key: str, rows: np.ndarray) -> dg.Tabular:
