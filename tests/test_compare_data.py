@@ -95,7 +95,7 @@ BAD = {
     "a ragged row": ([*rows(), "1,2"], {}, "line 32: expected 3 cells as in the header, got 2"),
     "no such column": (rows(), {"target": "price"}, "--target price: expected a column of the data"),
     "no such column to drop": (rows(), {"drop": ("price",)}, "--drop price: expected a column of data.csv"),
-    "a target of many numbers": ([f"{i % 5},red{i % 2},{i / 7}" for i in range(90)], {}, "expected at most 50 classes"),
+    "a target of many numbers": ([f"{i % 5},red{i % 2},{i / 7}" for i in range(90)], {}, "a quantity"),
     "a class of few rows": ([*rows(), "1.5,red,c"], {}, "expected at least 8 rows in each class, got 1 of 'c'"),
     "free text": (
         [f"{i},word{i},{'ab'[i % 2]}" for i in range(90)],

@@ -31,6 +31,7 @@ def baseline(bench: Bench, metric: str) -> Baseline | None:
         "brier": Baseline(float(1 - (shares**2).sum()), f"{SHARES} ({1 - (shares**2).sum():.3f})"),
         "log-loss": Baseline(entropy(bench), f"{SHARES} ({entropy(bench):.3f} nats)"),
         "auroc": Baseline(0.5, "chance (0.500)"),
+        "average precision": Baseline(float(shares.min()), f"the share of the rarest class ({shares.min():.3f})"),
     }
     return known.get(metric)
 

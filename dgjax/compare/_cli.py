@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dgjax.compare._run import Comparison
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FEWEST = 20  # training rows of a split
 HELP = "Discriminative and generative models in pairs."
 
 app = typer.Typer(add_completion=False, help=HELP, rich_markup_mode=None)
@@ -59,7 +60,18 @@ Thousands = Annotated[str | None, _words("Between thousands, as '.' or ' '.", "M
 Encoding = Annotated[str | None, _words("Of the file, as cp1252 or utf-16.", "NAME")]
 Comment = Annotated[str | None, _words("What follows it on a line is left out.", "MARK")]
 Missing = Annotated[list[str] | None, _words("A missing cell, as -999; may be repeated.", "TEXT")]
-Metric = Annotated[str, _words("What the winner is chosen by: brier, log-loss, accuracy or balanced-accuracy.", "NAME")]
+Metric = Annotated[
+    str,
+    _words(
+        "What the winner is chosen by: brier, log-loss, accuracy, balanced-accuracy, auroc or average-precision.",
+        "NAME",
+    ),
+]
+MaxRows = Annotated[
+    int | None,
+    _words("Training rows of a split at most, 1600 if not given (512 with --quick); the more, the slower.", "N"),
+]
+Bins = Annotated[int | None, _words("Makes so many classes, of as many rows each, of a target of numbers.", "N")]
 NoHeader = Annotated[bool, _words("The first line is a row: columns are called c0, c1 and so on.", None, "--no-header")]
 
 
@@ -72,6 +84,8 @@ def compare(
     out: Out = Path("dgjax-report"),
     quick: Quick = False,
     metric: Metric = "brier",
+    max_rows: MaxRows = None,
+    bins: Bins = None,
     drop: Drop = None,
     separator: Separator = None,
     decimal: Decimal = None,
@@ -88,10 +102,11 @@ def compare(
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     # What is wrong with the input is said before JAX is imported.
     _check_metric(metric)
-    dataset = _load(data, target, sequence, text, tuple(drop or ()), reading)
+    dataset = _load(data, target, sequence, text, tuple(drop or ()), reading, bins)
+    _check_rows(dataset, max_rows)
     _check_folder(out)
     _compiling.compile_quickly()
-    raise typer.Exit(_compare(_begin(dataset, quick), out, metric))
+    raise typer.Exit(_compare(_begin(dataset, quick, max_rows), out, metric))
 
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model.safetensors of dgjax compare, or of dgjax.save.")]
@@ -141,13 +156,34 @@ def _check_metric(metric: str) -> None:
         raise InputError(f"--metric {metric}: expected one of {', '.join(CHOICES)}, got another; type: --metric brier")
 
 
+def _check_rows(dataset: "Dataset", max_rows: int | None) -> None:
+    """Raises InputError for --max-rows below 20, or with sequences or texts, which have sizes of their own."""
+    from dgjax.compare._dataset import Dataset
+    from dgjax.compare._errors import InputError
+
+    if max_rows is None:
+        return
+    if type(dataset) is not Dataset:
+        raise InputError(f"--max-rows {max_rows}: expected with a table of rows, got sequences or texts; leave it out")
+    if max_rows < FEWEST:
+        raise InputError(f"--max-rows {max_rows}: expected {FEWEST} or more, got fewer; type: --max-rows 5000")
+
+
 def _load(
-    data: str, target: str | None, sequence: str | None, text: str | None, drop: tuple[str, ...], reading: "Reading"
+    data: str,
+    target: str | None,
+    sequence: str | None,
+    text: str | None,
+    drop: tuple[str, ...],
+    reading: "Reading",
+    bins: int | None,
 ) -> "Dataset":
     """Data set of rows, of sequences or of texts, which are told by the options, its name, or its columns."""
     from dgjax.compare import _dataset, _sequence_data, _text_data
     from dgjax.compare._errors import FreeTextError, InputError
 
+    if bins is not None and (text is not None or sequence is not None):
+        raise InputError(f"--bins {bins}: expected without --text and --sequence, got both; leave one out")
     if text is not None and sequence is not None:
         raise InputError("--text: expected without --sequence, got both; leave out one of the two")
     if text is not None or _dataset.is_embedded(data, (_dataset.TEXTS,), {"--sequence": sequence}):
@@ -155,14 +191,14 @@ def _load(
     if sequence is not None or _dataset.is_embedded(data, (_dataset.SIMULATED,)):
         return _sequence_data.load(data, target, sequence, drop, reading)
     try:
-        return _dataset.load(data, target, drop, reading)
+        return _dataset.load(data, target, drop, reading, bins)
     except FreeTextError as error:
-        if len(error.columns) > 1:
+        if len(error.columns) > 1 or bins is not None:
             raise
         return _text_data.load(data, target, error.columns[0], drop, reading, found=True)
 
 
-def _begin(dataset: "Dataset", quick: bool) -> "Comparison":
+def _begin(dataset: "Dataset", quick: bool, max_rows: int | None) -> "Comparison":
     from dgjax.compare import _run, _sequence_questions, _text_questions
     from dgjax.compare._sequence_data import SequenceDataset
     from dgjax.compare._text_data import TextDataset
@@ -171,7 +207,7 @@ def _begin(dataset: "Dataset", quick: bool) -> "Comparison":
         return _text_questions.begin(dataset, quick)
     if isinstance(dataset, SequenceDataset):
         return _sequence_questions.begin(dataset, quick)
-    return _run.begin(dataset, quick)
+    return _run.begin(dataset, quick, max_rows=max_rows)
 
 
 def _compare(comparison: "Comparison", out: Path, metric: str) -> int:

@@ -1,5 +1,6 @@
 """Data set to compare on: features with missing cells, labels, names; checked before anything is fitted."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,12 +83,18 @@ class Dataset:
         return x
 
 
-def load(data: str, target: str | None = None, drop: tuple[str, ...] = (), reading: Reading = AS_FOUND) -> Dataset:
-    """Data set from a file, or an embedded one by its name."""
-    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop, **reading.options}):
+def load(
+    data: str,
+    target: str | None = None,
+    drop: tuple[str, ...] = (),
+    reading: Reading = AS_FOUND,
+    bins: int | None = None,
+) -> Dataset:
+    """Data set from a file, or an embedded one by its name; `bins` makes so many classes of a target of numbers."""
+    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop, "--bins": bins, **reading.options}):
         return _embedded(data)
     table, name = table_of(data, target, drop, reading=reading)
-    dataset = from_table(table, name, target)
+    dataset = from_table(table, name, target, bins)
     missing = len(dataset.y) - len(dataset.labelled)
     if not missing:
         return dataset
@@ -131,7 +138,7 @@ def table_of(
     return read_table(path, drop, named, reading), path.name
 
 
-def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
+def from_table(table: Table, name: str, target: str | None = None, bins: int | None = None) -> Dataset:
     """Data set from a table, split into target and features; raises InputError for what cannot be compared on."""
     if len(table.names) < 2:
         raise InputError(
@@ -139,7 +146,8 @@ def from_table(table: Table, name: str, target: str | None = None) -> Dataset:
             "add columns"
         )
     chosen, note = target_of(table.names, target)
-    labels, classes = labels_of(table.column(chosen))
+    column = table.column(chosen)
+    labels, classes = labels_of(column if bins is None else binned(column, bins))
     features = table.without((chosen,)).columns
     _check_features(features, chosen)
     notes = [*table.notes, *note]
@@ -180,6 +188,11 @@ def labels_of(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
         raise InputError(
             f"--target {column.name}: expected class labels, got only empty cells; --target names another column"
         )
+    if len(values) > MOST_LEVELS and not column.levels:
+        raise InputError(
+            f"--target {column.name}: expected class labels, got {len(values)} different numbers, a quantity, and "
+            "these models tell classes apart; to compare on its quarters type --bins 4; --target names another column"
+        )
     if len(values) > MOST_LEVELS:
         raise InputError(
             f"--target {column.name}: expected at most {MOST_LEVELS} classes, got {len(values)} different values; "
@@ -200,6 +213,36 @@ def labels_of(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
     labels = np.full(len(known), -1)
     labels[known] = codes
     return labels, classes
+
+
+def binned(column: Column, bins: int) -> Column:
+    """Column of classes of a column of numbers: ranges between its quantiles, of about as many rows each.
+
+    Raises InputError for fewer than two bins, text, or numbers that repeat so much that two ranges would be one.
+    """
+    if bins < 2:
+        raise InputError(f"--bins {bins}: expected 2 or more, got {bins}; type: --bins 4")
+    if column.levels:
+        raise InputError(
+            f"--bins {bins}: expected a target of numbers, got '{column.name}', which is of text ({column.levels[0]}); "
+            "leave --bins out, or --target names another column"
+        )
+    known = ~np.isnan(column.values)
+    cuts = np.unique(np.quantile(column.values[known], np.arange(1, bins) / bins)) if known.any() else np.zeros(0)
+    codes = np.searchsorted(cuts, column.values[known], "left")
+    if known.any() and (len(cuts) < bins - 1 or len(np.unique(codes)) < bins):
+        raise InputError(
+            f"--bins {bins}: expected numbers that differ enough for so many ranges of as many rows, got "
+            f"'{column.name}', where single numbers are frequent; type a smaller number, or leave --bins out"
+        )
+    ends = [f"{cut:.4g}" for cut in cuts]
+    if len(set(ends)) < len(ends):
+        ends = [repr(float(cut)) for cut in cuts]
+    between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
+    values = np.full(len(known), np.nan)
+    values[known] = codes
+    levels = (f"up to {ends[0]}", *between, f"over {ends[-1]}") if ends else ()
+    return replace(column, values=values, levels=levels)
 
 
 def _check_features(features: tuple[Column, ...], target: str) -> None:

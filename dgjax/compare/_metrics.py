@@ -1,13 +1,18 @@
 """Metrics of predictions: log_proba (m, k) in natural logarithms, y (m,) the true labels."""
 
+from typing import Any
+
 import numpy as np
 
 NUM_BINS = 10
+GRID = np.linspace(0, 1, 101)  # of shares, at which curves are kept
 CHOICES = {
     "brier": "brier",
     "log-loss": "log-loss",
     "accuracy": "accuracy",
     "balanced-accuracy": "balanced accuracy",
+    "auroc": "auroc",
+    "average-precision": "average precision",
 }
 """Metrics that a winner may be chosen by: as typed, and as they are called in the records of calibration."""
 
@@ -70,6 +75,32 @@ def auroc(strange: np.ndarray, usual: np.ndarray) -> float:
     order = np.sort(usual)
     below, upto = np.searchsorted(order, strange, "left"), np.searchsorted(order, strange, "right")
     return float((below + upto).mean() / (2 * len(usual)))
+
+
+def rarest(dataset: Any) -> int:
+    """Label of the class with the fewest rows, of equal ones the last: what somebody looks for, as a rule."""
+    _, y = dataset.at(dataset.labelled)
+    counts = np.bincount(y, minlength=len(dataset.classes))
+    return len(counts) - 1 - int(counts[::-1].argmin())
+
+
+def told_from_rest(log_proba: np.ndarray, y: np.ndarray, label: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """How well a class's probability tells it from the rest: AUROC and average precision; and both curves.
+
+    The curves are the share found at each share of others taken for it ("roc"), and the share that is right among those
+    taken for it at each share found ("precision"), at the shares of `GRID`. Empty if the rows are all of it, or none.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+
+    own, score = y == label, log_proba[:, label]
+    if own.all() or not own.any():
+        return {}, {}
+    others, found, _ = roc_curve(own, score, drop_intermediate=False)
+    right, recall, _ = precision_recall_curve(own, score)
+    at = np.searchsorted(-recall, -GRID, "right") - 1  # the strictest threshold that finds so many
+    curves = {"roc": np.interp(GRID, others, found), "precision": right[at]}
+    values = {"auroc": auroc(score[own], score[~own]), "average precision": average_precision_score(own, score)}
+    return {name: float(value) for name, value in values.items()}, curves
 
 
 def root_mean_square(error: np.ndarray) -> float:

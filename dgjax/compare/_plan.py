@@ -9,6 +9,8 @@ from dgjax.compare._splits import spaced
 
 # Seconds for one row and label of a full-covariance Gaussian with missing cells, at 64 columns, in float32.
 MISSING_CELL_COST = 35e-6
+# Training rows of a split, half as many are tested; --max-rows takes more, of fewer splits.
+USUAL_ROWS, QUICK_ROWS = 1600, 512
 MOST_FULL_FEATURES = 80  # up to which models of full covariances are compared
 FEW_FEATURES = 20  # up to which EM goes on for small gains
 # Nats for each row that a step of EM must gain to go on, where cells or labels are missing.
@@ -51,6 +53,7 @@ class Plan:
     explained_repeats: int = 0
     explained_orders: int = 0
     longest: int = 1
+    rows: int = 0
     letters: int = 0
     vocabulary: int = 0
     unit: str = "rows"
@@ -65,6 +68,11 @@ class Plan:
         lines = [
             f"{self.repeats} repeated splits: up to {self.train_rows} training and {self.test_rows} test {self.unit}."
         ]
+        if self.rows > self.train_rows + self.test_rows:
+            lines.append(
+                f"Each split takes its rows from all {self.rows} that have a label, and every number here is of models "
+                "that have learnt from no more than that; for more, type --max-rows."
+            )
         if self.missing_shares:
             lines.append(f"Missing cells: {self.missing_repeats} splits and {self.missing_test_rows} test {self.unit}.")
         if self.missing_train_rows:
@@ -100,18 +108,22 @@ class Plan:
         return lines
 
 
-def make_plan(dataset: Dataset, quick: bool) -> Plan:
-    """Plan for a data set, smaller if `quick`."""
+def make_plan(dataset: Dataset, quick: bool, max_rows: int | None = None) -> Plan:
+    """Plan for a data set, smaller if `quick`; of at most `max_rows` training rows, the usual number if None."""
     rows, classes = len(dataset.labelled), len(dataset.classes)
-    test_rows = min(256 if quick else 800, rows // 3)
-    train_rows = min(512 if quick else 1600, rows - test_rows)
+    usual = QUICK_ROWS if quick else USUAL_ROWS
+    most = usual if max_rows is None else max(max_rows, 2 * max(2 * classes, 10))
+    test_rows = min(max(most // 2, 100), rows // 3)
+    train_rows = min(most, rows - test_rows)
+    repeats = int(np.clip((3 if quick else 10) * usual / max(train_rows, 1), 3, 3 if quick else 10))
     features = int(sum(max(1, len(levels) - 1) for levels in dataset.levels))
     lowest = max(2 * classes, 10)
     sizes = spaced(lowest, train_rows, 4 if quick else 8)
     missing_rows, completions = _missing_rows(features, classes, quick), 3 if quick else 5
     return Plan(
         quick=quick,
-        repeats=3 if quick else 10,
+        rows=rows,
+        repeats=repeats,
         train_rows=train_rows,
         test_rows=test_rows,
         sizes=sizes,

@@ -19,7 +19,7 @@ from dgjax.compare._bench import Bench
 from dgjax.compare._contestants import Pair
 from dgjax.compare._metrics import NUM_BINS
 from dgjax.compare._missing import EXACT, MEAN, OWN, twin_method
-from dgjax.compare._plots_confusion import confusion
+from dgjax.compare._plots_classes import of_classes
 from dgjax.compare._questions import ALL_ROWS, DENSITY, LABELLED, LARGEST
 from dgjax.compare._ranking import Line, nearest, rank
 from dgjax.compare._results import Answer
@@ -178,7 +178,7 @@ def missing(answer: Answer, bench: Bench) -> list[Picture]:
 
 
 def calibration(answer: Answer, bench: Bench) -> list[Picture]:
-    """Reliability diagrams for each pair and for the references, Brier scores, and which class is taken for which."""
+    """Reliability diagrams for each pair and for the references, Brier scores, curves, and confusions."""
     groups = [
         (pair.name, [(m, _look(bench, pair, m)) for m in (*pair.generative, pair.discriminative)])
         for pair in bench.pairs
@@ -187,7 +187,7 @@ def calibration(answer: Answer, bench: Bench) -> list[Picture]:
     marks = zip(outside, HUES["reference"], ("-", "--", ":"), strict=False)
     groups.append(("Outside references", [(c.key, Look(c.short, color, dashes)) for c, color, dashes in marks]))
     scores = _dots(answer, bench, "brier", "Brier score (0 is perfect)")
-    return [*(_reliability(answer, *group) for group in groups), scores, *confusion(answer, bench)]
+    return [*(_reliability(answer, *group) for group in groups), scores, *of_classes(answer, bench)]
 
 
 def _reliability(answer: Answer, name: str, lines: Sequence[tuple[str, Look]]) -> Picture:

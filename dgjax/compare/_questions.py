@@ -108,7 +108,8 @@ def labelled_rows(bench: Bench, answer: Answer) -> list[Task]:
 
 
 def calibration(bench: Bench, answer: Answer) -> list[Task]:
-    """Tasks that measure the Brier score, reliability, and how sure a model is of itself."""
+    """Tasks that measure the Brier score, reliability, how sure a model is, and how it tells the rarest class."""
+    rarest = _metrics.rarest(bench.dataset)
 
     def measure(repeat: int, key: str) -> list[Record]:
         x, y = bench.test(repeat)
@@ -117,6 +118,8 @@ def calibration(bench: Bench, answer: Answer) -> list[Task]:
         pooled.append(_metrics.reliability(log_proba, y))
         counts = answer.extra.setdefault("confusion", {})
         counts[key] = counts.get(key, 0) + _metrics.confusion(log_proba, y)
+        told, curves = _metrics.told_from_rest(log_proba, y, rarest)
+        _add_curves(answer.extra.setdefault("curves", {}), key, curves)
         values = {
             "brier": _metrics.brier(log_proba, y),
             "accuracy": _metrics.accuracy(log_proba, y),
@@ -125,9 +128,19 @@ def calibration(bench: Bench, answer: Answer) -> list[Task]:
             "confidence": float(_metrics.confidence(log_proba).mean()),
             "calibration error": _metrics.calibration_error(_metrics.reliability(log_proba, y)),
         }
-        return [Record(metric, key, repeat, value) for metric, value in values.items()]
+        return [Record(metric, key, repeat, value) for metric, value in (values | told).items()]
 
     return each(bench, bench.plan.repeats, list(bench.contestants), measure)
+
+
+def _add_curves(kept: dict, key: str, curves: dict) -> None:
+    """Adds a split's curves to the sums of those before."""
+    if not curves:
+        return
+    own = kept.setdefault(key, {"splits": 0})
+    own["splits"] += 1
+    for name, curve in curves.items():
+        own[name] = own.get(name, 0) + curve
 
 
 def cost(bench: Bench, answer: Answer) -> list[Task]:

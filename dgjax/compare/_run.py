@@ -165,9 +165,9 @@ class Comparison:
         return [question for question in self.asked if self.answers[question.key].status == "failed"]
 
 
-def begin(dataset: Dataset, quick: bool, plan: Plan | None = None) -> Comparison:
+def begin(dataset: Dataset, quick: bool, plan: Plan | None = None, max_rows: int | None = None) -> Comparison:
     """Comparison on a data set before anything is measured."""
-    plan = plan or make_plan(dataset, quick)
+    plan = plan or make_plan(dataset, quick, max_rows)
     asked = tuple(question for question in QUESTIONS if question.asked(plan))
     return asking(asked, Bench(dataset, plan, contestants(plan), pairs(plan), _deep.contestants(plan)))
 

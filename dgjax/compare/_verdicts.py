@@ -18,6 +18,7 @@ from dgjax.compare._ranking import Line, Ranking, better, certain, rank
 from dgjax.compare._results import Answer
 from dgjax.compare._run import Comparison
 from dgjax.compare._say import Verdict, best_of, say, unlabelled
+from dgjax.compare._verdicts_classes import of_classes
 
 
 def verdict(comparison: Comparison, key: str) -> Verdict:
@@ -128,7 +129,7 @@ def calibration(answer: Answer, bench: Bench) -> Verdict:
         reasons.append(f"Too modest, mean confidence below accuracy: {words.listing(modest)}.")
     if right:
         reasons.append(f"As right as they say, on average, within 2 standard errors: {words.listing(right)}.")
-    return Verdict(headline, tuple(reasons))
+    return Verdict(headline, (*reasons, *of_classes(answer, bench)))
 
 
 def _sureness(answer: Answer, key: str):
