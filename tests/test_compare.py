@@ -45,7 +45,7 @@ MIXED = ["height,colour,place"] + [
 def tiny(monkeypatch):
     """Everything is measured, on few rows and by few models."""
     make = _plan.make_plan
-    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **TINY))
+    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick, most=None: replace(make(dataset, quick), **TINY))
 
 
 def results(folder):
@@ -112,7 +112,7 @@ def test_networks_are_a_pair_and_walk_between_digits(monkeypatch, tmp_path):
         "explained_repeats": 1,
         "explained_orders": 4,
     }
-    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **few))
+    monkeypatch.setattr(_run, "make_plan", lambda dataset, quick, most=None: replace(make(dataset, quick), **few))
     assert _cli.run(["compare", "digits", "--quick", "--out", str(tmp_path)]) == 0
     found = results(tmp_path)
     assert {question["status"] for question in found["questions"].values()} == {"done"}
