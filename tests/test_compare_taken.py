@@ -51,7 +51,7 @@ def report(tmp_path_factory):
     folder, make = tmp_path_factory.mktemp("taken"), _plan.make_plan
     (folder / "mixed.csv").write_text("\n".join(MIXED))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_run, "make_plan", lambda dataset, quick: replace(make(dataset, quick), **TINY))
+        patch.setattr(_run, "make_plan", lambda dataset, quick, most=None: replace(make(dataset, quick), **TINY))
         arguments = ["compare", str(folder / "mixed.csv"), "--quick", "--metric", "balanced-accuracy"]
         assert _cli.run([*arguments, "--out", str(folder)]) == 0
     return folder

@@ -176,7 +176,7 @@ def _load(
     text: str | None,
     drop: tuple[str, ...],
     reading: "Reading",
-    bins: int | None,
+    bins: int | None = None,
 ) -> "Dataset":
     """Data set of rows, of sequences or of texts, which are told by the options, its name, or its columns."""
     from dgjax.compare import _dataset, _sequence_data, _text_data
