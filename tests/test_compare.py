@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import browser
 import pytest
 
 from dgjax.compare import _bench, _cli, _dataset, _plan, _plots, _run, _verdicts
@@ -64,19 +67,36 @@ def check_report(folder, questions):
     return page
 
 
-def test_a_run_writes_the_report_the_numbers_and_the_table(tiny, tmp_path, capsys):
-    assert _cli.run(["compare", "wine", "--quick", "--out", str(tmp_path)]) == 0
-    found = results(tmp_path)
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory):
+    """Folder of a report of wine, on few rows, and what was printed and told on the way."""
+    folder, printed, progress = tmp_path_factory.mktemp("wine"), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.__wrapped__(patch)
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(progress):
+            assert _cli.run(["compare", "wine", "--quick", "--out", str(folder)]) == 0
+    return folder, printed.getvalue(), progress.getvalue()
+
+
+@browser.needs_chromium
+@pytest.mark.xdist_group("a report of wine")
+def test_the_report_reads_at_three_widths_in_a_browser(wine, tmp_path):
+    browser.check(wine[0] / "report.html", tmp_path)
+
+
+@pytest.mark.xdist_group("a report of wine")
+def test_a_run_writes_the_report_the_numbers_and_the_table(wine):
+    folder, printed, progress = wine
+    found = results(folder)
     assert {question["status"] for question in found["questions"].values()} == {"done"}
     # What the first question learnt of labelled rows, and whatever is filled where nothing is missing, is learnt once.
     assert found["questions"]["labelled_rows"]["fits"] == 3
     assert found["questions"]["missing_training"]["fits"] == 3 * (3 + 2 + 3 * 2 + 1)
-    page = check_report(tmp_path, questions=8)
+    page = check_report(folder, questions=8)
     for question in found["questions"].values():
         assert question["estimates"]
         assert question["verdict"]["headline"] not in ("", "Not measured.")
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower().split()
-    printed, progress = capsys.readouterr()
     assert "Warning" not in progress
     assert "naive Bayes" in printed
     assert "report.html" in printed
