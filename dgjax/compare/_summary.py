@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dgjax.compare import _words as words
 from dgjax.compare._baseline import Baseline, baseline, beaten, trusted
+from dgjax.compare._metrics import rarest
 from dgjax.compare._questions import DENSITY
 from dgjax.compare._ranking import Line, Ranking, nearest, rank
 from dgjax.compare._run import Comparison
@@ -50,11 +51,25 @@ def _nothing(comparison: Comparison, ranking: Ranking) -> str:
         f"{words.percent(ranking.value)}, and that is no more for certain. "
     )
     if loss is not None and beaten(bench, "log-loss", loss.value):
-        return text + (
+        said = (
             f"Probabilities do say something: {say(bench, loss.best)} has a log-loss of {words.number(loss.value)}, "
             f"better than {shares.words}."
         )
+        return text + said + _found(comparison)
     return text + f"No model found anything in these columns that tells '{bench.dataset.target}'."
+
+
+def _found(comparison: Comparison) -> str:
+    """Sentence on how to find the rarest class by its probability all the same; empty where no model orders rows."""
+    bench, found = comparison.bench, rank(comparison.answers["calibration"], "average precision")
+    base = baseline(bench, "average precision")
+    if found is None or base is None or not beaten(bench, "average precision", found.value):
+        return ""
+    return (
+        f" To find '{bench.dataset.classes[rarest(bench.dataset)]}' all the same, take the rows where its probability "
+        f"is highest: average precision {words.number(found.value)} by {say(bench, found.best)}, by chance "
+        f"{base.value:.3f}."
+    )
 
 
 def _cheapest(comparison: Comparison, ranking: Ranking) -> str:
@@ -95,10 +110,16 @@ def situations(comparison: Comparison) -> list[Situation]:
         _one(
             comparison, "calibration", "brier", "Probabilities to act on (Brier score, lower is better)", words.number
         ),
+        _one(comparison, "calibration", "average precision", _finding(comparison), words.number),
         _one(comparison, notice, "auroc", f"{noticing} (AUROC)", words.number),
         _one(comparison, "cost", "training seconds", "Quick to train", lambda value: words.seconds(value.mean)),
     ]
     return [row for row in rows if row is not None]
+
+
+def _finding(comparison: Comparison) -> str:
+    dataset = comparison.bench.dataset
+    return f"Finding '{dataset.classes[rarest(dataset)]}', the rarest class (average precision)"
 
 
 def _rows(comparison: Comparison, last: bool) -> Situation | None:
