@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax._answers import by_scores
 from dgjax._arguments import as_count, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._types import Generative
 from dgjax._verbs import predict, require_generative
 from dgjax.data import as_floats, as_labels, as_model, model_and_rows
@@ -28,6 +29,7 @@ from dgjax.sparse import RowsLike
 from dgjax.tables import of_tables
 
 
+@told_keywords
 @of_tables()
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
     """The evidence lower bound E_q log p(x_observed | z, y) - KL(q(z | x, y) || p(z)) + log p(y), in nats: (n,).
@@ -49,6 +51,7 @@ def _elbo(model, x, y):
     return model.potentials(x).score(y)
 
 
+@told_keywords
 @of_tables()
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
     """Error of `log_prob(model, x)`, in nats: (n, d) -> (n,); 0 for a model whose log p(x) is exact.
@@ -88,6 +91,7 @@ def _log_prob_error(model, x):
     return jnp.where(jnp.isnan(x).all(-1), 0, model.density.error(jax.nn.logsumexp(logs, axis=-1)))
 
 
+@told_keywords
 @of_tables()
 def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
     """Mean and standard deviation, each (n, m), of a row's latent variables given its observed cells: (n, d).
@@ -105,6 +109,7 @@ def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[
     return _encode(density, rows.x, _classes(model, rows.x, y))
 
 
+@told_keywords
 @of_tables()
 def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array:
     """Mean of every cell given latent vectors z: (n, m) -> (n, d); the most probable category of a categorical column.
@@ -131,6 +136,7 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     return _decode(density, latent, _one_hot(density.num_classes, classes, latent))
 
 
+@told_keywords
 @of_tables()
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:
     """Reconstruction: rows encoded to the mean of q(z | x_observed, y), and that decoded: (n, d) -> (n, d).
@@ -146,6 +152,7 @@ def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> 
     return _decode(density, _encode(density, rows.x, shares)[0], shares)
 
 
+@told_keywords
 @of_tables()
 def interpolate(
     model: Generative, start: ArrayLike, end: ArrayLike, num_steps: int = 8, y: ArrayLike | None = None

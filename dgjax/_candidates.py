@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import LABELS, as_array, as_count, as_key
-from dgjax._elsewhere import of_keyword
+from dgjax._elsewhere import of_keyword, told_keywords
 from dgjax.data import as_model, whole_labels
 from dgjax.densities import has_draws
 from dgjax.learning import Restarts, fit
@@ -123,6 +123,17 @@ class Candidate:
 FIT_OPTIONS = tuple(name for name in inspect.signature(fit).parameters if name not in OF_DATA)
 
 
+def check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raises TypeError for an option that neither the function nor `fit` has, with what to type."""
+    for name in options:
+        if name not in FIT_OPTIONS:
+            own = [one for one in (*_parameters(function), *FIT_OPTIONS) if one != "options"]
+            raise TypeError(
+                f"neither {function.__name__} nor fit has an argument {name!r}. {of_keyword(name, options[name], own)}"
+            )
+
+
+@told_keywords
 def grid(starter: Callable[..., Any], **options: Any) -> list[Candidate]:
     """Candidates for `dgjax.select`: a starter, such as `dgjax.gaussian_mixture`, with each combination of options.
 
@@ -133,6 +144,11 @@ def grid(starter: Callable[..., Any], **options: Any) -> list[Candidate]:
 
     Raises TypeError for an option that neither has, ValueError for one without values.
     """
+    if not callable(starter):
+        raise ValueError(
+            f"starter must be a function that starts a model; got {_advice.shown(starter)}. Type "
+            "dgjax.grid(dgjax.gaussian_mixture, num_components=range(1, 9))."
+        )
     named = _parameters(starter)
     anything = any(own.kind is inspect.Parameter.VAR_KEYWORD for own in named.values())
     for name in options:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_array, as_count, as_key, as_whole
-from dgjax._candidates import Candidate, Rows, as_candidates, as_restarts, as_training_rows
+from dgjax._candidates import Candidate, Rows, as_candidates, as_restarts, as_training_rows, check_options
+from dgjax._elsewhere import told_keywords
 from dgjax._verbs import log_conditional, log_joint, log_prob, predict
 from dgjax._warnings import ConvergenceWarning
 from dgjax.data import as_model
@@ -45,6 +46,7 @@ class CrossValidation:
         return f"CrossValidation of {len(next(iter(self.scores.values())))} folds: {', '.join(told)}"
 
 
+@told_keywords
 def cross_validate(
     candidate: Any,
     x: Any,
@@ -71,6 +73,7 @@ def cross_validate(
     what starting and fitting raise.
     Source: Stone (1974), Cross-validatory choice and assessment of statistical predictions.
     """
+    check_options(cross_validate, options)
     rows = as_training_rows(x, y, lengths, weights)
     num, key = as_restarts(restarts, key)
     own = as_candidates(candidate)

@@ -127,6 +127,8 @@ KEYWORDS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("alpha", "reg_covar", "var_smoothing"), (("prior", 'prior="weak"'),)),
     **dict.fromkeys(("sample_weight", "sample_weights"), (("weights", "weights={0}"),)),
     **dict.fromkeys(("labels", "target"), (("y", "y={0}"),)),
+    **dict.fromkeys(("cv", "n_splits", "n_folds", "k_folds"), (("folds", "folds={0}"),)),
+    **dict.fromkeys(("scoring", "metric"), (("criterion", 'criterion="cross-validation"'),)),
     "X": (("x", "x={0}"),),
     "verbose": (("progress", "progress=True"),),
     "covariance_type": (("covariance", "covariance={0}"),),
@@ -150,21 +152,34 @@ SPELT = {"diag": "diagonal", "shared": "tied", "pooled": "tied", "isotropic": "s
 
 def told_keywords(function: F) -> F:
     """Decorator: a keyword of another library, or an argument that is missing, is a TypeError with what to type."""
-    own = inspect.signature(function).parameters
-    required = [name for name, argument in own.items() if argument.default is inspect.Parameter.empty]
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        for name in options:
-            if name not in own:
-                told = of_keyword(name, options[name], own)
-                raise TypeError(f"{function.__name__}() has no argument {name!r}. {told}")
-        if missing := [name for name in required[len(arguments) :] if name not in options]:
-            needed = f"dgjax.{function.__name__}({', '.join(required)})"
-            raise TypeError(f"{function.__name__}() needs {' and '.join(missing)} too. Type {needed}.")
-        return function(*arguments, **options)
+        try:
+            return function(*arguments, **options)
+        except TypeError as error:  # looked at only then: a call of few rows takes microseconds
+            if message := _of_call(function.__name__, signature, arguments, options):
+                raise TypeError(message) from None
+            raise error
 
     return cast(F, call)
+
+
+def _of_call(function, signature, arguments, options):
+    """Message on a call with an unknown keyword or a missing argument; empty for one that is neither."""
+    any_name = any(argument.kind is argument.VAR_KEYWORD for argument in signature.parameters.values())
+    own = {
+        name: argument for name, argument in signature.parameters.items() if argument.kind is not argument.VAR_KEYWORD
+    }
+    for name in options:
+        if name not in own and not any_name:
+            return f"{function}() has no argument {name!r}. {of_keyword(name, options[name], own)}"
+    required = [name for name, argument in own.items() if argument.default is argument.empty]
+    if missing := [name for name in required[len(arguments) :] if name not in options]:
+        needed = f"dgjax.{function}({', '.join(required)})"
+        return f"{function}() needs {' and '.join(missing)} too. Type {needed}."
+    return ""
 
 
 def of_keyword(name: str, value: Any, own: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import as_columns, as_count, check_number, is_concrete
 from dgjax._column_quantiles import column_of
+from dgjax._elsewhere import told_keywords
 from dgjax._types import Generative
 from dgjax.data import Data, as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import Mixture
@@ -74,6 +75,7 @@ class Forecast(NamedTuple):
         return jnp.asarray(np.stack(cells, -1), self.log_proba.dtype)
 
 
+@told_keywords
 def forecast(model: Generative, x: ArrayLike, steps: int, lengths: ArrayLike | None = None) -> Forecast:
     """Forecast of the next `steps` steps of each sequence: p(state) and p(row), given all observed rows.
 

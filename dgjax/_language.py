@@ -14,6 +14,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._answers import by_scores
 from dgjax._arguments import as_count, as_key, check_number, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._text import token_numbers, tokenize
 from dgjax._types import Generative
 from dgjax._verbs import log_prob
@@ -22,6 +23,7 @@ from dgjax.data import as_labels, as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import MaskedLanguageModel, Mixture, TokenDensity
 
 
+@told_keywords
 def perplexity(
     model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, units: ArrayLike | None = None
 ) -> Array:
@@ -54,6 +56,7 @@ def perplexity(
     return jnp.exp(-values.sum() / counted.sum())
 
 
+@told_keywords
 def pseudo_log_likelihood(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Pseudo-log-likelihood of texts under a masked language model: sum_s log p(x_s | all other tokens), in nats, (n,).
 
@@ -80,6 +83,7 @@ def _pseudo_log_likelihood(model, x):
     return model.density.pseudo_log_likelihood(x)[:, 0]
 
 
+@told_keywords
 def complete(
     model: Generative,
     key: Array,
@@ -169,6 +173,7 @@ def _likely(logits, temperature, top_k, top_p):
     return jnp.where(above | (same & (jnp.cumsum(same, axis=-1) <= room)), logits, -jnp.inf)
 
 
+@told_keywords
 def choose(model: Generative, prompt: str, continuations: Sequence[str], tokenizer: Any = None) -> Array:
     """Log-probabilities log p(continuation | prompt) (m,), in nats, of several texts that may follow a prompt.
 

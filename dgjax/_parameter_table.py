@@ -19,7 +19,7 @@ from dgjax.densities import (
     Multinomial,
     Poisson,
 )
-from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic
+from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.scorers import Linear
 
 
@@ -83,6 +83,8 @@ NOTHING = Rows((), ())
 
 def parameter_rows(model: Any, words: Words) -> Rows:
     """Table of the parameters of each label; an empty one for networks, n-grams and models without a table."""
+    if isinstance(model, Marginalized):
+        return parameter_rows(model.classifier, words)
     if isinstance(model, Logistic | LinearChainCRF):
         return _weights(model, words)
     if not isinstance(model, Mixture | HiddenMarkov):

@@ -10,6 +10,7 @@ from jax.scipy.special import ndtri
 
 import dgjax_kernels as kernels
 from dgjax._arguments import as_count, check_number, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._types import Generative
 from dgjax.data import as_model, cut, in_size_class, model_and_rows
 from dgjax.densities import FactorGaussian
@@ -40,6 +41,7 @@ class Recommendations(NamedTuple):
         return self.mean - reach, self.mean + reach
 
 
+@told_keywords
 def recommend(model: Generative, ratings: RowsLike, num_items: int) -> Recommendations:
     """Recommendations: the `num_items` items of highest expected rating among those that a user has not rated.
 

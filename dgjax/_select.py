@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dgjax import _advice
-from dgjax._candidates import as_candidates, as_restarts, as_training_rows
+from dgjax._candidates import as_candidates, as_restarts, as_training_rows, check_options
 from dgjax._cross_validation import fold_of_rows, scored_by_folds
+from dgjax._elsewhere import told_keywords
 from dgjax._selection import aic, bic, icl
 from dgjax._verbs import num_parameters
 from dgjax._warnings import ConvergenceWarning
@@ -118,6 +119,7 @@ def _brief(value):
     return value if isinstance(value, str) else _advice.shown(value)
 
 
+@told_keywords
 def select(
     candidates: Any,
     x: Any,
@@ -148,6 +150,7 @@ def select(
     Raises ValueError for bad data, another criterion, no key where one is needed, models with and without p(x) beside
     each other by another criterion than "cross-validation", or if every candidate failed.
     """
+    check_options(select, options)
     rows = as_training_rows(x, y, lengths, weights)
     own, (num, key) = as_candidates(candidates), as_restarts(restarts, key)
     if criterion not in (*CRITERIA, CROSS_VALIDATION):

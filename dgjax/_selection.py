@@ -8,6 +8,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax._arguments import check_number, is_concrete, placed
+from dgjax._elsewhere import told_keywords
 from dgjax._types import Discriminative, Generative
 from dgjax._verbs import (
     log_conditional,
@@ -23,6 +24,7 @@ from dgjax.sparse import RowsLike
 from dgjax.tables import of_tables
 
 
+@told_keywords
 @of_tables()
 def bic(
     model: Generative | Discriminative,
@@ -47,6 +49,7 @@ def bic(
     return scored.result(-2 * scored.total() + num_parameters(model) * scored.xp.log(scored.checked_rows()))
 
 
+@told_keywords
 @of_tables()
 def aic(
     model: Generative | Discriminative,
@@ -68,6 +71,7 @@ def aic(
     return scored.result(-2 * scored.total() + 2 * num_parameters(model))
 
 
+@told_keywords
 @of_tables()
 def icl(
     model: Generative,
@@ -100,6 +104,7 @@ def icl(
     return scored.result(whole + 2 * _total(entropy, scored.weights, scored.xp))
 
 
+@told_keywords
 @of_tables()
 def anomaly_threshold(
     model: Generative,
@@ -127,6 +132,7 @@ def anomaly_threshold(
     return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
 
+@told_keywords
 @of_tables()
 def anomaly_pvalue(
     model: Generative,

@@ -15,6 +15,7 @@ import numpy as np
 
 from dgjax import _advice, _archive
 from dgjax._arguments import is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._pytree import DATACLASSES
 from dgjax._warnings import PrecisionWarning, warn
 
@@ -23,6 +24,7 @@ DEEPEST = 64
 """Levels that a model may nest; deeper ones would end Python's stack."""
 
 
+@told_keywords
 def save(path: str | os.PathLike, model: Any) -> None:
     """Writes `model` to the file `path`: safetensors, with a JSON header of its dataclasses and the format version.
 
@@ -46,6 +48,7 @@ def save(path: str | os.PathLike, model: Any) -> None:
     _archive.write(path, MODEL, {"model": description}, {name: np.asarray(array) for name, array in arrays.items()})
 
 
+@told_keywords
 def load(path: str | os.PathLike) -> Any:
     """The model that `save` wrote to the file `path`.
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import as_array, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._verbs import num_parameters
 from dgjax.data import as_model
 from dgjax.densities import Categorical, Multinomial
@@ -32,6 +33,7 @@ NULL, NULL_OF_PRIOR, FLAT = 1e-3, 1e-9, 1e-9
 by the likelihood and under a prior, and any other is flat."""
 
 
+@told_keywords
 @of_tables()
 def standard_errors(
     model: M,

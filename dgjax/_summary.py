@@ -17,12 +17,13 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dgjax._arguments import is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._parameter_table import Rows, Words, kind, number, parameter_rows
 from dgjax._verbs import capabilities, num_parameters
 from dgjax.data import as_model
 from dgjax.densities import Density, Mixture
 from dgjax.learning import Fit
-from dgjax.models import DiscriminativeModel, HiddenMarkov, LinearChainCRF, Logistic
+from dgjax.models import DiscriminativeModel, HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.tables import Tabular
 
 FEW_ROWS, FEW_COLUMNS, WIDTH = 12, 7, 110
@@ -79,6 +80,7 @@ class Summary:
         return f"<div><strong>{html.escape(self.title)}</strong>{facts}{table if self.head else ''}</div>"
 
 
+@told_keywords
 def summary(model: Any) -> Summary:
     """Summary of a model or of a fit, to print or to look at in a notebook: all that `print(model)` says, and more.
 
@@ -141,8 +143,16 @@ def _title(model):
         what += f": {kind(model.density)}"
     elif isinstance(model, Logistic | LinearChainCRF):
         what += f": {type(model.scorer).__name__}"
+    elif isinstance(model, Marginalized):
+        what += f": {type(model.classifier).__name__}, cells by {kind(_density(model))}"
     columns = "" if model.num_features is None else f"{model.num_features} column(s), "
     return f"{what}; {columns}{int(num_parameters(model)):,} parameters, {dtype}"
+
+
+def _density(model):
+    """Density of the cells of a classifier of rows with some missing: that of a single label as itself."""
+    own = model.density
+    return own.density if isinstance(own, Mixture) else own
 
 
 def _ended(fit):

@@ -8,6 +8,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from dgjax import _advice
+from dgjax._elsewhere import told_keywords
 from dgjax.data import as_sequences, pad
 
 NUM_BYTES = 256
@@ -16,6 +17,7 @@ MOST = 1 << 24
 """Token numbers stay below: float32 holds all of those."""
 
 
+@told_keywords
 def tokenize(texts: Iterable[str], tokenizer: Any = None) -> tuple[Array, Array]:
     """Tokens of texts: x (n, t, 1), NaN beyond each end, and lengths (n,), as densities of sequences take them.
 
@@ -85,6 +87,7 @@ def _numbers(encoded, i):
     return numbers.reshape(-1) if mask is None else numbers[np.asarray(mask, bool)]
 
 
+@told_keywords
 def detokenize(x: ArrayLike, lengths: ArrayLike | None = None, tokenizer: Any = None) -> list[str]:
     """Texts of tokens x (n, t, 1) of so many `lengths` (n,), the inverse of `tokenize`.
 

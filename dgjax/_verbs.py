@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 import dgjax_kernels as kernels
 from dgjax import _advice, _answers, _zero_copy
 from dgjax._arguments import as_columns, as_count, as_key, as_shape, check_size, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._few_rows import labels_of_few, log_prob_of_few, posterior_of_few
 from dgjax._types import Capabilities, Discriminative, Generative
 from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
@@ -26,6 +27,7 @@ G = TypeVar("G", bound=Generative)
 FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
 
 
+@told_keywords
 @of_tables()
 def log_prob(model: Generative, x: RowsLike, lengths: ArrayLike | None = None) -> Array:
     """Marginal log-likelihood log p(x_observed) = log sum_y p(x_observed, y), in nats.
@@ -61,6 +63,7 @@ def log_prob_in_form(
     return log_prob_of_few(own, rows, answer)
 
 
+@told_keywords
 @of_tables()
 def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Joint log-likelihood log p(x_observed, y), in nats; where y is -1, unknown, log p(x_observed).
@@ -76,6 +79,7 @@ def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike |
     return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@told_keywords
 @of_tables()
 def log_conditional(
     model: Generative | Discriminative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None
@@ -92,6 +96,7 @@ def log_conditional(
     return _answers.log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@told_keywords
 @of_tables(log_proba_by_name)
 def predict_log_proba(
     model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
@@ -114,6 +119,7 @@ def predict_log_proba(
     return posterior_of_few(own, rows, _answers.predict_log_proba)
 
 
+@told_keywords
 @of_tables(label_names)
 def predict(
     model: Generative | Discriminative, x: RowsLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None
@@ -137,6 +143,7 @@ def predict(
     return labels_of_few(own, rows, _answers.predict)
 
 
+@told_keywords
 @of_tables(drawn_rows)
 def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
     """Samples (x, y) of p(x, y): x (*shape, d), y (*shape,) ints. For a model of sequences, the last of `shape` is t.
@@ -156,6 +163,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
     return (_answers.few_samples if few else _answers.many_samples)(checked, as_key(key), sizes)
 
 
+@told_keywords
 @of_tables(label_names)
 def sample_labels(
     model: Generative | Discriminative,
@@ -176,6 +184,7 @@ def sample_labels(
     return _answers.sample_labels(checked, rows, *labels, key=as_key(key))
 
 
+@told_keywords
 @of_tables(filled_rows)
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None) -> Array:
     """Imputation: `x` with missing cells replaced by E[x_missing | x_observed], or by the mode in discrete columns.
@@ -196,6 +205,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *,
     return _within(rows, _answers.impute_given(checked, rows, *labels) if labels else _answers.impute(checked, rows), x)
 
 
+@told_keywords
 @of_tables(filled_rows)
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
     """Multiple imputation: `x` with missing cells drawn from p(x_missing | x_observed), (n, d) -> (n, d).
@@ -209,6 +219,7 @@ def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLi
     return _within(rows, _answers.sample_missing(checked, rows, key=as_key(key)), x)
 
 
+@told_keywords
 @of_tables(named_model)
 def marginal(model: G, columns: ArrayLike) -> G:
     """Marginal model p(x_columns, y) of some columns, in the order given; the others are integrated out.
@@ -223,6 +234,7 @@ def marginal(model: G, columns: ArrayLike) -> G:
     return whole.marginal(as_columns(columns, whole.num_features))
 
 
+@told_keywords
 @of_tables(named_model)
 def discriminative(model: Generative) -> Logistic | LinearChainCRF:
     """Discriminative twin: the logistic model, or CRF, with exactly the p(y | x) of a generative model.
@@ -260,6 +272,7 @@ def _discriminative(model):
     return Logistic(jax.nn.log_softmax(model.log_weights) + bias, scorer)
 
 
+@told_keywords
 @of_tables(named_model)
 def marginalize(classifier: Discriminative, density: Generative, num_samples: int = 64, seed: int = 0) -> Marginalized:
     """Classifier of rows with missing cells: the mean of p(y | x) over p(x_missing | x_observed).
@@ -281,6 +294,7 @@ def marginalize(classifier: Discriminative, density: Generative, num_samples: in
     return Marginalized(model, mixture, as_count(num_samples, "num_samples"), as_count(seed, "seed", 0))
 
 
+@told_keywords
 def num_parameters(model: Any) -> int | Array:
     """Number of free parameters of a model, as `bic` and `aic` count them.
 
@@ -290,6 +304,7 @@ def num_parameters(model: Any) -> int | Array:
     return as_model(model).num_parameters
 
 
+@told_keywords
 def capabilities(model: Any) -> Capabilities:
     """What a model can be asked, and what kind of number each answer is: a named tuple of words.
 

@@ -161,3 +161,45 @@ def test_what_is_told_of_names_are_functions_here_with_those_arguments():
             if re.fullmatch(r"dgjax\.\w+", name):
                 own = inspect.signature(getattr(dg, name.removeprefix("dgjax."))).parameters
                 assert {keyword.arg for keyword in call.keywords} <= own.keys(), told
+
+
+def public_functions():
+    own = {name: getattr(dg, name) for name in dir(dg) if not name.startswith("_")}
+    functions = {name: value for name, value in own.items() if inspect.isfunction(value) and name != "dataclass"}
+    needs = inspect.Parameter.empty
+    return sorted(
+        name
+        for name, value in functions.items()
+        if any(argument.default is needs for argument in inspect.signature(value).parameters.values())
+    )
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_a_function_without_its_arguments_says_what_to_type(name):
+    function = getattr(dg, name)
+    optional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    needed = [
+        own.name
+        for own in inspect.signature(function).parameters.values()
+        if own.default is own.empty and own.kind not in optional
+    ]
+    if not needed:
+        return
+    with pytest.raises(TypeError, match=rf"Type dgjax\.{name}\({', '.join(needed)}\)"):
+        function()
+
+
+def test_an_error_of_types_from_within_a_function_stays_as_it_is():
+    with pytest.raises(TypeError) as told:
+        dg.summary(3)
+    assert "dgjax.summary(model)" not in str(told.value)
+
+
+def test_names_of_folds_elsewhere_are_told():
+    x, y = np.zeros((4, 1)), [0, 1, 0, 1]
+    with pytest.raises(TypeError, match=r"neither cross_validate nor fit has an argument 'cv'. Type folds=3."):
+        dg.cross_validate(dg.naive_bayes, x, y, cv=3)
+    with pytest.raises(TypeError, match=r"neither select nor fit has an argument 'n_iter'. Type max_steps=3."):
+        dg.select(dg.naive_bayes, x, y, n_iter=3)
+    with pytest.raises(ValueError, match=r"starter must be a function .* got 'naive_bayes'"):
+        dg.grid("naive_bayes")

@@ -206,3 +206,20 @@ def test_a_selection_without_numbers_is_points_with_standard_errors():
     ax = plot.selection(dg.Selection(MODEL, table, "cross-validation"))
     assert [text.get_text() for text in ax.get_xticklabels()] == ["b", "a"]
     assert ax.containers[0].has_yerr
+
+
+def test_a_picture_that_is_not_there_is_told_the_nearest_or_all():
+    with pytest.raises(AttributeError, match=r"Type dgjax.plot.pairs"):
+        plot.pears  # noqa: B018
+    with pytest.raises(AttributeError, match=r"There are clusters, density"):
+        plot.violin  # noqa: B018
+
+
+def test_pairs_of_many_columns_say_that_they_are_the_first_and_name_categories():
+    frame = {name: [0.1 * i, 1.0, i, 3.0 - i] for i, name in enumerate("abcd")} | {"e": [2.0, 1.0, 0.5, 1.5]}
+    model = dg.naive_bayes(frame | {"y": ["no", "yes", "no", "yes"]}, "y", prior="weak")
+    assert plot.pairs(model, frame)[0, 0].figure.get_suptitle() == "The first 4 of 5 columns"
+    mixed = {"size": [1.0, 2.0, 1.5, 2.5], "colour": ["red", "blue", "red", "blue"], "y": ["no", "yes", "no", "yes"]}
+    every = plot.pairs(dg.naive_bayes(mixed, "y", prior="weak"), mixed)
+    assert [tick.get_text() for tick in every[1, 1].get_xticklabels()] == ["blue", "red"]
+    assert not every[0, 0].figure.get_suptitle()

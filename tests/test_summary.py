@@ -1,6 +1,7 @@
 """What print shows of models and fits, and `summary`: parameters by hand, names, every family, inside jit."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -94,3 +95,12 @@ def test_html_is_escaped():
     assert "<b>" not in model._repr_html_()
     assert "&lt;b&gt;" in model._repr_html_()
     assert "a&amp;b" in model._repr_html_()
+
+
+def test_a_classifier_of_missing_cells_shows_the_classifier_and_names_the_density():
+    density = dg.Mixture(jnp.zeros(1), dg.Gaussian(jnp.zeros((1, 2)), jnp.eye(2)[None]))
+    classifier = dg.Logistic(jnp.array([0.5]), dg.Linear(jnp.array([[1.0, -2.0]])))
+    text = str(dg.summary(dg.marginalize(classifier, density)))
+    assert "Marginalized of 2 labels: Logistic, cells by Gaussian" in text
+    assert "log-odds of 1" in text
+    assert "-2" in text

@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 from advised import typed
@@ -168,3 +169,48 @@ def test_what_to_type_where_an_array_is_no_table():
     with pytest.raises(ValueError) as caught:
         dg.Table.of(of_pandas().assign(y=0), "Y")
     assert typed(str(caught.value)) == "'y'"
+
+
+FRAME = {"height": [1.0, 2.0, 3.0, 2.5], "kind": ["a", "b", "a", "b"], "times": [1, 3, 2, 2]}
+
+
+def test_weights_may_be_the_name_of_their_column():
+    named = dg.naive_bayes(FRAME, "kind", weights="times")
+    assert named.schema.names == ("height",)
+    without = {name: cells for name, cells in FRAME.items() if name != "times"}
+    plain = dg.naive_bayes(without, "kind", weights=FRAME["times"])
+    assert all(map(np.array_equal, jax.tree.leaves(named.model), jax.tree.leaves(plain.model)))
+    fitted = dg.fit(named, FRAME, "kind", weights="times").model
+    again = dg.fit(plain, without, "kind", weights=FRAME["times"]).model
+    assert all(map(np.array_equal, jax.tree.leaves(fitted.model), jax.tree.leaves(again.model)))
+    assert dg.bic(named, FRAME, y="kind", weights="times") == dg.bic(plain, without, y="kind", weights=FRAME["times"])
+
+
+@pytest.mark.parametrize(("weights", "words"), [("tims", "has no column 'tims'"), ("kind", "holds text")])
+def test_other_names_of_weights_are_refused(weights, words):
+    with pytest.raises(ValueError, match=words):
+        dg.naive_bayes(FRAME, "kind", weights=weights)
+
+
+def test_a_kind_or_a_column_that_is_misspelt_is_told_the_nearest():
+    frame = {name: FRAME[name] for name in ("height", "kind")}
+    with pytest.raises(ValueError, match=r"Type 'poisson' for 'poison'"):
+        dg.naive_bayes(frame, "kind", kinds={"height": "poison"})
+    with pytest.raises(ValueError, match=r"Type 'height' for 'hight'"):
+        dg.naive_bayes(frame, "kind", kinds={"hight": "poisson"})
+
+
+def test_a_single_row_of_a_frame_is_told_how_to_stay_one():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(FRAME)[["height", "kind"]]
+    model = dg.naive_bayes(frame, "kind")
+    with pytest.raises(ValueError, match=r"Type frame.iloc\[\[0\]\]"):
+        dg.predict(model, frame.iloc[0])
+    assert list(dg.predict(model, frame.iloc[[0]])) == ["a"]
+
+
+def test_a_frame_in_place_of_sequences_is_told_how_to_be_one():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
+    with pytest.raises(ValueError, match=r"Type x.to_numpy\(\)\[None\] for a single sequence"):
+        dg.hidden_markov(jax.random.key(0), frame, 2)

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_array, as_whole, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax.data._arrays import as_floats, whole_labels
 from dgjax.structures import Sequences
 
 
+@told_keywords
 def pad(sequences: Sequence[ArrayLike]) -> tuple[Array, Array]:
     """Padding of ragged sequences: a list of (t_i, d) -> x (n, t, d), NaN beyond each end, and lengths (n,).
 
@@ -65,7 +67,8 @@ def as_sequences(x: Any, lengths: Any = None, num_features: int | None = None, n
         )
     array: Any = as_floats(x, name)
     if array.ndim != 3 or not array.shape[1]:
-        hint = _of_steps(x, array, lengths, name) or _of_sequences(array.shape, num_features, name)
+        own = f"{name}.to_numpy()" if hasattr(x, "to_numpy") else name  # of a frame
+        hint = _of_steps(x, array, lengths, name) or _of_sequences(array.shape, num_features, own)
         raise ValueError(f"{name} must be sequences of shape (n, t, d), t at least 1; got shape {array.shape}.{hint}")
     if num_features is not None and array.shape[2] != num_features:
         raise ValueError(

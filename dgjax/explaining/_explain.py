@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_columns, as_count, as_key, is_concrete
+from dgjax._elsewhere import told_keywords
 from dgjax._types import Discriminative, Generative
 from dgjax._verbs import predict, require_generative
 from dgjax.data import Data, as_labels, as_model, as_rows, model_and_rows
@@ -25,6 +26,7 @@ from dgjax.tables import of_tables, player_names
 PERMUTATIONS = 200  # where the players are too many for all coalitions
 
 
+@told_keywords
 @of_tables(player_names)
 def explain(
     model: Generative | Discriminative,

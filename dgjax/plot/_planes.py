@@ -24,6 +24,7 @@ BEYOND = 0.6
 SHAKEN = 0.25  # that whole numbers are moved by, at most, so that equal rows show
 SHARES = 0.5, 0.95
 """Of a cluster's probability, within its inner and outer line: of a normal one 1.18 and 2.45 standard deviations."""
+FIRST = 4  # columns of which pairs are shown
 SHADES = 0.99, 0.9, 0.75, 0.5, 0.25
 BLUES = "#eaf2fa", "#c6dcf0", "#97c3e3", "#5fa3d1", "#2f7fba"
 
@@ -141,10 +142,12 @@ def pairs(
 ) -> "np.ndarray":
     """Every pair of some columns as `clusters`, and on the diagonal each column's histogram beside p(x_column, y).
 
-    `columns` are the first four by default. Returns the axes (columns, columns).
+    `columns` are the first four by default, and a line above says so where there are more. Returns the axes (columns,
+    columns).
     """
     own = given(model, x, y, names, classes)
-    chosen = tuple(range(min(4, own.x.shape[1]))) if columns is None else own.numbers(columns)
+    d = own.x.shape[1]
+    chosen = tuple(range(min(FIRST, d))) if columns is None else own.numbers(columns)
     size = max(2.0 * len(chosen), 4.0)
     every = _style.grid_of_axes(len(chosen), len(chosen), size, size, sharex="col")
     for i, row in enumerate(chosen):
@@ -154,7 +157,7 @@ def pairs(
                 ax.set_visible(False)
                 continue
             if i == j:
-                _marginal(ax, own.model, own.x[:, row], row, _style.name_of(row, own.names))
+                _marginal(ax, own, row)
             else:
                 clusters(own.model, own.x, own.y, columns=(column, row), names=own.names, classes=own.classes, ax=ax)
                 if ax.get_legend():
@@ -164,15 +167,17 @@ def pairs(
                 ax.tick_params(labelbottom=False)
             if j:
                 ax.set_ylabel("")
+    if columns is None and d > FIRST:
+        every[0, 0].figure.suptitle(f"The first {FIRST} of {d} columns", fontsize="medium")
     handles, told = every[1, 0].get_legend_handles_labels() if len(chosen) > 1 else ([], [])
     if len(told) > 1:
         every[0, 0].figure.legend(handles, told, loc="upper right", frameon=False)
     return every
 
 
-def _marginal(ax, model, cells, column, name):
+def _marginal(ax, own, column):
     """Histogram of the cells of a column, and p(x_column, y) of each label y."""
-    one, supports = _plane(model, (column,))
+    (one, supports), cells = _plane(own.model, (column,)), own.x[:, column]
     known = cells[~np.isnan(cells)]
     places = np.linspace(*_range(known, MARGIN, supports[0]), SIDE)
     rows, inside = _rows_at(places[:, None], supports)
@@ -186,7 +191,9 @@ def _marginal(ax, model, cells, column, name):
             places, np.where(inside, np.exp(_joint(one, rows, label)), 0), color=_style.colour(label), linewidth=1.6
         )
     ax.set_yticks([])
-    ax.set_xlabel(name)
+    if own.levels is not None and len(own.levels[column]):
+        ax.set_xticks(range(len(own.levels[column])), [str(level) for level in own.levels[column]])
+    ax.set_xlabel(_style.name_of(column, own.names))
 
 
 def _two(own, columns):

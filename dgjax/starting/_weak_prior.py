@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _prior
 from dgjax._arguments import check_number
+from dgjax._elsewhere import told_keywords
 from dgjax.data import (
     as_model,
     as_rows,
@@ -21,6 +22,7 @@ from dgjax.structures import in_rows
 from dgjax.tables import of_tables
 
 
+@told_keywords
 @of_tables()
 def weak_prior(
     model: Any,

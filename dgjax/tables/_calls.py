@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import numpy as np
 
+from dgjax import _advice
 from dgjax._arguments import is_concrete
-from dgjax.tables._frames import Frame, is_frame, read
+from dgjax.tables._frames import NUMBERS, Frame, is_frame, read
 from dgjax.tables._schema import Schema, Table, Tabular
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,8 +116,10 @@ def _answered(verb, answer, first, given):
     model, frame = given[first], None
     schema = model.schema
     x = given["x"].frame if type(given.get("x")) is Table else given.get("x")
+    _check_rows(x)
     if is_frame(x):
         frame = read(x)
+        _weights_by_name(given, frame)
         given["x"] = x = schema.rows_of(frame)
         if given.get("y") is not None:
             given["y"] = schema.labels(given["y"], frame)
@@ -129,6 +132,28 @@ def _answered(verb, answer, first, given):
     asked = Asked(schema, frame, x, dict(given))
     result = _called(verb, given | {first: model.model}, schema)
     return result if answer is None else answer(asked, result)
+
+
+def _check_rows(x):
+    """Raises ValueError for a single row of a frame, which has the names of columns no longer as such."""
+    if getattr(x, "ndim", 2) == 1 and hasattr(x, "to_frame"):
+        raise ValueError(f"x must be a frame; got a {type(x).__name__}, of one row or column. Type frame.iloc[[0]].")
+
+
+def _weights_by_name(given, frame):
+    """Weights that were told by the name of the frame's column of them, in its place."""
+    name = given.get("weights")
+    if not isinstance(name, str):
+        return
+    if name not in frame.names:
+        raise ValueError(
+            f"weights must be a number for each row, or the name of x's column of them; x has no column {name!r}, but "
+            f"{_advice.shown(list(frame.names))}."
+        )
+    cells = frame.cells(name)
+    if cells.holds != NUMBERS:
+        raise ValueError(f"weights must be numbers; column {name!r} holds {cells.holds or 'nothing'}.")
+    given["weights"] = cells.values
 
 
 def _encoded(schema, other):
@@ -182,6 +207,10 @@ def _fitted_to_frame(fit, signature, arguments, options):
 
 def _table(given, kinds, labelled):
     """Schema of the frame among the arguments, whose place its rows take, and its labels if the function has some."""
+    if is_frame(given["x"]) and isinstance(name := given.get("weights"), str):
+        frame = read(given["x"])
+        _weights_by_name(given, frame)
+        given["x"] = frame.without(name)
     table, y = given["x"], given.get("y")
     if type(table) is not Table:
         table = Table.of(table, y, kinds)

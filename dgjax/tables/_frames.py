@@ -77,6 +77,10 @@ class Frame(ABC):
         """Cells of a column."""
 
     @abstractmethod
+    def without(self, name: str) -> Any:
+        """Frame of the library less a column."""
+
+    @abstractmethod
     def filled(self, cells: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
         """Frame of the library with values at places of some columns: (places, values) by name."""
 
@@ -116,6 +120,9 @@ class _Dict(Frame):
         if kind in "mM":
             return Cells(name, DATES if kind == "M" else DURATIONS, column.astype(object))
         return _inspected(name, column.astype(object))
+
+    def without(self, name: str) -> Any:
+        return {other: cells for other, cells in self.columns.items() if other != name}
 
     def filled(self, cells: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
         columns = dict(self.columns)
@@ -186,6 +193,9 @@ class _Native(Frame):
         # Polars's Categorical knows the levels of all columns, not its own.
         found = _inspected(name, objects)
         return Cells(name, CATEGORIES, objects) if isinstance(kind, nw.Categorical) else found
+
+    def without(self, name: str) -> Any:
+        return self.frame.drop(name).to_native()
 
     def filled(self, cells: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
         columns = [self._scattered(name, places.tolist(), values) for name, (places, values) in cells.items()]

@@ -278,9 +278,10 @@ def _kinds(kinds, names):
         itertools.chain((n for n in kinds if n not in names), (k for k in kinds.values() if k not in KINDS)), None
     )
     if wrong is not None or ("multinomial" in kinds.values() and {*map(kinds.get, names)} != {"multinomial"}):
+        near = None if wrong is None else _nearest(str(wrong), names if wrong in kinds else KINDS)
         raise ValueError(
             f'kinds must give some of the columns {_advice.shown(names)} one of the kinds {KINDS}, "multinomial" to '
-            f"all of them; got {_advice.shown(kinds)}."
+            f"all of them; got {_advice.shown(kinds)}.{'' if near is None else f' Type {near!r} for {wrong!r}.'}"
         )
     return kinds
 
