@@ -105,6 +105,7 @@ from dgjax.learning import (
     LBFGS as LBFGS,
     Diverged as Diverged,
     Fit as Fit,
+    Interrupted as Interrupted,
     Newton as Newton,
     Optax as Optax,
     Restarts as Restarts,

@@ -13,4 +13,5 @@ from dgjax.learning._method import Method as Method, Outcome as Outcome
 from dgjax.learning._newton import Newton as Newton
 from dgjax.learning._objective import Problem as Problem, has_networks as has_networks
 from dgjax.learning._optax import Optax as Optax
+from dgjax.learning._progress import Interrupted as Interrupted
 from dgjax.learning._restarts import Restarts as Restarts, restarted as restarted

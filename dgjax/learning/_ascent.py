@@ -5,8 +5,9 @@ Both work on columns that are centred and scaled, so that they reach one maximum
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,9 @@ from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._dependence import correlations, independent, turned_rows
 from dgjax.learning._endings import ended
-from dgjax.learning._method import Method, Outcome
+from dgjax.learning._method import Method, OtherShapes, Outcome, filled
 from dgjax.learning._objective import Frame, Problem, is_concave, tolerance
+from dgjax.learning._progress import reached
 from dgjax.learning._steps import State, UnderWay
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import columns_with_units, find, mild, moved, moved_rows, own_units, whole
@@ -28,14 +30,40 @@ from dgjax.priors import Ridge
 from dgjax.scorers import Linear
 
 
+class Phase(NamedTuple):
+    """Phase of a fit: its steps, and what follows when it ends or, at the latest, after `most` of them.
+
+    `following(problem, state, tol)` is the fit as the next phase begins it, None if it stays as it is. Each state is
+    asked about once, wherever the calls of `advance` ended, and so all fits go the same way.
+    """
+
+    steps: Callable[..., State]
+    following: Callable[[Problem, "Ascent", float], "Ascent | None"] = lambda problem, state, tol: None
+    most: int = sys.maxsize
+
+
 @dataclasses.dataclass(frozen=True)
 class Ascent(UnderWay):
-    """A fit by gradient under way: its coordinates, the problem there, the state, and the next steps."""
+    """A fit by gradient under way: its coordinates, the problem there, the state, and the phase that it is in.
+
+    `past` are the states in which earlier phases ended: from these the fit is set up again where it continues.
+    """
 
     frame: Frame
     problem: Problem
     inner: State
-    steps: Callable[..., State]
+    phase: Phase
+    past: tuple[State, ...] = ()
+
+    @property
+    def judged(self) -> int:
+        """The step at which the phase ends at the latest."""
+        return self.phase.most + (int(self.past[-1].step) if self.past else 0)
+
+    def moved(self, tol: float, until: Any) -> "Ascent":
+        """The fit after step `until`, or the end of its phase."""
+        own = tolerance(tol, self.problem)
+        return dataclasses.replace(self, inner=self.phase.steps(self.frame, self.problem, own, self.inner, until))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +80,37 @@ class ByGradient(Method):
             raise ValueError(f"{LEARNING}, or dgjax.LBFGS() for draws that stay; got method={_advice.shown(self)}.")
 
     def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
-        tol = tolerance(self.tol, state.problem)
-        return dataclasses.replace(state, inner=state.steps(state.frame, state.problem, tol, state.inner, until))
+        if not is_concrete(state.inner, self.tol, until):
+            return state.moved(self.tol, until)
+        step, last, ended = -1, int(until), False
+        while step < last and not ended:
+            judged = state.judged
+            state = state.moved(self.tol, np.asarray(last if step >= judged else min(judged, last)))
+            step, ended = reached(state)
+            if ended or step == judged:
+                upcoming = state.phase.following(problem, state, self.tol)
+                state, ended = (state, ended) if upcoming is None else (upcoming, False)
+        return state
+
+    def kept(self, state: Ascent) -> list[Any] | None:
+        return [*state.past, state.inner]
+
+    def restored(self, problem: Problem, state: Ascent, parts: list[list[np.ndarray]]) -> Ascent:
+        for i, part in enumerate(parts):
+            state = dataclasses.replace(state, inner=filled(state.inner, part))
+            if i + 1 < len(parts):
+                upcoming = state.phase.following(problem, state, self.tol)
+                if upcoming is None:
+                    raise OtherShapes
+                state = upcoming
+        return state
 
     def result(self, problem: Problem, state: Ascent) -> tuple[Outcome, Any]:
         check_finite(state.frame.model, problem.x, state.inner)
-        return ended(state.frame, state.problem, tolerance(self.tol, state.problem), state.inner)
+        inner = state.inner
+        if inner.trace.dtype != problem.weights.dtype:  # in float64, where float32 had no digits
+            inner = jax.tree.map(lambda new, old: jnp.asarray(np.asarray(new).astype(old.dtype)), inner, state.past[-1])
+        return ended(state.frame, state.problem, tolerance(self.tol, state.problem), inner)
 
 
 def number_of_parameters(model: Any) -> int:

@@ -1,12 +1,15 @@
 """Checkpoints: the state of a fit on disk, from which an identical call continues.
 
-One file in a folder, written beside the old one, flushed to disk, and renamed. A state took 27 ms on a busy disk where
-orbax's manager, made for many hosts, took 173 in the same minutes, and 0.23 ms without a disk; after an error, orbax's
-threads kept the process from ending.
+One file in a folder, written beside the old one, flushed to disk, and renamed: whenever the process is killed, a whole one
+is there. A state took 27 ms on a busy disk where orbax's manager, made for many hosts, took 173 in the same minutes, and
+0.23 ms without a disk; after an error, orbax's threads kept the process from ending.
 """
 
 import dataclasses
+import functools
 import os
+import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,85 +18,136 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import dgjax_kernels as kernels
 from dgjax import _archive
 from dgjax._arguments import is_concrete
 from dgjax._digest import digest, host_array
+from dgjax.learning._method import Method, OtherShapes, filled
 from dgjax.structures import Sequences
 
 KIND = _archive.Kind("dgjax.checkpoint", "dgjax.fit(checkpoint=...)")
 FILE = "fit.safetensors"
 ADVICE = "Type the path of a new folder, or remove that one."
+SECONDS, SHARE = 3.0, 50
+"""Between two saves: so many seconds at least, and so many times as long as the last one took."""
+Kept = Callable[[Any], list[Any] | None]
+Refill = Callable[[Any, list[list[np.ndarray]]], Any]
+
+
+def _whole(state):
+    return [state]
+
+
+def _refilled(state, parts):
+    return filled(state, parts[0])
 
 
 class Checkpointer:
-    """Checkpoint writer and reader: the last state of a fit, in a folder, with digests of its inputs.
+    """Checkpoint writer and reader: the last state of a fit, in a folder, with marks, digests of its inputs by name.
 
-    The digests are of data, model, prior and options, not of `max_steps`: a fit may be continued further.
+    The marks are of data, model, prior and options, not of `max_steps`: a fit may be continued further. `kept(state)`
+    is a list of pytrees of arrays, the parts of a state that change as the fit runs, or None where a state is not worth
+    keeping; `refill(state, parts)` puts their leaves back. By default that is the state itself. It has `step`, the
+    number of steps taken.
+
+    Raises ValueError, naming what differs, for the folder of a fit of other marks, and OSError for one that cannot be
+    written to.
     """
 
-    def __init__(self, folder: str | os.PathLike, marks: dict[str, str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, marks: dict[str, str], kept: Kept = _whole, refill: Refill = _refilled
+    ) -> None:
         self._folder, self._file, self._marks = Path(folder), Path(folder) / FILE, marks
+        self._kept, self._refill = kept, refill
         _check_folder(self._folder)
-        self._kept = self._read() if self._file.exists() else None
+        self._found = self._read() if self._file.exists() else None
+        self._next = time.monotonic() + SECONDS
 
-    def _read(self) -> tuple[int, list[np.ndarray]]:
+    def _read(self) -> tuple[int, list[list[np.ndarray]]]:
         try:
             header, arrays = _archive.read(self._file, KIND, _arrays_of)
         except ValueError as error:
             raise ValueError(f"checkpoint cannot be gone on with: {error} {ADVICE}") from None
         found = header["marks"]
         if other := [name for name in self._marks if found.get(name) != self._marks[name]]:
-            words = "versions" if "versions" in other else ", ".join(other)
+            words = next((name for name in ("versions", "method") if name in other), ", ".join(other))
             both = f" ({found.get('versions')}; here {self._marks['versions']})" if words == "versions" else ""
             raise ValueError(f"checkpoint holds a fit of other {words}{both}: {self._folder}. {ADVICE}")
-        return header["step"], [arrays[name] for name in header["arrays"]]
+        return header["step"], [[arrays[name] for name in part] for part in header["parts"]]
 
-    def restore(self, state: Any, max_steps: int) -> Any:
-        """The saved state, or `state` if none was saved.
+    def restored(self, state: Any, max_steps: int) -> Any:
+        """The saved state, or `state`, that before the first step, if none was saved.
 
-        Raises ValueError if the saved state has other shapes, or more than `max_steps` steps.
+        Raises ValueError if the saved arrays have other shapes, or for more than `max_steps` steps.
         """
-        if self._kept is None:
+        if self._found is None:
             return state
-        (step, found), (leaves, structure) = self._kept, jax.tree.flatten(state.inner)
-        if len(found) != len(leaves) or not all(map(_fits, found, leaves)):
-            raise ValueError(f"checkpoint holds a state of other shapes: {self._folder}. {ADVICE}")
+        step, parts = self._found
         if step > max_steps:
             raise ValueError(
                 f"checkpoint holds {step} steps of this fit, and max_steps is {max_steps}: {self._folder}. Type "
                 f"max_steps={step} or more, or the path of a new folder."
             )
-        return dataclasses.replace(state, inner=jax.tree.unflatten(structure, list(map(_into, found, leaves))))
+        try:
+            return self._refill(state, parts)
+        except OtherShapes:
+            raise ValueError(f"checkpoint holds a state of other shapes: {self._folder}. {ADVICE}") from None
+
+    def due(self) -> bool:
+        """Whether the last save was long enough ago: some seconds, or fifty times what it took."""
+        return time.monotonic() >= self._next
+
+    def save_if_due(self, state: Any) -> None:
+        """Saves a state if that is due."""
+        if self.due():
+            self.save(state)
 
     def save(self, state: Any) -> None:
-        """Saves a state in place of the one before; does nothing for a state that diverged."""
-        if bool(state.inner.diverged):
+        """Saves a state in place of the one before, or none if it is not worth keeping."""
+        begun, parts = time.monotonic(), self._kept(state)
+        if parts is None:
             return
-        arrays = {str(i): host_array(leaf) for i, leaf in enumerate(jax.tree.leaves(state.inner))}
-        header = {"marks": self._marks, "step": int(state.step), "arrays": list(arrays)}
-        _archive.write(self._file, KIND, header, arrays, durable=True)
+        arrays = [[host_array(leaf) for leaf in jax.tree.leaves(part)] for part in parts]
+        named = {f"{i}.{j}": leaf for i, part in enumerate(arrays) for j, leaf in enumerate(part)}
+        names = [[f"{i}.{j}" for j in range(len(part))] for i, part in enumerate(arrays)]
+        header = {"marks": self._marks, "step": int(np.max(state.step)), "parts": names}
+        _archive.write(self._file, KIND, header, named, durable=True)
+        ended = time.monotonic()
+        self._next = ended + max(SECONDS, SHARE * (ended - begun))
 
 
-def checkpointer(folder: Any, model: Any, problem: Any, **options: Any) -> Checkpointer:
-    """A `Checkpointer` for a folder; raises ValueError inside jit, or if the folder holds a different fit."""
-    if not is_concrete(model, problem):
+def checkpointer(folder: Any, model: Any, problem: Any, method: Method) -> Checkpointer:
+    """A `Checkpointer` of a fit by a method; raises ValueError inside jit, or if the folder holds a different fit."""
+    if not is_concrete(model, problem, jnp.zeros(())):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
     x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
+    x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
     parts = {"start": model, "x": x, "lengths": lengths, "y": problem.y, "weights": problem.weights}
     parts |= {"prior": problem.prior, "blend": problem.blend}
-    marks = {name: digest(value) for name, value in {**parts, **options}.items()}
-    return Checkpointer(folder, {"versions": _versions(), **marks})
+    marks = {name: digest(value) for name, value in parts.items()} | _marks_of(method)
+    refill = functools.partial(method.restored, problem)
+    return Checkpointer(folder, {"versions": _versions(), **marks}, method.kept, refill)
+
+
+def _marks_of(method: Method) -> dict[str, str]:
+    """Marks of a method: of its kind, as "method", and of each of its options by name."""
+    options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}  # type: ignore[arg-type]
+    kind: list[Any] = [f"{type(method).__module__}.{type(method).__qualname__}"]
+    if isinstance(own := options.pop("method", None), Method):  # of restarts
+        kind.append(_marks_of(own))
+    return {"method": digest(kind), **{name: digest(value) for name, value in options.items()}}
 
 
 def _versions() -> str:
-    """Versions of dgjax, jax and optax, on which a fit's last digits may depend."""
-    import optax
+    """Versions of the libraries on which a fit's last digits may depend."""
+    return ", ".join(f"{name} {_version(name)}" for name in ("dgjax", "jax", "jaxlib", "numba", "optax"))
 
+
+def _version(name):
     try:
-        own = version("dgjax")
+        return version(name)
     except PackageNotFoundError:
-        own = "of no release"
-    return f"dgjax {own}, jax {jax.__version__}, optax {optax.__version__}"
+        return "of no release"
 
 
 def _check_folder(folder: Path) -> None:
@@ -106,7 +160,8 @@ def _check_folder(folder: Path) -> None:
         other = [one.name for one in folder.iterdir() if not one.name.startswith(".") and one.name != FILE]
         probe = folder / f".{os.getpid()}.part"
         probe.touch()
-        probe.unlink()
+        for part in folder.glob(".*.part"):  # that probe, and what a process that was killed was writing
+            part.unlink()
     except OSError as error:
         reason = f"checkpoint must be a folder that can be written to; {folder}: {error.strerror}"
         raise type(error)(f"{reason}. Type the path of a new folder.") from None
@@ -118,28 +173,12 @@ def _check_folder(folder: Path) -> None:
 
 
 def _arrays_of(header: dict[str, Any]) -> list[str]:
-    marks, step, arrays = (header.get(name) for name in ("marks", "step", "arrays"))
-    if not (isinstance(marks, dict) and isinstance(arrays, list) and type(step) is int):
+    marks, step, parts = (header.get(name) for name in ("marks", "step", "parts"))
+    if not (isinstance(marks, dict) and isinstance(parts, list) and type(step) is int):
         raise ValueError("has a header that makes no sense.")
-    if not all(isinstance(text, str) for text in (*marks.values(), *arrays)):
+    if not all(isinstance(part, list) for part in parts):
         raise ValueError("has a header that makes no sense.")
-    return arrays
-
-
-def _fits(found, leaf):
-    """Whether a saved array can replace a leaf of the state: equal dtype and shape, or both one axis of any length.
-
-    Arrays with an entry for each step or epoch have a length that depends on `max_steps`.
-    """
-    leaf = host_array(leaf)
-    return found.dtype == leaf.dtype and (found.shape == leaf.shape or found.ndim == leaf.ndim == 1)
-
-
-def _into(found, leaf):
-    """A saved array as a leaf of the state; one with an entry for each step takes the leaf's length."""
-    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(found, impl=jax.random.key_impl(leaf))
-    if found.shape == leaf.shape:
-        return jnp.asarray(found, leaf.dtype)
-    room = min(len(found), len(leaf))
-    return leaf.at[:room].set(found[:room])
+    names = [name for part in parts for name in part]
+    if not all(isinstance(text, str) for text in (*marks.values(), *names)):
+        raise ValueError("has a header that makes no sense.")
+    return names

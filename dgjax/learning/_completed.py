@@ -11,6 +11,8 @@ import numpy as np
 import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax.data import as_labels, as_weights, model_and_rows
+from dgjax.learning._descent import Diverged
+from dgjax.learning._progress import Interrupted
 from dgjax.models import Marginalized
 
 MOST_DRAWS = 16
@@ -39,8 +41,19 @@ def fitted(fit: Callable[..., Any], model: Marginalized, x: Any, y: Any, weights
     if np.isnan(cells).any():
         amounts = np.asarray(as_weights(weights, rows))
         cells, labels, weights = _completed(model, cells, labels, amounts, holes)
-    found = fit(model.classifier, cells, labels, weights=weights, **options)
-    return dataclasses.replace(found, model=dataclasses.replace(model, classifier=found.model))
+
+    def whole(classifier):
+        return dataclasses.replace(model, classifier=classifier)
+
+    try:
+        found = fit(model.classifier, cells, labels, weights=weights, **options)
+    except Interrupted as error:
+        error.then(whole)
+        raise
+    except Diverged as error:
+        error.model = whole(error.model)
+        raise
+    return dataclasses.replace(found, model=whole(found.model))
 
 
 def _completed(model, x, y, weights, holes):

@@ -166,7 +166,7 @@ def advance(
         this, before = state.step // number, state
         state = state if shuffle is None else state._replace(order=_order(epochs, shuffle, state))
         state = jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
-        return _kept(before, state) if held is None else _judged(held, back, epochs, state)
+        return _kept(epochs, before, state) if held is None else _judged(held, back, epochs, state)
 
     return jax.lax.while_loop(is_going, epoch, state)
 
@@ -225,9 +225,12 @@ def _averaged(epochs, state):
     return state._replace(average=moved)
 
 
-def _kept(before, state):
-    """The state with `kept` set to the parameters at the epoch's start, if the epoch had a finite step."""
-    sound = state.step > before.step
+def _kept(epochs, before, state):
+    """The state with `kept` set to the parameters at the epoch's start, if the epoch had a finite step.
+
+    Where a fit goes on within an epoch they are kept already.
+    """
+    sound = (state.step > before.step) & (before.step % epochs.number == 0)
     kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), before.current, state.kept)
     return state._replace(kept=kept)
 

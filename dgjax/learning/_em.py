@@ -28,8 +28,9 @@ from dgjax._arguments import AnyArray, check_number, is_concrete
 from dgjax._pytree import for_complete_rows
 from dgjax.data import Data
 from dgjax.densities import LEARNING, collapsed, has_draws
-from dgjax.learning._method import Method, Outcome
+from dgjax.learning._method import Method, Outcome, filled
 from dgjax.learning._objective import Problem, tolerance
+from dgjax.learning._progress import is_short
 from dgjax.structures import Sequences
 
 MOST_PASSES = 8  # M-steps of a closed form at most: one, and another for each in which digits were lost
@@ -63,7 +64,11 @@ class EM(Method):
             )
 
     def init(self, model: Any, problem: Problem, trace: Array) -> "State":
-        return start(model, trace)
+        return start(model, problem, trace)
+
+    def restored(self, problem: Problem, state: "State", parts: list[list[np.ndarray]]) -> "State":
+        shapes = _statistics_of(state.model, problem) if state.statistics is None else state.statistics
+        return filled(state._replace(statistics=shapes), parts[0])
 
     def advance(self, problem: Problem, state: "State", until: AnyArray) -> "State":
         return advance(state, problem, tolerance(self.tol, problem), until)
@@ -78,7 +83,7 @@ class EM(Method):
 class State(NamedTuple):
     """State of EM: a model, its expected sufficient statistics, its objective, and that after each step so far.
 
-    Before the first E-step `step` is -1, and there are no statistics yet.
+    Before the first E-step `step` is -1, and the statistics are zeros that nothing reads, or None if the fit is short.
     """
 
     model: Any
@@ -89,12 +94,25 @@ class State(NamedTuple):
     converged: Array
 
 
-def start(model: Any, trace: Array) -> State:
-    """State of EM before the first E-step; `trace` is the buffer for the objectives."""
+def start(model: Any, problem: Problem, trace: Array) -> State:
+    """State of EM before the first E-step; `trace` is the buffer for the objectives.
+
+    A fit in pieces has zeros for statistics, of the shapes of all later ones, for one program to serve every piece.
+    """
     # NumPy's until a program takes them: JAX would take 70 us to hold each.
     numbers: Any = np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)
     value, step, converged = numbers
-    return State(model, None, value, trace, step, converged)
+    statistics = None if is_short(model, problem.x, trace) else _zeros(_statistics_of(model, problem), np)
+    return State(model, statistics, value, trace, step, converged)
+
+
+def _statistics_of(model, problem):
+    """Shapes and dtypes of the expected statistics."""
+    return jax.eval_shape(_traced_once, model, problem)[0]
+
+
+def _zeros(shapes, xp):
+    return jax.tree.map(lambda leaf: xp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
@@ -156,8 +174,7 @@ def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> S
     prior, total = problem.prior, problem.weights.sum()
     if state.statistics is None:
         # The first E-step is a turn of the same loop: compiling it apart would take as long again.
-        shapes, _ = jax.eval_shape(_traced_once, state.model, problem)
-        state = state._replace(statistics=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+        state = state._replace(statistics=_zeros(_statistics_of(state.model, problem), jnp))
 
     def body(state):
         model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -31,13 +32,13 @@ from dgjax.data import (
     warn_if_lost,
 )
 from dgjax.densities import LowEffectiveSampleSize, has_divergence, has_draws, is_contrastive, settled
-from dgjax.learning import _completed, _em, _endings, _objective, _semisupervised, _zero_copy
+from dgjax.learning import _checkpoint, _completed, _em, _endings, _objective, _semisupervised, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
 from dgjax.learning._em import EM
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
-from dgjax.learning._progress import empty_trace, run
+from dgjax.learning._progress import Interrupted, empty_trace, in_pieces, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic, Marginalized
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
@@ -86,6 +87,7 @@ def fit(
     blend: float | None = None,
     max_steps: int = 500,
     progress: bool = False,
+    checkpoint: str | os.PathLike | None = None,
 ) -> Fit[M]:
     """Maximum-likelihood or, with a prior, penalised fit: the model that maximises an objective, started at `model`.
 
@@ -100,13 +102,16 @@ def fit(
     key=key)` or `Restarts(num, key)`; the usual one is chosen by default. `weights` (n,) count a row or sequence as so
     many, those of rows that have a label `label_weight` times as many. `prior` is one of `dgjax.priors`, such as
     `Ridge(strength)` of a discriminative model, or of a generative one `dgjax.weak_prior(model, x)`, for short "weak";
-    None is maximum likelihood. `max_steps` ends every fit; `progress` shows a bar.
+    None is maximum likelihood. `max_steps` ends every fit; `progress` shows a bar. `checkpoint` is a folder where the
+    state is saved every few seconds: an identical call, or one with more `max_steps`, continues from there to the same
+    bits, whatever ended the process.
 
     A `Tilted` or `Adversarial` density learns by contrast with draws: the objective is that of its page.
 
     Raises ValueError for an argument that would have no effect, bad shapes, cells, labels or weights, a column never
     observed, fewer rows than components, a solution that has collapsed onto too few rows to have a density there, or
-    steps that diverged: `dgjax.Diverged`, with the last good model. Inside `jit`, where nothing can be raised, a fit
+    steps that diverged: `dgjax.Diverged`, with the last good model; and for a checkpoint of another fit. Ctrl-C raises
+    `dgjax.Interrupted`, a KeyboardInterrupt with the last model. Inside `jit`, where nothing can be raised, a fit
     that collapsed, or met rows of probability 0, as a cell outside its support has, gives a model of NaN.
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
@@ -115,7 +120,7 @@ def fit(
         if lengths is not None or blend is not None:
             raise ValueError("lengths are of sequences and blend of generative models; leave them out.")
         own = {"method": method, "label_weight": label_weight, "prior": prior}
-        options = own | {"max_steps": max_steps, "progress": progress}
+        options = own | {"max_steps": max_steps, "progress": progress, "checkpoint": checkpoint}
         return _completed.fitted(fit, model, x, y, weights, options)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
@@ -128,15 +133,22 @@ def fit(
     problem = _problem(start, data, own, blend, method is not None and not checked_method(method).pads)
     method = usual(start, len(problem.x), blend) if method is None else checked_method(method)
     method.check(start, problem)
-    if progress and not is_concrete(start, problem, jnp.zeros(())):
-        raise ValueError("progress is for a fit that is not inside jit, vmap or grad; got progress=True. Leave it out.")
-    checkpointer = method.checkpointer(start, problem)
-    state = method.init(start, problem, empty_trace(max_steps, problem.weights.dtype))
-    try:
-        state = run(functools.partial(method.advance, problem), state, max_steps, progress, checkpointer)
+    kept = None if checkpoint is None else _checkpoint.checkpointer(checkpoint, start, problem, method)
+    trace = empty_trace(max_steps, problem.weights.dtype)
+    pieces = in_pieces(start, problem, trace, method.passes, progress)
+    state = method.init(start, problem, trace)
+
+    def finished(state):
         outcome, fitted = method.result(problem, state)
         fitted = fitted if start.num_labels == num_labels else fitted.with_components(num_labels)
-        fitted = settled(fitted, problem.x)
+        return outcome, settled(fitted, problem.x)
+
+    try:
+        state = run(functools.partial(method.advance, problem), state, max_steps, pieces, progress, kept)
+        outcome, fitted = finished(state)
+    except Interrupted as error:
+        error.then(lambda state: finished(state)[1].density if bare else finished(state)[1])
+        raise
     except (Diverged, LowEffectiveSampleSize) as error:
         error.model = error.model.density if bare else error.model
         raise

@@ -27,12 +27,12 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray
 from dgjax.densities import LEARNING, Adversarial
 from dgjax.learning import _newton_steps, _scales
-from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
+from dgjax.learning._ascent import Ascent, ByGradient, Phase, number_of_parameters, placed
 from dgjax.learning._endings import is_maximum
-from dgjax.learning._objective import Frame, Problem, is_concave, make_loss, tolerance
+from dgjax.learning._objective import Frame, Problem, is_concave, make_loss
 from dgjax.learning._steps import PROMISED, State, first, rounding, stepped
 
 # Of steps that L-BFGS remembers, all of which are read and written at every step. 180,000 weights of a CRF, a pass over
@@ -75,38 +75,26 @@ class LBFGS(ByGradient):
     def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
         frame, moved, _ = placed(model, problem)
         frame = frame._replace(whitener=_scales.find(frame.model, moved))
-        return Ascent(frame, moved, start(frame, moved, trace), advance)
-
-    def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
-        if not is_concrete(state.inner):
-            return super().advance(problem, state, until)
-        state = finished(problem, super().advance(problem, state, jnp.minimum(until, SLOW)), self.tol, until)
-        if bool(state.converged) or int(state.step) == int(until):
-            return state
-        return finished(problem, super().advance(problem, state, until), self.tol, until)
+        return Ascent(frame, moved, start(frame, moved, trace), PHASE)
 
 
-def finished(problem: Problem, state: Ascent, tol: float, until: AnyArray) -> Ascent:
-    """The fit, gone on with by Newton's steps on all rows where L-BFGS is slow, or may have ended short of the maximum.
+def _exact(problem: Problem, state: Ascent, tol: float) -> Ascent | None:
+    """The fit as Newton's steps on all rows continue it where L-BFGS is slow, or ended short of the maximum; else None.
 
     Its promises are right as far as the whitener is. Along the last steps the curvature should be about 1; on a way to
     nearly separated classes, or where rows that the whitener was not made of matter most, it is not.
     """
     inner, model = state.inner, state.frame.model
-    if not (isinstance(inner.memory[1], Memory) and is_concrete(inner) and is_concave(model)):
-        return state
-    if number_of_parameters(model) > FEW or not float(tol):
-        return state
-    read = {"value": inner.value, "gap": inner.gap, "converged": inner.converged, "step": inner.step}
-    inner = inner._replace(**jax.device_get(read))  # every operation on arrays of JAX's takes 30 us
-    if not np.isfinite(inner.value) or (inner.step < SLOW and not inner.converged):
-        return state
-    if inner.converged and is_maximum(state.problem, tol, inner) and not _is_misled(state):
-        return state
+    if not is_concave(model) or number_of_parameters(model) > FEW or not float(tol):
+        return None
+    value, gap, converged = jax.device_get((inner.value, inner.gap, inner.converged))
+    if not np.isfinite(value):
+        return None
+    if converged and is_maximum(state.problem, tol, inner._replace(value=value), gap) and not _is_misled(state):
+        return None
     frame, moved, _ = placed(state.frame.model_at(inner.vector, problem.strength), problem)
     begun = _newton_steps.start(frame, moved, inner.trace)._replace(step=inner.step)
-    ended = _newton_steps.climb(frame, moved, tolerance(tol, moved), begun, until)
-    return Ascent(frame, moved, ended, _newton_steps.climb)
+    return Ascent(frame, moved, begun, _newton_steps.NEWTON, (*state.past, inner))
 
 
 def _is_misled(state):
@@ -185,6 +173,9 @@ def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
+PHASE = Phase(advance, _exact, SLOW)
+
+
 def _to_come(state, value, weight):
     """Gain still to come, by extrapolating the gains of the last steps as a geometric series.
 
@@ -201,7 +192,7 @@ def _to_come(state, value, weight):
 def forgotten(m: int, vector: Array) -> Memory:
     """An empty memory of at most m correction pairs; zeros stand for the gradient before the first one."""
     nothing, changes = jnp.zeros_like(vector), jnp.zeros((2 * m, len(vector)), vector.dtype)
-    return Memory(jnp.full((), -1), nothing, nothing, changes, jnp.zeros((2 * m, 2 * m), vector.dtype))
+    return Memory(jnp.full((), -1, int), nothing, nothing, changes, jnp.zeros((2 * m, 2 * m), vector.dtype))
 
 
 def direction(memory: Memory, vector: Array, gradient: Array, scaled: bool) -> tuple[Array, Memory]:

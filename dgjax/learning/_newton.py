@@ -22,10 +22,9 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray
 from dgjax.learning import _lbfgs
 from dgjax.learning._ascent import Ascent, ByGradient, number_of_parameters, placed
-from dgjax.learning._newton_steps import backtrack, climb, start
+from dgjax.learning._newton_steps import NEWTON, backtrack, start
 from dgjax.learning._objective import Frame, Problem, make_loss
 from dgjax.learning._scales import whitener_of
 from dgjax.learning._sum_to_zero import contrast
@@ -58,13 +57,10 @@ class Newton(ByGradient):
         sample = sampled(problem, size) if size < len(problem.x) else None
         frame, moved, sample = placed(model, problem, sample)
         if sample is None:
-            return Ascent(frame, moved, start(frame, moved, trace), climb)
+            return Ascent(frame, moved, start(frame, moved, trace), NEWTON)
         started, whitener = sample_start(frame.model, sample, len(moved.x), moved.weights.sum())
         frame = frame._replace(model=started, whitener=whitener)
-        return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.advance)
-
-    def advance(self, problem: Problem, state: Ascent, until: AnyArray) -> Ascent:
-        return _lbfgs.finished(problem, super().advance(problem, state, until), self.tol, until)
+        return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.PHASE)
 
 
 def sample_size(num_parameters: int, n: int) -> int:

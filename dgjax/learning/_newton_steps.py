@@ -8,6 +8,7 @@ Where curvature says nothing of a gain, as of a cell far out, the squared gradie
 counts (`advance`).
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray
+from dgjax.learning._ascent import Ascent, Phase
 from dgjax.learning._objective import Frame, Problem, make_loss, tolerance
 from dgjax.learning._scales import penalty_units, whitener_of
 from dgjax.learning._steps import PROMISED, State, first, stepped
@@ -64,8 +66,8 @@ def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
-def climb(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
-    """`advance`, gone on with in float64 where a Hessian has no digits in float32.
+def _wider(problem: Problem, state: Ascent, tol: float) -> Ascent | None:
+    """The fit as it continues in float64, where a Hessian has no digits in float32; None elsewhere.
 
     Labels may be nearly certain: a row counts by p (1 - p), so that near separated classes a few rows make the Hessian,
     and along most directions there is nothing left of it beside its rounding. Three classes that touch, Ridge(1e-8),
@@ -73,20 +75,27 @@ def climb(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: An
     depend on each other: a method whose steps double the digits then took a hundred, and ended 2e-5 nats for each row
     short.
     """
-    if not is_concrete(state, tol, until) or state.vector.dtype == np.float64 or not float(tol):
-        return advance(frame, problem, tol, state, until)
-    most = min(int(state.step) + MOST_STEPS, int(until))
-    state = advance(frame, problem, tol, state, np.asarray(most))
-    certain = bool(state.converged) and float(tol) < float(state.value) < CERTAIN
-    if not np.isfinite(float(state.value)) or not (certain or int(state.step) == most < int(until)):
-        return state
+    inner = state.inner
+    if inner.vector.dtype == np.float64 or not float(tol):
+        return None
+    value, converged = jax.device_get((inner.value, inner.converged))
+    if not np.isfinite(value) or (converged and not float(tol) < value < CERTAIN):
+        return None
     with jax.enable_x64(True):
-        frame, problem, trace = _in_float64((frame, problem, state.trace))
-        frame = frame._replace(model=frame.coordinates()[1](_in_float64(state.vector)))
-        begun = start(frame, problem, trace)._replace(step=state.step)
-        ended = advance(frame, problem, tolerance(tol, problem), begun, until)
-        ended = jax.tree.map(lambda new, old: np.asarray(new).astype(old.dtype), ended, state)
-    return jax.tree.map(jnp.asarray, ended)
+        frame, own, trace = _in_float64((state.frame, state.problem, inner.trace))
+        frame = frame._replace(model=frame.coordinates()[1](_in_float64(inner.vector)))
+        begun = start(frame, own, trace)._replace(step=inner.step)
+    return dataclasses.replace(state, inner=begun, phase=WIDER, past=(*state.past, inner))
+
+
+def _advance_wider(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
+    """`advance` in float64; of the frame's model only the structure counts, for Newton's coordinates are parameters."""
+    with jax.enable_x64(True):
+        frame, problem = _in_float64((frame, problem))
+        return advance(frame, problem, tolerance(float(tol), problem), state, until)
+
+
+NEWTON, WIDER = Phase(advance, _wider, MOST_STEPS), Phase(_advance_wider)
 
 
 def _in_float64(tree: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import os
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -13,8 +13,8 @@ from jax import Array
 from dgjax import _advice
 from dgjax._arguments import AnyArray, as_count, as_key, check_number
 from dgjax.densities import LEARNING, Adversarial, has_divergence, has_draws
-from dgjax.learning import _checkpoint, _descent
-from dgjax.learning._method import Method, Outcome
+from dgjax.learning import _descent
+from dgjax.learning._method import Method, Outcome, filled
 from dgjax.learning._objective import Problem
 from dgjax.learning._steps import UnderWay
 from dgjax.priors import Ridge
@@ -62,6 +62,7 @@ class Optax(Method):
     """
 
     pads: ClassVar[bool] = False
+    passes: ClassVar[float] = math.inf
 
     optimizer: Any
     batch_size: int | None = None
@@ -69,7 +70,6 @@ class Optax(Method):
     validation: float = 0.0
     patience: int | None = None
     warm_up: int = 0
-    checkpoint: str | os.PathLike | None = None
     average: float = 0.0
     generator: Any = None
 
@@ -173,14 +173,11 @@ class Optax(Method):
         _, _, draws, held = state.schedule
         return _descent.finish(state.model, state.free, state.problem, draws, held is not None, state.inner)
 
-    def checkpointer(self, model: Any, problem: Problem) -> Any:
-        if self.checkpoint is None:
-            return None
-        names = "batch_size", "key", "validation", "patience", "warm_up"
-        options = {name: getattr(self, name) for name in names}
-        if self.average:
-            options["average"] = self.average
-        return _checkpoint.checkpointer(self.checkpoint, model, problem, optimizer=self._both(), **options)
+    def kept(self, state: "Descent") -> list[Any] | None:
+        return None if bool(state.inner.diverged) else [state.inner]
+
+    def restored(self, problem: Problem, state: "Descent", parts: list[list[np.ndarray]]) -> "Descent":
+        return dataclasses.replace(state, inner=filled(state.inner, parts[0]))
 
 
 def is_optimizer(given: Any) -> bool:

@@ -17,7 +17,7 @@ from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.densities import Mixture, has_draws
 from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
-from dgjax.learning._method import Method, Outcome
+from dgjax.learning._method import Method, OtherShapes, Outcome
 from dgjax.learning._objective import Problem
 from dgjax.learning._usual import checked_method, usual
 from dgjax.structures import in_rows, label_shape
@@ -52,7 +52,7 @@ class Restarts(Method):
     Those starts alternate between k-means++ clusters and random rows. `method` None is the usual method of the model.
     For generative models only: the objective of a discriminative model has a single maximum.
 
-    Raises ValueError for `num` below 1, a bad key, or a method that keeps checkpoints, which are for one fit.
+    Raises ValueError for `num` below 1, or a bad key.
     """
 
     num: int
@@ -62,12 +62,16 @@ class Restarts(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "num", as_count(self.num, "num"))
         object.__setattr__(self, "key", as_key(self.key))
-        if self.method is not None and getattr(checked_method(self.method), "checkpoint", None) is not None:
-            raise ValueError("checkpoint is for one fit, and Restarts makes several. Leave checkpoint or Restarts out.")
+        if self.method is not None:
+            checked_method(self.method)
 
     @property
     def pads(self) -> bool:  # type: ignore[override]
         return self.method is None or self.method.pads
+
+    @property
+    def passes(self) -> float:  # type: ignore[override]
+        return self.num if self.method is None else self.num * self.method.passes
 
     @property
     def tolerance(self) -> Any:
@@ -98,6 +102,17 @@ class Restarts(Method):
 
     def advance(self, problem: Problem, state: Tried, until: AnyArray) -> Tried:
         return state._replace(states=state.method.advance_each(problem, state.states, until))
+
+    def kept(self, state: Tried) -> list[Any] | None:
+        parts = [state.method.kept(one) for one in state.states]
+        return None if any(one is None for one in parts) else parts
+
+    def restored(self, problem: Problem, state: Tried, parts: list[list[np.ndarray]]) -> Tried:
+        if len(parts) != len(state.states):
+            raise OtherShapes
+        # Of a generative model each state is in one part.
+        pairs = zip(state.states, parts, strict=True)
+        return state._replace(states=[state.method.restored(problem, one, [own]) for one, own in pairs])
 
     def result(self, problem: Problem, state: Tried) -> tuple[Outcome, Any]:
         return _best([state.method.result(problem, one) for one in state.states])

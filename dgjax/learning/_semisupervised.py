@@ -73,12 +73,13 @@ def warn_if_labels_lost(
     labelled = problem.replace(weights=np.where(has_label, problem.weights, 0).astype(problem.weights.dtype))
     trace, tol = empty_trace(len(outcome.trace), problem.weights.dtype), tolerance(tol, problem)
     # As EM asks, with a trace of that length, so that its program is there; as it is for the E-steps below.
-    alone = _em.advance(_em.start(start, trace), labelled, tol, np.asarray(STEPS_ALONE)).model
+    alone = _em.advance(_em.start(start, problem, trace), labelled, tol, np.asarray(STEPS_ALONE)).model
     hidden = labelled.replace(y=np.full(problem.y.shape, -1, problem.y.dtype))
 
     def mean(model):
         joint, evidence = (
-            float(_em.advance(_em.start(model, trace), own, tol, np.asarray(0)).value) for own in (labelled, hidden)
+            float(_em.advance(_em.start(model, own, trace), own, tol, np.asarray(0)).value)
+            for own in (labelled, hidden)
         )
         return (joint - evidence) / float(labelled.weights.sum())
 

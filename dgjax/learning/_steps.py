@@ -52,8 +52,9 @@ class State(NamedTuple):
 
 def first(vector: Array, memory: Any, value: Array, trace: Array, step: int) -> State:
     """State before the first step."""
-    none = jnp.zeros((), bool)
-    return State(vector, memory, value, trace, jnp.full((), step), none, jnp.full_like(value, jnp.inf), 0 * none)
+    none, idle = jnp.zeros((), bool), jnp.zeros((), int)
+    # Integers of a known type, as those of a saved state are, or its steps would be compiled again.
+    return State(vector, memory, value, trace, jnp.full((), step, int), none, jnp.full_like(value, jnp.inf), idle)
 
 
 def stepped(
