@@ -38,9 +38,8 @@ def learn(options: argparse.Namespace, x: np.ndarray, y: np.ndarray | None) -> A
         jax.random.key(1),
         validation=held,
         patience=options.steps,
-        checkpoint=options.checkpoint,
     )
-    fit = dg.fit(start, x, y, method, max_steps=options.until or options.steps)
+    fit = dg.fit(start, x, y, method, max_steps=options.until or options.steps, checkpoint=options.checkpoint)
     print("validation, bits a cell:", np.round(bits(np.asarray(fit.validation)) / (KNOWN - LEARNT), 3)[::10].tolist())
     return fit.model
 

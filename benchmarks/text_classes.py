@@ -136,8 +136,8 @@ def taught(pool: list[str], steps: int) -> dg.LanguageModel:
     digest = hashlib.sha1("".join(pool).encode()).hexdigest()[:8]
     kept = PLACE / f"language_model-{WIDTH}-{LAYERS}-{steps}-{digest}"
     rate = optax.warmup_cosine_decay_schedule(0.0, RATE, min(100, steps // 10), steps, RATE / 50)
-    method = dg.Optax(optax.adam(rate, b2=0.99), batch_size=BATCH, key=jax.random.key(1), checkpoint=kept)
-    model: Any = dg.fit(start, coded(pool, pool, ALPHABET), method=method, max_steps=steps).model
+    method = dg.Optax(optax.adam(rate, b2=0.99), batch_size=BATCH, key=jax.random.key(1))
+    model: Any = dg.fit(start, coded(pool, pool, ALPHABET), method=method, max_steps=steps, checkpoint=kept).model
     return model
 
 

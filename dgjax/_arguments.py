@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+import dgjax_kernels as kernels
 from dgjax import _advice
 
 AnyArray = Array | np.ndarray
@@ -50,6 +51,7 @@ def as_array(value: Any, name: str, expected: str, missing: int | float | None =
     Raises ValueError for text, objects, dates, sparse arrays and ragged lists, and if `missing` is None for masked
     cells and NA.
     """
+    kernels.check_not_forked()
     kind: type = type(value)
     if kind is np.ndarray and value.dtype.kind in "biuf" and value.dtype.isnative:
         return value
@@ -158,6 +160,7 @@ def as_key(key: Any, name: str = "key") -> Array:
 
     Raises ValueError for anything else, such as a seed or several keys.
     """
+    kernels.check_not_forked()
     untyped = isinstance(key, Array | np.ndarray) and key.dtype == np.uint32
     if untyped and key.shape == jax.random.key_data(jax.random.key(0)).shape:
         return jax.random.wrap_key_data(jnp.asarray(key))

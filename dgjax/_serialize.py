@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
+import dgjax_kernels as kernels
 from dgjax import _advice, _archive
 from dgjax._arguments import is_concrete
 from dgjax._elsewhere import told_keywords
@@ -28,12 +29,13 @@ DEEPEST = 64
 def save(path: str | os.PathLike, model: Any) -> None:
     """Writes `model` to the file `path`: safetensors, with a JSON header of its dataclasses and the format version.
 
-    The write is atomic: an interrupted one leaves the old file. A file that is replaced keeps its mode; of a symbolic
+    The write is atomic, and on disk when `save` returns: an interrupted one leaves the old file. A file that is replaced keeps its mode; of a symbolic
     link the target is replaced. Every file that `save` writes can be read by `load`.
 
     Raises ValueError if `model` is no model, or holds something that is neither a `dgjax` dataclass nor an array, such
     as a function or, inside `jit`, a value that is not known yet; OSError if the path cannot be written.
     """
+    kernels.check_not_forked()
     arrays: dict[str, Any] = {}
     if not isinstance(path, str | bytes | os.PathLike) or not hasattr(type(model), "as_model"):
         given = f"{type(path).__name__}, {type(model).__name__}"
@@ -56,6 +58,7 @@ def load(path: str | os.PathLike) -> Any:
     naming the file, if it is damaged, of another kind, of a newer format, or describes no valid model; OSError if it
     cannot be read. The header is validated before any array is copied.
     """
+    kernels.check_not_forked()
     name = os.fsdecode(path)
     try:
         header, arrays = _archive.read(path, MODEL, _needed)

@@ -241,9 +241,9 @@ def test_the_twin_keeps_the_encoder_and_learns_the_head():
 def learnt(max_steps=40, **options):
     model = classes(num_classes=None)
     x, _ = rows_of(classes("bernoulli", None), 60, seed=3, share=0.1)
-    progress = options.pop("progress", False)
+    of_fit = {name: options.pop(name) for name in ("progress", "checkpoint") if name in options}
     method = dg.Optax(**{"optimizer": ADAM, "batch_size": 16, "key": KEY, **options})
-    return dg.fit(model, x, method=method, max_steps=max_steps, progress=progress)
+    return dg.fit(model, x, method=method, max_steps=max_steps, **of_fit)
 
 
 @pytest.mark.slow

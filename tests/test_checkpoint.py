@@ -13,6 +13,7 @@ from laws import assert_same_tree
 
 import dgjax as dg
 from dgjax._digest import digest
+from dgjax.learning import _checkpoint
 
 X = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
 Y = np.arange(64) % 2
@@ -21,9 +22,13 @@ ADAM = optax.adam(0.1)
 OF_METHOD = {"optimizer": ADAM, "batch_size": 16, "key": jax.random.key(0)}
 
 
-def learnt(folder=None, model=START, x=X, y=Y, max_steps=30, prior=None, blend=None, weights=None, **of_method):
-    method = dg.Optax(**{**OF_METHOD, "checkpoint": folder, **of_method})
-    return dg.fit(model, x, y, method, max_steps=max_steps, prior=prior, blend=blend, weights=weights)
+OF_FIT = "prior", "blend", "weights"
+
+
+def learnt(folder=None, model=START, x=X, y=Y, method=None, max_steps=30, **options):
+    of_fit = {name: options.pop(name) for name in OF_FIT if name in options}
+    method = dg.Optax(**{**OF_METHOD, **options}) if method is None else method
+    return dg.fit(model, x, y, method, max_steps=max_steps, checkpoint=folder, **of_fit)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,7 @@ OTHER = {
     "validation": {"validation": 0.25},
     "blend": {"blend": 0.5},
     "validation, patience": {"validation": 0.25, "patience": 3},
+    "method": {"method": dg.EM()},
 }
 
 
@@ -76,8 +82,8 @@ def test_another_precision_is_refused(kept):
 
 
 def test_another_version_is_refused(kept, monkeypatch):
-    monkeypatch.setattr(optax, "__version__", "0.0.1")
-    with pytest.raises(ValueError, match=r"of other versions \(.*; here dgjax .*, jax .*, optax 0\.0\.1\)"):
+    monkeypatch.setattr(_checkpoint, "version", lambda name: "0.0.1")
+    with pytest.raises(ValueError, match=r"of other versions \(.*; here dgjax 0\.0\.1, jax 0\.0\.1, .*\)"):
         learnt(kept)
 
 

@@ -309,7 +309,8 @@ def test_no_fit_of_many_rows_leaves_threads_of_lapack_behind():
     d, n = worth.SPINNING, worth.MANY_CELLS_OF_FULL
     model = dg.Mixture(np.zeros(2), dg.Gaussian(np.zeros((2, d)), np.stack([np.eye(d)] * 2)))
     statistics = model.joint_statistics(jnp.zeros((1, d)), jnp.ones((1, 2)))
-    state = _em.start(model, jnp.zeros(1))._replace(statistics=statistics)
+    value, step, ended = jnp.zeros(()), jnp.zeros((), int), jnp.zeros((), bool)
+    state = _em.State(model, statistics, value, jnp.zeros(1), step, ended)
     with kernels.repeats(1):
         assert "dgjax_gaussian" in _em._upcoming.lower(state, None, rows=n // d).as_text()
         assert "dgjax_gaussian" not in _em._upcoming.lower(state, None, rows=1).as_text()

@@ -4,7 +4,6 @@ import json
 
 import jax
 import numpy as np
-import optax
 import pytest
 import scipy.sparse
 from hostile import (
@@ -188,10 +187,6 @@ OPTIONS = {
         ("Restarts", "Logistic", "one maximum"),
     ),
     "restarts by name": (lambda: dg.Restarts(2, key(), "em"), ("method", "em", "Type method=dgjax.EM()")),
-    "restarts that are kept": (
-        lambda: dg.Restarts(2, key(), dg.Optax(optax.sgd(0.1), checkpoint="here")),
-        ("checkpoint", "one fit", "Leave checkpoint"),
-    ),
     "restarts without a key": (lambda: dg.Restarts(3, None), ("key", "jax.random.key", "None")),
     "as many factors as columns": (make("factor_analysis", key, X, X.shape[1]), ("num_factors", str(X.shape[1] - 1))),
     "no factors": (make("factor_analysis", key, X, 0), ("num_factors", "0")),

@@ -187,8 +187,8 @@ def test_learning_with_classes(tmp_path):
     assert start.density.whole == (2,)
     some = np.where(np.arange(len(y)) % 2, y, -1)
     weights = np.where(np.arange(len(y)) < 300, 1.0, 0.5)
-    method = dg.Optax(optax.adam(1e-2), 50, jax.random.key(1), validation=0.1, checkpoint=tmp_path / "fit")
-    fit = dg.fit(start, x, some, method, weights=weights, max_steps=200)
+    method = dg.Optax(optax.adam(1e-2), 50, jax.random.key(1), validation=0.1)
+    fit = dg.fit(start, x, some, method, weights=weights, max_steps=200, checkpoint=tmp_path / "fit")
     new, labels = moons(300, 2)
     assert dg.log_prob(fit.model, new).mean() > dg.log_prob(start, new).mean() + 0.5
     assert (np.asarray(dg.predict(fit.model, new)) == labels).mean() > 0.85

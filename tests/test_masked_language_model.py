@@ -168,9 +168,8 @@ def test_a_fit_in_two_parts_is_one_fit_to_the_bit(tmp_path):
     _, gaps, _ = texts()
     start = dg.masked_language_model(KEY, 2, width=8, num_layers=1, dropout=0.1)
     whole = dg.fit(start, gaps, None, METHOD, max_steps=8).model
-    kept = dataclasses.replace(METHOD, checkpoint=tmp_path / "fit")
     for steps in (4, 8):
-        parts = dg.fit(start, gaps, None, kept, max_steps=steps).model
+        parts = dg.fit(start, gaps, None, METHOD, max_steps=steps, checkpoint=tmp_path / "fit").model
     jax.tree.map(np.testing.assert_array_equal, parts, whole)
 
 

@@ -172,8 +172,9 @@ def test_averaged_parameters_are_the_weighted_mean_of_those_of_all_steps(x64, tm
     model, x, y, options, _ = chain()
     decay, steps = 0.7, 6
 
-    def fitted(until, **more):
-        return dg.fit(model, x, y, dg.Optax(optax.adam(RATE), 5, KEY, **more), max_steps=until, **options).model
+    def fitted(until, checkpoint=None, **more):
+        method = dg.Optax(optax.adam(RATE), 5, KEY, **more)
+        return dg.fit(model, x, y, method, max_steps=until, checkpoint=checkpoint, **options).model
 
     each = [fitted(until) for until in range(1, steps + 1)]
     shares = decay ** np.arange(steps)[::-1] * (1 - decay) / (1 - decay**steps)

@@ -74,6 +74,7 @@ class Data:
 
 def as_model(model: Any) -> Any:
     """Model as it is, or made from a bare density of one label. Raises TypeError for what is neither."""
+    kernels.check_not_forked()
     if not isinstance(model, type) and hasattr(type(model), "as_model"):
         return model.as_model()
     given, advice = f"a {type(model).__name__}", "The model comes first, then the data."

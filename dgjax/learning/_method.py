@@ -46,7 +46,7 @@ class Method(abc.ABC):
     """
 
     pads: ClassVar[bool] = True
-    passes: ClassVar[float] = 1
+    passes: ClassVar[float] = 1.0
 
     @property
     def tolerance(self) -> Any:

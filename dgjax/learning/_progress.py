@@ -63,7 +63,7 @@ def empty_trace(max_steps: int, dtype: Any) -> Array:
     return jax.device_put(np.full(max(512, 1 << (max_steps - 1).bit_length()), np.nan, dtype))
 
 
-def is_short(model: Any, x: Any, trace: Array, passes: float = 1) -> bool:
+def is_short(model: Any, x: Any, trace: Array, passes: float = 1.0) -> bool:
     """Whether as many steps as the trace has places for surely end within a second or two, by shapes alone.
 
     A step takes so many `passes` over the rows.

@@ -71,7 +71,7 @@ class Restarts(Method):
 
     @property
     def passes(self) -> float:  # type: ignore[override]
-        return self.num if self.method is None else self.num * self.method.passes
+        return self.num * (1.0 if self.method is None else self.method.passes)
 
     @property
     def tolerance(self) -> Any:

@@ -25,6 +25,7 @@ from dgjax_kernels import (
     sparse_factor as _sparse_factor,
     triangular as _triangular,
 )
+from dgjax_kernels._fork import check_not_forked as check_not_forked
 from dgjax_kernels._op import (
     Op as Op,
     When as When,

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgjax_kernels import _disk, _program_key
+from dgjax_kernels import _disk, _fork, _program_key
 from dgjax_kernels._program_key import kind_of
 from dgjax_kernels.blocks import repeats
 
@@ -89,6 +89,7 @@ class Dispatch:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result."""
+        _fork.check_not_forked()
         if jax.default_backend() != "cpu":
             return self.usual(*args, **kwargs)
         given, static = self._split(args, kwargs) if self.static else ((args, kwargs), ())
