@@ -29,8 +29,9 @@ DEEPEST = 64
 def save(path: str | os.PathLike, model: Any) -> None:
     """Writes `model` to the file `path`: safetensors, with a JSON header of its dataclasses and the format version.
 
-    The write is atomic, and on disk when `save` returns: an interrupted one leaves the old file. A file that is replaced keeps its mode; of a symbolic
-    link the target is replaced. Every file that `save` writes can be read by `load`.
+    The write is atomic, and on disk when `save` returns: an interrupted one leaves the old file. A file that is
+    replaced keeps its mode; of a symbolic link the target is replaced. Every file that `save` writes can be read by
+    `load`.
 
     Raises ValueError if `model` is no model, or holds something that is neither a `dgjax` dataclass nor an array, such
     as a function or, inside `jit`, a value that is not known yet; OSError if the path cannot be written.

@@ -1,8 +1,8 @@
 """Forks: in a process forked from one where JAX had started, JAX's threads are missing, and what waits for one hangs.
 
 import ─▶ fork ─▶ first call                 works: JAX starts in the child
-import ─▶ first call ─▶ fork ─▶ second call  `check_not_forked` raises: of a program that is compiled already it might be
-answered, of any other it never would
+import ─▶ first call ─▶ fork ─▶ second call  `check_not_forked` raises: a program that is compiled
+                                                 already might answer, any other never would
 """
 
 import os
