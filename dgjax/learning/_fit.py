@@ -15,6 +15,7 @@ import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import as_count, check_number, is_concrete
 from dgjax._elsewhere import of_attribute, told_keywords
+from dgjax._memory import told_memory
 from dgjax._neural import Neural
 from dgjax._pytree import described
 from dgjax.data import (
@@ -74,6 +75,7 @@ Fit.__getattr__, Fit.__repr__ = of_attribute, described  # type: ignore[attr-def
 
 @fitted_to_tables
 @told_keywords
+@told_memory
 def fit(
     model: M,
     x: RowsLike,

@@ -17,6 +17,7 @@ import numpy as np
 
 from dgjax import _advice
 from dgjax._arguments import is_concrete
+from dgjax._memory import told_memory
 from dgjax.tables._frames import NUMBERS, Frame, is_frame, read
 from dgjax.tables._schema import Schema, Table, Tabular
 
@@ -42,7 +43,7 @@ def of_tables(answer: Answer | None = None) -> Callable[[F], F]:
     """
 
     def decorate(verb: F) -> F:
-        signature = inspect.signature(verb)
+        verb, signature = told_memory(verb), inspect.signature(verb)
         first = next(iter(signature.parameters))
 
         @functools.wraps(verb)
