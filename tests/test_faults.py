@@ -31,7 +31,7 @@ SGD = dg.Optax(optax.sgd(1e-3))
 pytestmark = pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", ["EM", pytest.param("optax", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_a_fit_and_gives_the_last_model(name, tmp_path, monkeypatch):
     monkeypatch.setattr(_checkpoint, "SECONDS", 0.1)
     pressed = []
@@ -106,12 +106,11 @@ def test_a_fork_works_before_jax_has_started_and_is_refused_after():
 
 @pytest.mark.parametrize("compiled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_eight_threads_at_once_have_the_bits_of_one(compiled):
-    small, labels = X[:400], Y[:400]
+    small = X[:400]
 
     def asked(i):
         model = dg.fit(START, small, max_steps=5 + i % 2).model
-        twin = dg.fit(dg.logistic_regression(8, 2), small, labels, max_steps=20).model
-        return model, dg.log_prob(model, small), dg.predict_log_proba(twin, small)
+        return model, dg.log_prob(model, small), dg.predict(model, small)
 
     alone = [asked(i) for i in range(2)]
     if not compiled:
@@ -140,7 +139,7 @@ except MemoryError as error:
     resource.setrlimit(resource.RLIMIT_AS, before)
     typed = re.search(r"numpy.concatenate\\(\\[.*\\]\\)", str(error))[0]
     found = eval(typed, {"numpy": np, "dgjax": dg, "model": model, "x": x})
-    print(str(error)[:26], np.array_equal(found, expected))
+    print(str(error)[:25], np.array_equal(found, expected))
 """
 
 

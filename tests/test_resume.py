@@ -44,7 +44,7 @@ FITS = {
     "optax, held out": (LOGISTIC, X, Y, dg.Optax(optax.adam(0.1), validation=0.2, average=0.9, **BATCHES), {}),
     "a classifier of missing cells": (dg.marginalize(LOGISTIC, MIXTURE), HOLES, Y, None, {}),
 }
-QUICK = "EM", "Newton, in float64 at the end", "L-BFGS, then Newton", "optax"
+QUICK = "EM", "L-BFGS, then Newton"
 pytestmark = pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
 
 
@@ -150,7 +150,7 @@ def killed(name, times, folder, seed=0):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="killed as POSIX has it")
-@pytest.mark.parametrize(("name", "times"), [("EM", 2), *(pytest.param(n, 50, marks=pytest.mark.slow) for n in FITS)])
+@pytest.mark.parametrize(("name", "times"), [("EM", 1), *(pytest.param(n, 50, marks=pytest.mark.slow) for n in FITS)])
 def test_killed_at_any_moment_a_fit_has_the_same_bits(name, times, tmp_path):
     found, count = killed(name, times, tmp_path)
     assert count > 0
