@@ -15,7 +15,7 @@ PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick test-all fuzz lint types layers docs format bench bench-calls bench-quick \
+.PHONY: help demo test quick test-all fuzz lint types layers docs docs-versions release format bench bench-calls bench-quick \
   bench-installed bench-accelerator lines clean
 
 help: ## this list
@@ -60,7 +60,16 @@ layers: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-docs ## build the documentation in docs/_build
 	@echo "==> Building the documentation (Sphinx, warnings are errors)"
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@$(BIN)/python scripts/links.py docs/_build
 	@echo "The documentation is at docs/_build/index.html"
+
+docs-versions: $(VENV)/.ready-docs ## build the documentation of every tag, side by side, in docs/_build/versions
+	@echo "==> Building the documentation of every version (Sphinx): a minute or two for each"
+	@$(BIN)/python scripts/versions.py
+
+release: $(VENV)/.ready-release ## build and check a release, try it on every Python here, and say how to publish it
+	@echo "==> Building, and installing the wheel in an empty environment for each Python from 3.11 to 3.14: minutes"
+	@$(BIN)/python scripts/release.py
 
 format: $(VENV)/.ready-dev ## format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix .

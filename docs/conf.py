@@ -1,6 +1,8 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from numpy.typing import ArrayLike
 from sphinx.util.typing import stringify_annotation
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
 
 project = "dgjax"
 author = "The dgjax authors"
@@ -17,6 +20,7 @@ release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="
 extensions = [
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
+    "notebooks",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -44,6 +48,22 @@ html_theme = "furo"
 html_title = f"dgjax {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+templates_path = ["_templates"]
+# Of `make docs-versions`, which builds several side by side.
+html_context = {
+    "versions": os.environ.get("DGJAX_DOCS_VERSIONS", "").split(),
+    "version_here": os.environ.get("DGJAX_DOCS_VERSION", ""),
+}
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "versions.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1f5fa8", "color-brand-content": "#1f5fa8"},
     "dark_css_variables": {"color-brand-primary": "#7db5f0", "color-brand-content": "#7db5f0"},
