@@ -15,8 +15,8 @@ PUBLIC_CALLS := $(patsubst %,benchmarks/bench_%,calls.py sequence_calls.py small
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick test-all fuzz lint types layers docs docs-versions release format bench bench-calls bench-quick \
-  bench-installed bench-accelerator lines clean
+.PHONY: help demo test quick test-all fuzz lint types layers docs docs-versions release format bench bench-calls \
+  bench-quick bench-installed bench-accelerator lines clean
 
 help: ## this list
 	@echo "dgjax: discriminative and generative models in pairs"

@@ -46,10 +46,8 @@ def interpreters() -> dict[int, str]:
     """The Python of each minor version that is on the path, under pyenv or known to uv, and runs."""
     found = {}
     for minor in MINORS:
-        places = [
-            shutil.which(f"python3.{minor}"),
-            *map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")),
-        ]
+        kept = Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")
+        places = [shutil.which(f"python3.{minor}"), *map(str, kept)]
         if uv := shutil.which("uv"):
             asked = subprocess.run([uv, "python", "find", f"3.{minor}"], capture_output=True, text=True, check=False)
             places.append(asked.stdout.strip())

@@ -1,4 +1,4 @@
-"""What an installed dgjax must do, in a process and an environment of its own: fit, predict, save, load, and the command."""
+"""What an installed dgjax must do, in a process of its own: fit, predict, save, load, and the command."""
 
 import subprocess
 import sys
