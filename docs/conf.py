@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,10 @@ from sphinx.util.typing import stringify_annotation
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
+
+# Examples are of a few rows, and compiling them is most of what they cost; that it takes long is no warning here.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+logging.getLogger("dgjax").setLevel(logging.ERROR)
 
 project = "dgjax"
 author = "The dgjax authors"

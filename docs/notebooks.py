@@ -7,19 +7,19 @@ import jupytext
 
 PICTURE = re.compile(r"^```\{eval-rst\}\n\.\. plot::\n((?: +:[^\n]*\n)*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTED = re.compile(r"(^```$\n+)```text\n.*?^```$\n*", re.MULTILINE | re.DOTALL)
-DIRECTIVE = re.compile(r"^```\{(?:image|include|toctree|admonition)\}.*?^```$\n*", re.MULTILINE | re.DOTALL)
+LEFT_OUT = re.compile(r"^```(?:sh|\{(?:image|include|toctree|admonition)\}).*?^```$\n*", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+?)(?:\.md)?(#[^)]*)?\)")
 INSTALL = "```python\n%pip install -q 'dgjax[compare,plot]'\n```"
 
 
 def as_notebook(text: str) -> str:
-    """Notebook, as JSON, of a page in Markdown: a cell for each example, without what it printed.
+    """Notebook, as JSON, of a page in Markdown: a cell for each example of Python, without what it printed.
 
     Pictures that Sphinx draws are cells like the others, and a link to a page is its name, for there is none beside it.
     """
     text = PICTURE.sub(lambda found: f"```python\n{_dedented(found[2])}```", text)
     text = PRINTED.sub(r"\1", text)
-    text = DIRECTIVE.sub("", text)
+    text = LEFT_OUT.sub("", text)
     text = re.sub(r"\[([^]]+)" + LINK.pattern, r"\1", text)
     title, _, rest = text.partition("\n\n")
     notebook = jupytext.reads(f"{title}\n\n{INSTALL}\n\n{rest}", fmt="md")

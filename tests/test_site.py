@@ -1,0 +1,54 @@
+"""What is done with the pages when they are built, and what a release is held to."""
+
+import json
+
+import pytest
+from markdown_examples import ROOT, examples
+
+from scripts import links, release
+
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path):
+    (tmp_path / "one.html").write_text(
+        '<a href="two.html#here">a</a> <a href="https://example.org/x">b</a> <a href="#top">c</a> <h1 id="top">t</h1>'
+    )
+    (tmp_path / "two.html").write_text('<p id="here"></p> <img src="none.png"> <a href="one.html#gone">d</a>')
+    assert links.broken(tmp_path) == ["two.html: none.png", "two.html: one.html#gone"]
+    with pytest.raises(SystemExit, match=r"two.html: none\.png"):
+        links.main(tmp_path)
+    (tmp_path / "two.html").write_text('<p id="here"></p>')
+    links.main(tmp_path)
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_notebook_has_the_examples_of_its_page(page):
+    """In order, each a cell, after one that installs what they need; and no link to a page that is not beside it."""
+    pytest.importorskip("jupytext")
+    from docs import notebooks
+
+    cells = json.loads(notebooks.as_notebook(page.read_text()))["cells"]
+    code = ["".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "code"]
+    assert code[0].startswith("%pip install")
+    assert code[1:] == [own.strip() for _, own, _ in examples(page)]
+    prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "](../" not in prose
+    assert "```" not in prose
+
+
+def test_a_release_says_what_is_in_its_way(monkeypatch):
+    version = "9.9.9"
+    monkeypatch.setattr(release, "git", lambda *arguments: "")
+    assert [told.split()[0] for told in release.complaints(version)] == ["CHANGELOG.md", "CITATION.cff"]
+    monkeypatch.setattr(release, "git", lambda *arguments: "something")
+    told = " ".join(release.complaints(version))
+    assert "the tag v9.9.9 is there already" in told
+    assert "not committed" in told
+
+
+def test_pythons_that_do_not_run_are_not_tried(tmp_path):
+    broken = tmp_path / "python3.11"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert release.minor_of(str(broken)) is None
