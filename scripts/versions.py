@@ -3,7 +3,7 @@
     python scripts/versions.py
 
 Each is built from its own tree with its own docs/conf.py. The names of all are given to it as DGJAX_DOCS_VERSIONS, by
-which docs/_templates/versions.html links from every page to the same page of the others.
+which docs/_templates/versions.html links from every page to the first page of the others.
 """
 
 import os

@@ -1,11 +1,13 @@
 """What is done with the pages when they are built, and what a release is held to."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 from markdown_examples import ROOT, examples
 
-from scripts import links, release
+from scripts import links, release, versions
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 
@@ -52,3 +54,45 @@ def test_pythons_that_do_not_run_are_not_tried(tmp_path):
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     assert release.minor_of(str(broken)) is None
+
+
+@pytest.mark.slow
+def test_every_tag_has_its_pages_and_each_page_leads_to_those_of_the_others(tmp_path, monkeypatch):
+    pytest.importorskip("sphinx")
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    shutil.copytree(ROOT / "docs" / "_templates", docs / "_templates")
+    settings = (ROOT / "docs" / "conf.py").read_text()
+    context = settings[settings.index("html_context") : settings.index("html_sidebars")]
+    own = "import os\ntemplates_path = ['_templates']\nhtml_sidebars = {'**': ['versions.html']}\n"
+    (docs / "conf.py").write_text(own + context)
+    git = [
+        "git",
+        "-C",
+        str(tmp_path),
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@example.org",
+        "-c",
+        "commit.gpgsign=false",
+    ]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for number in (1, 10, 9):
+        (docs / "index.rst").write_text(f"Version {number}\n==========\n")
+        subprocess.run([*git, "add", "docs"], check=True)
+        subprocess.run([*git, "commit", "-qm", "a version"], check=True)
+        subprocess.run([*git, "tag", f"v0.{number}.0"], check=True)
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    monkeypatch.setattr(versions, "OUT", docs / "_build" / "versions")
+    versions.main()
+    names = ["latest", "v0.10.0", "v0.9.0", "v0.1.0"]
+    for name in names:
+        page = (versions.OUT / name / "index.html").read_text()
+        assert [f'value="../{other}/index.html"' in page for other in names] == [True] * 4, page
+        assert f"Version {name.split('.')[1] if name != 'latest' else 9}" in page
+        assert f'value="../{name}/index.html" selected' in page
+    assert "v0.10.0/index.html" in (versions.OUT / "index.html").read_text()
+    assert (
+        subprocess.run([*git, "worktree", "list"], capture_output=True, text=True, check=True).stdout.count("\n") == 1
+    )
