@@ -63,7 +63,7 @@ docs: $(VENV)/.ready-docs ## build the documentation in docs/_build
 	@$(BIN)/python scripts/links.py docs/_build
 	@echo "The documentation is at docs/_build/index.html"
 
-docs-versions: $(VENV)/.ready-docs ## build the documentation of every tag, side by side, in docs/_build/versions
+docs-versions: $(VENV)/.ready-docs ## build the documentation of every tag, side by side, in docs/_versions
 	@echo "==> Building the documentation of every version (Sphinx): a minute or two for each"
 	@$(BIN)/python scripts/versions.py
 
@@ -102,7 +102,7 @@ lines: $(VENV)/.ready-dev
 	@$(BIN)/python scripts/lines.py dgjax kernels/dgjax_kernels tests
 
 clean: ## remove the environment, the built pages and the caches
-	@rm -rf $(VENV) docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(REPORT)
+	@rm -rf $(VENV) docs/_build docs/_versions dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(REPORT)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Clean."
 

@@ -31,7 +31,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_versions"]
 nitpicky = False
 default_role = "code"
 

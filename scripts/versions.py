@@ -1,4 +1,4 @@
-"""Build the documentation of each tag v*, and of the checkout as "latest", side by side in docs/_build/versions.
+"""Build the documentation of each tag v*, and of the checkout as "latest", side by side in docs/_versions.
 
     python scripts/versions.py
 
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "docs" / "_build" / "versions"
+OUT = ROOT / "docs" / "_versions"
 
 
 def tags() -> list[str]:

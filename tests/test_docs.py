@@ -13,7 +13,8 @@ import dgjax_kernels as kernels
 from dgjax import plot, structures, testing
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+BUILT = {"_build", "_versions"}
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted(page for page in DOCS.rglob("*.md") if not BUILT & set(page.parts))]
 
 
 QUICK = "CONTRIBUTING", "getting_started", "gaussian"

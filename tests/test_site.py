@@ -84,7 +84,7 @@ def test_every_tag_has_its_pages_and_each_page_leads_to_those_of_the_others(tmp_
         subprocess.run([*git, "commit", "-qm", "a version"], check=True)
         subprocess.run([*git, "tag", f"v0.{number}.0"], check=True)
     monkeypatch.setattr(versions, "ROOT", tmp_path)
-    monkeypatch.setattr(versions, "OUT", docs / "_build" / "versions")
+    monkeypatch.setattr(versions, "OUT", docs / "_versions")
     versions.main()
     names = ["latest", "v0.10.0", "v0.9.0", "v0.1.0"]
     for name in names:
