@@ -166,6 +166,7 @@ from dgjax.starting import (
     variational_autoencoder as variational_autoencoder,
     weak_prior as weak_prior,
 )
+from dgjax.streams import Facts as Facts, Passes as Passes, Stream as Stream, stream as stream
 from dgjax.tables import Column as Column, Schema as Schema, Table as Table, Tabular as Tabular
 
 __version__ = _installed_version()

@@ -37,11 +37,13 @@ def check_cells(
     given: Any = None,
     option: Callable[[], Any] | None = None,
     steps: int | None = None,
+    first: int = 0,
 ) -> bool | None:
     """Validation of cells: True if all are observed, False if some are missing, None if unknown (inside jit).
 
     Raises ValueError if a cell lies outside its column's support. The message goes by `given`, what the user passed,
-    and `option()`, the option of a starter by which the model would take other cells; rows may be `steps` of sequences.
+    and `option()`, the option of a starter by which the model would take other cells; rows may be `steps` of sequences,
+    and are counted from `first`.
     """
     if not is_concrete(x):
         return None
@@ -59,7 +61,12 @@ def check_cells(
     if wrong.any():
         with np.errstate(over="ignore"):  # what is infinite in the precision that it is for
             _refuse(
-                np.asarray(x).astype(float_type(x), copy=False), supports, x if given is None else given, option, steps
+                np.asarray(x).astype(float_type(x), copy=False),
+                supports,
+                x if given is None else given,
+                option,
+                steps,
+                first,
             )
     return not summary.missing.any()
 
@@ -90,12 +97,14 @@ def _common(supports):
     return float(max(*low, LEAST)), float(min(*high, MOST)), any(whole), all(missing)
 
 
-def _refuse(x, supports, given, option, steps):
+def _refuse(x, supports, given, option, steps, first):
     _, low, high, whole, missing = (np.array(field) for field in zip(*supports, strict=True))
     inside = np.isfinite(x) & (x >= low) & (x <= high) & (~whole | (x == np.floor(x)))
     invalid = ~(inside | (missing & np.isnan(x)))
     row, column = (int(i) for i in np.argwhere(invalid)[0])
-    each, place = of_columns(supports, x.shape[1]), f"{row}" if steps is None else f"{row // steps}, {row % steps}"
+    each, place = of_columns(supports, x.shape[1]), f"{first + row}"
+    if steps is not None:
+        place = f"{first + row // steps}, {row % steps}"
     words = each[column].words if np.isnan(x[row, column]) else each[column].words.partition(". ")[0]  # on NaN
     raise ValueError(
         f"x has {int(invalid.sum())} cell(s) outside their column's support: x[{place}, {column}] is "

@@ -11,6 +11,11 @@ from dgjax.tables._calls import (
     player_names as player_names,
     started_from_tables as started_from_tables,
 )
-from dgjax.tables._columns import MOST_LEVELS as MOST_LEVELS, Column as Column
-from dgjax.tables._frames import TRUTH as TRUTH, is_frame as is_frame
+from dgjax.tables._columns import (
+    MOST_LEVELS as MOST_LEVELS,
+    Column as Column,
+    column_of as column_of,
+    label_of as label_of,
+)
+from dgjax.tables._frames import TRUTH as TRUTH, Cells as Cells, is_frame as is_frame, read as read
 from dgjax.tables._schema import Schema as Schema, Table as Table, Tabular as Tabular
