@@ -77,7 +77,8 @@ class EM(Method):
         return advance_each(states, problem, tolerance(self.tol, problem), until)
 
     def result(self, problem: Problem, state: "State") -> tuple[Outcome, Any]:
-        return Outcome(state.value, state.trace, state.step, state.converged), _with_density(state, problem)
+        outcome = Outcome(state.value, state.trace, state.step, state.converged)
+        return outcome, with_density(state, problem.prior, len(problem.x))
 
 
 class State(NamedTuple):
@@ -171,7 +172,7 @@ def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> S
 
     Where every label and cell is known, the first step that loses no digits is the last.
     """
-    prior, total = problem.prior, problem.weights.sum()
+    prior, total, known = problem.prior, problem.weights.sum(), problem.known
     if state.statistics is None:
         # The first E-step is a turn of the same loop: compiling it apart would take as long again.
         state = state._replace(statistics=_zeros(_statistics_of(state.model, problem), jnp))
@@ -179,18 +180,28 @@ def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> S
     def body(state):
         model = jax.lax.cond(state.step < 0, lambda s: s.model, lambda s: s.model.maximum(s.statistics, prior), state)
         statistics, value = _traced_once(model, problem)
-        # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
-        value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
-        # Below a few units in the last place of the objective, a gain cannot be told from rounding.
-        noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * total + noise) & (state.step >= 0)
-        if problem.known:
-            in_one_step = model.density.converged_in_one_step(state.model.density) & has_density(model, prior)
-            converged |= (tol > 0) & (state.step >= 0) & in_one_step
-        trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
-        return State(model, statistics, value, trace, state.step + 1, converged | jnp.isnan(value))
+        return turned(state, model, statistics, value, total, tol, prior, known)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
+
+
+def turned(
+    state: State, model: Any, statistics: Any, value: Array, total: Array, tol: AnyArray, prior: Any, known: bool
+) -> State:
+    """State after a turn: `model`, the last M-step's, and what the E-step found there; and whether that was the last.
+
+    `total` is the sum of weights, and `known` says that every label and cell is.
+    """
+    # A start may yet widen, under a prior; what a step makes of it is at the likelihood's own end.
+    value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
+    # Below a few units in the last place of the objective, a gain cannot be told from rounding.
+    noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * total + noise) & (state.step >= 0)
+    if known:
+        in_one_step = model.density.converged_in_one_step(state.model.density) & has_density(model, prior)
+        converged |= (tol > 0) & (state.step >= 0) & in_one_step
+    trace = state.trace.at[jnp.maximum(state.step, 0)].set(value)
+    return State(model, statistics, value, trace, state.step + 1, converged | jnp.isnan(value))
 
 
 @kernels.compiled_steps
@@ -201,9 +212,9 @@ def advance_each(states: list[State], problem: Problem, tol: AnyArray, until: An
     return [jax.tree.map(lambda leaf, i=i: leaf[i], moved) for i in range(len(states))]
 
 
-def _with_density(state, problem):
+def with_density(state: State, prior: Any, n: int) -> Any:
     """Fitted model, or where max_steps ended the fit just before its collapse, what the next M-step makes of it."""
     if not is_concrete(state) or bool(state.converged):
         return state.model
-    upcoming, dense = _upcoming(state, problem.prior, rows=1 << len(problem.x).bit_length() - 1)
+    upcoming, dense = _upcoming(state, prior, rows=1 << n.bit_length() - 1)
     return state.model if bool(dense) else upcoming

@@ -33,10 +33,11 @@ from dgjax.data import (
     warn_if_lost,
 )
 from dgjax.densities import LowEffectiveSampleSize, has_divergence, has_draws, is_contrastive, settled
-from dgjax.learning import _checkpoint, _completed, _em, _endings, _objective, _semisupervised, _zero_copy
+from dgjax.learning import _checkpoint, _completed, _em, _endings, _objective, _semisupervised, _streamed, _zero_copy
 from dgjax.learning._components import to_be_fitted
 from dgjax.learning._descent import Diverged
 from dgjax.learning._em import EM
+from dgjax.learning._enough import check_enough, without_labels
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
 from dgjax.learning._progress import Interrupted, empty_trace, in_pieces, run
@@ -44,6 +45,7 @@ from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic, Marginalized
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.sparse import RowsLike, SparseRows
+from dgjax.streams import Passes
 from dgjax.structures import in_rows, label_shape
 from dgjax.tables import fitted_to_tables
 
@@ -124,6 +126,10 @@ def fit(
         own = {"method": method, "label_weight": label_weight, "prior": prior}
         options = own | {"max_steps": max_steps, "progress": progress, "checkpoint": checkpoint}
         return _completed.fitted(fit, model, x, y, weights, options)
+    if isinstance(x, Passes):
+        beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend}
+        options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress)
+        return _result(*reversed(_streamed.fitted(model, x, beside, options)), max_steps)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model
@@ -239,6 +245,8 @@ def closed_form(model: M, data: Data, prior: Any, label_weight: float = 1.0) -> 
     Where the data hold a summary of the rows of each label, the rows are not read again.
     """
     start: Any = model
+    if isinstance(data.x, Passes):
+        return _streamed.closed_form(model, data.x, _chosen_prior, prior, label_weight)
     if isinstance(data.summary, kernels.LabelledSummary) and label_weight == 1:
         check_cells(data.x, start.supports, data.columns, data.x, lambda: ("kinds", ""))
         prior = _prior.checked_prior(start, prior, float_type(data.x))
@@ -303,7 +311,7 @@ def _labels(model, y, x):
         if not model.generative:
             raise ValueError(
                 "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
-                f"{_without_labels(model)}"
+                f"{without_labels(model)}"
             )
         return np.full(label_shape(x), -1, jax.dtypes.canonicalize_dtype(int))
     if isinstance(y, Method) or is_optimizer(y):
@@ -342,12 +350,6 @@ def _chosen_prior(model, data, prior):
     return _prior.checked_prior(model, prior, data.x.dtype)
 
 
-def _without_labels(model):
-    if not model.sequential:
-        return _advice.WITHOUT_LABELS
-    return _advice.SEQUENCES_WITHOUT_LABELS if model.one_label else _advice.STATES_WITHOUT_LABELS
-
-
 def _check_data(model, rows, y, weights, complete):
     """Check that there is enough to learn from; True if every row that counts has a label, False inside jit.
 
@@ -366,19 +368,8 @@ def _check_data(model, rows, y, weights, complete):
     if not complete:
         check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
-    kind = "sequences" if model.sequential and model.one_label else "rows"
-    known, unlabelled = np.flatnonzero(seen[1:]), seen[0] > 0
-    instead = _without_labels(model)
-    if len(known) == 1 and model.num_labels > 1 and not (unlabelled and model.generative):
-        raise ValueError(f"y must hold at least two classes; every label given is {int(known[0])}. {instead}")
-    if not len(known) and not model.generative:
-        raise ValueError(f"y must hold at least two classes; every label is -1, unknown. {instead}")
-    if not len(known) and num_counted < model.num_labels:
-        raise ValueError(
-            f"x must have at least as many {kind} as the model has components; got {num_counted} {kind} for "
-            f"{model.num_labels} components. Type a smaller num_components."
-        )
-    return not unlabelled
+    check_enough(model, seen, num_counted)
+    return not seen[0]
 
 
 def _check_observed_in_classes(model, x, y, weights):

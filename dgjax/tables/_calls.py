@@ -117,7 +117,10 @@ def _answered(verb, answer, first, given):
     model, frame = given[first], None
     schema = model.schema
     x = given["x"].frame if type(given.get("x")) is Table else given.get("x")
-    _check_rows(x)
+    if hasattr(x, "of_schema"):  # a stream
+        given["x"] = x = x.of_schema(schema)
+    else:
+        _check_rows(x)
     if is_frame(x):
         frame = read(x)
         _weights_by_name(given, frame)
@@ -256,6 +259,8 @@ def _raise_named(error: Any, schema: Schema) -> NoReturn:
 
 def _fitted(asked: Asked, result: Any) -> Any:
     """Fit whose model is one of the table."""
+    if type(result.model) is Tabular:  # of a stream, which has a schema itself
+        return result
     changed = object.__new__(type(result))
     changed.__dict__.update(result.__dict__, model=Tabular(result.model, asked.schema))
     return changed

@@ -1,0 +1,205 @@
+"""Fits of rows that are passed over, a `dgjax.Stream` or other `Passes`: checks of arrays asked of facts."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dgjax_kernels as kernels
+from dgjax import _advice
+from dgjax._arguments import check_number
+from dgjax._types import ColumnMoments
+from dgjax.data import Data, as_model
+from dgjax.densities import column_moments
+from dgjax.learning import _em, _em_passes, _endings
+from dgjax.learning._em import EM
+from dgjax.learning._enough import check_enough
+from dgjax.learning._method import Outcome
+from dgjax.learning._progress import empty_trace, run
+from dgjax.priors import FactorPrior, MixturePrior
+from dgjax.streams import Facts, Passes
+from dgjax.structures import in_rows
+from dgjax.tables import Tabular
+
+BESIDE = {"y": "label", "weights": "weight"}
+
+
+class Options(NamedTuple):
+    """Options of `fit`; `chosen(model, data, prior)` gives a checked prior."""
+
+    method: Any
+    chosen: Callable[[Any, Data, Any], Any]
+    prior: Any
+    label_weight: float
+    max_steps: int
+    progress: bool
+
+
+def fitted(model: Any, passes: Passes, beside: dict[str, Any], options: Options) -> tuple[Outcome, Any]:
+    """Outcome and model of a fit to rows that are passed over; `beside` are arguments that are of arrays alone.
+
+    Raises ValueError for what `fit` refuses of arrays, once a pass has seen it.
+    """
+    _check_beside(beside)
+    if passes.schema is not None:
+        passes.schema.check_fits(model)
+    own = as_model(model)
+    bare = own is not model
+    if bare and options.prior is not None and not isinstance(options.prior, str):
+        options = options._replace(prior=MixturePrior(None, options.prior))
+    method = _method(own, options.method)
+    with named(passes):
+        outcome, found = _by_em(in_precision(own, passes), passes, options._replace(method=method))
+        facts = passes.facts
+        found = _endings.checked_result(
+            found, outcome.value, outcome.step, _no_rows(facts), options.prior, _words(own, facts)
+        )
+    _endings.warn_if_short(outcome, method.tolerance, options.max_steps)
+    found = found.density if bare else found
+    return outcome, found if passes.schema is None else Tabular(found, passes.schema)
+
+
+def closed_form(model: Any, passes: Passes, chosen: Any, prior: Any, label_weight: float) -> Any:
+    """Closed-form fit, in one pass mostly, where every label and cell is known; raises ValueError where one is not."""
+    start = in_precision(model, passes)
+    with named(passes):
+        seen = functools.partial(_chosen_prior, start, passes, chosen, prior)
+        found, count, dense = _em_passes.closed_form(passes, start, seen, label_weight)
+        check_facts(start, passes.facts, prior)
+        value = np.where(dense, 0.0, np.nan)
+        return _endings.checked_result(found, value, count, _no_rows(passes.facts), prior)
+
+
+def in_precision(model: Any, passes: Passes) -> Any:
+    """Model in the wider precision of its own and the rows', to which blocks are cast where they are narrower."""
+    dtype = jnp.result_type(passes.dtype, *jax.tree.leaves(model))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model)
+
+
+@contextlib.contextmanager
+def named(passes: Passes) -> Iterator[None]:
+    """Context in which errors about columns by number are raised as such about columns by name, if there are any."""
+    try:
+        yield
+    except ValueError as error:
+        schema = passes.schema
+        if schema is not None:
+            error.args = tuple(schema.named(part) if isinstance(part, str) else part for part in error.args)
+        raise
+
+
+def check_facts(model: Any, facts: Facts, prior: Any) -> None:
+    """Raises ValueError if there is too little to learn from, by the facts of all rows."""
+    counted = int(facts.labels.sum())
+    if not counted:
+        raise ValueError("x must have at least one row with a positive weight; got none.")
+    never = np.flatnonzero(facts.cells == 0)
+    if len(never) and not isinstance(getattr(prior, "density", prior), FactorPrior):
+        raise ValueError(
+            f"x column(s) {', '.join(map(str, never[:10].tolist()))}{', ...' * (len(never) > 10)} are never observed, "
+            "so nothing can be learnt about them. Leave them out."
+        )
+    seen = np.zeros(1 + model.num_labels, int)
+    seen[: len(facts.labels)] = facts.labels
+    check_enough(model, seen, counted)
+
+
+def _method(model, given):
+    if given is None and model.generative:
+        return EM()
+    if isinstance(given, EM):
+        given.check(model, Data(None))
+        return given
+    raise ValueError(
+        "method of a stream must be dgjax.EM() of a generative model, dgjax.LBFGS() of a discriminative one or "
+        f"dgjax.Optax(optimizer, batch_size=64, key=key); got {_advice.shown(given)}. Leave it out for the usual one."
+    )
+
+
+def _check_beside(beside):
+    for name, value in beside.items():
+        if value is not None:
+            told = f"Type dgjax.stream(source, {BESIDE[name]}=...)." if name in BESIDE else "Leave it out."
+            raise ValueError(f"{name} is for arrays, and x is a stream; got {_advice.shown(value)}. {told}")
+
+
+def _by_em(model, passes, options):
+    prior = _chosen_prior(model, passes, options.chosen, options.prior)
+    tol = np.asarray(options.method.tol, jnp.result_type(*jax.tree.leaves(model)))
+    advance = functools.partial(_em_passes.advance, passes, prior, tol, options.label_weight)
+    check_number(options.label_weight, "label_weight", 0)
+    state = advance(_em.start(model, empty_trace(options.max_steps, tol.dtype)), 0)
+    check_facts(model, passes.facts, prior)
+    _check_observed_in_classes(model, passes, prior)
+    state = run(advance, state, options.max_steps, options.progress)
+    outcome = Outcome(state.value, state.trace, state.step, state.converged)
+    return outcome, _em.with_density(state, prior, passes.facts.num_rows)
+
+
+def _check_observed_in_classes(model, passes, prior):
+    """Check of labelled rows with missing cells: raises if a class never shows a column, for it is unknown there."""
+    facts = passes.facts
+    if prior is not None or facts.complete or not facts.labelled or model.num_labels == 1:
+        return
+    seen = np.asarray(passes.total(functools.partial(_observed, k=model.num_labels), None))
+    never = np.argwhere(
+        (seen == 0) & (np.pad(facts.labels[1:], (0, model.num_labels - facts.num_classes)) > 0)[:, None]
+    )
+    if len(never):
+        label, column = never[0].tolist()
+        raise ValueError(
+            f"x column {column} is never observed in class {label}, so nothing is known of it there. Type "
+            'prior="weak", which takes it to be as in the other classes, or remove the column.'
+        )
+
+
+@functools.partial(kernels.compiled_once, static_argnames="k")
+def _observed(model: Any, data: Data, k: int) -> Any:
+    del model
+    x, y, weights = in_rows(data.x, data.y, data.weights)
+    of_label = (y[:, None] == jnp.arange(k)) & (weights > 0)[:, None]
+    return of_label.astype(x.dtype).T @ (~jnp.isnan(x)).astype(x.dtype)
+
+
+def _chosen_prior(model, passes, chosen, prior, facts=None):
+    """Validated prior; "weak" is made of the moments of all columns, weighted as the rows are."""
+    dtype = jnp.result_type(*jax.tree.leaves(model))
+    if isinstance(prior, str) and prior == "weak" and model.generative:
+        return model.weak_prior(_moments(passes, passes.facts if facts is None else facts, dtype), 1.0)
+    return chosen(model, Data(np.zeros((1, passes.num_features), dtype)), prior)
+
+
+def _moments(passes, facts, dtype):
+    if facts.weight == facts.num_rows:
+        return column_moments(kernels.ColumnSummary(*map(jnp.asarray, facts.summary(dtype))), facts.num_steps)
+    scale = np.where(facts.spread > 0, facts.spread, 1)
+    centre = jnp.asarray(facts.mean, dtype), jnp.asarray(scale, dtype)
+    cells, first, second = passes.total(functools.partial(_weighted_sums, centre=centre), None)
+    cells = jnp.maximum(cells, jnp.finfo(dtype).tiny)
+    shift = first / cells
+    return ColumnMoments(centre[0] + centre[1] * shift, centre[1] * jnp.sqrt(jnp.maximum(second / cells - shift**2, 0)))
+
+
+@kernels.compiled_steps
+def _weighted_sums(model: Any, data: Data, centre: Any) -> Any:
+    del model
+    x, _, weights = in_rows(data.x, data.y, data.weights)
+    z = (x - centre[0]) / centre[1]
+    own = jnp.where(jnp.isnan(z), 0, weights[:, None])
+    z = jnp.where(own > 0, z, 0)
+    return own.sum(0), (own * z).sum(0), (own * z**2).sum(0)
+
+
+def _no_rows(facts):
+    return Data(np.zeros((1, facts.num_features)), complete=False)
+
+
+def _words(model, facts):
+    own = "class" if facts.num_classes else "component"
+    if not model.sequential:
+        return own, "component"
+    return (own, "state") if model.one_label else ("state", "component")
