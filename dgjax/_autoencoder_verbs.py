@@ -26,9 +26,11 @@ from dgjax.densities import (
     with_draws,
 )
 from dgjax.sparse import RowsLike
+from dgjax.streams import of_streams
 from dgjax.tables import of_tables
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def elbo(model: Generative, x: ArrayLike, y: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Array:
@@ -51,6 +53,7 @@ def _elbo(model, x, y):
     return model.potentials(x).score(y)
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def log_prob_error(model: Generative, x: ArrayLike) -> Array:
@@ -91,6 +94,7 @@ def _log_prob_error(model, x):
     return jnp.where(jnp.isnan(x).all(-1), 0, model.density.error(jax.nn.logsumexp(logs, axis=-1)))
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def encode(model: Generative, x: RowsLike, y: ArrayLike | None = None) -> tuple[Array, Array]:
@@ -136,6 +140,7 @@ def decode(model: Generative, z: ArrayLike, y: ArrayLike | None = None) -> Array
     return _decode(density, latent, _one_hot(density.num_classes, classes, latent))
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def reconstruct(model: Generative, x: ArrayLike, y: ArrayLike | None = None) -> Array:

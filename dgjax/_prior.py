@@ -8,6 +8,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_concrete
+from dgjax._types import ColumnMoments
 from dgjax.data import in_size_class
 from dgjax.densities import column_moments, weighted_moments
 from dgjax.priors import WrongPriorError
@@ -29,6 +30,12 @@ def weak_prior(model: Any, x: Any, weights: AnyArray, strength: float) -> Any:
         xp = np if is_concrete(x) else jnp
         return _of_rows(model, xp.where(amounts[:, None] > 0, x, np.nan), strength)
     return _of_weighted_rows(model, x, weights, strength)
+
+
+@kernels.compiled_once
+def of_moments(model: Any, columns: ColumnMoments, strength: float) -> Any:
+    """Weak conjugate prior of a model, worth `strength` rows with the means and standard deviations of `columns`."""
+    return model.weak_prior(columns, strength)
 
 
 @kernels.compiled_once

@@ -20,6 +20,7 @@ from dgjax.data import Data, as_floats, as_labels, as_model, model_and_rows
 from dgjax.densities import Density, MaskedLanguageModel, check_has_density
 from dgjax.models import HiddenMarkov, LinearChainCRF, Logistic, Marginalized
 from dgjax.sparse import RowsLike
+from dgjax.streams import of_streams
 from dgjax.structures import Sequences
 from dgjax.tables import drawn_rows, filled_rows, label_names, log_proba_by_name, named_model, of_tables
 
@@ -27,6 +28,7 @@ G = TypeVar("G", bound=Generative)
 FEW_CELLS = 1 << 16  # of samples that take longer to compile for than to draw
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def log_prob(model: Generative, x: RowsLike, lengths: ArrayLike | None = None) -> Array:
@@ -63,6 +65,7 @@ def log_prob_in_form(
     return log_prob_of_few(own, rows, answer)
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -79,6 +82,7 @@ def log_joint(model: Generative, x: RowsLike, y: ArrayLike, lengths: ArrayLike |
     return _answers.log_joint(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def log_conditional(
@@ -96,6 +100,7 @@ def log_conditional(
     return _answers.log_conditional(checked, rows, as_labels(y, rows.x, checked.num_labels))
 
 
+@of_streams()
 @told_keywords
 @of_tables(log_proba_by_name)
 def predict_log_proba(
@@ -119,6 +124,7 @@ def predict_log_proba(
     return posterior_of_few(own, rows, _answers.predict_log_proba)
 
 
+@of_streams(labels=True)
 @told_keywords
 @of_tables(label_names)
 def predict(
@@ -163,6 +169,7 @@ def sample(model: Generative, key: Array, shape: int | tuple[int, ...] = ()) -> 
     return (_answers.few_samples if few else _answers.many_samples)(checked, as_key(key), sizes)
 
 
+@of_streams(labels=True)
 @told_keywords
 @of_tables(label_names)
 def sample_labels(
@@ -184,6 +191,7 @@ def sample_labels(
     return _answers.sample_labels(checked, rows, *labels, key=as_key(key))
 
 
+@of_streams()
 @told_keywords
 @of_tables(filled_rows)
 def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *, y: ArrayLike | None = None) -> Array:
@@ -205,6 +213,7 @@ def impute(model: Generative, x: ArrayLike, lengths: ArrayLike | None = None, *,
     return _within(rows, _answers.impute_given(checked, rows, *labels) if labels else _answers.impute(checked, rows), x)
 
 
+@of_streams()
 @told_keywords
 @of_tables(filled_rows)
 def sample_missing(model: Generative, key: Array, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:

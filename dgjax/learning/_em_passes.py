@@ -74,14 +74,16 @@ def closed_form(passes: Passes, model: Any, prior: Any, label_weight: float) -> 
     """Closed-form maximum of likelihood and `prior` where every label and cell is known: a pass.
 
     And another, about the means found, only if those of `model` were so far from the data that digits were lost.
-    `prior(facts)` gives the prior, once the rows were seen. Returns what `_em.closed_form` does.
+    `prior()` gives the prior, once the rows were seen. Returns what `_em.closed_form` does.
     """
     fn, dense = functools.partial(counted, label_weight=np.asarray(label_weight)), jnp.zeros((), bool)
     count, ended = 0, False
     while count < MOST_PASSES and not ended:
         statistics = passes.total(fn, model)
-        chosen = prior(passes.facts)
+        chosen = prior()
         before, model = model, maximum(model, statistics, chosen)
-        ended, dense = jax.device_get(_checked(model, before, chosen))
         count += 1
+        if not (passes.facts.complete and passes.facts.labelled):
+            break  # it is none
+        ended, dense = jax.device_get(_checked(model, before, chosen))
     return model, count, dense

@@ -1,8 +1,7 @@
 """Fits of rows that are passed over, a `dgjax.Stream` or other `Passes`: checks of arrays asked of facts."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
-from dgjax import _advice
+from dgjax import _advice, _prior
 from dgjax._arguments import check_number
 from dgjax._types import ColumnMoments
 from dgjax.data import Data, as_model
@@ -21,11 +20,11 @@ from dgjax.learning._enough import check_enough
 from dgjax.learning._method import Outcome
 from dgjax.learning._progress import empty_trace, run
 from dgjax.priors import FactorPrior, MixturePrior
-from dgjax.streams import Facts, Passes
+from dgjax.streams import Facts, Passes, check_beside, named
 from dgjax.structures import in_rows
 from dgjax.tables import Tabular
 
-BESIDE = {"y": "label", "weights": "weight"}
+MOST_STEPS = 500  # of a closed form that is none, for some cells or labels are missing
 
 
 class Options(NamedTuple):
@@ -44,9 +43,14 @@ def fitted(model: Any, passes: Passes, beside: dict[str, Any], options: Options)
 
     Raises ValueError for what `fit` refuses of arrays, once a pass has seen it.
     """
-    _check_beside(beside)
+    check_beside(beside)
     if passes.schema is not None:
         passes.schema.check_fits(model)
+    outcome, found = _fitted(model, passes, options)
+    return outcome, found if passes.schema is None else Tabular(found, passes.schema)
+
+
+def _fitted(model, passes, options):
     own = as_model(model)
     bare = own is not model
     if bare and options.prior is not None and not isinstance(options.prior, str):
@@ -54,42 +58,30 @@ def fitted(model: Any, passes: Passes, beside: dict[str, Any], options: Options)
     method = _method(own, options.method)
     with named(passes):
         outcome, found = _by_em(in_precision(own, passes), passes, options._replace(method=method))
-        facts = passes.facts
-        found = _endings.checked_result(
-            found, outcome.value, outcome.step, _no_rows(facts), options.prior, _words(own, facts)
-        )
+        rows, words = _no_rows(passes.facts), _words(own, passes.facts)
+        found = _endings.checked_result(found, outcome.value, outcome.step, rows, options.prior, words)
     _endings.warn_if_short(outcome, method.tolerance, options.max_steps)
-    found = found.density if bare else found
-    return outcome, found if passes.schema is None else Tabular(found, passes.schema)
+    return outcome, found.density if bare else found
 
 
 def closed_form(model: Any, passes: Passes, chosen: Any, prior: Any, label_weight: float) -> Any:
-    """Closed-form fit, in one pass mostly, where every label and cell is known; raises ValueError where one is not."""
+    """Closed-form fit, in one pass mostly, where every label and cell is known; else EM."""
     start = in_precision(model, passes)
     with named(passes):
         seen = functools.partial(_chosen_prior, start, passes, chosen, prior)
         found, count, dense = _em_passes.closed_form(passes, start, seen, label_weight)
-        check_facts(start, passes.facts, prior)
-        value = np.where(dense, 0.0, np.nan)
-        return _endings.checked_result(found, value, count, _no_rows(passes.facts), prior)
+        facts = passes.facts
+        check_facts(start, facts, prior)
+        if facts.complete and facts.labelled:
+            value = np.where(dense, 0.0, np.nan)
+            return _endings.checked_result(found, value, count, _no_rows(facts), prior)
+    return _fitted(model, passes, Options(EM(), chosen, prior, label_weight, MOST_STEPS, False))[1]
 
 
 def in_precision(model: Any, passes: Passes) -> Any:
     """Model in the wider precision of its own and the rows', to which blocks are cast where they are narrower."""
     dtype = jnp.result_type(passes.dtype, *jax.tree.leaves(model))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model)
-
-
-@contextlib.contextmanager
-def named(passes: Passes) -> Iterator[None]:
-    """Context in which errors about columns by number are raised as such about columns by name, if there are any."""
-    try:
-        yield
-    except ValueError as error:
-        schema = passes.schema
-        if schema is not None:
-            error.args = tuple(schema.named(part) if isinstance(part, str) else part for part in error.args)
-        raise
 
 
 def check_facts(model: Any, facts: Facts, prior: Any) -> None:
@@ -118,13 +110,6 @@ def _method(model, given):
         "method of a stream must be dgjax.EM() of a generative model, dgjax.LBFGS() of a discriminative one or "
         f"dgjax.Optax(optimizer, batch_size=64, key=key); got {_advice.shown(given)}. Leave it out for the usual one."
     )
-
-
-def _check_beside(beside):
-    for name, value in beside.items():
-        if value is not None:
-            told = f"Type dgjax.stream(source, {BESIDE[name]}=...)." if name in BESIDE else "Leave it out."
-            raise ValueError(f"{name} is for arrays, and x is a stream; got {_advice.shown(value)}. {told}")
 
 
 def _by_em(model, passes, options):
@@ -165,15 +150,17 @@ def _observed(model: Any, data: Data, k: int) -> Any:
     return of_label.astype(x.dtype).T @ (~jnp.isnan(x)).astype(x.dtype)
 
 
-def _chosen_prior(model, passes, chosen, prior, facts=None):
+def _chosen_prior(model, passes, chosen, prior):
     """Validated prior; "weak" is made of the moments of all columns, weighted as the rows are."""
     dtype = jnp.result_type(*jax.tree.leaves(model))
     if isinstance(prior, str) and prior == "weak" and model.generative:
-        return model.weak_prior(_moments(passes, passes.facts if facts is None else facts, dtype), 1.0)
+        return _prior.of_moments(model, moments(passes, dtype), 1.0)
     return chosen(model, Data(np.zeros((1, passes.num_features), dtype)), prior)
 
 
-def _moments(passes, facts, dtype):
+def moments(passes: Passes, dtype: Any) -> ColumnMoments:
+    """Mean and standard deviation of the observed cells of each column, of rows as their weights say."""
+    facts = passes.facts
     if facts.weight == facts.num_rows:
         return column_moments(kernels.ColumnSummary(*map(jnp.asarray, facts.summary(dtype))), facts.num_steps)
     scale = np.where(facts.spread > 0, facts.spread, 1)

@@ -13,9 +13,11 @@ from dgjax.data import check_cells, float_type, label_counts
 from dgjax.densities import Adversarial, Mixture, moments
 from dgjax.networks import MLP
 from dgjax.starting import _training_data
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def adversarial(

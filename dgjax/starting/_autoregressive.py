@@ -26,11 +26,13 @@ from dgjax.densities import (
 from dgjax.networks import MOST_DROPOUT, Transformer
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import SUPPORTS
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 HEAD = 32  # units of each head of attention, at least
 
 
+@started_from_streams
 @started_from_tables()
 @told_keywords
 def autoregressive(

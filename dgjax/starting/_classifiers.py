@@ -10,11 +10,13 @@ from dgjax.densities import Mixture
 from dgjax.learning import closed_form
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, uniform
+from dgjax.starting._streams import in_closed_form_of_streams
 from dgjax.tables import started_from_tables
 
 BY_MOMENTS = ("gaussian", "bernoulli", "poisson", "multinomial")  # of all columns: no copy of NumPy's rows is needed
 
 
+@in_closed_form_of_streams
 @started_from_tables()
 @told_keywords
 def naive_bayes(
@@ -50,6 +52,7 @@ def naive_bayes(
     return closed_form(model, data, prior, label_weight)
 
 
+@in_closed_form_of_streams
 @started_from_tables("gaussian")
 @told_keywords
 def discriminant_analysis(

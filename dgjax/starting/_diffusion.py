@@ -16,12 +16,14 @@ from dgjax.data import check_cells, float_type
 from dgjax.densities import NUM_TIMES, Diffusion, Mixture, moments, supports_of_diffusion
 from dgjax.networks import MLP, Transformer, UNet
 from dgjax.starting import _training_data, _units
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 KINDS = "mlp", "transformer", "unet"
 HEAD = 32  # units of each head of attention, at least
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def diffusion(

@@ -13,9 +13,11 @@ from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import uniform
 from dgjax.starting._mixtures import at_clusters
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def factor_analysis(

@@ -14,9 +14,11 @@ from dgjax.data import check_cells, float_type
 from dgjax.densities import Flow, Mixture, column_moments, supports_of_flow
 from dgjax.networks import SplineBijection
 from dgjax.starting import _training_data, _units
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def normalizing_flow(

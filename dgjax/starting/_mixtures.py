@@ -14,9 +14,11 @@ from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, uniform
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: str = "full") -> Mixture:
@@ -39,6 +41,7 @@ def gaussian_mixture(key: Array, x: ArrayLike, num_components: int, covariance: 
     return start if padded == k else start.with_components(k)
 
 
+@started_from_streams
 @started_from_tables()
 @told_keywords
 def latent_class_analysis(
@@ -69,6 +72,7 @@ def latent_class_analysis(
     return at_clusters(uniform(density), as_key(key), rows, summary)
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def mixture_discriminant_analysis(

@@ -17,9 +17,11 @@ from dgjax.models import HiddenMarkov, LinearChainCRF, MarkovChain
 from dgjax.starting import _training_data
 from dgjax.starting._by_name import columns, gaussian, scorer, uniform
 from dgjax.starting._mixtures import at_clusters
+from dgjax.starting._streams import started_from_streams
 from dgjax.structures import Sequences
 
 
+@started_from_streams
 @told_keywords
 def hidden_markov(
     key: Array,
@@ -47,6 +49,7 @@ def hidden_markov(
     return at_clusters(broad, as_key(key), steps.rows, steps.summary, weights=weights)
 
 
+@started_from_streams
 @told_keywords
 def hidden_markov_mixture(
     key: Array,

@@ -16,9 +16,11 @@ from dgjax.data import as_model, check_cells, float_type
 from dgjax.densities import BOUND, Density, GaussianMixtureCells, Mixture, Tilted, moments
 from dgjax.networks import MLP
 from dgjax.starting import _training_data
+from dgjax.starting._streams import started_from_streams
 from dgjax.tables import started_from_tables
 
 
+@started_from_streams
 @started_from_tables("gaussian")
 @told_keywords
 def tilted(

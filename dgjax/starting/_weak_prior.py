@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from dgjax import _prior
 from dgjax._arguments import check_number
+from dgjax._types import of_columns
 from dgjax._elsewhere import told_keywords
 from dgjax.data import (
     as_model,
@@ -17,7 +20,9 @@ from dgjax.data import (
     check_observed,
 )
 from dgjax.densities import Density
+from dgjax.learning import in_precision, moments
 from dgjax.sparse import RowsLike, SparseRows, is_sparse
+from dgjax.streams import Passes, check_beside
 from dgjax.structures import in_rows
 from dgjax.tables import of_tables
 
@@ -50,6 +55,8 @@ def weak_prior(
     check_number(strength, "strength", 0)
     if not strength > 0:
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
+    if isinstance(x, Passes):
+        return _of_passes(model, x, float(strength), lengths, weights)
     rows: Any = x
     if model.sequential:
         given: Any = as_sequences(rows, lengths, model.num_features)
@@ -63,3 +70,17 @@ def weak_prior(
     if isinstance(rows, SparseRows) or not check_cells(rows, model.supports, steps=steps):
         check_observed(rows, amounts)
     return _prior.weak_prior(model, rows, amounts, float(strength))
+
+
+def _of_passes(model, passes, strength, lengths, weights):
+    check_beside({"lengths": lengths, "weights": weights})
+    own = in_precision(model, passes)
+    columns = moments(passes, jnp.result_type(*jax.tree.leaves(own)))
+    if not passes.facts.inside(of_columns(own.supports, passes.num_features)):
+        passes.total(_nothing, as_model(own))  # which names the row
+    return _prior.of_moments(own, columns, strength)
+
+
+def _nothing(model, data):
+    del model, data
+    return ()

@@ -9,6 +9,7 @@ one, that reads blocks on this machine.
 """
 
 import abc
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -95,12 +96,36 @@ class Passes(abc.ABC):
         """
 
     @abc.abstractmethod
-    def each(self, fn: Callable[[Any, Data], Any], model: Any) -> Iterator[tuple[Any, int]]:
-        """Results of `fn(model, data)` for each block in order, with the number of rows that count."""
+    def each(self, fn: Callable[..., Any], model: Any, key: Array | None = None) -> Iterator[tuple[Any, int]]:
+        """Results of `fn(model, data)` for each block in order, with the number of rows that count.
+
+        With a `key` of `fn(model, data, key)`, with the key of a block: `jax.random.fold_in(key, number of the block)`.
+        """
+
+    def of_schema(self, schema: Schema) -> "Passes":
+        """The same rows, read by the schema of a model, if the source has names: columns found by name, and labels."""
+        del schema
+        return self
 
     @abc.abstractmethod
     def sample(self, key: Array, n: int) -> Data:
         """Sample of n rows at most, drawn by `key` without replacement, with labels and weights, on the host."""
+
+
+class MoreLabels(ValueError):
+    """Error: rows have a label beyond those of a model."""
+
+
+@contextlib.contextmanager
+def named(passes: Passes) -> Iterator[None]:
+    """Context in which errors about columns by number are raised as such about columns by name, if there are any."""
+    try:
+        yield
+    except ValueError as error:
+        schema = passes.schema
+        if schema is not None:
+            error.args = tuple(schema.named(part) if isinstance(part, str) else part for part in error.args)
+        raise
 
 
 @jax.jit
@@ -137,7 +162,7 @@ def checked(block: Block, model: Any) -> Data:
     given = block.facts.labels
     if len(given) - 1 > model.num_labels:
         row = int((np.asarray(data.y).reshape(len(data.y), -1).max(1) >= model.num_labels).argmax())
-        raise ValueError(
+        raise MoreLabels(
             f"y must hold labels from 0 to {model.num_labels - 1}, or -1 where unknown; got {len(given) - 2} in row "
             f"{block.first + row}. Start a model of {len(given) - 1} labels."
         )
@@ -166,6 +191,10 @@ def _check_cells(block, supports: tuple[Support, ...]):
         return
     steps = x.x.shape[1] if isinstance(x, Sequences) else None
     rows = np.asarray(x.x).reshape(-1, x.x.shape[-1]) if isinstance(x, Sequences) else np.asarray(x)
-    check_cells(
-        rows, own, kernels.ColumnSummary(*kernels.column_summary.reference(rows)), steps=steps, first=block.first
-    )
+    with np.errstate(all="ignore"):  # of cells that are not finite
+        summary = kernels.ColumnSummary(*kernels.column_summary.reference(rows))
+    try:
+        check_cells(rows, own, summary, steps=steps, first=block.first)
+    except ValueError as error:
+        said = str(error).partition(" Type ")[0]
+        raise ValueError(f"{said} Give blocks in which it is so: dgjax.stream(lambda: map(mended, blocks)).") from None

@@ -152,11 +152,12 @@ class Stream(Passes):
                     each(i + 1, carry)
         return summed(carry)
 
-    def each(self, fn: Callable[[Any, Data], Any], model: Any) -> Iterator[tuple[Any, int]]:
+    def each(self, fn: Callable[..., Any], model: Any, key: Array | None = None) -> Iterator[tuple[Any, int]]:
         before = None
         with contextlib.closing(self.blocks(model)) as blocks:
-            for block in blocks:
-                result = fn(model, checked(block, model)), block.num_rows
+            for i, block in enumerate(blocks):
+                own = () if key is None else (jax.random.fold_in(key, i),)
+                result = fn(model, checked(block, model), *own), block.num_rows
                 if before is not None:
                     yield before
                 before = result
