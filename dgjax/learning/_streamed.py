@@ -18,6 +18,7 @@ from dgjax.learning import _em, _em_passes, _endings
 from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough
 from dgjax.learning._method import Outcome
+from dgjax.learning._objective import Problem
 from dgjax.learning._progress import empty_trace, run
 from dgjax.priors import FactorPrior, MixturePrior
 from dgjax.streams import Facts, Passes, check_beside, named
@@ -104,7 +105,7 @@ def _method(model, given):
     if given is None and model.generative:
         return EM()
     if isinstance(given, EM):
-        given.check(model, Data(None))
+        given.check(model, Problem(None))
         return given
     raise ValueError(
         "method of a stream must be dgjax.EM() of a generative model, dgjax.LBFGS() of a discriminative one or "

@@ -1,0 +1,222 @@
+"""Streams beside arrays: resident memory and rows a second of fits to rows that do not fit, and out-of-core peers.
+
+    python benchmarks/streams.py make FOLDER --rows 10000000        Parquet files and a memory map, generated
+    python benchmarks/streams.py all FOLDER                         every case below, each in a process of its own
+    python benchmarks/streams.py CASE FOLDER                        one case: prints a line of JSON
+
+Each case says rows a second of a pass and how far the resident memory rose above that of the imported library, of which
+`VmHWM` is the highest.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+D, K, FILES, PART = 8, 4, 16, 1 << 16
+
+
+def rows(rng, n):
+    """Rows of four overlapping clusters, and their clusters."""
+    y = rng.integers(0, K, n)
+    centres = np.random.default_rng(0).normal(0, 2, (K, D))
+    turns = np.random.default_rng(1).normal(0, 0.6, (K, D, D)) + np.eye(D)
+    z = rng.normal(size=(n, D)).astype(np.float32)
+    x = np.empty((n, D), np.float32)
+    for k in range(K):
+        own = y == k
+        x[own] = z[own] @ turns[k].astype(np.float32) + centres[k]
+    return x, y.astype(np.int32)
+
+
+def make(folder, n):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "parquet").mkdir(exist_ok=True)
+    rng, each = np.random.default_rng(2), -(-n // FILES)
+    with (folder / "x.dat").open("wb") as whole, (folder / "y.dat").open("wb") as labels:
+        for i in range(FILES):
+            left = min(each, n - i * each)
+            path = folder / "parquet" / f"{i:03}.parquet"
+            names = [*(f"x{j}" for j in range(D)), "label"]
+            with pq.ParquetWriter(path, _schema(pa, names)) as writer:
+                for start in range(0, left, 1 << 20):
+                    x, y = rows(rng, min(1 << 20, left - start))
+                    whole.write(x.tobytes())
+                    labels.write(y.tobytes())
+                    writer.write_table(pa.table([*map(pa.array, np.ascontiguousarray(x.T)), pa.array(y)], names=names))
+
+
+def _schema(pa, names):
+    return pa.schema([(name, pa.int32() if name == "label" else pa.float32()) for name in names])
+
+
+def memory(field="VmRSS"):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024
+
+
+class Case:
+    """What is measured: the seconds of `fit` for a number of passes, and the memory above that of the library."""
+
+    def __init__(self, folder, steps):
+        self.folder, self.steps = folder, steps
+        self.n = (folder / "x.dat").stat().st_size // (4 * D)
+
+    def memmap(self):
+        return np.memmap(self.folder / "x.dat", np.float32, "r", shape=(self.n, D))
+
+    def labels(self):
+        return np.memmap(self.folder / "y.dat", np.int32, "r", shape=(self.n,))
+
+    def array(self):
+        return np.fromfile(self.folder / "x.dat", np.float32).reshape(-1, D)
+
+    def start(self, dg, jax):
+        x = np.array(self.memmap()[:20_000])
+        return dg.gaussian_mixture(jax.random.key(0), x, K)
+
+
+def timed(case, make_rows, fit, passes):
+    import jax
+
+    import dgjax as dg
+
+    start = case.start(dg, jax)
+    small = np.array(case.memmap()[: 3 * PART])
+    fit(dg, start, small, 1)
+    before, own = memory(), make_rows(dg)
+    begun = time.perf_counter()
+    found = fit(dg, start, own, case.steps)
+    seconds = time.perf_counter() - begun
+    steps = getattr(found, "num_steps", 0)
+    return {
+        "rows": case.n,
+        "seconds": round(seconds, 2),
+        "rows a second": round(case.n * passes(steps) / seconds),
+        "MiB before": round(before),
+        "MiB at most": round(memory("VmHWM")),
+        "nats a row": round(float(found.objective[-1]) / case.n, 5) if hasattr(found, "objective") else None,
+    }
+
+
+def _by_em(dg, start, x, steps):
+    own = dg.stream(x) if isinstance(x, np.ndarray) and len(x) == 3 * PART and _by_em.streams else x
+    return dg.fit(start, own, method=dg.EM(tol=0), max_steps=steps)
+
+
+_by_em.streams = False
+
+
+def em_in_memory(case):
+    return timed(case, lambda dg: case.array(), _by_em, lambda steps: steps + 1)
+
+
+def em_of_a_memmap(case):
+    _by_em.streams = True
+    return timed(case, lambda dg: dg.stream(case.memmap()), _by_em, lambda steps: steps + 1)
+
+
+def em_of_parquet(case):
+    _by_em.streams = True
+    names = [f"x{j}" for j in range(D)]
+    return timed(
+        case, lambda dg: dg.stream(case.folder / "parquet", columns=names), _by_em, lambda steps: steps + 1
+    )
+
+
+def _lda(dg, start, x, steps):
+    del start, steps
+    if isinstance(x, np.ndarray):
+        x = dg.stream(x, label=np.arange(len(x)) % K)
+    return dg.discriminant_analysis(x, num_classes=K)
+
+
+def lda_of_a_memmap(case):
+    return timed(case, lambda dg: dg.stream(case.memmap(), label=case.labels()), _lda, lambda steps: 1)
+
+
+def _read(dg, start, x, steps):
+    del start, steps
+    if isinstance(x, np.ndarray):
+        x = dg.stream(x)
+    return x.facts and None
+
+
+def reading_parquet(case):
+    names = [f"x{j}" for j in range(D)]
+    return timed(case, lambda dg: dg.stream(case.folder / "parquet", columns=names), _read, lambda steps: 1)
+
+
+def reading_a_memmap(case):
+    return timed(case, lambda dg: dg.stream(case.memmap()), _read, lambda steps: 1)
+
+
+def _naive_bayes(dg, start, x, steps):
+    del start, steps
+    if isinstance(x, np.ndarray):
+        x = dg.stream(x, label=np.arange(len(x)) % K)
+    return dg.naive_bayes(x, num_classes=K)
+
+
+def naive_bayes_of_a_memmap(case):
+    return timed(case, lambda dg: dg.stream(case.memmap(), label=case.labels()), _naive_bayes, lambda steps: 1)
+
+
+def partial_fit_of_scikit_learn(case):
+    """Gaussian naive Bayes of scikit-learn, block after block of the same size, read from the same memory map."""
+    from sklearn.naive_bayes import GaussianNB
+
+    x, y, model = case.memmap(), case.labels(), GaussianNB()
+    before, begun = memory(), time.perf_counter()
+    for start in range(0, case.n, PART):
+        model.partial_fit(x[start : start + PART], y[start : start + PART], classes=np.arange(K))
+    seconds = time.perf_counter() - begun
+    return {
+        "rows": case.n,
+        "seconds": round(seconds, 2),
+        "rows a second": round(case.n / seconds),
+        "MiB before": round(before),
+        "MiB at most": round(memory("VmHWM")),
+    }
+
+
+CASES = {
+    own.__name__: own
+    for own in (
+        em_in_memory,
+        em_of_a_memmap,
+        em_of_parquet,
+        lda_of_a_memmap,
+        naive_bayes_of_a_memmap,
+        partial_fit_of_scikit_learn,
+        reading_parquet,
+        reading_a_memmap,
+    )
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["make", "all", *CASES])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--steps", type=int, default=2)
+    own = parser.parse_args()
+    if own.what == "make":
+        make(own.folder, own.rows)
+    elif own.what == "all":
+        for name in CASES:
+            subprocess.run([sys.executable, __file__, name, str(own.folder), "--steps", str(own.steps)], check=True)
+    else:
+        print(json.dumps({"case": own.what, **CASES[own.what](Case(own.folder, own.steps))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
