@@ -126,9 +126,7 @@ def em_of_a_memmap(case):
 def em_of_parquet(case):
     _by_em.streams = True
     names = [f"x{j}" for j in range(D)]
-    return timed(
-        case, lambda dg: dg.stream(case.folder / "parquet", columns=names), _by_em, lambda steps: steps + 1
-    )
+    return timed(case, lambda dg: dg.stream(case.folder / "parquet", columns=names), _by_em, lambda steps: steps + 1)
 
 
 def _lda(dg, start, x, steps):

@@ -192,6 +192,15 @@ class Density(ABC):
         del before
         return jnp.ones((), bool)
 
+    def recentred(self, statistics: Any, before: Any, prior: Any = None) -> Any:
+        """Statistics about these parameters, of those about the parameters `before`: the same maximum follows from both.
+
+        For statistics to which others, of further rows, are added after an M-step with this `prior`. Plain counts and
+        sums stay as they are.
+        """
+        del before, prior
+        return statistics
+
     def started(self, key: Key[Array, ""], x: Rows, counts: Float[Array, "n *labels"], random: bool = False) -> Any:
         """Initial parameters for EM from `counts`, the weight of each row in each label.
 

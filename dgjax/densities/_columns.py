@@ -147,6 +147,10 @@ class Columns(Density):
         pairs = zip(self.blocks, before.blocks, strict=True)
         return functools.reduce(jnp.logical_and, (block.converged_in_one_step(was) for block, was in pairs))
 
+    def recentred(self, statistics: tuple[Any, ...], before: Any, prior: ColumnsPrior | None = None) -> tuple[Any, ...]:
+        parts = zip(self.blocks, statistics, before.blocks, self._priors(prior), strict=True)
+        return tuple(block.recentred(own, was, p) for block, own, was, p in parts)
+
     def _priors(self, prior: ColumnsPrior | None) -> tuple[Any, ...]:
         expect_prior(prior, ColumnsPrior, self)
         return (None,) * len(self.blocks) if prior is None else prior.blocks

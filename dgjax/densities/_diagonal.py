@@ -206,6 +206,18 @@ class DiagonalGaussian(Density):
         half = jnp.exp(0.5 * self._log_scale())
         return type(self)(self.mean + shift * half * half, log_scale)
 
+    def recentred(
+        self, statistics: DiagonalStatistics, before: Any, prior: NormalInverseGamma | None = None
+    ) -> DiagonalStatistics:
+        """Statistics of w = (x - mean) / scale from those of z = (x - mean_0) / scale_0, w = a z + b."""
+        del prior
+        total, first, second = statistics
+        a = jnp.exp(before._log_scale() - self._log_scale())
+        b = kernels.in_units(before.mean - self.mean, self._log_scale())
+        moved = 2 * a * b * first + total * b**2
+        moved = moved if second.shape == moved.shape else moved.sum(-1, keepdims=True)
+        return DiagonalStatistics(total, a * first + total * b, a[..., : second.shape[-1]] ** 2 * second + moved)
+
     def _whitened(self, centre: Array) -> Array:
         """Whitened distance (mean - centre) / scale (*labels, d)."""
         return kernels.in_units(self.mean - centre, self._log_scale())

@@ -270,6 +270,24 @@ class FactorGaussian(Density):
         del before
         return jnp.zeros((), bool)
 
+    def recentred(self, statistics: Any, before: Any, prior: FactorPrior | None = None) -> Any:
+        """Statistics about these parameters, and about factors h, g = M h, that the M-step has made N(0, I)."""
+        (mean, W, log_scale), (old_mean, old_W, old_log_scale) = self._flat(), before._flat()
+        total, cross, raw, factors, latent = statistics
+        centre, root = _moments_of_factors(latent) if prior is None else (jnp.zeros_like(W[:, 0]), _identity(W))
+        M = jnp.concatenate([jnp.concatenate([root, centre[..., None]], -1), _last_row(W)], 1)
+        back = jnp.linalg.inv(M)
+        factors = jnp.einsum("kpq,kdqr,ksr->kdps", back, factors, back)
+        latent = jnp.einsum("kpq,kqr,ksr->kps", back, latent, back)
+        # x = mean_0 + (W_0, mean_0) M h + scale_0 u, so in units of the new noise v = a u + b h.
+        old = jnp.concatenate([old_W, old_mean[..., None] - mean[..., None]], -1) @ M
+        b = kernels.in_units(old - jnp.concatenate([W, jnp.zeros_like(mean)[..., None]], -1), log_scale[..., None])
+        a = jnp.exp(old_log_scale - log_scale)
+        cross = a[..., None] * jnp.einsum("kdq,kpq->kdp", cross, back)
+        b_factors = jnp.einsum("kdq,kdqr->kdr", b, jnp.broadcast_to(factors, (*b.shape, b.shape[-1])))
+        raw = a**2 * raw + ((2 * cross + b_factors) * b).sum(-1)
+        return type(statistics)(total, cross + b_factors, raw, factors, latent)
+
     def _whitened_prior(self, prior: FactorPrior | None) -> tuple[Array, Array, Array | int, Array | int]:
         """Prior in units of the noise: where (V, mean) are drawn to, (k, d, r + 1), from here, and with what precision.
 
@@ -346,16 +364,31 @@ class FactorGaussian(Density):
         return (FINITE,) * self.num_features
 
 
-def _absorbed(mean, loading, latent):
-    """Means and loadings of factors N(0, I) in place of those with the mean and covariance that were found.
+def _identity(W):
+    return jnp.broadcast_to(jnp.eye(W.shape[-1], dtype=W.dtype), (len(W), *2 * W.shape[-1:]))
 
-    `latent` (k, r + 1, r + 1) are sums of their products, with ones. A label without rows stays.
+
+def _last_row(W):
+    """The last row (k, 1, r + 1) of a change of coordinates of (f, 1)."""
+    r = W.shape[-1]
+    return jnp.broadcast_to(jnp.eye(r + 1, dtype=W.dtype)[r:], (len(W), 1, r + 1))
+
+
+def _absorbed(mean, loading, latent):
+    """Means and loadings of factors N(0, I) in place of those with the mean and covariance that were found."""
+    centre, root = _moments_of_factors(latent)
+    return mean + jnp.einsum("kdr,kr->kd", loading, centre), loading @ root
+
+
+def _moments_of_factors(latent):
+    """Mean (k, r) of the factors, and Cholesky factor (k, r, r) of their covariance; those of a label without rows stay.
+
+    `latent` (k, r + 1, r + 1) are sums of their products, with ones.
     """
     r = latent.shape[-1] - 1
-    eye = jnp.eye(r, dtype=mean.dtype)
-    moments = _shared.ratio(latent[:, :-1], latent[:, -1:, -1:], jnp.eye(r, r + 1, dtype=mean.dtype))
+    eye = jnp.eye(r, dtype=latent.dtype)
+    moments = _shared.ratio(latent[:, :-1], latent[:, -1:, -1:], jnp.eye(r, r + 1, dtype=latent.dtype))
     centre, second = moments[..., -1], moments[..., :-1]
     # Of factors far from 0 the covariance is a difference, which is raised by its rounding.
-    rounding = 8 * r * jnp.finfo(mean.dtype).eps * jnp.diagonal(second, axis1=1, axis2=2)
-    root = kernels.cholesky(second - centre[..., None] * centre[:, None] + rounding[..., None] * eye)
-    return mean + jnp.einsum("kdr,kr->kd", loading, centre), loading @ root
+    rounding = 8 * r * jnp.finfo(latent.dtype).eps * jnp.diagonal(second, axis1=1, axis2=2)
+    return centre, kernels.cholesky(second - centre[..., None] * centre[:, None] + rounding[..., None] * eye)

@@ -222,6 +222,19 @@ class Gaussian(Density):
         unchanged = (old_L == L).all(axis=(1, 2), keepdims=True)
         return _shared.digits_kept(z**2, unchanged).all() & _shared.digits_kept(narrowed**2, False).all()
 
+    def recentred(
+        self, statistics: GaussianStatistics, before: Any, prior: NormalInverseWishart | None = None
+    ) -> GaussianStatistics:
+        """Statistics of v = L^-1 (x - mean) from those of u = L_0^-1 (x - mean_0), v = A u + b."""
+        del prior
+        (mean, L), (old_mean, old_L), (total, first, second) = self._grouped(), before._grouped(), statistics
+        A = kernels.solve(L, jnp.tril(old_L))
+        b = kernels.solve(L, (old_mean - mean).swapaxes(1, 2)).swapaxes(1, 2)
+        turned = jnp.einsum("gde,gme->gmd", A, first)
+        cross = jnp.einsum("gmd,gme->gde", turned, b)
+        moved = cross + cross.swapaxes(1, 2) + jnp.einsum("gm,gmd,gme->gde", total, b, b)
+        return GaussianStatistics(total, turned + total[..., None] * b, A @ second @ A.swapaxes(1, 2) + moved)
+
     def _on(self, on: Any) -> Any:
         """Labels that are on, as the kernels take them, (g, m): all by default."""
         shape = self._grouped()[0].shape[:2]

@@ -244,6 +244,12 @@ class Mixture(Density):
         del before
         return jnp.zeros((), bool)
 
+    def recentred(
+        self, statistics: MixtureStatistics, before: Any, prior: MixturePrior | None = None
+    ) -> MixtureStatistics:
+        own = None if prior is None else prior.density
+        return statistics._replace(density=self.density.recentred(statistics.density, before.density, own))
+
     def log_prior(self, prior: MixturePrior | None) -> Float[Array, ""]:
         expect_prior(prior, MixturePrior, self)
         if prior is None:

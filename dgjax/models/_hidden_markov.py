@@ -275,6 +275,13 @@ class HiddenMarkov(SequenceDensity):
             self.density.maximum(statistics.density, prior.density),
         )
 
+    def recentred(
+        self, statistics: HiddenMarkovStatistics, before: Any, prior: HiddenMarkovPrior | None = None
+    ) -> HiddenMarkovStatistics:
+        """Statistics about these parameters, of those about the parameters `before`; only those of the density move."""
+        own = None if prior is None else prior.density
+        return statistics._replace(density=self.density.recentred(statistics.density, before.density, own))
+
     def log_prior(self, prior: HiddenMarkovPrior | None) -> Float[Array, ""]:
         """Log prior density of these parameters, up to a constant; 0 for None, a flat prior."""
         expect_prior(prior, HiddenMarkovPrior, self)

@@ -30,6 +30,7 @@ from dgjax.testing._learning import (
     a_weight_is_a_number_of_rows as a_weight_is_a_number_of_rows,
     an_unknown_label_is_every_label_by_its_posterior as an_unknown_label_is_every_label_by_its_posterior,
     statistics_add_and_are_linear_in_counts as statistics_add_and_are_linear_in_counts,
+    statistics_move_with_the_parameters as statistics_move_with_the_parameters,
     the_closed_form_is_stationary as the_closed_form_is_stationary,
 )
 from dgjax.testing._probability import (

@@ -148,6 +148,7 @@ def _check_learning(make: Make, one: Any, other: Any, sample: Sample, closed_for
     prior = dg.weak_prior(one, sample.x, lengths=sample.lengths)
     some = learnable(one, sample)
     _learning.statistics_add_and_are_linear_in_counts(one, sample.some_missing())
+    _learning.statistics_move_with_the_parameters(one, other, sample.some_missing())
     _learning.a_step_never_loses(other, some, np.arange(len(sample.x)) % 3 + 0.5, prior)
     _learning.a_weight_is_a_number_of_rows(other, some, prior)
     if np.ndim(sample.y) == 2:

@@ -59,6 +59,23 @@ def statistics_add_and_are_linear_in_counts(model: Any, sample: Sample) -> None:
 
 
 @law
+def statistics_move_with_the_parameters(one: Any, other: Any, sample: Sample, prior: Any = None) -> None:
+    """Law: statistics about one model, recentred about another, have the same maximum."""
+    model, after, (x, y, lengths) = one.as_model(), other.as_model(), sample
+    rows = as_sequences(x, lengths) if model.sequential else x
+
+    @jax.jit
+    def maxima(model: Any, after: Any, rows: Any) -> Any:
+        _, statistics = model.joint_expectation(rows, y, jnp.ones(len(x), precision(model)))
+        return model.maximum(statistics, prior), after.maximum(after.recentred(statistics, model, prior), prior)
+
+    found, again = maxima(model, after, rows)
+    same_tree(
+        "maxima of statistics and of recentred ones", found, again, 1e-8 if precision(model) == "float64" else 5e-3
+    )
+
+
+@law
 def a_weight_is_a_number_of_rows(model: Any, sample: Sample, prior: Any = None) -> None:
     """Law: a row of weight 2 counts as two rows, of weight 0 as none: both fits have one objective and one model."""
     x, y, lengths = sample
