@@ -103,6 +103,7 @@ from dgjax.explaining import Explanation as Explanation, explain as explain
 from dgjax.learning import (
     EM as EM,
     LBFGS as LBFGS,
+    Averaged as Averaged,
     Diverged as Diverged,
     Fit as Fit,
     Interrupted as Interrupted,
@@ -110,6 +111,7 @@ from dgjax.learning import (
     Optax as Optax,
     Restarts as Restarts,
     fit as fit,
+    update as update,
 )
 from dgjax.models import (
     HiddenMarkov as HiddenMarkov,

@@ -193,7 +193,7 @@ class Density(ABC):
         return jnp.ones((), bool)
 
     def recentred(self, statistics: Any, before: Any, prior: Any = None) -> Any:
-        """Statistics about these parameters, of those about the parameters `before`: the same maximum follows from both.
+        """Statistics about these parameters, of those about the parameters `before`; both have the same maximum.
 
         For statistics to which others, of further rows, are added after an M-step with this `prior`. Plain counts and
         sums stay as they are.

@@ -381,9 +381,9 @@ def _absorbed(mean, loading, latent):
 
 
 def _moments_of_factors(latent):
-    """Mean (k, r) of the factors, and Cholesky factor (k, r, r) of their covariance; those of a label without rows stay.
+    """Mean (k, r) of the factors, and Cholesky factor (k, r, r) of their covariance.
 
-    `latent` (k, r + 1, r + 1) are sums of their products, with ones.
+    `latent` (k, r + 1, r + 1) are sums of their products, with ones. Those of a label without rows stay.
     """
     r = latent.shape[-1] - 1
     eye = jnp.eye(r, dtype=latent.dtype)

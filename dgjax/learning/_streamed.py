@@ -14,7 +14,7 @@ from dgjax._arguments import check_number
 from dgjax._types import ColumnMoments
 from dgjax.data import Data, as_model
 from dgjax.densities import column_moments
-from dgjax.learning import _em, _em_passes, _endings
+from dgjax.learning import _em, _em_passes, _endings, _stepwise as stepwise
 from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough
 from dgjax.learning._method import Outcome
@@ -57,8 +57,14 @@ def _fitted(model, passes, options):
     if bare and options.prior is not None and not isinstance(options.prior, str):
         options = options._replace(prior=MixturePrior(None, options.prior))
     method = _method(own, options.method)
+    if not passes.again and getattr(method, "stepwise", None) is None:
+        raise ValueError(
+            "x must be a stream that can be read again and again; got one of a generator, which is read once. Give a "
+            "list of blocks, or a function that gives a new iterator each time, dgjax.stream(lambda: blocks(path)); or "
+            "type method=dgjax.EM(stepwise=0.6), which takes one pass."
+        )
     with named(passes):
-        outcome, found = _by_em(in_precision(own, passes), passes, options._replace(method=method))
+        outcome, found = _by(method)(in_precision(own, passes), passes, options._replace(method=method))
         rows, words = _no_rows(passes.facts), _words(own, passes.facts)
         found = _endings.checked_result(found, outcome.value, outcome.step, rows, options.prior, words)
     _endings.warn_if_short(outcome, method.tolerance, options.max_steps)
@@ -124,6 +130,25 @@ def _by_em(model, passes, options):
     state = run(advance, state, options.max_steps, options.progress)
     outcome = Outcome(state.value, state.trace, state.step, state.converged)
     return outcome, _em.with_density(state, prior, passes.facts.num_rows)
+
+
+def _by(method):
+    """The way by which a method learns from passes."""
+    return _by_em if method.stepwise is None else _stepwise
+
+
+def _stepwise(model, passes, options):
+    prior = _chosen_prior(model, passes, options.chosen, options.prior)
+    exponent, most = options.method.stepwise, options.max_steps
+    found, values, whole = stepwise.passed_over(passes, model, exponent, prior, options.label_weight, most)
+    warning = None
+    if not whole:
+        warning = f"the fit ended at max_steps={most} blocks, before the end of the stream. Type max_steps={10 * most}."
+    else:
+        check_facts(model, passes.facts, options.prior)
+    weight = passes.facts.weight if whole else 1.0
+    trace = jnp.asarray(np.asarray(jax.device_get(values)) * weight)
+    return Outcome(trace[-1], trace, np.asarray(len(values)), np.asarray(whole), None, warning), found
 
 
 def _check_observed_in_classes(model, passes, prior):

@@ -10,7 +10,7 @@ one, that reads blocks on this machine.
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -61,6 +61,9 @@ class Passes(abc.ABC):
     schema: Schema | None = None
     """Names of the columns and levels of labels, if the source has names."""
 
+    again = True
+    """Whether they can be passed over more than once."""
+
     @property
     @abc.abstractmethod
     def num_features(self) -> int:
@@ -101,6 +104,16 @@ class Passes(abc.ABC):
 
         With a `key` of `fn(model, data, key)`, with the key of a block: `jax.random.fold_in(key, number of the block)`.
         """
+
+    def blocks(self, model: Any = None) -> Generator[Block, None, None]:
+        """Blocks one by one, for what takes them in order: steps of minibatches, stepwise EM.
+
+        `model` is the one that they are for. Raises ValueError where rows cannot be read so.
+        """
+        del model
+        raise ValueError(
+            f"a {type(self).__name__} is summed over, and gives no block after another. Type dgjax.stream(source)."
+        )
 
     def of_schema(self, schema: Schema) -> "Passes":
         """The same rows, read by the schema of a model, if the source has names: columns found by name, and labels."""

@@ -77,6 +77,7 @@ class Stream(Passes):
     ) -> None:
         self.source, self.shape, self.ahead, self.names, self.schema = source, shape, ahead, names, schema
         self._facts: Facts | None = None
+        self.again = source.again
         self._mark = ""
 
     def __repr__(self) -> str:
@@ -131,7 +132,7 @@ class Stream(Passes):
                 if known is None:
                     facts = block.facts if facts is None else facts.merged(block.facts)
                 yield block
-        if known is None and self.source.again:
+        if known is None:
             self._facts = facts
 
     def total(
