@@ -156,24 +156,32 @@ def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: 
     def body(state):
         gradient, memory = state.memory
         towards, memory = direction(memory, state.vector, gradient, not whitened)
-        vector, value, gradient, promised = search(value_and_grad, state.vector, state.value, gradient, towards)
-        steepest = jnp.vdot(gradient, gradient)
-        if whitened:
-            # In coordinates that are white, the gradient says that of the next step too. They are if this step gained
-            # half of what a straight line promised; one that is far too short, for a curvature too large, gains it all.
-            white = state.value - value <= 0.75 * promised
-            promised = jnp.where(white, jnp.minimum(promised, steepest), promised)
-        else:
-            # In those that are only scaled the slope says too little if the changes were all in other directions.
-            # These are no more than bounds, and within the tolerance is enough.
-            left = jnp.maximum(steepest, 2 * _to_come(state, value, weight))
-            promised = jnp.maximum(promised, PROMISED * left)
-        return stepped(state, vector, (gradient, memory), value, promised, weight, tol)
+        found = search(value_and_grad, state.vector, state.value, gradient, towards)
+        return arrived(state, memory, found, weight, tol, whitened)
 
     return jax.lax.while_loop(lambda s: (s.step < until) & ~s.converged, body, state)
 
 
 PHASE = Phase(advance, _exact, SLOW)
+
+
+def arrived(
+    state: State, memory: Memory, found: tuple[Array, ...], weight: Array, tol: AnyArray, whitened: bool
+) -> State:
+    """State after a step, where a line search `found` parameters, value, gradient and what the slope promised."""
+    vector, value, gradient, promised = found
+    steepest = jnp.vdot(gradient, gradient)
+    if whitened:
+        # In coordinates that are white, the gradient says that of the next step too. They are if this step gained
+        # half of what a straight line promised; one that is far too short, for a curvature too large, gains it all.
+        white = state.value - value <= 0.75 * promised
+        promised = jnp.where(white, jnp.minimum(promised, steepest), promised)
+    else:
+        # In those that are only scaled the slope says too little if the changes were all in other directions.
+        # These are no more than bounds, and within the tolerance is enough.
+        left = jnp.maximum(steepest, 2 * _to_come(state, value, weight))
+        promised = jnp.maximum(promised, PROMISED * left)
+    return stepped(state, vector, (gradient, memory), value, promised, weight, tol)
 
 
 def _to_come(state, value, weight):
@@ -263,29 +271,65 @@ def search(
     for a step of at least 1, since a shorter step does not say how near the minimum is. From an infinite value any
     finite one is accepted.
     """
-    slope, noise = jnp.vdot(gradient, direction), NOISE * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    begun = line(value, gradient, direction)
 
     def turn(carry):
-        count, low, high, step, *_ = carry
-        new, grad = value_and_grad(vector + step * direction)
-        here = Point(step, jnp.vdot(grad, direction))
-        gains = new <= value + LEAST_GAIN * step * slope
-        # Approximate Wolfe condition of Hager and Zhang (2005): where values agree to rounding, slopes still tell.
-        gains |= (new <= value + noise) & (here.slope <= (2 * LEAST_GAIN - 1) * slope)
-        gains = (gains & (slope < 0)) | (jnp.isposinf(value) & ~jnp.isposinf(new))
-        ends = (gains & (here.slope >= FLAT_ENOUGH * slope)) | ~(slope < 0)
-        beyond = _beyond(low, here)
-        low, high = (_where(yes, here, old) for yes, old in ((gains, low), (~gains, high)))
-        upcoming = jnp.where(jnp.isinf(high.step), beyond, _between(low, high, gains, count))
-        upcoming = jnp.where(count == MOST_TURNS - 2, low.step, upcoming)  # what gained, for want of better
-        return count + 1, low, high, upcoming, step, new, grad, gains, ends
+        return evaluated(carry, value, *value_and_grad(vector + carry.step * direction), direction)
 
+    ended = jax.lax.while_loop(lambda own: (own.count < MOST_TURNS) & ~own.ends, turn, begun)
+    return end_of_line(ended, vector, value, gradient, direction)
+
+
+class Line(NamedTuple):
+    """Line search under way: turns so far, the steps between which it is, the next and the last step, and what it saw.
+
+    `slope` is that at the start; `value`, `gradient` and whether it `gains` are of the last step.
+    """
+
+    count: Any
+    low: Point
+    high: Point
+    step: Array
+    last: Array
+    value: Array
+    gradient: Array
+    gains: Array
+    ends: Array
+    slope: Array
+
+
+def line(value: Array, gradient: Array, direction: Array) -> Line:
+    """Line search before its first turn, with a step of 1."""
+    slope = jnp.vdot(gradient, direction)
     none, zero = jnp.zeros((), bool), jnp.zeros_like(slope)
     low, high = Point(zero, slope), Point(zero + jnp.inf, zero)
-    first = 0, low, high, zero + 1, zero, value, gradient, none, none
-    *_, step, new, grad, gains, _ = jax.lax.while_loop(lambda c: (c[0] < MOST_TURNS) & ~c[-1], turn, first)
-    moved, new, grad = _where(gains, (vector + step * direction, new, grad), (vector, value, gradient))
-    return moved, new, grad, jnp.abs(jnp.maximum(step, 1) * slope)
+    return Line(0, low, high, zero + 1, zero, value, gradient, none, none, slope)
+
+
+def evaluated(own: Line, value: Array, new: Array, grad: Array, direction: Array) -> Line:
+    """Line search after a turn: `new` value and gradient at its step, from a `value` at the start."""
+    slope, noise = own.slope, NOISE * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    count, low, high, step = own.count, own.low, own.high, own.step
+    here = Point(step, jnp.vdot(grad, direction))
+    gains = new <= value + LEAST_GAIN * step * slope
+    # Approximate Wolfe condition of Hager and Zhang (2005): where values agree to rounding, slopes still tell.
+    gains |= (new <= value + noise) & (here.slope <= (2 * LEAST_GAIN - 1) * slope)
+    gains = (gains & (slope < 0)) | (jnp.isposinf(value) & ~jnp.isposinf(new))
+    ends = (gains & (here.slope >= FLAT_ENOUGH * slope)) | ~(slope < 0)
+    beyond = _beyond(low, here)
+    low, high = (_where(yes, here, old) for yes, old in ((gains, low), (~gains, high)))
+    upcoming = jnp.where(jnp.isinf(high.step), beyond, _between(low, high, gains, count))
+    upcoming = jnp.where(count == MOST_TURNS - 2, low.step, upcoming)  # what gained, for want of better
+    return Line(count + 1, low, high, upcoming, step, new, grad, gains, ends, slope)
+
+
+def end_of_line(
+    own: Line, vector: Array, value: Array, gradient: Array, direction: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Parameters, value, gradient and promised gain where a line search ended."""
+    there = vector + own.last * direction, own.value, own.gradient
+    moved, new, grad = _where(own.gains, there, (vector, value, gradient))
+    return moved, new, grad, jnp.abs(jnp.maximum(own.last, 1) * own.slope)
 
 
 def _where(yes, new, old):

@@ -11,12 +11,13 @@ import numpy as np
 import dgjax_kernels as kernels
 from dgjax import _advice, _prior
 from dgjax._arguments import check_number
-from dgjax._types import ColumnMoments
+from dgjax._types import ColumnMoments, of_columns
 from dgjax.data import Data, as_model
 from dgjax.densities import column_moments
-from dgjax.learning import _em, _em_passes, _endings, _stepwise as stepwise
+from dgjax.learning import _em, _em_passes, _endings, _lbfgs_passes, _stepwise as stepwise
 from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough
+from dgjax.learning._lbfgs import LBFGS
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem
 from dgjax.learning._progress import empty_trace, run
@@ -25,6 +26,7 @@ from dgjax.streams import Facts, Passes, check_beside, named
 from dgjax.structures import in_rows
 from dgjax.tables import Tabular
 
+SAMPLED = 1 << 14  # rows of which the coordinates of a fit by gradient are
 MOST_STEPS = 500  # of a closed form that is none, for some cells or labels are missing
 
 
@@ -108,9 +110,9 @@ def check_facts(model: Any, facts: Facts, prior: Any) -> None:
 
 
 def _method(model, given):
-    if given is None and model.generative:
-        return EM()
-    if isinstance(given, EM):
+    if given is None:
+        return EM() if model.generative else LBFGS()
+    if isinstance(given, EM | LBFGS):
         given.check(model, Problem(None))
         return given
     raise ValueError(
@@ -134,7 +136,41 @@ def _by_em(model, passes, options):
 
 def _by(method):
     """The way by which a method learns from passes."""
+    if isinstance(method, LBFGS):
+        return _by_lbfgs
     return _by_em if method.stepwise is None else _stepwise
+
+
+def _by_lbfgs(model, passes, options):
+    if options.label_weight != 1:
+        raise ValueError("label_weight is for EM; leave it out.")
+    model = model if model.generative else model.expanded()
+    dtype, facts = jnp.result_type(*jax.tree.leaves(model)), passes.facts
+    check_facts(model, facts, options.prior)
+    _check_support(model, passes)
+    drawn = passes.sample(jax.random.key(0), SAMPLED)
+    x, y, weights = jax.tree.map(jnp.asarray, (drawn.x, drawn.y, drawn.weights))
+    x = jax.tree.map(lambda own: own.astype(dtype) if own.dtype.kind == "f" else own, x)
+    weights = jnp.full(len(weights), facts.weight / len(weights), dtype)
+    prior = _chosen_prior(model, passes, options.chosen, options.prior)
+    known = {"complete": facts.complete, "labelled": facts.labelled}
+    sample = Problem(x, y, weights, prior=prior, **known)
+    options.method.check(model, sample)
+    tol = np.asarray(options.method.tol, dtype)
+    state = _lbfgs_passes.begun(model, passes, sample, empty_trace(options.max_steps, dtype))
+    advance = functools.partial(_lbfgs_passes.advance, passes, tol)
+    return _lbfgs_passes.result(tol, run(advance, state, options.max_steps, options.progress))
+
+
+def _check_support(model, passes):
+    """Raises ValueError for a cell outside its support, before a sample is looked at."""
+    if not passes.facts.inside(of_columns(model.supports, passes.num_features)):
+        passes.total(_nothing, model)
+
+
+def _nothing(model, data):
+    del model, data
+    return ()
 
 
 def _stepwise(model, passes, options):
