@@ -107,7 +107,7 @@ def free_parameters(model: Any) -> list[Array | None]:
     return [mask(*own) for own in zip(leaves, trained(model), strict=True)]
 
 
-def _parameters(model, free):
+def parameters_of(model: Any, free: list[Array | None]) -> tuple[Any, Any]:
     """Parameters with 0 in place of structural zeros, and the function that makes a model of such parameters again."""
     leaves, tree = jax.tree.flatten(model)
 
@@ -120,7 +120,7 @@ def _parameters(model, free):
 
 @functools.partial(kernels.compiled, static_argnums=(2, 3))
 def start(model: Any, free: list[Array | None], method: Any, epochs: Epochs, trace: Array) -> State:
-    parameters, _ = _parameters(model, free)
+    parameters, _ = parameters_of(model, free)
     zero, false, value = jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), trace.dtype)
     validation = jnp.full(-(-len(trace) // epochs.number), jnp.nan, trace.dtype)
     memory, order = method.init(parameters), jnp.arange(epochs.number * epochs.size)
@@ -149,7 +149,7 @@ def advance(
     In a single loop XLA would copy the order of the rows at every step.
     """
     number = epochs.number
-    _, back = _parameters(model, free)
+    _, back = parameters_of(model, free)
     total = problem.weights.sum()
 
     def is_going(state):
@@ -159,14 +159,14 @@ def advance(
         batch = problem if shuffle is None else _batch(problem, epochs, state)
         often = 1 if shuffle is None else kernels.OF_MINIBATCHES
         with kernels.repeats(often):
-            stepped = _step(batch.replace(draws=_drawn(draws, epochs, state)), back, total, method, state)
-        return _averaged(epochs, stepped)
+            stepped = step_of(batch.replace(draws=drawn_at(draws, epochs, state)), back, total, method, state)
+        return averaged(epochs, stepped)
 
     def epoch(state):
         this, before = state.step // number, state
         state = state if shuffle is None else state._replace(order=_order(epochs, shuffle, state))
         state = jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
-        return _kept(epochs, before, state) if held is None else _judged(held, back, epochs, state)
+        return kept_of(epochs, before, state) if held is None else _judged(held, back, epochs, state)
 
     return jax.lax.while_loop(is_going, epoch, state)
 
@@ -189,7 +189,7 @@ def _batch(problem, epochs, state):
     return problem.replace(x=x, y=y, weights=jnp.where(rows < n, number * weights, 0))
 
 
-def _drawn(draws, epochs, state):
+def drawn_at(draws: Array | None, epochs: Epochs, state: State) -> Draws | None:
     """Random draws of a step: a fresh key, and the weight of the KL divergence during warm-up."""
     if draws is None:
         return None
@@ -197,7 +197,8 @@ def _drawn(draws, epochs, state):
     return Draws(jax.random.fold_in(draws, state.step), weight)
 
 
-def _step(problem, back, total, method, state):
+def step_of(problem: Problem, back: Any, total: Array, method: Any, state: State) -> State:
+    """State after a step of the optimizer on a minibatch, whose weights are those of all rows, of this `total`."""
     import optax
 
     solver, loss = optax.with_extra_args_support(method), make_loss(problem, back, 1 / total)
@@ -212,7 +213,7 @@ def _step(problem, back, total, method, state):
     return state._replace(**moved, step=state.step + sound, diverged=~sound)
 
 
-def _averaged(epochs, state):
+def averaged(epochs: Epochs, state: State) -> State:
     """The state with the exponential moving average of the parameters brought up to date, its start corrected for.
 
     After t steps they are sum_s d^(t - s) theta_s (1 - d) / (1 - d^t), as in Adam (Kingma and Ba, 2015, section 3).
@@ -225,7 +226,7 @@ def _averaged(epochs, state):
     return state._replace(average=moved)
 
 
-def _kept(epochs, before, state):
+def kept_of(epochs: Epochs, before: State, state: State) -> State:
     """The state with `kept` set to the parameters at the epoch's start, if the epoch had a finite step.
 
     Where a fit goes on within an epoch they are kept already.
@@ -262,7 +263,7 @@ def _ended(
     """Final model (after divergence or early stopping the kept one), its objective over all rows, and the trace."""
     go_back = state.diverged | (judged & jnp.isfinite(state.best))
     chosen = jax.tree.map(lambda kept, last: jnp.where(go_back, kept, last), state.kept, state.current)
-    fitted = _parameters(model, free)[1](chosen)
+    fitted = parameters_of(model, free)[1](chosen)
     value = _objective(fitted, free, problem, draws)
     return fitted, value, state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
 
@@ -271,7 +272,7 @@ def _ended(
 def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
     """Objective over all rows; NaN if a trainable parameter is not finite."""
     problem = problem if draws is None else problem.replace(draws=last_draws(draws))
-    plain = jax.tree.leaves(_parameters(model, free)[0])
+    plain = jax.tree.leaves(parameters_of(model, free)[0])
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in plain]).all()
     return jnp.where(sound, problem.objective(model), jnp.nan)
 
@@ -287,12 +288,12 @@ def finish(
     if is_concrete(value, state) and (bool(state.diverged) or not np.isfinite(float(value))):
         value = _objective(model, free, problem, draws)
         if np.isfinite(float(value)):  # else the start is to blame, and `fit` says what for
-            _refuse(settled(_parameters(model, free)[1](state.kept), problem.x), state)
+            refuse(settled(parameters_of(model, free)[1](state.kept), problem.x), state)
     validation = state.validation if judged else None
     return Outcome(value, trace, state.step, state.stopped, validation), fitted
 
 
-def _refuse(model, state):
+def refuse(model: Any, state: State) -> None:
     """Raises Diverged, with the step at which the fit diverged and the last good model."""
     step = max(1, int(state.step))
     before = f", or max_steps={step - 1}, which ends before it" if step > 1 else ""

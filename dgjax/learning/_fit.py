@@ -45,7 +45,7 @@ from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic, Marginalized
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.sparse import RowsLike, SparseRows
-from dgjax.streams import Passes
+from dgjax.streams import Passes, is_large_map, stream
 from dgjax.structures import in_rows, label_shape
 from dgjax.tables import fitted_to_tables
 
@@ -126,6 +126,8 @@ def fit(
         own = {"method": method, "label_weight": label_weight, "prior": prior}
         options = own | {"max_steps": max_steps, "progress": progress, "checkpoint": checkpoint}
         return _completed.fitted(fit, model, x, y, weights, options)
+    if is_large_map(x) and lengths is None and blend is None:
+        x, y, weights = stream(x, y, weights), None, None
     if isinstance(x, Passes):
         beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend}
         options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress)

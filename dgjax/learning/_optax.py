@@ -136,14 +136,18 @@ class Optax(Method):
         average = float(self.average)
         epochs = _descent.Epochs(-(-n // size), size, self.warm_up, self.patience or PATIENCE, average)
         # None of the keys that split a key into a few.
-        shuffle, draws = (None, None) if self.key is None else (_folded(self.key, i) for i in range(2))
+        shuffle, draws = self.keys()
         if held is not None and drawn:
             held = held.replace(draws=_descent.last_draws(draws))
         free = _descent.free_parameters(model)
         schedule = Schedule(epochs, shuffle if size < n else None, draws if drawn else None, held)
-        return Descent(model, free, learnt, schedule, _descent.start(model, free, self._both(), epochs, trace))
+        return Descent(model, free, learnt, schedule, _descent.start(model, free, self.both(), epochs, trace))
 
-    def _both(self):
+    def keys(self) -> tuple[Array | None, Array | None]:
+        """Keys of shuffling and of draws."""
+        return (None, None) if self.key is None else (_folded(self.key, 0), _folded(self.key, 1))
+
+    def both(self) -> Any:
         """The optimizer, and that of a generator where there is one: each moves its own part of the model."""
         return self.optimizer if self.generator is None else _by_part(self.optimizer, self.generator)
 
@@ -165,7 +169,7 @@ class Optax(Method):
     def advance(self, problem: Problem, state: "Descent", until: AnyArray) -> "Descent":
         epochs, shuffle, draws, held = state.schedule
         advanced = _descent.advance(
-            state.model, state.free, state.problem, self._both(), epochs, shuffle, draws, held, state.inner, until
+            state.model, state.free, state.problem, self.both(), epochs, shuffle, draws, held, state.inner, until
         )
         return dataclasses.replace(state, inner=advanced)
 

@@ -14,12 +14,13 @@ from dgjax._arguments import check_number
 from dgjax._types import ColumnMoments, of_columns
 from dgjax.data import Data, as_model
 from dgjax.densities import column_moments
-from dgjax.learning import _em, _em_passes, _endings, _lbfgs_passes, _stepwise as stepwise
+from dgjax.learning import _descent_passes, _em, _em_passes, _endings, _lbfgs_passes, _stepwise as stepwise
 from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough
 from dgjax.learning._lbfgs import LBFGS
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem
+from dgjax.learning._optax import Optax
 from dgjax.learning._progress import empty_trace, run
 from dgjax.priors import FactorPrior, MixturePrior
 from dgjax.streams import Facts, Passes, check_beside, named
@@ -115,6 +116,9 @@ def _method(model, given):
     if isinstance(given, EM | LBFGS):
         given.check(model, Problem(None))
         return given
+    if isinstance(given, Optax):
+        _descent_passes.check(given)
+        return given
     raise ValueError(
         "method of a stream must be dgjax.EM() of a generative model, dgjax.LBFGS() of a discriminative one or "
         f"dgjax.Optax(optimizer, batch_size=64, key=key); got {_advice.shown(given)}. Leave it out for the usual one."
@@ -138,6 +142,8 @@ def _by(method):
     """The way by which a method learns from passes."""
     if isinstance(method, LBFGS):
         return _by_lbfgs
+    if isinstance(method, Optax):
+        return _by_descent
     return _by_em if method.stepwise is None else _stepwise
 
 
@@ -160,6 +166,20 @@ def _by_lbfgs(model, passes, options):
     state = _lbfgs_passes.begun(model, passes, sample, empty_trace(options.max_steps, dtype))
     advance = functools.partial(_lbfgs_passes.advance, passes, tol)
     return _lbfgs_passes.result(tol, run(advance, state, options.max_steps, options.progress))
+
+
+def _by_descent(model, passes, options):
+    model = model if model.generative else model.expanded()
+    check_facts(model, passes.facts, options.prior)
+    _check_support(model, passes)
+    sample = passes.sample(jax.random.key(0), SAMPLED)
+    options.method.check(model, Problem(sample.x, sample.y))
+    prior = _chosen_prior(model, passes, options.chosen, options.prior)
+    trace = empty_trace(options.max_steps, jnp.result_type(*jax.tree.leaves(model)))
+    state = _descent_passes.begun(model, passes, options.method, prior, trace)
+    advance = functools.partial(_descent_passes.advance, passes, options.method.both())
+    state = run(advance, state, options.max_steps, options.progress)
+    return _descent_passes.result(passes, state, sample.x)
 
 
 def _check_support(model, passes):

@@ -13,7 +13,7 @@ from dgjax._arguments import as_key
 from dgjax.data import Data
 from dgjax.learning import closed_form
 from dgjax.starting import _training_data
-from dgjax.streams import MoreLabels, Passes, check_beside, named
+from dgjax.streams import MoreLabels, Passes, check_beside, is_large_map, named, stream
 from dgjax.structures import Sequences
 from dgjax.tables import Table, Tabular
 
@@ -43,9 +43,11 @@ def _decorated(starter, start):
     @functools.wraps(starter)
     def call(*arguments: Any, **options: Any) -> Any:
         x = arguments[place] if len(arguments) > place else options.get("x")
-        if not isinstance(x, Passes):
+        if not (isinstance(x, Passes) or is_large_map(x)):
             return starter(*arguments, **options)
         given = dict(signature.bind_partial(*arguments, **options).arguments)
+        if not isinstance(x, Passes):
+            given["x"] = x = stream(x, given.pop("y", None), given.pop("weights", None))
         check_beside(given)
         for name in ("y", "weights", "lengths"):
             given.pop(name, None)

@@ -17,10 +17,12 @@ from dgjax import _advice
 from dgjax._arguments import as_key
 from dgjax.data import Data, as_model
 from dgjax.streams._passes import Passes, named
+from dgjax.streams._stream import stream
 from dgjax.structures import Sequences
 from dgjax.tables import Schema, Tabular
 
 F = TypeVar("F", bound=Callable[..., Any])
+LARGE_MAP = 1 << 28  # bytes
 BESIDE = {"y": "label", "weights": "weight"}
 
 
@@ -38,6 +40,8 @@ def of_streams(labels: bool = False) -> Callable[[F], F]:
         @functools.wraps(verb)
         def call(*arguments: Any, **options: Any) -> Any:
             x = arguments[place] if len(arguments) > place else options.get("x")
+            if type(x) is np.memmap and is_large_map(x):
+                return _of_map(call, verb, signature, arguments, options)
             if not isinstance(x, Passes):
                 return verb(*arguments, **options)
             return _asked(verb, signature, dict(signature.bind_partial(*arguments, **options).arguments), labels)
@@ -45,6 +49,20 @@ def of_streams(labels: bool = False) -> Callable[[F], F]:
         return cast(F, call)
 
     return decorate
+
+
+def is_large_map(x: Any) -> bool:
+    """Whether rows are a file mapped to memory which is so large that it is read in blocks, not copied."""
+    return type(x) is np.memmap and x.nbytes >= LARGE_MAP and x.ndim == 2
+
+
+def _of_map(call, verb, signature, arguments, options):
+    """Answer of a verb about a large file mapped to memory: read in blocks, and given as one array."""
+    given = dict(signature.bind_partial(*arguments, **options).arguments)
+    if any(given.get(name) is not None for name in ("y", "lengths")):
+        return verb(*arguments, **options)
+    parts = list(call(**(given | {"x": stream(given["x"])})))
+    return jax.tree.map(lambda *own: jax.device_put(np.concatenate(own)), *parts)
 
 
 def _asked(verb, signature, given, labels):

@@ -115,6 +115,11 @@ class Passes(abc.ABC):
             f"a {type(self).__name__} is summed over, and gives no block after another. Type dgjax.stream(source)."
         )
 
+    @property
+    def block_rows(self) -> int:
+        """Number of rows of a block, of all but the last, where they are read one by one."""
+        raise ValueError(f"a {type(self).__name__} has blocks of any size. Type dgjax.stream(source).")
+
     def of_schema(self, schema: Schema) -> "Passes":
         """The same rows, read by the schema of a model, if the source has names: columns found by name, and labels."""
         del schema

@@ -94,6 +94,10 @@ class Stream(Passes):
         return self.shape.dtype
 
     @property
+    def block_rows(self) -> int:
+        return self.shape.rows
+
+    @property
     def sequential(self) -> bool:
         """Whether it is a stream of sequences (n, t, d)."""
         return self.shape.steps is not None
