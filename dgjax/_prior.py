@@ -33,7 +33,7 @@ def weak_prior(model: Any, x: Any, weights: AnyArray, strength: float) -> Any:
 
 
 @kernels.compiled_once
-def of_moments(model: Any, columns: ColumnMoments, strength: float) -> Any:
+def of_moments(model: Any, columns: ColumnMoments, strength: Any) -> Any:
     """Weak conjugate prior of a model, worth `strength` rows with the means and standard deviations of `columns`."""
     return model.weak_prior(columns, strength)
 

@@ -70,7 +70,7 @@ def _checked(model: Any, before: Any, prior: Any) -> tuple[Array, Array]:
     return ended, has_density(model, prior)
 
 
-def closed_form(passes: Passes, model: Any, prior: Any, label_weight: float) -> tuple[Any, int, Array]:
+def closed_form(passes: Passes, model: Any, prior: Any, label_weight: float) -> tuple[Any, int, Any]:
     """Closed-form maximum of likelihood and `prior` where every label and cell is known: a pass.
 
     And another, about the means found, only if those of `model` were so far from the data that digits were lost.

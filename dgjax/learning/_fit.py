@@ -80,7 +80,7 @@ Fit.__getattr__, Fit.__repr__ = of_attribute, described  # type: ignore[attr-def
 @told_memory
 def fit(
     model: M,
-    x: RowsLike,
+    x: RowsLike | Passes,
     y: ArrayLike | None = None,
     method: Method | None = None,
     *,
@@ -101,6 +101,7 @@ def fit(
     Discriminative: sum_n w_n log p(y_n | x_n) + log prior, by Newton's method or L-BFGS; where cells are missing, of a
     `dgjax.marginalize(classifier, density)`, by draws of them from the density, which stays as it is.
 
+    `x` may be a `dgjax.stream` of rows that do not fit in memory, with its own labels and weights: each step is a pass.
     `x` (n, d), for a model of factors `dgjax.SparseRows` too, `y` (n,) ints; of sequences `x` (n, t, d), `y` (n, t) or
     a label for each, `lengths` (n,). `method` is `dgjax.EM()`, `Newton()`, `LBFGS()`, `Optax(optimizer, batch_size=64,
     key=key)` or `Restarts(num, key)`; the usual one is chosen by default. `weights` (n,) count a row or sequence as so
@@ -370,7 +371,7 @@ def _check_data(model, rows, y, weights, complete):
     if not complete:
         check_observed(x, of_cells)
     seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
-    check_enough(model, seen, num_counted)
+    check_enough(model, seen, int(num_counted))
     return not seen[0]
 
 

@@ -92,7 +92,7 @@ def _sums(data: Data, frame: Frame, sample: Problem, vector: Array, move: bool) 
     prior = Ridge(jnp.zeros_like(sample.strength)) if isinstance(sample.prior, Ridge) else None
     facts = {"complete": data.complete, "labelled": data.labelled, "units": None}
     block = sample.replace(x=x, y=y, weights=data.weights, prior=prior, **facts)
-    return jax.value_and_grad(make_loss(block, frame.coordinates()[1], 1.0))(vector)
+    return jax.value_and_grad(make_loss(block, frame.coordinates()[1], jnp.ones(())))(vector)
 
 
 @kernels.compiled_once

@@ -130,7 +130,7 @@ def _by_em(model, passes, options):
     tol = np.asarray(options.method.tol, jnp.result_type(*jax.tree.leaves(model)))
     advance = functools.partial(_em_passes.advance, passes, prior, tol, options.label_weight)
     check_number(options.label_weight, "label_weight", 0)
-    state = advance(_em.start(model, empty_trace(options.max_steps, tol.dtype)), 0)
+    state = advance(_em.start(model, empty_trace(options.max_steps, tol.dtype)), np.zeros((), int))
     check_facts(model, passes.facts, prior)
     _check_observed_in_classes(model, passes, prior)
     state = run(advance, state, options.max_steps, options.progress)

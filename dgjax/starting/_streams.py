@@ -13,7 +13,7 @@ from dgjax._arguments import as_key
 from dgjax.data import Data
 from dgjax.learning import closed_form
 from dgjax.starting import _training_data
-from dgjax.streams import MoreLabels, Passes, check_beside, is_large_map, named, stream
+from dgjax.streams import MoreLabels, Passes, check_beside, facts_of, is_large_map, named, stream
 from dgjax.structures import Sequences
 from dgjax.tables import Table, Tabular
 
@@ -138,11 +138,12 @@ def _first_rows(passes):
     blocks = passes.blocks()
     block = next(blocks)
     blocks.close()
-    facts, n = block.facts, min(block.num_rows, MOST_ROWS)
-    if np.count_nonzero(facts.labels[1:]) < 2 or not (facts.cells > 0).all():
-        return None
+    n = min(block.num_rows, MOST_ROWS)
     x, y, weights = (np.asarray(own)[:n] for own in (block.data.x, block.data.y, block.data.weights))
-    return block.data.replace(x=x, y=y, weights=weights), facts
+    if len(np.unique(y[(y >= 0) & (weights > 0)])) < 2 or np.isnan(x).all(0).any():
+        return None
+    seen = facts_of(x, y, weights)  # of these rows alone: the block's may be those of all, of a pass before
+    return block.data.replace(x=x, y=y, weights=weights), seen
 
 
 def _passed_over(starter, parameters, given, data, facts):

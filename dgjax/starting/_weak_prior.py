@@ -31,7 +31,7 @@ from dgjax.tables import of_tables
 @of_tables()
 def weak_prior(
     model: Any,
-    x: RowsLike,
+    x: RowsLike | Passes,
     strength: float = 1.0,
     lengths: ArrayLike | None = None,
     *,

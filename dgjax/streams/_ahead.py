@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
+import jax
+
 T = TypeVar("T")
 PATIENCE = 0.1  # seconds after which a thread that waits for room looks whether anyone still reads
 _END = object()
@@ -21,7 +23,8 @@ def ahead(make: Callable[[], Iterator[T]], size: int) -> Generator[T, None, None
         return
     ready: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
-    thread = threading.Thread(target=_work, args=(make, ready, stop), name="dgjax reads ahead", daemon=True)
+    settings = bool(jax.config.jax_enable_x64), jax.config.jax_default_device  # of this thread alone
+    thread = threading.Thread(target=_work, args=(make, ready, stop, settings), name="dgjax reads ahead", daemon=True)
     thread.start()
     try:
         while (result := ready.get()) is not _END:
@@ -39,15 +42,17 @@ class _Raised:
         self.error = error
 
 
-def _work(make, ready, stop):
+def _work(make, ready, stop, settings):
     results = None
+    x64, device = settings
     try:
-        results = make()
-        for result in results:
-            if not _put(ready, result, stop):
-                return
-            del result
-        _put(ready, _END, stop)
+        with jax.enable_x64(x64), jax.default_device(device):
+            results = make()
+            for result in results:
+                if not _put(ready, result, stop):
+                    return
+                del result
+            _put(ready, _END, stop)
     except BaseException as error:
         _put(ready, _Raised(error), stop)
     finally:

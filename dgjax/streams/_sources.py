@@ -32,6 +32,8 @@ class Source(ABC):
 
     again = True
     """Whether it can be read more than once."""
+    length: int | None = None
+    """Number of rows, or of sequences, if that is known without reading them."""
 
     @abstractmethod
     def parts(self, size: int, columns: Sequence[str] | None) -> Generator[Any, None, None]:
@@ -47,6 +49,7 @@ class OfArrays(Source):
 
     def __init__(self, x: Any, y: Any, weights: Any) -> None:
         self.arrays = x, y, weights
+        self.length = len(x) * (x.shape[1] if len(x.shape) == 3 else 1)
 
     def parts(self, size: int, columns: Sequence[str] | None) -> Generator[Any, None, None]:
         for start in range(0, len(self.arrays[0]), size):

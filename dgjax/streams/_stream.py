@@ -44,6 +44,7 @@ def stream(
     """
     size, room = as_count(block, "block", 2), as_count(ahead, "ahead", 0)
     found = _sources.source_of(source, label, weight)
+    size = min(size, max(found.length or size, 2))
     first = _sources.first_of(found, size)
     if first is None:
         raise ValueError("source must have at least one row; got none.")
