@@ -11,7 +11,7 @@ Where the order of the rows says something of them, as if classes come one after
 import contextlib
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def begun(model: Any, passes: Passes, method: Optax, prior: Any, trace: Array) -
     free = _descent.free_parameters(model)
     small = epochs._replace(number=1, size=1)  # an order is made within each block
     state = _descent.start(model, free, method.both(), small, trace)
-    shuffle, draws = method.keys()
+    shuffle, draws = cast(tuple[Array, Array], method.keys())
     problem = Problem(None, prior=prior)
     weight = jnp.asarray(passes.facts.weight, trace.dtype)
     return Descent(model, free, problem, (shuffle, draws if has_draws(model) else None), epochs, weight, state)

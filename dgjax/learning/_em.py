@@ -209,7 +209,7 @@ def turned(
     value = jnp.where((state.step >= 0) & collapsed(model, prior is not None), jnp.nan, value)
     # Below a few units in the last place of the objective, a gain cannot be told from rounding.
     noise = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-    converged = (tol > 0) & (jnp.abs(value - state.value) <= tol * total + noise) & (state.step >= 0)
+    converged: Any = (tol > 0) & (jnp.abs(value - state.value) <= tol * total + noise) & (state.step >= 0)
     if known:
         in_one_step = model.density.converged_in_one_step(state.model.density) & has_density(model, prior)
         converged |= (tol > 0) & (state.step >= 0) & in_one_step

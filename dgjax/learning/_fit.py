@@ -132,7 +132,8 @@ def fit(
     if isinstance(x, Passes):
         beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend}
         options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress)
-        return _result(*reversed(_streamed.fitted(model, x, beside, options)), max_steps)
+        outcome, fitted = _streamed.fitted(model, x, beside, options)
+        return _result(fitted, outcome, max_steps)
     given = y, weights, prior, getattr(method, "tolerance", None)
     rows = _zero_copy.zero_copy_rows(model, x, *given) if lengths is None and reads_in_place(model, x, method) else None
     bare = as_model(model) is not model

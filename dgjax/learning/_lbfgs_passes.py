@@ -87,7 +87,8 @@ def _of_block(model: Any, data: Data, *, frame: Frame, sample: Problem, vector: 
 
 @functools.partial(kernels.compiled_steps, static_argnames="move")
 def _sums(data: Data, frame: Frame, sample: Problem, vector: Array, move: bool) -> tuple[Array, Array]:
-    x = moved_rows(data.x, sample.units) if move else data.x
+    units: Any = sample.units
+    x = moved_rows(data.x, units) if move else data.x
     x, y = _objective.counted(x, data.y, data.weights)
     prior = Ridge(jnp.zeros_like(sample.strength)) if isinstance(sample.prior, Ridge) else None
     facts = {"complete": data.complete, "labelled": data.labelled, "units": None}

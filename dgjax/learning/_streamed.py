@@ -204,7 +204,9 @@ def _stepwise(model, passes, options):
         check_facts(model, passes.facts, options.prior)
     weight = passes.facts.weight if whole else 1.0
     trace = jnp.asarray(np.asarray(jax.device_get(values)) * weight)
-    return Outcome(trace[-1], trace, np.asarray(len(values)), np.asarray(whole), None, warning), found
+    count: Any = np.asarray(len(values))
+    ended: Any = np.asarray(whole)
+    return Outcome(trace[-1], trace, count, ended, None, warning), found
 
 
 def _check_observed_in_classes(model, passes, prior):

@@ -23,7 +23,8 @@ def ahead(make: Callable[[], Iterator[T]], size: int) -> Generator[T, None, None
         return
     ready: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
-    settings = bool(jax.config.jax_enable_x64), jax.config.jax_default_device  # of this thread alone
+    config: Any = jax.config
+    settings = bool(config.jax_enable_x64), config.jax_default_device  # of this thread alone
     thread = threading.Thread(target=_work, args=(make, ready, stop, settings), name="dgjax reads ahead", daemon=True)
     thread.start()
     try:
