@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from dgjax import _prior
 from dgjax._arguments import check_number
-from dgjax._types import of_columns
 from dgjax._elsewhere import told_keywords
+from dgjax._types import of_columns
 from dgjax.data import (
     as_model,
     as_rows,
