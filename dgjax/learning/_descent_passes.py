@@ -49,11 +49,10 @@ class Descent(UnderWay):
 
 def check(method: Optax) -> None:
     """Raises ValueError for options that are of rows in memory alone."""
-    for name in ("validation", "checkpoint"):
-        if getattr(method, name):
-            raise ValueError(
-                f"{name} is for rows in memory, and x is a stream; got {name}={getattr(method, name)!r}. Leave it out."
-            )
+    if method.validation:
+        raise ValueError(
+            f"validation is for rows in memory, and x is a stream; got validation={method.validation}. Leave it out."
+        )
     if method.batch_size is None:
         raise ValueError(
             "batch_size must be given for a stream, whose rows are not in memory at once; got None. Type "
@@ -150,6 +149,11 @@ def _batches(
         return (i * size < rows) & (state.step < until) & ~state.converged
 
     return jax.lax.while_loop(is_going, step, (first, state))[1]
+
+
+def current(state: Descent) -> Any:
+    """The model as it stands."""
+    return _descent.parameters_of(state.model, state.free)[1](state.inner.current)
 
 
 def result(passes: Passes, state: Descent, x: Any) -> tuple[Outcome, Any]:

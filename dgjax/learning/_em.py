@@ -113,10 +113,16 @@ def start(model: Any, problem: Problem, trace: Array) -> State:
 
     A fit in pieces has zeros for statistics, of the shapes of all later ones, for one program to serve every piece.
     """
+    return begun(
+        model, trace, None if is_short(model, problem.x, trace) else _zeros(_statistics_of(model, problem), np)
+    )
+
+
+def begun(model: Any, trace: Array, statistics: Any = None) -> State:
+    """State of EM before the first E-step, of rows that are elsewhere."""
     # NumPy's until a program takes them: JAX would take 70 us to hold each.
     numbers: Any = np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)
     value, step, converged = numbers
-    statistics = None if is_short(model, problem.x, trace) else _zeros(_statistics_of(model, problem), np)
     return State(model, statistics, value, trace, step, converged)
 
 

@@ -130,7 +130,7 @@ def fit(
     if is_large_map(x) and lengths is None and blend is None:
         x, y, weights = stream(x, y, weights), None, None
     if isinstance(x, Passes):
-        beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend}
+        beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend, "checkpoint": checkpoint}
         options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress)
         outcome, fitted = _streamed.fitted(model, x, beside, options)
         return _result(fitted, outcome, max_steps)

@@ -21,7 +21,7 @@ from dgjax.learning._lbfgs import LBFGS
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem
 from dgjax.learning._optax import Optax
-from dgjax.learning._progress import empty_trace, run
+from dgjax.learning._progress import Interrupted, empty_trace, run
 from dgjax.priors import FactorPrior, MixturePrior
 from dgjax.streams import Facts, Passes, check_beside, named
 from dgjax.structures import in_rows
@@ -50,7 +50,14 @@ def fitted(model: Any, passes: Passes, beside: dict[str, Any], options: Options)
     check_beside(beside)
     if passes.schema is not None:
         passes.schema.check_fits(model)
-    outcome, found = _fitted(model, passes, options)
+    try:
+        outcome, found = _fitted(model, passes, options)
+    except Interrupted as error:
+        bare = as_model(model) is not model
+        error.then(lambda own: own.density if bare else own)
+        if (schema := passes.schema) is not None:
+            error.then(lambda own: Tabular(own, schema))
+        raise
     return outcome, found if passes.schema is None else Tabular(found, passes.schema)
 
 
@@ -130,12 +137,21 @@ def _by_em(model, passes, options):
     tol = np.asarray(options.method.tol, jnp.result_type(*jax.tree.leaves(model)))
     advance = functools.partial(_em_passes.advance, passes, prior, tol, options.label_weight)
     check_number(options.label_weight, "label_weight", 0)
-    state = advance(_em.start(model, empty_trace(options.max_steps, tol.dtype)), np.zeros((), int))
+    state = advance(_em.begun(model, empty_trace(options.max_steps, tol.dtype)), np.zeros((), int))
     check_facts(model, passes.facts, prior)
     _check_observed_in_classes(model, passes, prior)
-    state = run(advance, state, options.max_steps, options.progress)
+    state = _run(advance, state, options, lambda state: _em.with_density(state, prior, passes.facts.num_rows))
     outcome = Outcome(state.value, state.trace, state.step, state.converged)
     return outcome, _em.with_density(state, prior, passes.facts.num_rows)
+
+
+def _run(advance, state, options, model_of, pieces=True):
+    """State after the last step; where Ctrl-C ends the fit, its model is `model_of(state)`."""
+    try:
+        return run(advance, state, options.max_steps, pieces, options.progress)
+    except Interrupted as error:
+        error.then(model_of)
+        raise
 
 
 def _by(method):
@@ -165,7 +181,8 @@ def _by_lbfgs(model, passes, options):
     tol = np.asarray(options.method.tol, dtype)
     state = _lbfgs_passes.begun(model, passes, sample, empty_trace(options.max_steps, dtype))
     advance = functools.partial(_lbfgs_passes.advance, passes, tol)
-    return _lbfgs_passes.result(tol, run(advance, state, options.max_steps, options.progress))
+    result = functools.partial(_lbfgs_passes.result, tol)
+    return result(_run(advance, state, options, lambda state: result(state)[1]))
 
 
 def _by_descent(model, passes, options):
@@ -178,7 +195,8 @@ def _by_descent(model, passes, options):
     trace = empty_trace(options.max_steps, jnp.result_type(*jax.tree.leaves(model)))
     state = _descent_passes.begun(model, passes, options.method, prior, trace)
     advance = functools.partial(_descent_passes.advance, passes, options.method.both())
-    state = run(advance, state, options.max_steps, options.progress)
+    # In one piece: in each further one the rows of the epoch so far would be read again.
+    state = _run(advance, state, options, _descent_passes.current, options.progress)
     return _descent_passes.result(passes, state, sample.x)
 
 
