@@ -21,7 +21,7 @@ def _by_rows(cost):
     """
 
     def decorate(fn):
-        @kernels.compiled_steps
+        @functools.partial(kernels.compiled_steps, results=kernels.shards.ROWS)
         @functools.wraps(fn)
         def compiled(model, rows, *arrays):
             own, of_one = rows.shown_to(model), cost(model) * num_steps(rows.x)
@@ -132,7 +132,7 @@ def few_samples(model, key, shape):
 
 
 @_in_size_class
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.ROWS)
 def sample_labels(model, data, *labels, key):
     own, x = data.shown_to(model), data.x
 
@@ -141,15 +141,17 @@ def sample_labels(model, data, *labels, key):
         # A key for each block, and none of jax.random.split(key), which folds in 0 and 1: `sample` has used those.
         return (space.given(*y) if y else space).sample(jax.random.fold_in(key, ~rows[:1].sum()))
 
-    return kernels.map_rows(block, jnp.arange(len(x)), x, *labels, row_cost=model.score_cost * num_steps(x))
+    return kernels.map_rows(
+        block, kernels.shards.row_numbers(len(x)), x, *labels, row_cost=model.score_cost * num_steps(x)
+    )
 
 
 @_in_size_class
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.ROWS)
 def sample_missing(model, data, key):
     x = data.x
 
     def block(rows, x):
         return model.sample_missing(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows), x, ())
 
-    return kernels.map_rows(block, jnp.arange(len(x)), x, row_cost=model.row_cost * num_steps(x))
+    return kernels.map_rows(block, kernels.shards.row_numbers(len(x)), x, row_cost=model.row_cost * num_steps(x))

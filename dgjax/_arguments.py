@@ -25,8 +25,24 @@ _put: Any = getattr(jaxlib.xla_client, "batched_device_put", None)  # no part of
 
 
 def is_concrete(*arrays: Any) -> bool:
-    """Whether values can be looked at; inside jit, vmap and grad only shapes can."""
+    """Whether values can be looked at; inside jit, vmap and grad only shapes can.
+
+    Of rows that are sharded over devices each has but its own, and only sums over them can be looked at.
+    """
+    leaves = jax.tree.leaves(arrays)
+    if any(isinstance(a, Tracer) for a in leaves):
+        return False
+    return not kernels.shards.several_devices() or not any(map(is_sharded, leaves))
+
+
+def is_known(*arrays: Any) -> bool:
+    """Whether programs can be run now, of whose results values can be looked at: outside of jit, vmap and grad."""
     return not any(isinstance(a, Tracer) for a in jax.tree.leaves(arrays))
+
+
+def is_sharded(array: Any) -> bool:
+    """Whether an array outside of jit is sharded over devices, each of which has a part of it."""
+    return isinstance(array, Array) and not isinstance(array, Tracer) and not array.is_fully_replicated
 
 
 def constant(value: Any) -> Array:

@@ -1,5 +1,6 @@
 """Priors of a model: its weak conjugate prior, and the check that a given prior fits."""
 
+import functools
 from typing import Any
 
 import jax
@@ -38,12 +39,12 @@ def of_moments(model: Any, columns: ColumnMoments, strength: Any) -> Any:
     return model.weak_prior(columns, strength)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _of_rows(model, x, strength):
-    return model.weak_prior(column_moments(kernels.column_summary(x), len(x)), strength)
+    return model.weak_prior(column_moments(kernels.column_summary(x), kernels.shards.number(len(x))), strength)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _of_weighted_rows(model, x, weights, strength):
     return model.weak_prior(weighted_moments(x, weights), strength)
 

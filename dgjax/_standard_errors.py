@@ -208,7 +208,7 @@ def _of_rows(problem, model, mask, place):
     return -(hessian + hessian.T) / 2
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _derivatives(problem, model, free):
     """Gradient (p,) and Hessian (p, p) of the objective by all parameters, 0 by those that are not `free` (p,)."""
     vector, unravel = ravel_pytree(model)

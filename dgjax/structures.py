@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray, is_concrete, is_sharded
 from dgjax._pytree import dataclass, static, tree
 
 S = TypeVar("S", bound="Structure")
@@ -65,6 +65,8 @@ class Sequences:
     def in_rows(self) -> Any:
         """Rows (n t, d): every step of every sequence, in order; of those on one CPU without a copy."""
         x, shape = self.x, (-1, self.x.shape[-1])
+        if is_sharded(x):
+            return _rows_of_steps(x)
         if not isinstance(x, jax.Array) or not is_concrete(x):
             return x.reshape(shape)
         device, *others = x.devices()
@@ -76,6 +78,9 @@ class Sequences:
     def in_steps(self, rows: Array) -> Array:
         """Results of rows (n t, ...) reshaped to sequences (n, t, ...): the inverse of `in_rows`."""
         return rows.reshape(*self.x.shape[:2], *rows.shape[1:])
+
+
+_rows_of_steps = kernels.compiled_once(lambda x: x.reshape(-1, x.shape[-1]), results=kernels.shards.ROWS)
 
 
 def in_rows(x: Any, y: AnyArray, weights: Float[AnyArray, " n"]) -> tuple[Any, Any, Any]:
@@ -94,7 +99,7 @@ def _in_rows(x, y, weights):
     return x.in_rows(), labels, (weights[:, None] * x.inside).reshape(-1).astype(weights.dtype)
 
 
-_compiled_in_rows = kernels.compiled_once(_in_rows)
+_compiled_in_rows = kernels.compiled_once(_in_rows, results=kernels.shards.ROWS)
 
 
 def label_shape(x: Any) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dgjax.data._arrays import (
     as_weights as as_weights,
     float_type as float_type,
     label_counts as label_counts,
+    limits_of as limits_of,
     readable_rows as readable_rows,
     rows_and_summary as rows_and_summary,
     whole_labels as whole_labels,
@@ -15,8 +16,8 @@ from dgjax.data._buffer_pool import aligned as aligned
 from dgjax.data._cells import (
     check_cells as check_cells,
     check_observed as check_observed,
+    check_observed_in_classes as check_observed_in_classes,
     column_summary as column_summary,
-    observed_columns as observed_columns,
 )
 from dgjax.data._dataset import (
     Data as Data,
@@ -25,6 +26,13 @@ from dgjax.data._dataset import (
 )
 from dgjax.data._digits import warn_if_lost as warn_if_lost
 from dgjax.data._sequences import as_sequences as as_sequences, pad as pad
+from dgjax.data._shards import (
+    beside as beside,
+    check_whole as check_whole,
+    extremes as extremes,
+    filled as filled,
+    gathered as gathered,
+)
 from dgjax.data._size_classes import (
     LARGE as LARGE,
     component_class as component_class,

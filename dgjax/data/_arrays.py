@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import LABELS, AnyArray, as_array, as_whole, is_concrete
+from dgjax._arguments import LABELS, AnyArray, as_array, as_whole, is_concrete, is_sharded
+from dgjax.data import _shards
 from dgjax.data._buffer_pool import aligned
 from dgjax.data._size_classes import LARGE
 from dgjax.structures import Sequences, label_shape
@@ -89,6 +90,7 @@ def as_floats(x: ArrayLike, name: str, expected: str = REAL) -> AnyArray:
 def _as_real(x: Any, name: str, expected: str = REAL, missing: int | float | None = np.nan) -> Any:
     """Array of real numbers from `x`, in NumPy or JAX. Raises ValueError for floats of less than 32 bits."""
     array = as_array(x, name, expected, missing)
+    _shards.check_unvaried(array)
     if array.dtype.itemsize < 4 and jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} must be float32 or float64; got {array.dtype}. Type {name}.astype('float32').")
     if array.dtype.itemsize > 8:
@@ -136,23 +138,32 @@ def as_labels(y: ArrayLike, x: Any, num_labels: int, name: str = "y", rows: str 
     except ValueError:
         _check_equal(y, x, name)
         raise
-    shape, of = label_shape(x), _labelled(x)
+    shape, of, array = label_shape(x), _labelled(x), _shards.beside(array, x)
     if array.shape != shape:
         _check_upright(x, array.shape, f"labels {name}", rows)
         raise ValueError(
             f"{name} must have shape {shape}, one label for each {of} of x; got shape {array.shape}."
             f"{_of_labels(array, shape, name, x)}"
         )
-    if is_concrete(array) and array.size and (array.min() < -1 or array.max() >= num_labels):
+    if (limits := limits_of(array)) and (limits[0] < -1 or limits[1] >= num_labels):
+        told = _advice.relabelled(y, array, num_labels, name) if is_concrete(array) else ""
         raise ValueError(
             f"{name} must hold labels from 0 to {num_labels - 1}, or -1 where unknown; got values from "
-            f"{int(array.min())} to {int(array.max())}. {_advice.relabelled(y, array, num_labels, name)}"
+            f"{limits[0]} to {limits[1]}. {told}".rstrip()
         )
     labels = array.astype(jax.dtypes.canonicalize_dtype(int))
     if len(shape) == 1:
         return labels
     xp = np if is_concrete(labels, x.lengths) else jnp
     return xp.where(xp.arange(x.x.shape[1]) < x.lengths[:, None], labels, -1)
+
+
+def limits_of(array: Any) -> tuple[int, int] | None:
+    """Least and largest of whole numbers, which may be sharded; None if there are none, or inside jit."""
+    if is_sharded(array):
+        low, high, *_ = _shards.extremes(array)
+        return int(low), int(high)
+    return (int(array.min()), int(array.max())) if is_concrete(array) and array.size else None
 
 
 def _labelled(x):
@@ -213,11 +224,15 @@ def _of_labels(labels, expected, name, x):
     return f" Type np.argmax({name}, -1)." if (np.sort(each, -1) == np.eye(given[-1])[-1]).all() else ""
 
 
-def label_counts(labels: np.ndarray, num_labels: int) -> np.ndarray:
-    """Number of rows (1 + k,) with the label -1, 0, ..., k - 1, k = `num_labels`.
+def label_counts(labels: AnyArray, num_labels: int, weights: AnyArray | None = None) -> np.ndarray:
+    """Number of rows (1 + k,), of those of positive weight, with the label -1, 0, ..., k - 1, k = `num_labels`.
 
-    Counted some at a time, for NumPy makes wider copies of them to count.
+    Counted some at a time, for NumPy makes wider copies of them to count; on several devices by each its own.
     """
+    if is_sharded(labels):
+        return _shards.counts(labels, weights, num_labels)
+    labels, counted = np.asarray(labels), None if weights is None else np.asarray(weights) > 0
+    labels = labels if counted is None or counted.all() else labels[counted]
     parts = (labels[start : start + LARGE] + 1 for start in range(0, len(labels), LARGE))
     return sum((np.bincount(part, minlength=1 + num_labels) for part in parts), np.zeros(1 + num_labels, int))
 
@@ -228,25 +243,48 @@ def as_weights(weights: ArrayLike | None, x: Any) -> AnyArray:
     Raises ValueError unless they are finite, 0 or more, and neither too small nor too large for the precision of x.
     """
     if weights is None:
-        return np.ones(len(x), x.dtype)
+        return _shards.filled((len(x),), 1, x.dtype, x)
     each = "sequence" if isinstance(x, Sequences) else "row"
-    given = _as_real(weights, "weights", f"a finite number for each {each}, 0 or more", missing=None)
+    given = _shards.beside(_as_real(weights, "weights", f"a finite number for each {each}, 0 or more", missing=None), x)
     if given.shape != (len(x),):
         _check_upright(x, given.shape, "weights")
         hint = " Type np.ravel(weights)." if given.shape == (len(x), 1) else ""
         raise ValueError(
             f"weights must have shape ({len(x)},), one for each {each} of x; got shape {given.shape}.{hint}"
         )
-    if is_concrete(given) and given.size:
+    if is_sharded(given):
+        _check_sharded_amounts(given, x.dtype)
+    elif is_concrete(given) and given.size:
         _check_amounts(np.asarray(given), x.dtype)
     array = _on_device(given)[0]
     return array if array.dtype == x.dtype else array.astype(x.dtype)
 
 
+def _check_sharded_amounts(weights, dtype):
+    """Raises ValueError, in every process, for weights that `_check_amounts` would refuse."""
+    low, high, above, total, broken = _shards.extremes(weights)
+    if broken or not (low >= 0 and high < np.inf):
+        raise ValueError(
+            "weights must be finite and 0 or more, 0 for a row that counts for nothing; got "
+            f"{'NaN' if broken else f'values from {low} to {high}'}."
+        )
+    least, most = _limits_of(dtype)
+    if high > 0 and (above < least or total > most):
+        raise ValueError(
+            f"weights must be 0 or more than {least:.2g}, and add to less than {most:.2g}, the limits of {dtype}; got "
+            f"values from {above} to {high}. Type weights / {high}."
+        )
+
+
+def _limits_of(dtype):
+    """Least weight with all digits in this precision, and the largest that a sum may be."""
+    limits = np.finfo(dtype)
+    return float(limits.tiny / limits.eps), float(limits.max * limits.eps)
+
+
 def _check_amounts(weights, dtype):
     """Raises ValueError unless weights (n,) are 0 or normal numbers of this precision, with all digits, in sum too."""
-    limits = np.finfo(dtype)
-    least, most = float(limits.tiny / limits.eps), float(limits.max * limits.eps)
+    least, most = _limits_of(dtype)
     low, high = float(weights.min()), float(weights.max())  # no float32, in which `most` is no number
     if not (low >= 0 and high < np.inf):
         wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))[0]

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from dgjax import _advice
 from dgjax._arguments import as_array, as_whole, is_concrete
 from dgjax._elsewhere import told_keywords
-from dgjax.data._arrays import as_floats, whole_labels
+from dgjax.data import _shards
+from dgjax.data._arrays import as_floats, limits_of, whole_labels
 from dgjax.structures import Sequences
 
 
@@ -77,7 +78,7 @@ def as_sequences(x: Any, lengths: Any = None, num_features: int | None = None, n
         )
     if lengths is None:
         return Sequences(array, every_step(array))
-    steps: Any = _as_lengths(lengths, *array.shape[:2])
+    steps: Any = _as_lengths(lengths, array)
     xp = np if all(isinstance(own, np.ndarray) for own in (array, steps)) else jnp
     inside = xp.arange(array.shape[1]) < steps[:, None]
     repeated: Any = xp.where(inside[..., None], array, array[:, :1])
@@ -96,7 +97,7 @@ def _check_no_texts(x, name):
 
 def every_step(x: Any) -> Any:
     """Lengths (n,) of sequences x (n, t, d) that have all of their steps, t."""
-    return np.full(len(x), x.shape[1], jax.dtypes.canonicalize_dtype(int))
+    return _shards.filled((len(x),), x.shape[1], jax.dtypes.canonicalize_dtype(int), x)
 
 
 def _of_steps(given, steps, lengths, name):
@@ -126,12 +127,14 @@ def _of_sequences(shape, num_features, name):
     return f" Type {single if shape[1] == num_features else numbers}."
 
 
-def _as_lengths(lengths: Any, n: int, t: int) -> Any:
+def _as_lengths(lengths: Any, x: Any) -> Any:
+    n, t, *_ = x.shape
     expected = "a whole number of steps for each sequence"
     given = as_whole(as_array(lengths, "lengths", expected, missing=None), "lengths", expected)
+    given = _shards.beside(given, x)
     if given.shape != (n,):
         hint = " Type np.ravel(lengths)." if given.shape == (n, 1) else ""
         raise ValueError(f"lengths must be ints of shape ({n},); got {given.dtype} of shape {given.shape}.{hint}")
-    if is_concrete(given) and n and not (int(given.min()) >= 1 and int(given.max()) <= t):
-        raise ValueError(f"lengths must be from 1 to {t}; got from {int(given.min())} to {int(given.max())}.")
+    if (limits := limits_of(given)) and not (limits[0] >= 1 and limits[1] <= t):
+        raise ValueError(f"lengths must be from 1 to {t}; got from {limits[0]} to {limits[1]}.")
     return given.astype(jax.dtypes.canonicalize_dtype(int))

@@ -92,7 +92,7 @@ def cut(result: Any, n: int, t: int | None = None, least: int = 2) -> Any:
 
 def _can_pad(whole, *arrays):
     """Whether rows are to be padded: few, and known, and on the host or where NumPy can look at them."""
-    if not hasattr(whole, "nbytes") or whole.nbytes >= LARGE or not whole.size or not is_concrete(arrays):
+    if not hasattr(whole, "nbytes") or whole.nbytes >= LARGE or not whole.size or not is_concrete(whole, arrays):
         return False
     return isinstance(whole, np.ndarray) or (whole.is_fully_addressable and _on_cpu(whole))
 

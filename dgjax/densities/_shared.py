@@ -118,19 +118,20 @@ def weighted_moments(x: Any, weights: Array) -> ColumnMoments:
     if isinstance(x, SparseRows):
         observed, means, spread = _sparse_moments(x, weights[:, None])
         return ColumnMoments(means[0], jnp.where(observed > 0, spread, 0))
-    shares, one = weights / weights.max(), jnp.zeros(len(x), jnp.int32)
+    shares, one = weights / kernels.shards.largest(weights.max()), jnp.zeros(len(x), jnp.int32)
 
     def sums(centre, unit):
         _, moments = kernels.labelled_moments(x, one, shares, centre[None], jnp.log(unit)[None])
-        return [total[0] for total in moments]
+        return kernels.shards.total([total[0] for total in moments])
 
     cells = jnp.where((weights > 0)[:, None], x, jnp.nan)
-    low = jnp.where(jnp.isnan(cells), jnp.inf, cells).min(0, initial=jnp.inf)
+    low = kernels.shards.least(jnp.where(jnp.isnan(cells), jnp.inf, cells).min(0, initial=jnp.inf))
     # From a cell on, a column that is constant has no spread at all, not that of its mean's rounding.
     low = jnp.where(jnp.isfinite(low), low, 0)
     observed, first, _ = sums(low, jnp.ones_like(low))
     rough = low + ratio(first, observed, 0)
-    unit = kernels.unit_of(jnp.max(jnp.abs(jnp.where(jnp.isnan(cells), 0, cells - rough)), axis=0, initial=0))
+    size = jnp.max(jnp.abs(jnp.where(jnp.isnan(cells), 0, cells - rough)), axis=0, initial=0)
+    unit = kernels.unit_of(kernels.shards.largest(size))
     _, first, second = sums(rough, unit)
     shift = ratio(first, observed, 0)
     variance = jnp.maximum(ratio(second, observed, 0) - shift**2, 0)

@@ -4,6 +4,7 @@ Both work on columns that are centred and scaled, so that they reach one maximum
 """
 
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import AnyArray, check_number, is_concrete
+from dgjax._arguments import AnyArray, check_number, is_concrete, is_known
 from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._dependence import correlations, independent, turned_rows
 from dgjax.learning._endings import ended
@@ -135,16 +136,27 @@ def _no_worse_than_nothing(model, problem):
 
     Far from the maximum, where every probability is 0 or 1, there is no curvature to choose a step length by.
     """
-    if not (is_concrete(model, problem) and is_concave(model)):
+    if not (is_known(model, problem) and is_concave(model)):
         return model
-    known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
-    uniform = -math.log(model.num_labels) * float(known @ np.asarray(problem.weights, float))
+    if is_concrete(problem):
+        known = (np.asarray(problem.y) >= 0).reshape(len(problem.y), -1).sum(1)
+        weight = float(known @ np.asarray(problem.weights, float))
+    else:
+        weight = float(_labelled_weight(problem))
+    uniform = -math.log(model.num_labels) * weight
     if float(_objective_of(problem, model)) >= uniform:
         return model
     return jax.tree.map(lambda own: jnp.where(jnp.isfinite(own), 0, own), model)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
+def _labelled_weight(problem):
+    """Total weight of the labels that are known."""
+    known = (problem.y >= 0).reshape(len(problem.y), -1).sum(1)
+    return kernels.shards.total((known * problem.weights).sum())
+
+
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _objective_of(problem, model):
     return problem.replace(x=whole(problem.x)).objective(model)
 
@@ -183,13 +195,13 @@ def _turned(model, problem, sample, units):
     return Frame(moved(model, units), away=units), of(problem), sample and of(sample)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _found(problem, model, columns):
     units = find(problem.x, problem.weights, columns, _least_offset(problem, model))
     return units, correlations(model, problem, units)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.BOTH)
 def _moved_to_own(model, problem, columns):
     """Units (centre and scale) of the columns, their correlations, and model and problem in these units."""
     problem = problem.replace(x=whole(problem.x))
@@ -205,6 +217,6 @@ def _least_offset(problem, model):
     return float(isinstance(problem.prior, Ridge) and not isinstance(model.scorer, Linear))
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.BOTH)
 def _moved(model, problem, units):
     return moved(model, units), problem.replace(x=moved_rows(problem.x, units), units=units)

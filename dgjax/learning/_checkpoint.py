@@ -19,7 +19,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax import _archive
-from dgjax._arguments import is_concrete
+from dgjax._arguments import is_concrete, is_known
 from dgjax._digest import digest, host_array
 from dgjax.learning._method import Method, OtherShapes, filled
 from dgjax.structures import Sequences
@@ -117,8 +117,10 @@ class Checkpointer:
 
 def checkpointer(folder: Any, model: Any, problem: Any, method: Method) -> Checkpointer:
     """A `Checkpointer` of a fit by a method; raises ValueError inside jit, or if the folder holds a different fit."""
-    if not is_concrete(model, problem, jnp.zeros(())):
+    if not is_known(model, problem, jnp.zeros(())):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
+    if jax.process_count() > 1 and not is_concrete(problem):
+        raise ValueError("checkpoint is for a fit of one process, and these rows are those of several. Leave it out.")
     x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
     x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
     parts = {"start": model, "x": x, "lengths": lengths, "y": problem.y, "weights": problem.weights}

@@ -1,11 +1,11 @@
 """Fit of a classifier of rows with missing cells: to draws of these, as its density says what they may hold."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import dgjax_kernels as kernels
@@ -66,7 +66,7 @@ def _completed(model, x, y, weights, holes):
     return np.concatenate([x[whole], drawn.astype(x.dtype)]), y[at], (weights[at] * share).astype(weights.dtype)
 
 
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.ROWS)
 def _drawn(model, x, y):
     """Rows with their missing cells drawn, given the label where the density has one for each class."""
     density = model.density
@@ -77,4 +77,4 @@ def _drawn(model, x, y):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
         return density.density.sample_missing(keys, x, (y,)) if of_classes else density.sample_missing(keys, x, ())
 
-    return kernels.map_rows(block, jnp.arange(len(x)), x, y, row_cost=density.row_cost)
+    return kernels.map_rows(block, kernels.shards.row_numbers(len(x)), x, y, row_cost=density.row_cost)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete
 from dgjax.learning._units import Units, whole
 from dgjax.scorers import Linear
@@ -39,12 +40,12 @@ def correlations(model: Any, problem: Any, units: Units) -> Array | None:
     if not isinstance(model.scorer, Linear) or model.num_features > MOST_COLUMNS:
         return None
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
-    share = (weights / weights.sum())[:, None]
+    share = (weights / kernels.shards.total(weights.sum()))[:, None]
     z = jnp.where(weights[:, None] > 0, (x - units.centre) / units.scale, 0)
-    z = (z - (share * z).sum(0)) * jnp.sqrt(share)
-    spread = jnp.sqrt((z**2).sum(0))
+    z = (z - kernels.shards.total((share * z).sum(0))) * jnp.sqrt(share)
+    spread = jnp.sqrt(kernels.shards.total((z**2).sum(0)))
     z = z / jnp.where(spread > 0, spread, 1)
-    return z.T @ z + jnp.diag((spread == 0).astype(z.dtype))
+    return kernels.shards.total(z.T @ z) + jnp.diag((spread == 0).astype(z.dtype))
 
 
 def independent(model: Any, problem: Any, sample: Any, units: Units, seen: Array | None) -> Units | None:

@@ -131,7 +131,7 @@ def start(model: Any, free: list[Array | None], method: Any, epochs: Epochs, tra
     )
 
 
-@functools.partial(kernels.compiled, static_argnums=(3, 4))
+@functools.partial(kernels.compiled, results=kernels.shards.SUMS, static_argnums=(3, 4))
 def advance(
     model: Any,
     free: list[Array | None],
@@ -148,9 +148,15 @@ def advance(
 
     In a single loop XLA would copy the order of the rows at every step.
     """
-    number = epochs.number
+    number, shared = epochs.number, state.order
     _, back = parameters_of(model, free)
-    total = problem.weights.sum()
+    dealt = shuffle is not None and kernels.shards.across.value is not None
+    if dealt:
+        # Each shard deals its own rows, and the order of these stays within.
+        epochs = epochs._replace(size=-(-len(problem.x) // number))
+        shuffle = kernels.shards.own_key(shuffle)
+        state = state._replace(order=_permuted(epochs, shuffle, state.step // number))
+    total = problem.weight
 
     def is_going(state):
         return (state.step < until) & ~state.converged
@@ -168,17 +174,20 @@ def advance(
         state = jax.lax.while_loop(lambda s: is_going(s) & (s.step // number == this), step, state)
         return kept_of(epochs, before, state) if held is None else _judged(held, back, epochs, state)
 
-    return jax.lax.while_loop(is_going, epoch, state)
+    state = jax.lax.while_loop(is_going, epoch, state)
+    return state._replace(order=shared) if dealt else state
+
+
+def _permuted(epochs, key, epoch):
+    """Order of the rows in an epoch."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), epochs.number * epochs.size)
 
 
 def _order(epochs, key, state):
     """Order of the rows: a new permutation at the first step of an epoch, otherwise unchanged."""
     epoch, batch = jnp.divmod(state.step, epochs.number)
 
-    def shuffled(_):
-        return jax.random.permutation(jax.random.fold_in(key, epoch), epochs.number * epochs.size)
-
-    return jax.lax.cond(batch == 0, shuffled, lambda order: order, state.order)
+    return jax.lax.cond(batch == 0, lambda _: _permuted(epochs, key, epoch), lambda order: order, state.order)
 
 
 def _batch(problem, epochs, state):
@@ -256,7 +265,7 @@ def _judged(held, back, epochs, state):
     return jax.lax.cond(whole, judge, lambda state: state, state)
 
 
-@functools.partial(kernels.compiled, static_argnums=4)
+@functools.partial(kernels.compiled, results=kernels.shards.SUMS, static_argnums=4)
 def _ended(
     model: Any, free: list[Array | None], problem: Problem, draws: Array | None, judged: bool, state: State
 ) -> tuple[Any, Array, Array]:
@@ -268,7 +277,7 @@ def _ended(
     return fitted, value, state.trace.at[jnp.maximum(state.step - 1, 0)].set(value)
 
 
-@kernels.compiled
+@functools.partial(kernels.compiled, results=kernels.shards.SUMS)
 def _objective(model: Any, free: list[Array | None], problem: Problem, draws: Array | None) -> Array:
     """Objective over all rows; NaN if a trainable parameter is not finite."""
     problem = problem if draws is None else problem.replace(draws=last_draws(draws))

@@ -24,7 +24,7 @@ from jax import Array
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import AnyArray, check_number, is_concrete
+from dgjax._arguments import AnyArray, check_number, is_concrete, is_known
 from dgjax._pytree import for_complete_rows
 from dgjax.data import Data
 from dgjax.densities import LEARNING, collapsed, has_draws
@@ -127,7 +127,9 @@ def begun(model: Any, trace: Array, statistics: Any = None) -> State:
 
 
 def _statistics_of(model, problem):
-    """Shapes and dtypes of the expected statistics."""
+    """Shapes and dtypes of the expected statistics, which do not depend on how rows are sharded."""
+    if is_known(problem) and not is_concrete(problem):
+        problem = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), problem)
     return jax.eval_shape(_traced_once, model, problem)[0]
 
 
@@ -137,7 +139,8 @@ def _zeros(shapes, xp):
 
 def expectation(model: Any, problem: Problem) -> tuple[Any, Array]:
     """E-step: expected statistics, and sum_n w_n log p(x_n, y_n) + log prior, y summed out where it is -1."""
-    value, statistics = problem.shown_to(model).joint_expectation(problem.x, problem.y, problem.weights)
+    own = problem.shown_to(model).joint_expectation(problem.x, problem.y, problem.weights)
+    value, statistics = kernels.shards.total(own)
     return statistics, value + model.log_prior(problem.prior)
 
 
@@ -165,7 +168,7 @@ def has_density(model: Any, prior: Any) -> Array:
     return for_complete_rows(model).potentials(one).has_density() & ~collapsed(model, prior is not None)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     """Closed-form maximum of likelihood and `prior` where every label and cell is known, by an M-step.
 
@@ -177,7 +180,8 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
 
     def step(carry):
         passes, model, _ = carry
-        new = model.maximum(data.shown_to(model).labelled_statistics(data.x, data.y, data.weights), prior)
+        own = data.shown_to(model).labelled_statistics(data.x, data.y, data.weights)
+        new = model.maximum(kernels.shards.total(own), prior)
         return passes + 1, new, new.density.converged_in_one_step(model.density) | collapsed(new, prior is not None)
 
     start = jnp.zeros((), int), model, jnp.zeros((), bool)
@@ -185,13 +189,13 @@ def closed_form(model: Any, data: Data, prior: Any) -> tuple[Any, Array, Array]:
     return model, passes, has_density(model, prior)
 
 
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.SUMS)
 def advance(state: State, problem: Problem, tol: AnyArray, until: AnyArray) -> State:
     """EM steps from `state` until step `until`, or until a step gains no more than `tol` nats for each row.
 
     Where every label and cell is known, the first step that loses no digits is the last.
     """
-    prior, total, known = problem.prior, problem.weights.sum(), problem.known
+    prior, total, known = problem.prior, problem.weight, problem.known
     if state.statistics is None:
         # The first E-step is a turn of the same loop: compiling it apart would take as long again.
         state = state._replace(statistics=_zeros(_statistics_of(state.model, problem), jnp))
@@ -223,7 +227,7 @@ def turned(
     return State(model, statistics, value, trace, state.step + 1, converged | jnp.isnan(value))
 
 
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.SUMS)
 def advance_each(states: list[State], problem: Problem, tol: AnyArray, until: AnyArray) -> list[State]:
     """EM steps of several states, side by side in one program."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

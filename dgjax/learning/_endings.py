@@ -10,6 +10,7 @@ The gain that a quadratic model promises is asked, not the last step's, which ma
 """
 
 import dataclasses
+import functools
 from typing import Any, TypeVar
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray, is_concrete, is_known
 from dgjax._warnings import ConvergenceWarning, warn
 from dgjax.data import Data
 from dgjax.densities import LabelledRows, check_rank, has_draws
@@ -60,7 +61,7 @@ def ended(frame: Frame, problem: Problem, tol: AnyArray, last: State) -> tuple[O
     gap = _at_most_all(frame.model, last, last.gap + rounded_off)
     converged = last.converged & is_maximum(problem, tol, last, gap)
     result = Outcome(-last.value, last.trace, last.step, converged), model
-    if not is_concrete(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
+    if not is_known(last, problem.weights) or not np.isfinite(last.value) or not float(tol):
         return result
     warning = None
     if bool(last.converged) and not bool(converged):
@@ -104,7 +105,7 @@ def _in_users_units(frame, problem, tol, vector):
     costs at most r^2 / 8.
     """
     model, units = frame.model_at(vector, problem.strength), frame.away if frame.units is None else frame.units
-    if units is None or not is_concrete(model, problem.weights):
+    if units is None or not is_known(model, problem.weights):
         return model, 0.0
     steps, given = num_steps(problem.x), {name: np.asarray(getattr(model, name)) for name in model.constants}
     largest = max(np.abs(np.where(np.isfinite(own), own, 0)).max() for own in given.values())
@@ -161,6 +162,8 @@ def _of_precision(frame, problem, last, gap):
 
 def _scaling(x):
     """Code that standardises the user's columns; an empty string if they are."""
+    if not is_concrete(x):
+        return ""
     x = np.asarray(x.x if isinstance(x, Sequences) else x, float)
     axes = tuple(range(x.ndim - 1))
     with np.errstate(all="ignore"):
@@ -191,7 +194,7 @@ def _turned_back(frame, change):
     return change
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _curvature(frame, problem, vector):
     """Hessian (p, p) of the objective."""
     return problem.replace(x=whole(problem.x)).derivatives(vector, frame.coordinates()[1])[1]
@@ -220,7 +223,7 @@ def _is_separated(frame, problem, last):
     return surest > -np.log(2) or (bool(last.converged) and gained > MOVING and lost <= LOST * gained)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _seen(frame, problem, vector, before):
     """Least log-probability of a given label, and how far the last step raised and lowered given labels' scores.
 
@@ -235,7 +238,8 @@ def _seen(frame, problem, vector, before):
     change = new - old
     change = jnp.take_along_axis(change, jnp.maximum(problem.y, 0)[..., None], -1) - change
     change = jnp.where(known & counted.reshape(-1, *[1] * (change.ndim - 1)), change, 0)
-    return values.min(), change.max(), -change.min()
+    most, lost = kernels.shards.largest((change.max(), -change.min()))
+    return kernels.shards.least(values.min()), most, lost
 
 
 def is_broken(model: Any) -> bool:

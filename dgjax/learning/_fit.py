@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice, _prior
-from dgjax._arguments import as_count, check_number, is_concrete
+from dgjax._arguments import as_count, check_number, is_concrete, is_known, is_sharded
 from dgjax._elsewhere import of_attribute, told_keywords
 from dgjax._memory import told_memory
 from dgjax._neural import Neural
@@ -25,11 +25,13 @@ from dgjax.data import (
     as_weights,
     check_cells,
     check_observed,
+    check_observed_in_classes,
+    check_whole,
+    filled,
     float_type,
     in_size_class,
     label_counts,
     model_and_rows,
-    observed_columns,
     warn_if_lost,
 )
 from dgjax.densities import LowEffectiveSampleSize, has_divergence, has_draws, is_contrastive, settled
@@ -121,6 +123,7 @@ def fit(
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
+    check_whole(x)
     if isinstance(model, Marginalized):
         if lengths is not None or blend is not None:
             raise ValueError("lengths are of sequences and blend of generative models; leave them out.")
@@ -237,7 +240,7 @@ def _problem(model, data, prior, blend, exact):
     x, labels = _objective.counted(data.x, data.y.astype(np.int32), data.weights)
     given = (x, labels, data.weights) if exact else in_size_class(x, labels, data.weights)
     with jax.ensure_compile_time_eval():
-        x, labels, weights = jax.device_put(given)
+        x, labels, weights = given if is_sharded(data.weights) else jax.device_put(given)
     prior = _chosen_prior(model, data.replace(x=x, weights=weights), prior)
     facts = {"complete": data.complete, "labelled": data.labelled}
     return _objective.Problem(x, labels, weights, prior=prior, blend=share, **facts)
@@ -293,7 +296,7 @@ def _checked(model, x, y, weights, lengths, prior, summary=None, zero_copy=None,
     labelled = _check_data(model, rows, *each, data.complete or _of_items(prior))
     # The classes of networks share what they say of a column.
     if prior is None and model.generative and not data.complete and not has_draws(model):
-        _check_observed_in_classes(model, *rows)
+        check_observed_in_classes(*rows, model.num_labels)
     return model, data.replace(y=labels, weights=amounts, labelled=labelled)
 
 
@@ -317,7 +320,7 @@ def _labels(model, y, x):
                 "y is needed to fit a discriminative model, which learns p(y | x) only; got None. "
                 f"{without_labels(model)}"
             )
-        return np.full(label_shape(x), -1, jax.dtypes.canonicalize_dtype(int))
+        return filled(label_shape(x), -1, jax.dtypes.canonicalize_dtype(int), x)
     if isinstance(y, Method) or is_optimizer(y):
         raise ValueError(f"y must be labels, and the method comes after them; got {_advice.shown(y)}. Type method=....")
     return as_labels(y, x, model.num_labels)
@@ -363,30 +366,13 @@ def _check_data(model, rows, y, weights, complete):
     components.
     """
     x, _, of_cells = rows
-    if not is_concrete(x, y, weights):
+    if not is_known(x, y, weights):
         return False
-    counted, labels = np.asarray(weights) > 0, np.asarray(y)
-    num_counted = np.count_nonzero(counted)
+    seen = label_counts(y, model.num_labels, weights)
+    num_counted = seen.sum()
     if not num_counted:
         raise ValueError("x must have at least one row with a positive weight; got none.")
     if not complete:
         check_observed(x, of_cells)
-    seen = label_counts(labels if num_counted == len(labels) else labels[counted], model.num_labels)
     check_enough(model, seen, int(num_counted))
     return not seen[0]
-
-
-def _check_observed_in_classes(model, x, y, weights):
-    """Check of labelled rows with missing cells: raises if a class never shows a column, for it is unknown there."""
-    if not is_concrete(x, y, weights):
-        return
-    counted, labels = np.asarray(weights) > 0, np.asarray(y)
-    if model.num_labels == 1 or (labels[counted] < 0).any():
-        return
-    for label in np.unique(labels[counted]):
-        never = np.flatnonzero(~observed_columns(x, counted & (labels == label)))
-        if len(never):
-            raise ValueError(
-                f"x column {never[0]} is never observed in class {label}, so nothing is known of it there. Type "
-                'prior="weak", which takes it to be as in the other classes, or remove the column.'
-            )

@@ -18,6 +18,7 @@ conjugate gradient method, for what rounding leaves of a value.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -131,7 +132,7 @@ class Point(NamedTuple):
     slope: Array
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
     """State before the first evaluation of the objective.
 
@@ -143,14 +144,14 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
     return first(vector, (jnp.zeros_like(vector), forgotten(pairs, vector)), value, trace, -1)
 
 
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.SUMS)
 def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
     """L-BFGS steps until step `until`, or until the next promises to gain too little.
 
     Too little is no more than `tol` nats per unit of weight.
     """
     _, unravel = frame.coordinates()
-    value_and_grad, weight = jax.value_and_grad(make_loss(problem, unravel)), problem.weights.sum()
+    value_and_grad, weight = jax.value_and_grad(make_loss(problem, unravel)), problem.weight
     whitened = frame.whitener is not None and frame.whitener.ndim == 2
 
     def body(state):

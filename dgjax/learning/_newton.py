@@ -53,7 +53,7 @@ class Newton(ByGradient):
     tol: float = 1e-6
 
     def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
-        size = sample_size(number_of_parameters(model), len(problem.x))
+        size = sample_size(number_of_parameters(model), len(problem.x), kernels.shards.shards_of(problem.weights))
         sample = sampled(problem, size) if size < len(problem.x) else None
         frame, moved, sample = placed(model, problem, sample)
         if sample is None:
@@ -63,28 +63,37 @@ class Newton(ByGradient):
         return Ascent(frame, moved, _lbfgs.start(frame, moved, trace), _lbfgs.PHASE)
 
 
-def sample_size(num_parameters: int, n: int) -> int:
-    """Size of the sample, of n rows, that Newton's method starts on; n if a sample would not save work."""
+def sample_size(num_parameters: int, n: int, shards: int = 1) -> int:
+    """Size of the sample, of n rows, that Newton's method starts on; n if a sample would not save work.
+
+    A multiple of the number of `shards` that the rows lie in, each of which has its part of the sample.
+    """
     size = max(SAMPLED_FOR_EACH_PARAMETER * num_parameters, n // SAMPLED_SHARE)
+    size = -(-size // shards) * shards
     return size if 2 * size <= n and n * num_parameters**2 > WORTH_SAMPLING else n
 
 
-@functools.partial(kernels.compiled, static_argnums=1)
+@functools.partial(kernels.compiled, results=kernels.shards.BOTH, static_argnums=1)
 def sampled(problem: Problem, size: int) -> Problem:
     """The problem on a stratified sample: one random row of each of `size` stretches, weights scaled up to the whole.
 
     Rows are random within stretches because labels and weights may be periodic.
     """
-    n, within = len(problem.x), np.random.default_rng(0).random(size)
-    picked = ((np.arange(size) + within) * n / size).astype(int)
+    n, within = kernels.shards.number(len(problem.x)), np.random.default_rng(0).random(size)
+    picked: Any = ((np.arange(size) + within) * n / size).astype(int)
+    if (own := len(problem.x)) < n:  # stretches end where shards do
+        part = size * own // n
+        picked = np.clip(picked - np.arange(size) // part * own, 0, own - 1)
+        picked = jax.lax.dynamic_slice_in_dim(jnp.asarray(picked), kernels.shards.here() * part, part)
     x = problem.x.picked(picked) if isinstance(problem.x, kernels.ZeroCopyRows) else problem.x[picked]
     y, weights = problem.y[picked], problem.weights[picked]
-    counted = jnp.where(y >= 0, weights, 0).sum()
-    share = jnp.where(problem.y >= 0, problem.weights, 0).sum() / jnp.where(counted > 0, counted, 1)
+    sums = jnp.where(problem.y >= 0, problem.weights, 0).sum(), jnp.where(y >= 0, weights, 0).sum()
+    whole, counted = kernels.shards.total(sums)
+    share = whole / jnp.where(counted > 0, counted, 1)
     return problem.replace(x=x, y=y, weights=share * weights)
 
 
-@functools.partial(kernels.compiled, static_argnums=2)
+@functools.partial(kernels.compiled, results=kernels.shards.SUMS, static_argnums=2)
 def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[Any, Array]:
     """Newton steps on a sample of n rows, down to its noise: the model, and a whitener F of its Hessian, F F^T = H^-1.
 
@@ -92,7 +101,7 @@ def sample_start(model: Any, sample: Problem, n: int, weight: Array) -> tuple[An
     the sample size: a step that promises less than twice that is not taken.
     """
     vector, unravel = Frame(model).coordinates()
-    scale, loss, size = 1 / weight, make_loss(sample, unravel, 1 / weight), len(sample.x)
+    scale, loss, size = 1 / weight, make_loss(sample, unravel, 1 / weight), kernels.shards.number(len(sample.x))
     noise = scale * vector.size * n / size
     renewals = min(RENEWALS, PASSES_FOR_RENEWALS * n // (vector.size * size))
 

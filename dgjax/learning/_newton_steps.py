@@ -9,6 +9,7 @@ counts (`advance`).
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ import numpy as np
 from jax import Array
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray
+from dgjax._arguments import AnyArray, is_sharded
 from dgjax.learning._ascent import Ascent, Phase
 from dgjax.learning._objective import Frame, Problem, make_loss, tolerance
 from dgjax.learning._scales import penalty_units, whitener_of
@@ -34,7 +35,7 @@ CERTAIN = 0.01
 MOST_STEPS = 25
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
     """State before the first Newton step, with the objective's value."""
     vector, unravel = frame.coordinates()
@@ -42,7 +43,7 @@ def start(frame: Frame, problem: Problem, trace: Array) -> State:
     return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
 
 
-@kernels.compiled_steps
+@functools.partial(kernels.compiled_steps, results=kernels.shards.SUMS)
 def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: AnyArray) -> State:
     """Newton steps until step `until`, or until the next promises to gain too little.
 
@@ -51,7 +52,7 @@ def advance(frame: Frame, problem: Problem, tol: AnyArray, state: State, until: 
     much curvature that its column promises no gain, at the expense of other rows; once the model is sure it has none.
     """
     _, unravel = frame.coordinates()
-    loss, weight = make_loss(problem, unravel), problem.weights.sum()
+    loss, weight = make_loss(problem, unravel), problem.weight
     scale, units = 1 / weight, penalty_units(problem, state.vector, unravel)
 
     def body(state):
@@ -101,7 +102,11 @@ NEWTON, WIDER = Phase(advance, _wider, MOST_STEPS), Phase(_advance_wider)
 def _in_float64(tree: Any) -> Any:
     """The same arrays, floats as float64."""
     floats = lambda own: jnp.issubdtype(own.dtype, jnp.floating)  # noqa: E731
-    return jax.tree.map(lambda own: jnp.asarray(np.asarray(own, float)) if floats(own) else own, tree)
+    return jax.tree.map(lambda own: _as_float64(own) if floats(own) else own, tree)
+
+
+def _as_float64(own):
+    return own.astype(float) if is_sharded(own) else jnp.asarray(np.asarray(own, float))
 
 
 def backtrack(loss, vector, value, direction, decrement):

@@ -11,9 +11,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import dgjax_kernels as kernels
-from dgjax._arguments import AnyArray, is_concrete
+from dgjax._arguments import AnyArray, is_concrete, is_sharded
 from dgjax._neural import Neural
-from dgjax.data import Data
+from dgjax.data import Data, extremes
 from dgjax.densities import Draws, contrast, has_draws, is_contrastive, with_draws
 from dgjax.learning._sum_to_zero import sum_to_zero
 from dgjax.learning._units import Units, moved_back
@@ -46,13 +46,19 @@ class Problem(Data):
     units: Units | None = None
 
     @property
+    def weight(self) -> Array:
+        """Sum of the weights of all rows."""
+        return kernels.shards.total(self.weights.sum())
+
+    @property
     def strength(self) -> Array:
         """Strength of the ridge penalty of a discriminative model; 0 for other priors."""
         return self.prior.strength if isinstance(self.prior, Ridge) else jnp.zeros(())
 
     def row_values(self, model: Any, x: Any, y: Array) -> Array:
         """Objective (n,) of rows, unweighted: 0 of p(y | x) where a label is unknown, plus what is learnt beside it."""
-        model = self.shown_to(with_draws(model, self.draws))
+        draws = self.draws and self.draws._replace(key=kernels.shards.own_key(self.draws.key))
+        model = self.shown_to(with_draws(model, draws))
         if is_contrastive(model):
             return contrast(model, x, y)
         if self.blend is None and self.labelled and model.generative:
@@ -84,14 +90,15 @@ class Problem(Data):
         """Objective in nats and its gradient, a pytree like the model."""
         if not self.linear(model):
             return self.objective(model, jax.value_and_grad)
-        rows = model.gradient(self.x, self.y, self.weights)
+        rows = kernels.shards.total(model.gradient(self.x, self.y, self.weights))
         return jax.tree.map(jnp.add, rows, jax.value_and_grad(self.penalty)(model))
 
     def derivatives(self, vector: Array, unravel: Any) -> tuple[Array, Array]:
         """Gradient (p,) and Hessian (p, p) of the objective by a vector (p,), of which `unravel` makes a model."""
         model = unravel(vector)
         if self.linear(model):
-            hessian = self._penalty_hessian(model, vector, unravel) - model.curvature(self.x, self.y, self.weights)
+            curvature = kernels.shards.total(model.curvature(self.x, self.y, self.weights))
+            hessian = self._penalty_hessian(model, vector, unravel) - curvature
             return ravel_pytree(self.value_and_grad(model)[1])[0], hessian
 
         def of_vector(fn):
@@ -144,7 +151,7 @@ class Problem(Data):
 
         cost = model.row_cost * num_steps(self.x) if row_cost is None else row_cost
         fill = (0, -1, 0)
-        rows = kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost)
+        rows = kernels.shards.total(kernels.sum_rows(block, self.x, self.y, self.weights, fill=fill, row_cost=cost))
         return jax.tree.map(jnp.add, rows, derivative(self.penalty)(model))
 
 
@@ -167,6 +174,10 @@ def counted(x: Any, y: AnyArray, weights: AnyArray) -> tuple[Any, AnyArray]:
 
     Their infinities would reach the gradient as NaN. Zero-copy rows stay as they are.
     """
+    if kernels.shards.is_part(weights):
+        if is_sharded(weights) and extremes(weights)[0] > 0:  # a copy of the rows is saved
+            return x, y
+        return _counted_of_shards(x, y, weights)
     counts = weights > 0
     if isinstance(x, kernels.ZeroCopyRows | SparseRows) or (is_concrete(counts) and np.asarray(counts).all()):
         return x, y
@@ -176,6 +187,21 @@ def counted(x: Any, y: AnyArray, weights: AnyArray) -> tuple[Any, AnyArray]:
         return xp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[counts.argmax()])
 
     return jax.tree.map(first_where_none, (x, y))
+
+
+@functools.partial(kernels.compiled_once, results=kernels.shards.ROWS)
+def _counted_of_shards(x, y, weights):
+    """What `counted` gives, of sharded rows: the first row that counts is that of the first shard that has one."""
+    shards, counts = kernels.shards, weights > 0
+    n = len(weights)
+    own = jnp.where(counts.any(), shards.row_numbers(n)[counts.argmax()], shards.number(n))
+    row = shards.least(own)[None]
+    first = shards.picked((x, y), row // n, row % n)
+
+    def or_first(leaf, other):
+        return jnp.where(counts.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
+
+    return jax.tree.map(or_first, (x, y), first)
 
 
 class Frame(NamedTuple):
@@ -239,7 +265,7 @@ def make_loss(problem: Problem, unravel: Any, scale: Array | None = None) -> Any
     Its gradient is summed over blocks of rows, so that its memory stays flat too. In place of a vector, any pytree that
     `unravel` takes; `scale` in place of 1 / sum of weights.
     """
-    scale = jnp.asarray(1 / problem.weights.sum() if scale is None else scale)
+    scale = jnp.asarray(1 / problem.weight if scale is None else scale)
 
     @jax.custom_vjp
     def loss(vector):

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import AnyArray, as_count, as_key, check_number
+from dgjax._arguments import AnyArray, as_count, as_key, check_number, is_sharded
 from dgjax.densities import LEARNING, Adversarial, has_divergence, has_draws
 from dgjax.learning import _descent
 from dgjax.learning._method import Method, Outcome, filled
@@ -155,16 +156,12 @@ class Optax(Method):
         """Training problem, and validation problem or None: the key chooses a share of the rows to hold out."""
         if not self.validation:
             return problem, None
-        n = len(problem.x)
-        order, num_held = jax.random.permutation(_folded(self.key, 2), n), round(self.validation * n)
-
-        def some(rows):
-            parts = problem.x, problem.y, problem.weights
-            x, y, weights = jax.tree.map(lambda leaf: leaf[rows], parts)
-            return problem.replace(x=x, y=y, weights=weights)
-
-        held = some(order[:num_held])
-        return some(order[num_held:]), held.replace(prior=_flat(held.prior))
+        key, num_held = _folded(self.key, 2), round(self.validation * len(problem.x))
+        if is_sharded(problem.weights):  # each shard holds out rows of its own
+            learnt, held = _split_shards(problem, key, -(-num_held // kernels.shards.shards_of(problem.weights)))
+        else:
+            learnt, held = _split(problem, key, num_held)
+        return learnt, held.replace(prior=_flat(held.prior))
 
     def advance(self, problem: Problem, state: "Descent", until: AnyArray) -> "Descent":
         epochs, shuffle, draws, held = state.schedule
@@ -182,6 +179,21 @@ class Optax(Method):
 
     def restored(self, problem: Problem, state: "Descent", parts: list[list[np.ndarray]]) -> "Descent":
         return dataclasses.replace(state, inner=filled(state.inner, parts[0]))
+
+
+def _split(problem, key, num_held):
+    """Training problem and validation problem: rows in an order drawn by the key, of which the first are held out."""
+    order = jax.random.permutation(kernels.shards.own_key(key), len(problem.x))
+
+    def some(rows):
+        parts = problem.x, problem.y, problem.weights
+        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], parts)
+        return problem.replace(x=x, y=y, weights=weights)
+
+    return some(order[num_held:]), some(order[:num_held])
+
+
+_split_shards = kernels.compiled_once(_split, results=kernels.shards.BOTH, static_argnums=2)
 
 
 def is_optimizer(given: Any) -> bool:

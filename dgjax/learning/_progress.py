@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dgjax._arguments import is_concrete
+from dgjax._arguments import is_concrete, is_known
 from dgjax.structures import num_steps
 
 SECONDS, SECONDS_WITH_BAR = 0.5, 0.1
@@ -73,16 +73,17 @@ def is_short(model: Any, x: Any, trace: Array, passes: float = 1.0) -> bool:
 
 
 def in_pieces(model: Any, problem: Any, trace: Array, passes: float, progress: bool) -> bool:
-    """Whether a fit runs in pieces: if it may be long or shows a bar, and is outside of jit.
+    """Whether a fit runs in pieces: if it may be long or shows a bar, and is outside of jit, in one process.
 
-    Raises ValueError for a bar inside jit.
+    Raises ValueError for a bar inside jit, or of several processes, whose pieces would be of different lengths.
     """
     if not progress and is_short(model, problem.x, trace, passes):
         return False
-    concrete = is_concrete(model, problem, jnp.zeros(()))
-    if progress and not concrete:
-        raise ValueError("progress is for a fit that is not inside jit, vmap or grad; got progress=True. Leave it out.")
-    return concrete
+    known, alone = is_known(model, problem, jnp.zeros(())), is_concrete(problem) or jax.process_count() == 1
+    if progress and not (known and alone):
+        where = "inside jit, vmap or grad" if alone else "of rows of several processes"
+        raise ValueError(f"progress is for a fit that is not {where}; got progress=True. Leave it out.")
+    return known and alone
 
 
 def run(

@@ -14,6 +14,7 @@ from dgjax._arguments import AnyArray, as_count, as_key, is_concrete
 from dgjax._kmeans import clusters, embedded, few_rows
 from dgjax._pytree import for_any_rows, for_complete_rows
 from dgjax._warnings import ConvergenceWarning, warn
+from dgjax.data import gathered
 from dgjax.densities import Mixture, has_draws
 from dgjax.learning._em import EM
 from dgjax.learning._endings import is_broken
@@ -96,7 +97,8 @@ class Restarts(Method):
 
     def init(self, model: Any, problem: Problem, trace: Array) -> Tried:
         method, keys = self._own(model, problem), jax.random.split(self.key, max(self.num - 1, 1))
-        x, y, weights, facts = problem.x, problem.y, problem.weights, (problem.labelled, problem.complete)
+        x, y, weights = gathered((problem.x, problem.y, problem.weights))  # of shards a sample
+        facts = problem.labelled, problem.complete
         drawn = [restarted(model, own, x, y, weights, i % 2 == 1, *facts) for i, own in enumerate(keys[: self.num - 1])]
         return Tried(method, [method.init(start, problem, trace) for start in (model, *drawn)])
 

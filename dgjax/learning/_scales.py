@@ -47,7 +47,7 @@ def _is_code(support: Support) -> bool:
     return support.whole and math.isfinite(support.high)
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _of_penalty(model, problem):
     """Whitener (p,) for scaled columns: it makes the curvature of rows at most a quarter.
 
@@ -56,7 +56,7 @@ def _of_penalty(model, problem):
     return penalty_units(problem, *Frame(model).coordinates())
 
 
-@kernels.compiled_once
+@functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def _of_columns(model, problem):
     """Whitener (1, d, d) of linear scores, by the Hessian of the objective at weights 0.
 
@@ -64,22 +64,21 @@ def _of_columns(model, problem):
     """
     x, _, weights = in_rows(problem.x, jnp.zeros(0, int), problem.weights)
     d = x.shape[1]
-    few = representative(weights, min(len(x), ROWS_FOR_EACH * d))
+    few = representative(x, weights, min(kernels.shards.number(len(x)), ROWS_FOR_EACH * d))
     # Rows far out as if they were nearer: they have no curvature any more where the fit ends.
-    near = x[few] / jnp.maximum(1, jnp.abs(x[few]).max(1, keepdims=True) / FAR)
+    near = few / jnp.maximum(1, jnp.abs(few).max(1, keepdims=True) / FAR)
     covariance = near.T @ near / len(few)
     # Both in units of the quarter, p (1 - p) at p = 1/2, that the covariance is multiplied by.
-    penalty = jnp.diag(4 * problem.strength / problem.weights.sum() / problem.units.scale**2)
+    penalty = jnp.diag(4 * problem.strength / problem.weight / problem.units.scale**2)
     if (turn := problem.units.turn) is not None:
         penalty = turn.T @ penalty @ turn
     return whitener_of(covariance + penalty, problem.x)[None]
 
 
-@functools.partial(kernels.compiled, static_argnums=2)
+@functools.partial(kernels.compiled, results=kernels.shards.SUMS, static_argnums=2)
 def _of_rows(model, problem, most):
     vector, back = Frame(model).coordinates()
-    picked = representative(problem.weights, most)
-    x, y, weights = jax.tree.map(lambda leaf: leaf[picked], (problem.x, problem.y, problem.weights))
+    x, y, weights = representative((problem.x, problem.y, problem.weights), problem.weights, most)
 
     def derivatives(x, y):
         def value(v):
@@ -98,7 +97,7 @@ def penalty_units(problem: Problem, vector: Array, unravel: Any) -> Array:
     """Scales (p,) of parameters by the penalty's curvature c per unit of weight: 1 / sqrt(1 + 4 c)."""
     curvature = problem.penalty_curvature(vector, unravel)
     # A row's curvature is at most 1/4, as p (1 - p) is: 1/4 + c in units of 1/4.
-    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weights.sum())
+    return jax.lax.rsqrt(1 + 4 * jnp.maximum(curvature, 0) / problem.weight)
 
 
 def whitener_of(hessian: Array, x: Any, share: int = 1) -> Array:

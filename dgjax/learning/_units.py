@@ -48,7 +48,7 @@ class Units(NamedTuple):
         return Units(self.centre[picked], self.scale[picked])
 
 
-@kernels.compiled
+@functools.partial(kernels.compiled, results=kernels.shards.ROWS)
 def moved_rows(x: Any, units: Units) -> Any:
     """Rows (n, d), or sequences, in other units: (x - centre) / scale."""
     if isinstance(x, Sequences):
@@ -175,8 +175,8 @@ def find(x: Any, weights: Array, columns: Array, least_offset: float = 0.0) -> U
     overflow.
     """
     x, _, weights = in_rows(x, weights, weights)
-    centre = _medians(x[representative(weights, ROWS_OF_MEDIAN)])
-    apart = jnp.abs(x[representative(weights, ROWS)] - centre)
+    centre = _medians(representative(x, weights, ROWS_OF_MEDIAN))
+    apart = jnp.abs(representative(x, weights, ROWS) - centre)
     differ = (apart > 0).sum(0)
     for _ in range(ROOTS):
         apart = jnp.sqrt(apart)
@@ -191,18 +191,36 @@ def _power_of_two(scale):
     return jnp.where((scale > 0) & jnp.isfinite(scale), jnp.ldexp(jnp.ones_like(scale), jnp.frexp(scale)[1] - 1), scale)
 
 
-def representative(weights: Array, m: int) -> Array:
-    """Indices (m,) of rows that stand for equal shares of the total weight: in each stretch of rows its heaviest.
+def representative(rows: Any, weights: Array, m: int) -> Any:
+    """Rows (m, ...), of a pytree of these, that stand for equal shares of the total weight: the heaviest of stretches.
 
-    Of equal weights every (n / m)-th row. Rows of weight 0, or next to none beside others, are not among them.
+    Of equal weights every (n / m)-th row. Rows of weight 0, or next to none beside others, are not among them. Where
+    rows are sharded they are the same on all devices, and are those of all shards.
     """
-    n, count = len(weights), min(len(weights), FINER * m)
+    n, own = kernels.shards.number(len(weights)), len(weights)
+    count = min(n, FINER * m)
     length = -(-n // count)
-    stretches = jnp.pad(weights, (0, count * length - n)).reshape(count, length)
-    upto = jnp.cumsum(stretches.sum(1))
+    sums, places = _stretches(weights, count, length)
+    upto = jnp.cumsum(sums)
     middles = (jnp.arange(m) + 0.5) / m * upto[-1]
-    at = jnp.minimum(jnp.searchsorted(upto, middles), count - 1)
-    return jnp.minimum(at * length + stretches.argmax(1)[at], n - 1)
+    picked = jnp.minimum(places[jnp.minimum(jnp.searchsorted(upto, middles), count - 1)], n - 1)
+    if own == n:
+        return jax.tree.map(lambda leaf: leaf[picked], rows)
+    return kernels.shards.picked(rows, picked // own, picked % own)
+
+
+def _stretches(weights, count, length):
+    """Total weight (count,) of each stretch of `length` rows, and the number of its heaviest row, the first of them."""
+    n = len(weights)
+    if kernels.shards.number(n) == n:
+        stretches = jnp.pad(weights, (0, count * length - n)).reshape(count, length)
+        return stretches.sum(1), jnp.arange(count) * length + stretches.argmax(1)
+    row = kernels.shards.row_numbers(n)
+    stretch = row // length
+    sums = kernels.shards.total(jax.ops.segment_sum(weights, stretch, count))
+    heaviest = kernels.shards.largest(jax.ops.segment_max(weights, stretch, count))
+    first = jnp.where(weights == heaviest[stretch], row, kernels.shards.number(n))
+    return sums, kernels.shards.least(jax.ops.segment_min(first, stretch, count))
 
 
 def _medians(x):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from dgjax._arguments import as_count, as_key, is_concrete
 from dgjax._elsewhere import told_keywords
-from dgjax.data import component_class, in_size_class, label_counts
+from dgjax.data import component_class, gathered, in_size_class, label_counts
 from dgjax.densities import Mixture
 from dgjax.learning import restarted
 from dgjax.starting import _training_data
@@ -93,7 +93,7 @@ def mixture_discriminant_analysis(
     Source: Hastie and Tibshirani (1996), Discriminant analysis by Gaussian mixtures.
     """
     data = _training_data.labelled(x, y, num_classes)
-    loose, *own = label_counts(np.asarray(data.y), data.num_classes)
+    loose, *own = label_counts(data.y, data.num_classes)
     smallest = int(min(own) + loose)
     m = as_count(num_components, "num_components")
     if m > smallest:
@@ -109,8 +109,10 @@ def mixture_discriminant_analysis(
 def at_clusters(broad, key, rows, summary, labels=None, weights=None):
     """Initial mixture with components at k-means++ clusters of the rows.
 
-    Compiled once for complete rows, and once for others. `summary` is None for sparse rows.
+    Compiled once for complete rows, and once for others. `summary` is None for sparse rows. Of sharded rows the
+    clusters are those of a sample.
     """
+    rows, labels, weights = gathered((rows, labels, weights))
     weights = np.ones(len(rows), rows.dtype) if weights is None else weights
     complete = summary is not None and is_concrete(summary.missing) and not np.asarray(summary.missing).any()
     known = labels is not None and not (np.asarray(labels) < 0).any()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key, check_size, constant
 from dgjax._elsewhere import told_keywords
-from dgjax.data import as_labels, as_sequences, float_type, label_counts, whole_labels
+from dgjax.data import as_labels, as_sequences, check_whole, float_type, gathered, label_counts, limits_of, whole_labels
 from dgjax.densities import Mixture
 from dgjax.learning import fit
 from dgjax.models import HiddenMarkov, LinearChainCRF, MarkovChain
@@ -79,7 +79,7 @@ def hidden_markov_mixture(
     k = as_count(num_components, "num_components")
     if k > n:
         raise ValueError(f"num_components must be from 1 to the number of sequences, {n}; got {k}.")
-    labels = None if y is None else _classes(y, sequences, k)
+    labels = None if y is None else gathered(_classes(y, steps.given.of_one_label(), k))
     chains = _broad(steps, (k,), num_states, emissions, covariance, num_categories)
     return at_clusters(uniform(chains), as_key(key), sequences, steps.summary, labels)
 
@@ -88,7 +88,7 @@ def _classes(y, sequences, k):
     """Labels (n,) of sequences; raises ValueError for a class of which nothing is known."""
     labels = as_labels(y, sequences, k)
     _training_data.check_known(labels)
-    seen = label_counts(np.asarray(labels), k)
+    seen = label_counts(labels, k)
     if not seen[0] and not seen[1:].all():
         raise ValueError(
             f"y must hold each of the labels 0 to {k - 1}, or -1 where unknown; no sequence has label "
@@ -126,9 +126,9 @@ def markov_chain(
     seen = _training_data.category_counts(num_categories, ["categorical"], steps.rows, steps.summary)
     c, k = int(seen[0]), 1
     if y is not None:
-        highest = int(np.max(np.asarray(whole_labels(y, "y")), initial=0)) + 1
+        highest = max((limits_of(whole_labels(y, "y")) or (0, 0))[1], 0) + 1
         k = highest if num_classes is None else as_count(num_classes, "num_classes", 2)
-        _classes(y, steps.sequences.of_one_label(), k)
+        _classes(y, steps.given.of_one_label(), k)
     shape = (k, *[c + 1] * m, c)
     check_size(shape, order=order)
     model = uniform(MarkovChain(constant(np.full(shape, -np.log(c), float_type(steps.rows))), m))
@@ -137,8 +137,12 @@ def markov_chain(
 
 
 class _Steps(NamedTuple):
-    """Sequences, their steps as rows (n t, d), NaN beyond a length, and the summary of their columns."""
+    """Sequences, their steps as rows (n t, d), NaN beyond a length, and the summary of their columns.
 
+    Of sharded sequences, `given`, all but these are of a sample.
+    """
+
+    given: Sequences
     sequences: Sequences
     rows: Any
     summary: Any
@@ -146,11 +150,13 @@ class _Steps(NamedTuple):
 
 
 def _steps(x, lengths):
-    sequences = as_sequences(x, lengths)
-    _training_data.check_known(sequences)
+    check_whole(x)
+    given = as_sequences(x, lengths)
+    _training_data.check_known(given)
+    sequences = gathered(given)
     there = np.asarray(sequences.inside).reshape(-1)
-    rows, summary = _training_data.rows(np.where(there[:, None], sequences.in_rows(), np.nan))
-    return _Steps(sequences, rows, summary, there)
+    rows, summary = _training_data.rows_of_sample(np.where(there[:, None], sequences.in_rows(), np.nan))
+    return _Steps(given, sequences, rows, summary, there)
 
 
 def _broad(steps, labels, num_states, emissions, covariance, num_categories):

@@ -10,19 +10,22 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax import _advice
-from dgjax._arguments import LABELS, AnyArray, as_count, is_concrete
+from dgjax._arguments import LABELS, AnyArray, as_count, is_known, is_sharded
 from dgjax._types import FINITE
 from dgjax.data import (
     Data,
     as_labels,
     as_sparse_rows,
     as_weights,
+    beside,
     check_cells,
     check_observed,
+    check_whole,
     column_summary,
     float_type,
     in_size_class,
     label_counts,
+    limits_of,
     readable_rows,
     rows_and_summary,
     warn_if_lost,
@@ -37,6 +40,12 @@ MOST = 1 << 16  # labels or categories of fewer rows: one above is an identifier
 
 def rows(x: ArrayLike) -> tuple[AnyArray, kernels.ColumnSummary]:
     """Validated rows (n, d), n >= 1, of finite numbers or NaN, and a summary of each column."""
+    check_whole(x)
+    return rows_of_sample(x)
+
+
+def rows_of_sample(x: ArrayLike) -> tuple[AnyArray, kernels.ColumnSummary]:
+    """What `rows` gives, of what may be a sample of sharded rows."""
     warn_if_lost(x)
     array, summary = rows_and_summary(x)
     return _checked(array, column_summary(array) if summary is None and array.size else summary, x)
@@ -79,6 +88,9 @@ def labelled(
         labels, k = _labels(y, array, num_classes)
         return Data(array, labels, None, summary, num_classes=k)
     amounts = as_weights(weights, array)
+    if is_sharded(array):
+        labels, k = _labels(y, array, num_classes, amounts=amounts)
+        return Data(array, labels, amounts, _weighted(summary, array, amounts), num_classes=k)
     given = whole_labels(y, "y")
     some = np.flatnonzero(amounts)
     if 0 < len(some) < len(array) == len(given):
@@ -108,7 +120,7 @@ def _weighted(summary, rows, weights):
     return summary._replace(**_weighted_moments(padded, amounts)._asdict())
 
 
-_weighted_moments = kernels.compiled_once(weighted_moments)
+_weighted_moments = kernels.compiled_once(weighted_moments, results=kernels.shards.SUMS)
 
 
 def category_counts(num_categories: Any, kinds: Sequence[str], x: AnyArray, summary: Any) -> np.ndarray:
@@ -165,7 +177,7 @@ def _checked(array, summary, given) -> tuple[Any, Any]:
     if not array.size:
         raise ValueError(f"x must have at least one row and one column; got shape {array.shape}.")
     if not check_cells(array, (FINITE,) * array.shape[1], summary, given):
-        check_observed(array, np.ones(len(array)))
+        check_observed(array, as_weights(None, array))
     return array, summary if isinstance(summary.low, Array) else jax.device_put(summary)
 
 
@@ -178,15 +190,19 @@ def _summary_by_label(x, labels, k):
 
 def check_known(*arrays: Any) -> None:
     """Raises ValueError inside jit, vmap and grad: a starter reads sizes and parameters off concrete numbers."""
-    if not is_concrete(arrays):
+    if not is_known(arrays):
         raise ValueError(
             "x, y and weights must be known numbers here, and inside jit, vmap or grad they are not. Type the starter "
             "outside, and dgjax.fit(model, x, y) inside."
         )
 
 
-def _labels(y, array, num_classes, given=None):
-    """Validated labels (n,) and the number of classes; `given` is what the user wrote, for messages."""
+def _labels(y, array, num_classes, given=None, amounts=None):
+    """Validated labels (n,) and the number of classes, of rows of positive weight if `amounts` are weights.
+
+    `given` is what the user wrote, for messages.
+    """
+    y = beside(y if isinstance(y, jax.Array) else whole_labels(y, "y"), array) if is_sharded(array) else y
     given = y if given is None else given
     most = max(len(array), MOST)
     if num_classes is not None:
@@ -194,16 +210,25 @@ def _labels(y, array, num_classes, given=None):
     k = _num_classes(y, most, given) if num_classes is None else num_classes
     labels = as_labels(y, array, k)
     check_known(labels, array)
-    seen = label_counts(np.asarray(labels), k)[1:]
+    loose, *seen = label_counts(labels, k, amounts)
+    found, given = (_distinct(loose, seen),) * 2 if is_sharded(labels) else (np.asarray(labels), given)
     if np.count_nonzero(seen) < 2:
-        raise ValueError(_too_few(np.asarray(labels), given))
-    if num_classes is None and not seen.all():
-        raise ValueError(_gaps(np.asarray(labels), given))
+        raise ValueError(_too_few(found, given))
+    if num_classes is None and not all(seen):
+        raise ValueError(_gaps(found, given))
     return labels, k
+
+
+def _distinct(loose, seen):
+    """Labels that some row has, of their numbers."""
+    return np.flatnonzero([loose, *seen]) - 1
 
 
 def _num_classes(y, most, given):
     """Number of classes, one more than the highest label; raises ValueError if that is more than `most`."""
+    if is_sharded(y):
+        limits = limits_of(y)
+        y = given = np.array(limits)
     labels = np.asarray(whole_labels(y, "y"))
     highest = int(labels.max(initial=0))
     if highest >= most or labels.min(initial=0) < -1:

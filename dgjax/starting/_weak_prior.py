@@ -18,6 +18,7 @@ from dgjax.data import (
     as_weights,
     check_cells,
     check_observed,
+    check_whole,
 )
 from dgjax.densities import Density
 from dgjax.learning._streamed import in_precision, moments
@@ -57,6 +58,7 @@ def weak_prior(
         raise ValueError(f"strength must be positive, a number of pseudo-rows; got {strength}.")
     if isinstance(x, Passes):
         return _of_passes(model, x, float(strength), lengths, weights)
+    check_whole(x)
     rows: Any = x
     if model.sequential:
         given: Any = as_sequences(rows, lengths, model.num_features)

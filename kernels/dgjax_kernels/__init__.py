@@ -22,6 +22,7 @@ from dgjax_kernels import (
     gpu as _gpu,
     logistic as _logistic,
     rows as _rows,
+    shards as shards,
     sparse_factor as _sparse_factor,
     triangular as _triangular,
 )

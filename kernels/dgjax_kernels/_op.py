@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import jaxlib.version
 from jax.custom_derivatives import SymbolicZero
 
-from dgjax_kernels import _programs
+from dgjax_kernels import _programs, shards
 from dgjax_kernels.blocks import repeats
 
 P = ParamSpec("P")
@@ -36,13 +36,14 @@ def full_precision(fn: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
-def compiled(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
+def compiled(fn: Callable[P, T], results: shards.Results | None = None, **options: Any) -> Callable[P, T]:
     """Compilation by `jax.jit`, with its `options`, and matrix products that keep every digit on every platform.
 
     Returns a function of the same arguments and results as `fn`. Of programs for a CPU those used last are held in
-    memory, by all such functions together `_programs.MOST_PROGRAMS`.
+    memory, by all such functions together `_programs.MOST_PROGRAMS`. Rows that are sharded over devices stay where they
+    are if `results` says what `fn` gives of them, which then runs on each shard, and takes `shards.total` of its sums.
     """
-    return _dispatched(fn, {}, options, kept=False)
+    return _dispatched(fn, {}, options, results, kept=False)
 
 
 def older_emitters(version: tuple[int, ...]) -> dict[str, Any]:
@@ -61,25 +62,25 @@ STEPS = {"xla_backend_optimization_level": 1, **older_emitters(jaxlib.version.__
 of 150 rows with missing cells 0.25 ms, with or without, and compiled in 1.4 s for 3.2."""
 
 
-def compiled_once(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
+def compiled_once(fn: Callable[P, T], results: shards.Results | None = None, **options: Any) -> Callable[P, T]:
     """Compilation of what is asked once of some data, such as a start: of little data on a CPU quickly.
 
-    Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`. A program for
-    little data on a CPU is made without optimisations.
+    Returns a function of the same arguments and results as `fn`; `results` and `options` are those of `compiled`. A
+    program for little data on a CPU is made without optimisations.
     """
-    return _dispatched(fn, ONCE, options)
+    return _dispatched(fn, ONCE, options, results)
 
 
-def compiled_steps(fn: Callable[P, T], **options: Any) -> Callable[P, T]:
+def compiled_steps(fn: Callable[P, T], results: shards.Results | None = None, **options: Any) -> Callable[P, T]:
     """Compilation of a loop of steps, or of a verb: of little data with few optimisations, on a CPU.
 
-    Returns a function of the same arguments and results as `fn`; `options` are those of `compiled`.
+    Returns a function of the same arguments and results as `fn`; `results` and `options` are those of `compiled`.
     """
-    return _dispatched(fn, STEPS, options)
+    return _dispatched(fn, STEPS, options, results)
 
 
-def _dispatched(fn, few, options, kept=True):
-    dispatch = _programs.Dispatch(fn, _jitted, few, options, kept)
+def _dispatched(fn, few, options, results, kept=True):
+    dispatch = _programs.Dispatch(fn, _jitted, few, options, kept, results)
 
     @functools.wraps(fn)
     def run(*args, **kwargs):

@@ -8,7 +8,7 @@ What a process has loaded or compiled it finds again in 8 us, until `MOST_PROGRA
 takes 2 MB in memory, and what JAX remembers of tracing and compiling it 1.6 MB more, which is given back at once. What
 takes long to compile says so on the logger "dgjax", as numba's compilations do, for a program that seems to hang should
 say why. In a program that is being traced, and where JAX has more than one device, the function is compiled as any
-other.
+other; of rows that are sharded over devices it is one for each shard (`shards`).
 """
 
 import contextlib
@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgjax_kernels import _disk, _fork, _program_key
+from dgjax_kernels import _disk, _fork, _program_key, shards
 from dgjax_kernels._program_key import kind_of
 from dgjax_kernels.blocks import repeats
 
@@ -71,13 +71,20 @@ class Dispatch:
     """Dispatch of a function's calls to its programs, by structure, shapes and dtypes of the arguments.
 
     `jit` compiles the function, for little data on a CPU with `compiler_options`; its other `options` are those of
-    `jax.jit` for static arguments. `kept`: of little data, the program is kept on disk.
+    `jax.jit` for static arguments. `kept`: of little data, the program is kept on disk. `results`: of rows that are
+    sharded there is a program for each shard, with such results; without, JAX is to say how it runs.
     """
 
     def __init__(
-        self, fn: Callable, jit: Callable, compiler_options: dict[str, Any], options: dict[str, Any], kept: bool
+        self,
+        fn: Callable,
+        jit: Callable,
+        compiler_options: dict[str, Any],
+        options: dict[str, Any],
+        kept: bool,
+        results: shards.Results | None,
     ) -> None:
-        self.jit, self.kept = functools.partial(jit, **options), kept
+        self.jit, self.kept, self.results, self.of_shards = functools.partial(jit, **options), kept, results, jit
         self.few: dict[str, Any] = {"compiler_options": compiler_options} if compiler_options else {}
         self.usual = self.jit(fn)
         self.quickly = self.jit(fn, **self.few) if self.few else self.usual
@@ -90,10 +97,15 @@ class Dispatch:
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result."""
         _fork.check_not_forked()
-        if jax.default_backend() != "cpu":
+        several = shards.several_devices() and self.results is not None
+        if not several and jax.default_backend() != "cpu":
             return self.usual(*args, **kwargs)
         given, static = self._split(args, kwargs) if self.static else ((args, kwargs), ())
         leaves, tree = jax.tree.flatten(given)
+        if several and (where := shards.layout(leaves)):
+            return self._over_shards(args, static, leaves, tree, where)
+        if several and jax.default_backend() != "cpu":
+            return self.usual(*args, **kwargs)
         try:
             key = self, tree, static, _settings(jax.config), repeats.value, *map(kind_of, leaves)
             held = _programs.get(key)
@@ -121,6 +133,25 @@ class Dispatch:
         others = {name: value for name, value in kwargs.items() if name not in self.static}
         static = sorted((name, value) for name, value in (named | kwargs).items() if name in self.static)
         return (given, others), tuple(static)
+
+    def _over_shards(self, args, static, leaves, tree, where):
+        """The function's result on rows that are sharded: a program for each shard, in which sums are over all."""
+        shapes = [jax.typeof(leaf) for leaf in leaves]
+        key = self, tree, static, where, *[(one.shape, one.dtype) for one in shapes]
+        held = None if _is_forgotten() else _programs.get(key)
+        if held is None:
+            fixed, places = dict(static), tuple(name in self.static for name in self.names[: len(args)])
+
+            def call(*given, **others):
+                rest, named = iter(given), dict(fixed)
+                own = [named.pop(name) if at else next(rest) for name, at in zip(self.names, places, strict=False)]
+                return self.fn(*own, *rest, **others, **named)
+
+            program = self.of_shards(shards.over_shards(call, where, tree, self.results, shapes))
+            _hold(key, program)
+        else:
+            held.used, program = next(_clock), held.program
+        return jax.tree.map(shards.from_devices, program(*map(shards.to_devices, leaves)))
 
     def _by_jit(self, leaves):
         """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""

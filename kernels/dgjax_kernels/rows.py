@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dgjax_kernels import shards
 from dgjax_kernels.blocks import map_rows, pairwise_sum, sum_rows
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -90,18 +91,20 @@ def column_summary(x: Float[Array | np.ndarray, "n d"]) -> ColumnSummary:
     """
     xp: Any = np if isinstance(x, np.ndarray) else jnp
     observed = ~xp.isnan(x)
-    count = observed.sum(0)
+    count, first, broken = shards.total(
+        (observed.sum(0), xp.where(observed, x, 0).sum(0), (observed & (x != xp.floor(x))).sum(0))
+    )
     one = xp.maximum(count, 1).astype(x.dtype)
-    mean = xp.where(observed, x, 0).sum(0) / one
+    mean = first / one
     # A second pass over the residuals corrects the mean's own rounding.
-    mean = mean + xp.where(observed, x - mean, 0).sum(0) / one
-    low = xp.where(observed, x, xp.inf).min(0, initial=xp.inf)
-    high = xp.where(observed, x, -xp.inf).max(0, initial=-xp.inf)
-    whole = (~observed | (x == xp.floor(x))).all(0)
+    mean = mean + shards.total(xp.where(observed, x - mean, 0).sum(0)) / one
+    low = shards.least(xp.where(observed, x, xp.inf).min(0, initial=xp.inf))
+    high = shards.largest(xp.where(observed, x, -xp.inf).max(0, initial=-xp.inf))
     residual = xp.where(observed, x - mean, 0)
-    unit = unit_of(xp.abs(residual).max(0, initial=0))
-    spread = unit * xp.sqrt(((residual / unit) ** 2).sum(0) / one)
-    return ColumnSummary((len(x) - count).astype(xp.int32), low, high, whole, mean, spread)
+    unit = unit_of(shards.largest(xp.abs(residual).max(0, initial=0)))
+    spread = unit * xp.sqrt(shards.total(((residual / unit) ** 2).sum(0)) / one)
+    missing = (shards.number(len(x)) - count).astype(xp.int32)
+    return ColumnSummary(missing, low, high, broken == 0, mean, spread)
 
 
 def unit_of(size: Float[Array | np.ndarray, "*n"]) -> Any:

@@ -1,0 +1,73 @@
+"""Rows sharded over devices and processes have the answers of rows on one, and nothing of them is gathered."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+APART = {"quick": 1e-6, "float32": 1e-6, "float64": 1e-12}
+MODELS = {"discriminant analysis": 1e-5, "naive Bayes": 1e-5, "weighted naive Bayes": 1e-5}  # parameters, in float32
+SAID = {
+    "a bad cell": "column 1 holds cells from",
+    "a bad weight": "weights must be finite and 0 or more",
+    "a bad label": "y must hold labels from 0 to 2",
+    "one class": "at least two classes",
+    "a column without a cell": "np.delete(x, [1], axis=-1)",
+    "rows of one process": "jax.make_array_from_process_local_data(sharding, x)",
+    "a start by rows of one process": "jax.make_array_from_process_local_data(sharding, x)",
+    "a shard_map that checks": "jax.shard_map(..., check_vma=False)",
+    "no shard_map": "Leave it out",
+}
+COUNTED = {"gathers in EM": 0, "reductions in EM": 2, "gathers in log_prob": 0, "reductions in log_prob": 0}
+COUNTED["gathers in L-BFGS"] = 0  # of EM's two reductions one is of the weights, before the loop
+
+
+def begun(*options):
+    """Process of `sharded_cases`; what NumPy's and JAX's threads do is left as it is."""
+    here = pathlib.Path(__file__).parent
+    path = os.pathsep.join(map(str, (here, here.parent, here.parent / "kernels")))
+    command = [sys.executable, "-W", "ignore", "-m", "sharded_cases", *map(str, options)]
+    flags = f"--xla_force_host_platform_device_count={4 if options[0] == 'devices' else 1}"
+    environment, pipe = {**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags}, subprocess.PIPE
+    return subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe)
+
+
+def check(process, which):
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err[-3000:]
+    found = dict(json.loads(line) for line in out.splitlines() if line.startswith("["))
+    for name, value in found.items():
+        if name in SAID:
+            assert SAID[name] in value, name
+        elif name in COUNTED:
+            assert value == COUNTED[name], name
+        elif not name.startswith("reductions"):
+            most = MODELS.get(name, APART[which]) if which != "float64" else 1e-11
+            assert value <= most, (name, value)
+    return found
+
+
+def test_shards_answer_as_rows_on_one_device():
+    found = check(begun("devices", "Explicit", "quick"), "quick")
+    assert {"log_prob", "a bad cell", "gathers in EM"} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("axes", "which"), [("Auto", "float32"), ("Explicit", "float32"), ("Auto", "float64")])
+def test_every_answer_of_shards(axes, which):
+    assert "inside shard_map" in check(begun("devices", axes, which), which)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "which"), [(2, "float32"), (4, "quick")])
+def test_processes_answer_as_one(number, which):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = [begun("process", port, number, index, which) for index in range(number)]
+    found = [check(process, which) for process in processes]
+    assert all("rows of one process" in own or which == "quick" for own in found)
