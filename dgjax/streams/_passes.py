@@ -147,14 +147,15 @@ def named(passes: Passes) -> Iterator[None]:
 
 
 @jax.jit
-def _plus(carry, sums):
+def plus(carry: Carry, sums: Sums) -> Carry:
+    """Sums so far with more of them, and what rounding took from both."""
     both = jax.tree.map(two_sum, *carry, sums)
     return jax.tree.transpose(jax.tree.structure(sums), jax.tree.structure((0, 0)), both)
 
 
 def added(carry: Carry | None, sums: Sums) -> Carry:
     """Sums so far with those of one more block: what rounding takes from them is kept beside them."""
-    return (sums, jax.tree.map(jnp.zeros_like, sums)) if carry is None else _plus(carry, sums)
+    return (sums, jax.tree.map(jnp.zeros_like, sums)) if carry is None else plus(carry, sums)
 
 
 @jax.jit

@@ -6,6 +6,7 @@ Source: Efraimidis and Spirakis (2006), Weighted random sampling with a reservoi
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
@@ -18,18 +19,36 @@ from dgjax.structures import Sequences
 
 def drawn(stream: Any, key: Array, n: int) -> Data:
     """Sample of n rows at most, of positive weight, in the order of the stream."""
-    seed = np.asarray(jax.random.key_data(key)).astype(np.uint64).tolist()
-    kept: tuple[np.ndarray, ...] | None = None
+    return as_data(stream, kept(stream, np.asarray(jax.random.key_data(key)).tolist(), n))
+
+
+def kept(stream: Any, seed: Sequence[int], n: int) -> tuple[np.ndarray, ...]:
+    """The n rows of the largest numbers: those numbers, cells, labels, weights and lengths, in the stream's order."""
+    own: tuple[np.ndarray, ...] | None = None
     with contextlib.closing(stream.blocks()) as blocks:
         for block in blocks:
-            own = _of_block(block, np.random.default_rng([*seed, block.first]))
-            kept = own if kept is None else tuple(map(np.concatenate, zip(kept, own, strict=True)))
-            if len(kept[0]) > n:
-                most = np.sort(np.argpartition(kept[0], len(kept[0]) - n)[len(kept[0]) - n :])
-                kept = tuple(array[most] for array in kept)
-    assert kept is not None
-    rows: Any = kept[1]
-    y, weights, lengths = kept[2:]
+            here = _of_block(block, np.random.default_rng([*seed, block.first]))
+            own = here if own is None else best([own, here], n)
+    assert own is not None
+    return best([own], n)
+
+
+def best(parts: Sequence[tuple[np.ndarray, ...] | None], n: int) -> tuple[np.ndarray, ...] | None:
+    """The n rows of the largest numbers of several parts, in their order."""
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    together = tuple(map(np.concatenate, zip(*given, strict=True)))
+    if len(together[0]) <= n:
+        return together
+    most = np.sort(np.argpartition(together[0], len(together[0]) - n)[len(together[0]) - n :])
+    return tuple(array[most] for array in together)
+
+
+def as_data(stream: Any, own: tuple[np.ndarray, ...]) -> Data:
+    """Data of the rows that were kept, of a stream that knows its facts."""
+    rows: Any = own[1]
+    y, weights, lengths = own[2:]
     rows = Sequences(rows, cast(Any, lengths), not stream.shape.labels_of_steps) if stream.sequential else rows
     facts = stream.facts
     return Data(rows, y, weights, complete=facts.complete, labelled=facts.labelled)
