@@ -108,8 +108,8 @@ class Partitioned(Passes):
             each(len(self.parts), carry)
         return summed(carry)
 
-    def each(self, fn: Callable[[Any, Data], Any], model: Any) -> Iterator[tuple[Any, int]]:
-        task = functools.partial(_each, self._spec, self.parts, fn, _host(model))
+    def each(self, fn: Callable[..., Any], model: Any, key: Array | None = None) -> Iterator[tuple[Any, int]]:
+        task = functools.partial(_each, self._spec, self.parts, fn, _host(model), _key_data(key))
         for results in self.results(task):
             yield from results
 
@@ -184,11 +184,18 @@ def _joined(carries: Sequence[Carry | None]) -> Carry | None:
     return jax.tree.map(np.asarray, functools.reduce(lambda one, other: plus(plus(one, other[0]), other[1]), given))
 
 
-def _each(spec, facts, fn, model, i, partition):
+def _key_data(key):
+    """A key as an array of NumPy and the name of its kind, which any process reads; None of none."""
+    return None if key is None else (np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key)))
+
+
+def _each(spec, facts, fn, model, key, i, partition):
+    """Results of the blocks of a partition, as arrays of NumPy, each with its number of rows."""
     own = _stream(spec, facts, i, partition)
     if own is None:
         return []
-    return _told(i, lambda: [(jax.tree.map(np.asarray, result), n) for result, n in own.each(fn, model)])
+    key = None if key is None else jax.random.fold_in(jax.random.wrap_key_data(key[0], impl=key[1]), i)
+    return _told(i, lambda: [(jax.tree.map(np.asarray, result), n) for result, n in own.each(fn, model, key)])
 
 
 def _kept(spec, facts, seed, n, i, partition):
