@@ -17,6 +17,7 @@ import dask  # noqa: E402
 
 import dgjax.dask  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
 ROOT = Path(__file__).resolve().parent.parent
 N, CHUNK, BLOCK = 500, 130, 64
 

@@ -66,6 +66,8 @@ class Partitioned(Passes):
             self._parts = list(self.results(functools.partial(_facts, self._spec)))
             if not any(self._parts):
                 raise ValueError("source must have at least one row; got none.")
+            largest = max(own.num_rows for own in self._parts if own is not None)
+            self.shape = self.shape._replace(rows=min(self.shape.rows, max(largest, 2)))  # no block is all filling
         return self._parts
 
     @property
@@ -100,7 +102,8 @@ class Partitioned(Passes):
     ) -> Sums:
         """Sum of `fn(model, data)` over all rows; `each` is called once, at its end: a pass is not gone on with."""
         del start
-        task = functools.partial(_sums, self._spec, self.parts, fn, _host(model))
+        parts = self.parts  # after which the size of blocks is known
+        task = functools.partial(_sums, self._spec, parts, fn, _host(model))
         (carry,) = self.results(task, _joined)
         if carry is None:
             raise ValueError("source must have at least one row; got none.")
@@ -109,13 +112,15 @@ class Partitioned(Passes):
         return summed(carry)
 
     def each(self, fn: Callable[..., Any], model: Any, key: Array | None = None) -> Iterator[tuple[Any, int]]:
-        task = functools.partial(_each, self._spec, self.parts, fn, _host(model), _key_data(key))
+        parts = self.parts
+        task = functools.partial(_each, self._spec, parts, fn, _host(model), _key_data(key))
         for results in self.results(task):
             yield from results
 
     def sample(self, key: Array, n: int) -> Data:
         seed, most = jax.random.key_data(as_key(key)), as_count(n, "n")
-        task = functools.partial(_kept, self._spec, self.parts, np.asarray(seed), most)
+        parts = self.parts
+        task = functools.partial(_kept, self._spec, parts, np.asarray(seed), most)
         (kept,) = self.results(task, functools.partial(_reservoir.best, n=most))
         return _reservoir.as_data(self, kept)
 
