@@ -85,7 +85,7 @@ def test_a_bad_cell_is_told_with_its_partition():
     x, _, _ = rows("float32")
     x[300, 1] = np.inf
     model = dg.gaussian_mixture(jax.random.key(0), x[:200], 2)
-    with pytest.raises(ValueError, match=r"row 40.*column 1|column 1.*row 40") as told:
+    with pytest.raises(ValueError, match=r"x\[40, 1\] is inf") as told:
         dg.fit(model, partitions(x))
     assert "In partition 2" in str(told.value)
 

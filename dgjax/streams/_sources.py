@@ -163,7 +163,8 @@ class OfDask(Source):
         own = self.chunks if columns is None else self.chunks[list(columns)]
         if not hasattr(own, "columns") and own.ndim > 1:  # rows as wholes
             own = own.rechunk(dict.fromkeys(range(1, own.ndim), -1))
-        for chunk in own.to_delayed().ravel() if hasattr(own, "ndim") and own.ndim > 1 else own.to_delayed():
+        chunks = own.to_delayed()  # a list of a frame's, a matrix of an array's
+        for chunk in chunks if isinstance(chunks, list) else chunks.ravel():
             part = chunk.compute()
             if len(part):
                 yield part if hasattr(own, "columns") else (part,)
