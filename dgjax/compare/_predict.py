@@ -36,7 +36,7 @@ def predictions(model: dg.Tabular, data: str, reading: Reading) -> dict[str, np.
     """Columns of predictions for the rows of a file: the label, each label's probability, log p(x) if it is known."""
     frame = _frame(model.schema, Path(data), reading)
     try:
-        found = _columns(model, frame)
+        found = columns_of(model, frame)
     except ValueError as error:
         raise InputError(f"DATA {data}: {error}") from None
     return found
@@ -92,7 +92,8 @@ def _cells(column, levels):
     return [[*found, None][i] for i in at.tolist()]
 
 
-def _columns(model, frame):
+def columns_of(model: dg.Tabular, frame: Any) -> dict[str, np.ndarray]:
+    """Columns of predictions for the rows of a frame."""
     x = model.schema.rows(frame)
     plain = model.model
     label, found = model.schema.label, {}
