@@ -116,6 +116,16 @@ NewData = Annotated[
 To = Annotated[Path | None, _words("The CSV file to write; the terminal if not given.", "FILE")]
 
 
+LargeData = Annotated[
+    str, typer.Argument(metavar="DATA", help="A Parquet, Arrow or CSV file, or a folder of Parquet files.")
+]
+ModelName = Annotated[str, _words("naive-bayes, lda, qda, logistic, clusters or gaussian.", "NAME")]
+Weight = Annotated[str | None, _words("The column of the rows' weights.", "COLUMN")]
+Components = Annotated[int, _words("Clusters.", "N")]
+MaxSteps = Annotated[int, _words("Passes over the file at most.", "N")]
+ModelOut = Annotated[Path, _words("The file that the model is saved to.", "FILE")]
+
+
 @app.command()
 def predict(
     model: Model,
@@ -130,10 +140,17 @@ def predict(
     no_header: NoHeader = False,
 ) -> None:
     """Labels of new rows, each label's probability, and log p(x), by a saved model of a table."""
-    from dgjax.compare import _predict
+    from dgjax.compare import _large, _predict
     from dgjax.compare._errors import InputError
     from dgjax.compare._reading import Reading
 
+    if _large.is_large(data, out):
+        if out is None:
+            raise InputError(
+                f"DATA {data}: expected --out with what is read in blocks, got none; type: --out labels.parquet"
+            )
+        print(f"{_large.predict(_predict.load(model), data, out):,} predictions: {out}")
+        return
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     text = _predict.text_of(_predict.predictions(_predict.load(model), data, reading))
     if out is None:
@@ -146,6 +163,36 @@ def predict(
             f"--out {out}: expected a file that can be written, got '{error.strerror}'; name another"
         ) from None
     print(f"{text.count(chr(10)) - 1} predictions: {out}")
+
+
+@app.command()
+def fit(
+    data: LargeData,
+    model: ModelName = "lda",
+    target: Target = None,
+    weight: Weight = None,
+    drop: Drop = None,
+    components: Components = 8,
+    max_steps: MaxSteps = 200,
+    out: ModelOut = Path("model.safetensors"),
+) -> None:
+    """Fits a model of a table that may be larger than memory, in passes over its file, and saves it."""
+    import dgjax as dg
+    from dgjax.compare import _fitting
+
+    asked = _fitting.Asked(model, target, weight, tuple(drop or ()), components, max_steps)
+    found, ended = _fitting.fit(data, asked)
+    dg.save(out, found)
+    print(found)
+    print(f"{ended}. The model: {out}. Of new rows type: dgjax predict {out} new.parquet --out labels.parquet")
+
+
+@app.command()
+def score(model: Model, data: NewData) -> None:
+    """Mean log p(x) of the rows of a file and, where it has labels, accuracy and log-loss, by a saved model."""
+    from dgjax.compare import _large, _predict
+
+    print(_large.told_scores(_large.score(_predict.load(model), data)))
 
 
 def _check_metric(metric: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet as parquet
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 import dgjax as dg
@@ -20,16 +21,17 @@ from dgjax.compare import _predict
 from dgjax.compare._errors import InputError
 
 BLOCK = 65_536  # rows
-LARGE = 200 << 20  # bytes, from which on a CSV file is read in blocks
+LARGE = 200 << 20  # bytes, from which on a file is read in blocks
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
 OUTPUTS = (".csv", ".parquet")
 
 
-def is_large(data: str) -> bool:
-    """Whether a file is read in blocks."""
+def is_large(data: str, out: Path | None) -> bool:
+    """Whether a file is read in blocks: a folder, a large file, one of Arrow, or one whose answers go to Parquet."""
     path = Path(data)
     kind = FORMATS.get(path.suffix.lower())
-    return path.is_dir() or (kind is not None and (kind != "csv" or (path.is_file() and path.stat().st_size > LARGE)))
+    asked = kind == "ipc" or (out is not None and out.suffix.lower() == ".parquet")
+    return path.is_dir() or (kind is not None and path.is_file() and (asked or path.stat().st_size > LARGE))
 
 
 def dataset(data: str) -> pyarrow.dataset.Dataset:
@@ -46,16 +48,26 @@ def dataset(data: str) -> pyarrow.dataset.Dataset:
         raise InputError(f"DATA {data}: expected {kind}, got what cannot be read as such: {error}") from None
 
 
+def rows_of(data: str, source: pyarrow.dataset.Dataset) -> int | None:
+    """Number of rows of a file, None where only a pass would tell."""
+    return None if Path(data).suffix.lower() == ".csv" else source.count_rows()
+
+
 @contextmanager
-def watched(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """Progress bar of so many rows, with the time left; gives what is told of rows that are done."""
+def watched(total: int | None, what: str) -> Iterator[Callable[[int, bool], None]]:
+    """Progress bar of a pass over so many rows, with the time left of it.
+
+    Gives what is told of rows that are done, and whether they are the first of another pass.
+    """
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[done]}")
-    from rich.console import Console
-
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total, done="0 rows")
+        task, passes = bar.add_task(what, total=total, done="0 rows"), 1
 
-        def told(rows: int) -> None:
+        def told(rows: int, again: bool = False) -> None:
+            nonlocal passes
+            if again:
+                passes += 1
+                bar.reset(task, description=f"{what}, pass {passes}")
             bar.update(task, advance=rows)
             bar.update(task, done=f"{int(bar.tasks[0].completed):,} rows")
 
@@ -133,13 +145,13 @@ def _frames(model, data, what, more=()):
             f"DATA {data}: expected the column '{absent}', which the model has learnt, got "
             f"{', '.join(source.schema.names[:12])}; add it, with empty cells if it is missing"
         )
-    total = None if Path(data).suffix.lower() == ".csv" else source.count_rows()
+    total = rows_of(data, source)
     scanner = source.scanner(columns=[*model.schema.names, *more], batch_size=BLOCK, batch_readahead=2)
     with watched(total, what) as told:
         for batch in scanner.to_batches():
             if len(batch):
                 yield pa.Table.from_batches([batch])
-                told(len(batch))
+                told(len(batch), False)
 
 
 def _column(values):

@@ -66,7 +66,12 @@ def _check_no_names(label, weight, columns):
 
 
 class Stream(Passes):
-    """Stream of rows: `Passes` whose blocks are read on this machine. Made by `dgjax.stream(source)`."""
+    """Stream of rows: `Passes` whose blocks are read on this machine. Made by `dgjax.stream(source)`.
+
+    Where it is set, `watch(block)` is called with each block that is given to work, for a progress bar.
+    """
+
+    watch: Callable[[Block], None] | None = None
 
     def __init__(
         self,
@@ -121,7 +126,9 @@ class Stream(Passes):
             return self
         names = self.names._replace(columns=schema.names, label=None if schema.label is None else self.names.label)
         shape = self.shape._replace(num_features=len(schema.shown))
-        return Stream(self.source, shape, self.ahead, names, schema)
+        own = Stream(self.source, shape, self.ahead, names, schema)
+        own.watch = self.watch
+        return own
 
     def blocks(self, model: Any = None) -> Generator[Block, None, None]:
         """Blocks in order, of one size. What is known of all rows after the last block is kept: `facts`.
@@ -136,6 +143,8 @@ class Stream(Passes):
             for block in blocks:
                 if known is None:
                     facts = block.facts if facts is None else facts.merged(block.facts)
+                if self.watch is not None:
+                    self.watch(block)
                 yield block
         if known is None:
             self._facts = facts
