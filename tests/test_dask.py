@@ -109,6 +109,6 @@ def test_what_are_no_rows_of_dask_is_refused(make, words):
 @pytest.mark.slow
 def test_a_worker_that_is_killed_changes_no_bit():
     pytest.importorskip("distributed")
-    command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "clusters.py"), "dask"]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "on_a_cluster.py"), "dask"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "the same bits with a worker killed: True" in done.stdout

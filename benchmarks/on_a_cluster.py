@@ -1,6 +1,6 @@
-"""Fits on clusters beside the same fit in memory: `python benchmarks/clusters.py dask ray spark`, each if installed.
+"""Fits on clusters beside the same fit in memory: `python benchmarks/on_a_cluster.py dask ray spark`, if installed.
 
-Of Dask one of two workers is killed in the middle of a fit; of Ray and Spark the code of docs/how_to/clusters.md runs.
+Of Dask one of two workers is killed in the middle of a fit; of Ray and Spark the code of the page on clusters runs.
 """
 
 import os
@@ -17,7 +17,7 @@ import numpy as np
 
 import dgjax as dg
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "how_to" / "clusters.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "how_to" / "on_a_cluster.md"
 ROWS, COLUMNS, COMPONENTS, STEPS = 400_000, 8, 3, 10
 
 
