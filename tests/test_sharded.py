@@ -69,5 +69,10 @@ def test_processes_answer_as_one(number, which):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     processes = [begun("process", port, number, index, which) for index in range(number)]
-    found = [check(process, which) for process in processes]
+    try:
+        found = [check(process, which) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
     assert all("rows of one process" in own or which == "quick" for own in found)
