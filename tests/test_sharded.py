@@ -39,7 +39,7 @@ def begun(*options):
 def check(process, which):
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err[-3000:]
-    found = dict(json.loads(line) for line in out.splitlines() if line.startswith("["))
+    found = dict(json.loads(line) for line in out.splitlines() if line.startswith('["'))
     for name, value in found.items():
         if name in SAID:
             assert SAID[name] in value, name
