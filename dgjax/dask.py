@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 try:
-    import dask
+    from dask.base import compute
+    from dask.delayed import delayed
 except ImportError:
     raise ImportError("dgjax.dask needs Dask; type: pip install 'dgjax[dask]'") from None
 
@@ -32,20 +33,20 @@ class Partitions(streams.Partitioned):
         return f"Partitions({len(self.partitions)} of {self.num_features} columns, {self.dtype})"
 
     def results(self, task: Task, combine: Callable[[list[Any]], Any] | None = None) -> Iterable[Any]:
-        run = dask.delayed(task, pure=True)
+        run = delayed(task, pure=True)
         done = [run(i, part) for i, part in enumerate(self.partitions)]
         if combine is None:
             return self._in_order(done)
-        joined = dask.delayed(combine, pure=True)
+        joined = delayed(combine, pure=True)
         done = [joined(done[at : at + AT_ONCE]) for at in range(0, len(done), AT_ONCE)]
         while len(done) > 1:
             done = [joined(done[at : at + AT_ONCE]) for at in range(0, len(done), AT_ONCE)]
-        return dask.compute(*done)
+        return compute(*done)
 
     @staticmethod
     def _in_order(done):
         for at in range(0, len(done), AT_ONCE):
-            yield from dask.compute(*done[at : at + AT_ONCE])
+            yield from compute(*done[at : at + AT_ONCE])
 
 
 def stream(
@@ -80,7 +81,7 @@ def stream(
     source = source.rechunk(dict.fromkeys(range(1, source.ndim), -1))
     beside = [_beside(source, own, name) for own, name in ((label, "label"), (weight, "weight"))]
     parts = [source.to_delayed().reshape(len(source.chunks[0]), -1)[:, 0].tolist(), *beside]
-    partitions = [dask.delayed(tuple)(list(part)) for part in zip(*parts, strict=True)]
+    partitions = [delayed(tuple)(list(part)) for part in zip(*parts, strict=True)]
     return Partitions(partitions, streams.stream([partitions[0].compute()], block=block, ahead=0))
 
 
@@ -88,8 +89,9 @@ def _beside(source, own, name):
     """Chunks of labels or weights, cut as the rows are; None for each if there are none."""
     if own is None:
         return [None] * len(source.chunks[0])
-    import dask.array as da
+    import dask.array
 
+    da: Any = dask.array
     if isinstance(own, str):
         raise ValueError(f"{name} must be an array with a number for each row, beside an array; got {own!r}.")
     whole = own if isinstance(own, da.Array) else da.from_array(own, chunks=-1)

@@ -29,8 +29,9 @@ def kept(stream: Any, seed: Sequence[int], n: int) -> tuple[np.ndarray, ...]:
         for block in blocks:
             here = _of_block(block, np.random.default_rng([*seed, block.first]))
             own = here if own is None else best([own, here], n)
-    assert own is not None
-    return best([own], n)
+    found = best([own], n)
+    assert found is not None
+    return found
 
 
 def best(parts: Sequence[tuple[np.ndarray, ...] | None], n: int) -> tuple[np.ndarray, ...] | None:
