@@ -9,7 +9,7 @@ Models are frozen dataclasses, pytrees that hold parameters and nothing else; ve
 [0, 0, 1, 1]
 """
 
-from dgjax import _elsewhere, learning as learning, priors as priors
+from dgjax import _elsewhere, _imported as _imported, learning as learning, priors as priors
 from dgjax._autoencoder_verbs import (
     decode as decode,
     elbo as elbo,
