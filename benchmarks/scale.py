@@ -8,7 +8,7 @@ A step of a fit of n rows on p processes takes
     n / (p r)  +  2 (p - 1) / p  b / B  +  l log2(p)      seconds
 
 r rows a second of one process, b bytes of sums, B bytes a second of the network and l seconds for a message: an
-all-reduce by a ring or a tree. `check` measures r in one process and the all-reduce in two and four, and predicts these.
+all-reduce by a ring or a tree. `check` measures r in one process and the all-reduce in two and four, then these.
 """
 
 import math
