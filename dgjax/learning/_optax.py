@@ -52,10 +52,9 @@ class Optax(Method):
     sequences in each minibatch, shuffled by `key` in each epoch; None is all rows. `validation`: the share of rows held
     out, chosen by `key`. `patience`: epochs without a new best validation objective that end the fit (early stopping),
     10 by default; the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over
-    which the weight of an autoencoder's KL divergence rises to 1. `checkpoint`: a folder where the state is saved; an
-    identical call continues from it. `average`: the decay of an exponential moving average of the parameters, such as
-    0.999, which the validation set then judges and the returned model has; 0 is none. Its start is corrected for.
-    `generator`: the optimizer of the generator of `dgjax.adversarial`, where its rate is another than that of the
+    which the weight of an autoencoder's KL divergence rises to 1. `average`: the decay of an exponential moving average
+    of the parameters, such as 0.999, which the validation set then judges and the returned model has; 0 is none. Its
+    start is corrected for. `generator`: the optimizer of the generator of `dgjax.adversarial`, where its rate is another than that of the
     discriminator.
 
     Raises ValueError for an option that would have no effect: `patience` without `validation`, or a `key` that nothing
