@@ -54,8 +54,8 @@ class Optax(Method):
     10 by default; the best model is returned. Without a validation set only `max_steps` ends it. `warm_up`: steps over
     which the weight of an autoencoder's KL divergence rises to 1. `average`: the decay of an exponential moving average
     of the parameters, such as 0.999, which the validation set then judges and the returned model has; 0 is none. Its
-    start is corrected for. `generator`: the optimizer of the generator of `dgjax.adversarial`, where its rate is another than that of the
-    discriminator.
+    start is corrected for. `generator`: the optimizer of the generator of `dgjax.adversarial`, where its rate is
+    another than that of the discriminator.
 
     Raises ValueError for an option that would have no effect: `patience` without `validation`, or a `key` that nothing
     is drawn by.
