@@ -84,11 +84,13 @@ def taken(comparison: Comparison, folder: Path) -> str:
     found, bench = comparison.winner, comparison.bench
     if found is None:
         return comparison.no_winner
+    labelled = len(bench.dataset.labelled)
+    of = "" if labelled == found.rows else f"of {words.count(labelled)} "  # dgjax fit takes them all
     metric, file = found.metric.replace("brier", "Brier score"), shlex.quote(str(folder / MODEL))
     return (
         f"To take away: {bench.contestants[found.key].short}, the best model of dgjax by {metric} "
-        f"({words.number(found.value)}), fitted to {words.count(found.rows)} labelled rows, is saved. For labels and "
-        f"probabilities of new rows with the same columns type: dgjax predict {file} new.csv"
+        f"({words.number(found.value)}), fitted to {words.count(found.rows)} {of}labelled rows, is saved. For labels "
+        f"and probabilities of new rows with the same columns type: dgjax predict {file} new.csv"
     )
 
 

@@ -97,7 +97,8 @@ QUESTIONS = (
         "What do the generative models know?",
         "samples and filling in",
         _missing.knowledge,
-        "Samples are judged by a random forest trained on real rows. The error of filled cells is the root "
+        "Samples, as many of each class, are judged by a random forest trained on real rows; beside them real test "
+        "rows, a mean over classes too. The error of filled cells is the root "
         "mean square in units of each column's standard deviation, over columns of numbers.",
     ),
     Question(

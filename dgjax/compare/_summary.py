@@ -51,9 +51,11 @@ def _nothing(comparison: Comparison, ranking: Ranking) -> str:
         f"{words.percent(ranking.value)}, and that is no more for certain. "
     )
     if loss is not None and beaten(bench, "log-loss", loss.value):
+        brier = trusted(comparison.answers["calibration"], bench, "brier")
+        only = "" if brier is None or beaten(bench, "brier", brier.value) else "; in Brier score none is"
         said = (
             f"Probabilities do say something: {say(bench, loss.best)} has a log-loss of {words.number(loss.value)}, "
-            f"better than {shares.words}."
+            f"better than {shares.words}{only}."
         )
         return text + said + _found(comparison)
     return text + f"No model found anything in these columns that tells '{bench.dataset.target}'."

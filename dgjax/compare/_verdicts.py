@@ -196,6 +196,12 @@ def labelled_rows(answer: Answer, bench: Bench) -> Verdict:
     said = [f"{_most(some, bench)}" for some in (helped, hurt) if some]
     verb = {(True, True): "Both", (True, False): "Yes", (False, True): "No, they hurt"}.get((bool(helped), bool(hurt)))
     headline = f"{verb}: {'; '.join(said)}." if verb else f"No gain from {unlabelled(bench)} can be told, nor a loss."
+    if not verb and any(certain(gain) for _, _, gain in gains):
+        base = baseline(bench, "accuracy")
+        assert base is not None
+        headline = (
+            f"Not so that it counts: where {unlabelled(bench)} moved a model, it was no better than {base.words}."
+        )
     return Verdict(headline, (_each_gain(gains, bench), *_few_labels(answer, bench)))
 
 
