@@ -17,7 +17,6 @@ except ImportError:
     raise ImportError("dgjax.dask needs Dask; type: pip install 'dgjax[dask]'") from None
 
 from dgjax import streams
-from dgjax.streams._partitioned import Task
 
 AT_ONCE = 8  # results that are added together, and partitions whose rows' results are on their way at a time
 
@@ -32,7 +31,7 @@ class Partitions(streams.Partitioned):
     def __repr__(self) -> str:
         return f"Partitions({len(self.partitions)} of {self.num_features} columns, {self.dtype})"
 
-    def results(self, task: Task, combine: Callable[[list[Any]], Any] | None = None) -> Iterable[Any]:
+    def results(self, task: streams.Task, combine: Callable[[list[Any]], Any] | None = None) -> Iterable[Any]:
         run = delayed(task, pure=True)
         done = [run(i, part) for i, part in enumerate(self.partitions)]
         if combine is None:

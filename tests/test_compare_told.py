@@ -103,7 +103,7 @@ def test_the_error_bar_of_few_splits_is_no_proof(comparison):
 def test_a_gain_that_is_no_better_than_a_guess_is_none(comparison):
     values = {("accuracy", "lda", 0.5, LABELLED): 0.2, ("accuracy", "lda", 0.5, ALL_ROWS): 0.3}
     tell(comparison, "labelled_rows", values)
-    assert _verdicts.verdict(comparison, "labelled_rows").headline.startswith("No gain")
+    assert _verdicts.verdict(comparison, "labelled_rows").headline.startswith("Not so that it counts")
 
 
 def losses(answer, key, values):

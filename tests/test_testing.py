@@ -171,6 +171,14 @@ def _learnable(model, law):
     return _check.learnable(model, sample)
 
 
+def test_statistics_that_move_wrongly_are_told(exponential):
+    off = {"recentred": lambda right, self, statistics, *_: jax.tree.map(lambda leaf: leaf + 1, statistics)}
+    wrong = spoilt(exponential, **off)
+    one, other = (mixture(wrong(rates(np.random.default_rng(seed)))) for seed in (0, 1))
+    with pytest.raises(AssertionError, match=r"^statistics move with the parameters.*[0-9]"):
+        LAWS["statistics move with the parameters"](one, other, testing.random_sample(one))
+
+
 @pytest.mark.slow
 def test_a_wrong_closed_form_is_told(exponential, x64):
     """By its slope, in float64: it is the same one wherever a fit starts."""
@@ -279,4 +287,5 @@ def test_every_law_is_broken_above():
     """A law that nothing here breaks may be one that cannot fail."""
     broken = {name.split(":")[0] for name in (*WRONG_SCORES, *WRONG_MEMBERS, *WRONG_STRUCTURES, *WRONG_POTENTIALS)}
     elsewhere = "the closed form is stationary", "probabilities add to one", "labels fit the density"
+    elsewhere = (*elsewhere, "statistics move with the parameters")
     assert set(LAWS) == broken | {*elsewhere, "penalty is a finite number"}

@@ -16,3 +16,4 @@ from dgjax.learning._optax import Optax as Optax
 from dgjax.learning._progress import Interrupted as Interrupted
 from dgjax.learning._restarts import Restarts as Restarts, restarted as restarted
 from dgjax.learning._stepwise import Averaged as Averaged, update as update
+from dgjax.learning._streamed import in_precision as in_precision, moments as moments

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, check_number
+from dgjax._elsewhere import told_keywords
 from dgjax.data import as_labels, as_model, as_weights, in_size_class, model_and_rows
 from dgjax.densities import LEARNING, has_draws
 from dgjax.learning._em_passes import expected
@@ -61,6 +62,7 @@ def step(
     return after, Averaged(after.recentred(mean, model, prior), count + (weight > 0), total, objective)
 
 
+@told_keywords
 def update(
     model: Any,
     averaged: Averaged | None,

@@ -21,7 +21,7 @@ from dgjax.data import (
     check_whole,
 )
 from dgjax.densities import Density
-from dgjax.learning._streamed import in_precision, moments
+from dgjax.learning import in_precision, moments
 from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.streams import Passes, check_beside
 from dgjax.structures import in_rows

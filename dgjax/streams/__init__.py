@@ -2,7 +2,7 @@
 
 from dgjax.streams._calls import check_beside as check_beside, is_large_map as is_large_map, of_streams as of_streams
 from dgjax.streams._facts import Facts as Facts, facts_of as facts_of
-from dgjax.streams._partitioned import Partitioned as Partitioned
+from dgjax.streams._partitioned import Partitioned as Partitioned, Task as Task
 from dgjax.streams._passes import (
     Block as Block,
     MoreLabels as MoreLabels,

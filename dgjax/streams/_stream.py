@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key
+from dgjax._elsewhere import told_keywords
 from dgjax.data import Data
 from dgjax.streams import _blocks, _reservoir, _schemas, _sources
 from dgjax.streams._ahead import ahead as read_ahead
@@ -20,6 +21,7 @@ from dgjax.streams._passes import Block, Carry, Passes, Sums, added, checked, su
 from dgjax.tables import Schema, is_frame
 
 
+@told_keywords
 def stream(
     source: Any,
     label: str | ArrayLike | None = None,
