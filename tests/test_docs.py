@@ -71,6 +71,8 @@ def test_every_public_name_is_in_the_reference():
         "closed_form",
         "has_networks",
         "in_component_class",
+        "in_precision",
+        "moments",
         "problem_of",
     } >= {name for name in vars(dg.learning) if _is_public(name, dg.learning)}
 
