@@ -40,7 +40,7 @@ from dgjax._selection import (
     icl as icl,
 )
 from dgjax._serialize import load as load, save as save
-from dgjax._sharded_over import sharded_over as sharded_over
+from dgjax._sharded_over import Lost as Lost, sharded_over as sharded_over
 from dgjax._standard_errors import standard_errors as standard_errors
 from dgjax._summary import Summary as Summary, summary as summary
 from dgjax._text import detokenize as detokenize, tokenize as tokenize

@@ -7,6 +7,8 @@ import jax
 
 import dgjax_kernels as kernels
 
+Lost = kernels.shards.Lost
+
 
 @contextlib.contextmanager
 def sharded_over(*axes: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
     python -m sharded_cases devices AXES WHICH               the devices there are, a mesh of "Auto" or "Explicit" axes
     python -m sharded_cases process PORT NUMBER INDEX WHICH  one of several processes
+    python -m sharded_cases lost PORT NUMBER INDEX           one of several, of which the last is killed in a long fit
 
 WHICH is "quick", "float32" or "float64".
 
@@ -9,8 +10,12 @@ A line of standard output is JSON: a name, and how far the answers are apart, or
 """
 
 import json
+import os
 import re
+import signal
 import sys
+import threading
+import time
 from typing import Any
 
 import jax
@@ -18,10 +23,12 @@ import numpy as np
 import optax
 
 import dgjax as dg
-from dgjax.learning import _progress
+from dgjax.learning import _newton, _progress
 
-N, D, K, T = 240, 3, 3, 4
+N, D, K, T, MANY = 240, 3, 3, 4, 8192
 ADAM = optax.adam(1e-2)
+SECONDS, HEARTBEAT = 1.0, 10
+"""Of a fit, before a process is killed; and after which a process that says nothing counts as lost."""
 
 
 def data():
@@ -33,6 +40,8 @@ def data():
     found["weights"] = np.where(np.arange(N) % 3, rng.random(N), 0).astype(np.float32)
     found["series"] = rng.normal(size=(N // 4, T, 2)).astype(np.float32)
     found["states"] = rng.integers(0, 2, (N // 4, T))
+    found["many labels"] = rng.integers(0, K, MANY)
+    found["many"] = (rng.normal(size=(MANY, D)) + found["many labels"][:, None]).astype(np.float32)
     found["lengths"] = rng.integers(1, T + 1, N // 4)
     return found
 
@@ -48,6 +57,13 @@ def in_pieces(*args, **options):
         return objective(*args, **options)
     finally:
         _progress.AT_ONCE = kept
+
+
+def on_a_sample(x, y):
+    """The objective of Newton's method where it starts on a sample, with each shard's part of it."""
+    size = _newton.sample_size(K * (D + 1), MANY, jax.device_count())
+    assert size < MANY
+    return objective(dg.logistic_regression(D, K), x, y, dg.Newton())
 
 
 def quick(rows):
@@ -88,6 +104,7 @@ def every(rows):
         ("quadratic", lambda x, y: objective(quadratic, x, y, prior=ridge), "x", "y"),
         ("EM in one call", lambda x: objective(model, x, max_steps=20), "torn"),
         ("Newton in pieces", lambda x, y: in_pieces(logistic, x, y, prior=ridge), "x", "y"),
+        ("Newton on a sample", on_a_sample, "many", "many labels"),
         ("L-BFGS", lambda x, y: objective(logistic, x, y, dg.LBFGS(), prior=ridge), "x", "y"),
         ("blend", lambda x, y: objective(diagonal, x, y, blend=0.5), "x", "y"),
         ("restarts", lambda x: objective(model, x, method=restarts, max_steps=30), "torn"),
@@ -117,12 +134,18 @@ def apart(found, wanted):
 def _apart(found, wanted):
     wanted = np.asarray(wanted, float)
     parts = [(np.asarray(part.data, float), wanted[part.index]) for part in found.addressable_shards]
-    return max(float(np.max(np.abs(own - other) / (1 + np.abs(other)), initial=0)) for own, other in parts)
+    return max(float(np.max(_far(own, other), initial=0)) for own, other in parts)
+
+
+def _far(own, other):
+    """Relative differences; NaN is nothing but NaN, and an infinity but itself."""
+    same = (own == other) | (np.isnan(own) & np.isnan(other))
+    with np.errstate(invalid="ignore"):
+        far = np.abs(own - other) / (1 + np.abs(other))
+    return np.where(same, 0, np.where(np.isnan(far), np.inf, far))
 
 
 def compared(cases, rows, sharding):
-    mine = slice(jax.process_index() * N // jax.process_count(), None)
-    del mine
     for name, ask, *arrays in cases:
         wanted = ask(*(placed(rows[own]) for own in arrays))
         found = [ask(*(shared(rows[own], sharding) for own in arrays)) for _ in range(2)]
@@ -155,6 +178,7 @@ def faults(rows, sharding, few):
     cases = {
         "a bad cell": lambda: dg.fit(model, shared(broken, sharding)),
         "a bad weight": lambda: dg.fit(model, x, weights=shared(negative, sharding)),
+        "parameters that are sharded": lambda: dg.log_prob(split(sharding), x),
         "a bad label": lambda: dg.fit(logistic, x, shared(unknown, sharding)),
         "one class": lambda: dg.fit(logistic, x, shared(0 * rows["y"], sharding)),
         "a column without a cell": lambda: dg.fit(model, shared(rows["x"] + hole, sharding)),
@@ -166,6 +190,12 @@ def faults(rows, sharding, few):
         told("labels of this process", apart(*models))
     for name, ask in list(cases.items())[: 2 if few else None]:
         raised(name, ask)
+
+
+def split(sharding):
+    """A model of which each device has some components."""
+    mean = jax.device_put(np.zeros((jax.device_count(), D), np.float32), sharding)
+    return dg.Mixture(np.zeros(len(mean), np.float32), dg.DiagonalGaussian(mean, np.zeros(mean.shape, np.float32)))
 
 
 def raised(name, ask):
@@ -213,11 +243,26 @@ def inside(rows, sharding):
     raised("no shard_map", lambda: dg.sharded_over("rows").__enter__())
 
 
+def lost(rows, sharding):
+    """A fit of minutes, in which the last process is killed; how long after that the others know."""
+    x, number = shared(rows["x"], sharding), jax.process_count()
+    model, steps = mixture(rows, "diagonal"), dg.EM(tol=0.0)
+    dg.fit(model, x, method=steps, max_steps=10)
+    begun = time.monotonic()
+    if jax.process_index() == number - 1:
+        threading.Timer(SECONDS, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    try:
+        dg.fit(model, x, method=steps, max_steps=1 << 24)
+    except dg.Lost as error:
+        told("lost", [str(error), time.monotonic() - begun - SECONDS])
+
+
 def main():
     kind, *options = sys.argv[1:]
-    if kind == "process":
+    if kind in ("process", "lost"):
         port, number, index = map(int, options[:3])
-        jax.distributed.initialize(f"localhost:{port}", number, index)
+        heartbeat = HEARTBEAT if kind == "lost" else 100
+        jax.distributed.initialize(f"localhost:{port}", number, index, heartbeat_timeout_seconds=heartbeat)
     if options[-1] == "float64":
         jax.config.update("jax_enable_x64", True)
     explicit = options[0] == "Explicit"
@@ -226,7 +271,13 @@ def main():
     rows, sharding = data(), jax.NamedSharding(mesh, jax.P("rows"))
     if options[-1] == "float64":
         rows = {name: own.astype(float) if own.dtype == np.float32 else own for name, own in rows.items()}
-    few = options[-1] == "quick"
+    if kind == "lost":
+        lost(rows, sharding)
+    else:
+        answers(kind, rows, sharding, options[-1] == "quick", explicit)
+
+
+def answers(kind, rows, sharding, few, explicit):
     compared(quick(rows) if few else every(rows), rows, sharding)
     faults(rows, sharding, few)
     if kind == "devices" and explicit:

@@ -1,8 +1,10 @@
 """Rows sharded over devices and processes have the answers of rows on one, and nothing of them is gathered."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ MODELS = {"discriminant analysis": 1e-5, "naive Bayes": 1e-5, "weighted naive Ba
 SAID = {
     "a bad cell": "column 1 holds cells from",
     "a bad weight": "weights must be finite and 0 or more",
+    "parameters that are sharded": "jax.device_put(model, jax.NamedSharding(mesh, jax.P()))",
     "a bad label": "y must hold labels from 0 to 2",
     "one class": "at least two classes",
     "a column without a cell": "np.delete(x, [1], axis=-1)",
@@ -26,12 +29,12 @@ COUNTED = {"gathers in EM": 0, "reductions in EM": 2, "gathers in log_prob": 0, 
 COUNTED["gathers in L-BFGS"] = 0  # of EM's two reductions one is of the weights, before the loop
 
 
-def begun(*options):
-    """Process of `sharded_cases`; what NumPy's and JAX's threads do is left as it is."""
+def begun(*options, module="sharded_cases", flags=""):
+    """Process of a module beside this one; what NumPy's and JAX's threads do is left as it is."""
     here = pathlib.Path(__file__).parent
     path = os.pathsep.join(map(str, (here, here.parent, here.parent / "kernels")))
-    command = [sys.executable, "-W", "ignore", "-m", "sharded_cases", *map(str, options)]
-    flags = f"--xla_force_host_platform_device_count={4 if options[0] == 'devices' else 1}"
+    command = [sys.executable, "-W", "ignore", "-m", module, *map(str, options)]
+    flags += f" --xla_force_host_platform_device_count={1 if options[:1] in (('process',), ('lost',)) else 4}"
     environment, pipe = {**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags}, subprocess.PIPE
     return subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe)
 
@@ -65,14 +68,47 @@ def test_every_answer_of_shards(axes, which):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "which"), [(2, "float32"), (4, "quick")])
 def test_processes_answer_as_one(number, which):
+    with together("process", number, which) as processes:
+        found = [check(process, which) for process in processes]
+    assert all("rows of one process" in own or which == "quick" for own in found)
+
+
+@contextlib.contextmanager
+def together(kind, number, *options):
+    """Several processes that know of each other, none of which is left behind."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    processes = [begun("process", port, number, index, which) for index in range(number)]
+    processes = [begun(kind, port, number, index, *options) for index in range(number)]
     try:
-        found = [check(process, which) for process in processes]
+        yield processes
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    assert all("rows of one process" in own or which == "quick" for own in found)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others_with_an_error():
+    with together("lost", 2) as (left, killed):
+        killed.communicate(timeout=600)
+        assert killed.returncode == -signal.SIGKILL
+        out, err = left.communicate(timeout=60)  # in which it ends
+    (name, (message, seconds)), *others = [json.loads(line) for line in out.splitlines() if line.startswith('["')]
+    assert name == "lost", err[-3000:]
+    assert not others
+    assert "another of the 2 processes has ended" in message
+    assert "start all of them again" in message
+    assert seconds < 60
+
+
+@pytest.mark.slow
+def test_every_model_of_the_zoo_answers_as_on_one_device():
+    """Tilted densities are normalised by draws in float32."""
+    process = begun(module="sharded_zoo", flags="--xla_backend_optimization_level=0")  # little is run
+    out, err = process.communicate(timeout=1800)
+    assert process.returncode == 0, err[-3000:]
+    found = dict(json.loads(line) for line in out.splitlines() if line.startswith('["'))
+    assert {"flow: log_prob", "language model: minibatches", "CRF: usual", "full: EM"} <= set(found)
+    most = {name: 1e-9 if name.startswith("tilted") else 1e-11 for name in found}
+    assert {name: far for name, far in found.items() if isinstance(far, str) or not far <= most[name]} == {}

@@ -15,6 +15,7 @@ from dgjax._pytree import for_complete_rows, precisions
 from dgjax.data._arrays import rows_and_summary
 from dgjax.data._cells import check_cells, plainly_complete
 from dgjax.data._sequences import as_sequences, every_step
+from dgjax.data._shards import check_same_everywhere
 from dgjax.data._sparse_rows import as_sparse_rows
 from dgjax.sparse import RowsLike, SparseRows, is_sparse
 from dgjax.structures import Sequences
@@ -76,6 +77,7 @@ def as_model(model: Any) -> Any:
     """Model as it is, or made from a bare density of one label. Raises TypeError for what is neither."""
     kernels.check_not_forked()
     if not isinstance(model, type) and hasattr(type(model), "as_model"):
+        check_same_everywhere(model)
         return model.as_model()
     given, advice = f"a {type(model).__name__}", "The model comes first, then the data."
     if isinstance(model, type):

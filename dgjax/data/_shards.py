@@ -89,6 +89,19 @@ def check_whole(x: Any, name: str = "x") -> None:
         )
 
 
+def check_same_everywhere(model: Any) -> None:
+    """Raises ValueError for parameters of which each device has some, which would be taken for rows."""
+    if not kernels.shards.several_devices():
+        return
+    for leaf in jax.tree.leaves(model):
+        if kernels.shards.spread_axes(leaf) is not None:
+            raise ValueError(
+                f"model must be the same on all devices; got a parameter {leaf.shape} whose first axis is sharded, as "
+                "that of rows is. Type model = jax.device_put(model, jax.NamedSharding(mesh, jax.P())), of the mesh of "
+                "the rows."
+            )
+
+
 def _is_placed(x):
     return isinstance(x, jax.Array) and (x.committed or len(x.sharding.device_set) > 1)
 

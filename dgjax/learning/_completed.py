@@ -28,8 +28,9 @@ def fitted(fit: Callable[..., Any], model: Marginalized, x: Any, y: Any, weights
     rows = model_and_rows(model, x)[1].x
     if not is_concrete(rows, y, weights):
         raise ValueError(
-            "fit of a marginalized classifier looks which cells are missing, and cannot inside jit, vmap or grad: fit "
-            "outside of it."
+            "fit of a marginalized classifier looks which cells are missing, and cannot inside jit, vmap or grad, nor "
+            "where rows are sharded: fit outside of jit, and of sharded rows type dgjax.fit(model.classifier, "
+            "dgjax.sample_missing(model.density, key, x), y)."
         )
     cells = np.asarray(rows)
     if y is None:

@@ -151,7 +151,8 @@ class Dispatch:
             _hold(key, program)
         else:
             held.used, program = next(_clock), held.program
-        return jax.tree.map(shards.from_devices, program(*map(shards.to_devices, leaves)))
+        found = shards.met(program, [*map(shards.to_devices, leaves)], self.results)
+        return jax.tree.map(shards.from_devices, found)
 
     def _by_jit(self, leaves):
         """The function as JAX compiles and finds it: for little data with options, which cannot be within a program."""
