@@ -130,6 +130,14 @@ def checkpointer(folder: Any, model: Any, problem: Any, method: Method) -> Check
     return Checkpointer(folder, {"versions": _versions(), **marks}, method.kept, refill)
 
 
+def marks_of_passes(model: Any, passes: Any, method: Method, given: dict[str, Any]) -> dict[str, str]:
+    """Marks of a fit to rows that are passed over; raises ValueError for those of several processes."""
+    if jax.process_count() > 1:
+        raise ValueError("checkpoint is for a fit of one process, and there are several. Leave it out.")
+    marks = {name: digest(value) for name, value in {"start": model, "x": passes.mark, **given}.items()}
+    return {"versions": _versions(), **marks, **_marks_of(method)}
+
+
 def _marks_of(method: Method) -> dict[str, str]:
     """Marks of a method: of its kind, as "method", and of each of its options by name."""
     options = dict(vars(method))

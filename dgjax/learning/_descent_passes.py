@@ -24,9 +24,10 @@ from dgjax.data import Data
 from dgjax.densities import has_draws, settled
 from dgjax.learning import _descent
 from dgjax.learning._descent import Epochs, State
-from dgjax.learning._method import Outcome
+from dgjax.learning._method import Outcome, filled
 from dgjax.learning._objective import Problem
 from dgjax.learning._optax import Optax
+from dgjax.learning._places import Parts, Places, place_of
 from dgjax.learning._steps import UnderWay
 from dgjax.priors import Ridge
 from dgjax.streams import Passes, checked
@@ -81,13 +82,22 @@ def _num_batches(passes, size):
     return whole * -(-block // size) + -(-rest // size)
 
 
-def advance(passes: Passes, method: Any, state: Descent, until: AnyArray) -> Descent:
+def parts() -> Parts:
+    """What a checkpoint keeps: the inner state, whose step says at which minibatch of an epoch it is."""
+
+    def back(state, leaves):
+        return dataclasses.replace(state, inner=filled(state.inner, leaves))
+
+    return Parts(lambda state: None if bool(state.inner.diverged) else state.inner, back, lambda _: place_of((), ()))
+
+
+def advance(places: Places, method: Any, state: Descent, until: AnyArray) -> Descent:
     """Steps until step `until`: passes over the rows, from the minibatch on that the state is at."""
     own, epochs = state.inner, state.epochs
     while int(own.step) < int(until) and not bool(own.converged):
         epoch, at = divmod(int(own.step), epochs.number)
         before, begun_at, last = own, 0, None
-        with contextlib.closing(passes.blocks(state.model)) as blocks:
+        with contextlib.closing(places.passes.blocks(state.model)) as blocks:
             for i, block in enumerate(blocks):
                 batches = -(-block.num_rows // epochs.size)
                 if at < begun_at + batches and epoch * epochs.number + begun_at < int(until):
@@ -98,8 +108,9 @@ def advance(passes: Passes, method: Any, state: Descent, until: AnyArray) -> Des
                     own = _of_block(state, own, data, method, key, first, rows, np.asarray(until))
                     jax.block_until_ready(last)
                     last = own.step
+                    own = _descent.kept_of(epochs, before, own)
+                    places.reached(dataclasses.replace(state, inner=own))
                 begun_at += batches
-        own = _descent.kept_of(epochs, before, own)
     return dataclasses.replace(state, inner=own)
 
 

@@ -121,7 +121,8 @@ def start(model: Any, problem: Problem, trace: Array) -> State:
 def begun(model: Any, trace: Array, statistics: Any = None) -> State:
     """State of EM before the first E-step, of rows that are elsewhere."""
     # NumPy's until a program takes them: JAX would take 70 us to hold each.
-    numbers: Any = np.full((), -np.inf, trace.dtype), np.full((), -1), np.zeros((), bool)
+    step = np.full((), -1, jax.dtypes.canonicalize_dtype(int))  # of the type that programs make of it
+    numbers: Any = np.full((), -np.inf, trace.dtype), step, np.zeros((), bool)
     value, step, converged = numbers
     return State(model, statistics, value, trace, step, converged)
 

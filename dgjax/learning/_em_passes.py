@@ -17,7 +17,10 @@ from dgjax._arguments import AnyArray
 from dgjax.data import Data
 from dgjax.densities import collapsed
 from dgjax.learning._em import MOST_PASSES, State, has_density, turned
+from dgjax.learning._method import filled
+from dgjax.learning._places import Parts, Places, place_of
 from dgjax.streams import Passes
+from dgjax.structures import Sequences, label_shape
 
 
 @kernels.compiled_steps
@@ -52,13 +55,33 @@ def _turned(
     return turned(state, model, statistics, value + model.log_prior(prior), total, tol, prior, known)
 
 
-def advance(passes: Passes, prior: Any, tol: AnyArray, label_weight: float, state: State, until: AnyArray) -> State:
+def shapes_of_sums(model: Any, passes: Passes, label_weight: float) -> Any:
+    """Shapes and dtypes of what `expected` gives of any block."""
+    x: Any = np.zeros((2, passes.num_features), passes.dtype)
+    if model.sequential:
+        x = Sequences(x[:, None], np.ones(2, jax.dtypes.canonicalize_dtype(int)), model.one_label)
+    data = Data(x, np.zeros(label_shape(x), np.int32), np.zeros(2, passes.dtype))
+    return jax.eval_shape(expected, model, data, np.asarray(label_weight))
+
+
+def parts(model: Any, passes: Passes, label_weight: float) -> Parts:
+    """What a checkpoint keeps: a state, with statistics after the first pass, and the sums of a pass so far."""
+    sums = shapes_of_sums(model, passes, label_weight)
+
+    def back(state, leaves):
+        first = len(leaves) == len(jax.tree.leaves(state))
+        return filled(state if first else state._replace(statistics=sums[1]), leaves)
+
+    return Parts(lambda state: state, back, lambda _: place_of((), sums))
+
+
+def advance(places: Places, prior: Any, tol: AnyArray, label_weight: float, state: State, until: AnyArray) -> State:
     """EM steps from `state` until step `until`, or until a step gains too little: a pass for each, and one before."""
     fn = functools.partial(expected, label_weight=np.asarray(label_weight))
     while int(state.step) < int(until) and not bool(state.converged):
         model = state.model if int(state.step) < 0 else maximum(state.model, state.statistics, prior)
-        value, statistics, total = passes.total(fn, model)
-        facts = passes.facts  # of this very pass
+        value, statistics, total = places.total(state, fn, model)
+        facts = places.passes.facts  # of this very pass
         before = state._replace(statistics=None)
         state = _turned(before, model, statistics, value, total, tol, prior, known=facts.complete and facts.labelled)
     return state

@@ -133,8 +133,8 @@ def fit(
     if is_large_map(x) and lengths is None and blend is None:
         x, y, weights = stream(x, y, weights), None, None
     if isinstance(x, Passes):
-        beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend, "checkpoint": checkpoint}
-        options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress)
+        beside = {"y": y, "weights": weights, "lengths": lengths, "blend": blend}
+        options = _streamed.Options(method, _chosen_prior, prior, label_weight, max_steps, progress, checkpoint)
         outcome, fitted = _streamed.fitted(model, x, beside, options)
         return _result(fitted, outcome, max_steps)
     given = y, weights, prior, getattr(method, "tolerance", None)

@@ -20,8 +20,9 @@ from dgjax.learning._ascent import placed
 from dgjax.learning._dependence import turned_rows
 from dgjax.learning._endings import ended
 from dgjax.learning._lbfgs import MOST_TURNS, Line, Memory, arrived, direction, end_of_line, evaluated, line, start
-from dgjax.learning._method import Outcome
+from dgjax.learning._method import Outcome, filled
 from dgjax.learning._objective import Frame, Problem, make_loss
+from dgjax.learning._places import Parts, Places, place_of
 from dgjax.learning._steps import State, UnderWay
 from dgjax.learning._units import moved_rows
 from dgjax.priors import Ridge
@@ -47,25 +48,43 @@ def begun(model: Any, passes: Passes, sample: Problem, trace: Array) -> Ascent:
     return Ascent(frame, moved, model, weight, start(frame, moved, trace))
 
 
-def advance(passes: Passes, tol: AnyArray, state: Ascent, until: AnyArray) -> Ascent:
+def parts() -> Parts:
+    """What a checkpoint keeps: the state of the optimizer, and the line search with the sums of a pass so far."""
+
+    def back(state, leaves):
+        return dataclasses.replace(state, inner=filled(state.inner, leaves))
+
+    def place(state):
+        own = state.inner
+        return place_of(_direction(own, _is_whitened(state))[0], (own.value, own.vector))
+
+    return Parts(lambda state: state.inner, back, place)
+
+
+def _is_whitened(state):
+    whitener = state.frame.whitener
+    return whitener is not None and whitener.ndim == 2
+
+
+def advance(places: Places, tol: AnyArray, state: Ascent, until: AnyArray) -> Ascent:
     """L-BFGS steps until step `until`, or until the next promises to gain too little; a pass for each evaluation."""
-    frame, own = state.frame, state.inner
-    whitened = frame.whitener is not None and frame.whitener.ndim == 2
+    own, whitened = state.inner, _is_whitened(state)
     while int(own.step) < int(until) and not bool(own.converged):
         search, towards, memory = _direction(own, whitened)
+        search = places.search(own, search)
         while int(search.count) < MOST_TURNS and not bool(search.ends):
-            found = value_and_grad(passes, state, own.vector + search.step * towards)
+            now = dataclasses.replace(state, inner=own)
+            found = value_and_grad(places, now, own.vector + search.step * towards, search)
             search = _evaluated(search, own.value, *found, towards)
         own = _arrived(own, memory, search, towards, state.weight, tol, whitened)
     return dataclasses.replace(state, inner=own)
 
 
-def value_and_grad(passes: Passes, state: Ascent, vector: Array) -> tuple[Array, Array]:
+def value_and_grad(places: Places, state: Ascent, vector: Array, search: Line) -> tuple[Array, Array]:
     """Loss, minus the objective for each unit of weight, and its gradient (p,): a pass, and the penalty."""
     rows = functools.partial(_of_block, frame=state.frame, sample=_without_rows(state.sample), vector=vector)
-    return _with_penalty(
-        state.frame, _without_rows(state.sample), vector, passes.total(rows, state.model), state.weight
-    )
+    sums = places.total(state, rows, state.model, search)
+    return _with_penalty(state.frame, _without_rows(state.sample), vector, sums, state.weight)
 
 
 def result(tol: AnyArray, state: Ascent) -> tuple[Outcome, Any]:

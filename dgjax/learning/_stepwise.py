@@ -22,7 +22,9 @@ from dgjax._arguments import AnyArray, check_number
 from dgjax._elsewhere import told_keywords
 from dgjax.data import as_labels, as_model, as_weights, in_size_class, model_and_rows
 from dgjax.densities import LEARNING, has_draws
-from dgjax.learning._em_passes import expected
+from dgjax.learning._em_passes import expected, shapes_of_sums
+from dgjax.learning._method import filled
+from dgjax.learning._places import Parts, Places, place_of
 from dgjax.priors import MixturePrior
 from dgjax.streams import Passes, checked
 from dgjax.tables import Tabular
@@ -116,21 +118,63 @@ def check_exponent(stepwise: Any) -> None:
     check_number(stepwise, "stepwise", 0.5, 1)
 
 
-def passed_over(
-    passes: Passes, model: Any, exponent: float, prior: Any, label_weight: float, most: int
-) -> tuple[Any, list[Array], bool]:
-    """Model after one pass, or `most` blocks; the objective of each for a unit of weight; whether that was all of them.
+class State(NamedTuple):
+    """State of one pass: model, averages, each block's objective for a unit of weight, and whether it has ended."""
+
+    model: Any
+    averaged: Averaged | None
+    values: list[Array]
+    converged: Array
+
+    @property
+    def step(self) -> Array:
+        """Number of blocks."""
+        return jnp.asarray(len(self.values))
+
+
+def begun(model: Any) -> State:
+    """State before the first block."""
+    return State(model, None, [], jnp.zeros((), bool))
+
+
+def parts(model: Any, passes: Passes, exponent: AnyArray, prior: Any, label_weight: float) -> Parts:
+    """What a checkpoint keeps: all of a state; the number of objectives is the place in the pass."""
+    value, *sums = shapes_of_sums(model, passes, label_weight)
+
+    def of(state):
+        values = np.array(jax.device_get(state.values))
+        return None if state.averaged is None else (state.model, state.averaged, values, state.converged)
+
+    def back(state, leaves):
+        averaged = jax.eval_shape(step, model, None, value, *sums, exponent, prior)[1]
+        values = np.zeros_like(leaves[-2])  # of any number of blocks
+        found = State(*filled((state.model, averaged, values, state.converged), leaves))
+        return found._replace(values=list(found.values))
+
+    return Parts(of, back, lambda _: place_of((), ()))
+
+
+def advance(
+    places: Places, exponent: AnyArray, prior: Any, label_weight: float, state: State, until: AnyArray
+) -> State:
+    """One pass, from the block on that the state is at, or as far as block `until`.
 
     Raises ValueError for passes that cannot be read block by block.
     """
-    averaged, values, rate = None, [], np.asarray(exponent)
-    with contextlib.closing(passes.blocks(model)) as blocks:
-        for block in blocks:
-            if len(values) == most:
-                return model, values, False
-            sums = expected(model, checked(block, model), np.asarray(label_weight))
-            model, averaged = step(model, averaged, *sums, rate, prior)
-            if len(values):
+    if bool(state.converged):
+        return state
+    values = list(state.values)
+    with contextlib.closing(places.passes.blocks(state.model)) as blocks:
+        for i, block in enumerate(blocks):
+            if i < len(values):
+                continue  # done before
+            if i == int(until):
+                return state
+            sums = expected(state.model, checked(block, state.model), np.asarray(label_weight))
+            model, averaged = step(state.model, state.averaged, *sums, exponent, prior)
+            if i:
                 jax.block_until_ready(values[-1])  # two blocks at work at most
             values.append(averaged.objective)
-    return model, values, True
+            state = State(model, averaged, values, state.converged)
+            places.reached(state)
+    return state._replace(converged=jnp.ones((), bool))

@@ -21,7 +21,8 @@ from dgjax.learning._lbfgs import LBFGS
 from dgjax.learning._method import Outcome
 from dgjax.learning._objective import Problem
 from dgjax.learning._optax import Optax
-from dgjax.learning._progress import Interrupted, empty_trace, run
+from dgjax.learning._places import Places
+from dgjax.learning._progress import Interrupted, empty_trace, interrupted, run
 from dgjax.priors import FactorPrior, MixturePrior
 from dgjax.streams import Facts, Passes, check_beside, named
 from dgjax.structures import in_rows
@@ -40,6 +41,7 @@ class Options(NamedTuple):
     label_weight: float
     max_steps: int
     progress: bool
+    checkpoint: Any = None
 
 
 def fitted(model: Any, passes: Passes, beside: dict[str, Any], options: Options) -> tuple[Outcome, Any]:
@@ -135,23 +137,46 @@ def _method(model, given):
 def _by_em(model, passes, options):
     prior = _chosen_prior(model, passes, options.chosen, options.prior)
     tol = np.asarray(options.method.tol, jnp.result_type(*jax.tree.leaves(model)))
-    advance = functools.partial(_em_passes.advance, passes, prior, tol, options.label_weight)
     check_number(options.label_weight, "label_weight", 0)
-    state = advance(_em.begun(model, empty_trace(options.max_steps, tol.dtype)), np.zeros((), int))
-    check_facts(model, passes.facts, prior)
-    _check_observed_in_classes(model, passes, prior)
-    state = _run(advance, state, options, lambda state: _em.with_density(state, prior, passes.facts.num_rows))
-    outcome = Outcome(state.value, state.trace, state.step, state.converged)
-    return outcome, _em.with_density(state, prior, passes.facts.num_rows)
+    places = Places(passes)
+    places.keep(model, options, functools.partial(_em_passes.parts, model, passes, options.label_weight))
+    moved = functools.partial(_em_passes.advance, places, prior, tol, options.label_weight)
+
+    def advance(state, until):
+        if int(state.step) < 0:
+            state = moved(state, np.zeros((), int))
+            check_facts(model, passes.facts, prior)
+            _check_observed_in_classes(model, passes, prior)
+        return moved(state, until)
+
+    def model_of(state):
+        return state.model if int(state.step) < 0 else _em.with_density(state, prior, passes.facts.num_rows)
+
+    state = _em.begun(model, empty_trace(options.max_steps, tol.dtype))
+    state = _run(advance, state, options, model_of, places)
+    return Outcome(state.value, state.trace, state.step, state.converged), model_of(state)
 
 
-def _run(advance, state, options, model_of, pieces=True):
-    """State after the last step; where Ctrl-C ends the fit, its model is `model_of(state)`."""
+def _run(advance, state, options, model_of, places):
+    """State after the last step; where Ctrl-C ends the fit, its model is `model_of(state)`.
+
+    It is cut in pieces for a bar alone: in each further one the rows of an epoch so far are read again.
+    """
+    places.last = state
+
+    def tracked(state, until):
+        places.last = advance(state, until)
+        return places.last
+
     try:
-        return run(advance, state, options.max_steps, pieces, options.progress)
+        return run(tracked, state, options.max_steps, options.progress, options.progress, places.checkpointer)
     except Interrupted as error:
         error.then(model_of)
         raise
+    except KeyboardInterrupt:  # within the one piece
+        error = interrupted(places.last, places.checkpointer)
+        error.then(model_of)
+        raise error from None
 
 
 def _by(method):
@@ -180,9 +205,11 @@ def _by_lbfgs(model, passes, options):
     options.method.check(model, sample)
     tol = np.asarray(options.method.tol, dtype)
     state = _lbfgs_passes.begun(model, passes, sample, empty_trace(options.max_steps, dtype))
-    advance = functools.partial(_lbfgs_passes.advance, passes, tol)
+    places = Places(passes)
+    places.keep(model, options, _lbfgs_passes.parts)
+    advance = functools.partial(_lbfgs_passes.advance, places, tol)
     result = functools.partial(_lbfgs_passes.result, tol)
-    return result(_run(advance, state, options, lambda state: result(state)[1]))
+    return result(_run(advance, state, options, lambda state: result(state)[1], places))
 
 
 def _by_descent(model, passes, options):
@@ -194,9 +221,10 @@ def _by_descent(model, passes, options):
     prior = _chosen_prior(model, passes, options.chosen, options.prior)
     trace = empty_trace(options.max_steps, jnp.result_type(*jax.tree.leaves(model)))
     state = _descent_passes.begun(model, passes, options.method, prior, trace)
-    advance = functools.partial(_descent_passes.advance, passes, options.method.both())
-    # In one piece: in each further one the rows of the epoch so far would be read again.
-    state = _run(advance, state, options, _descent_passes.current, options.progress)
+    places = Places(passes)
+    places.keep(model, options, _descent_passes.parts)
+    advance = functools.partial(_descent_passes.advance, places, options.method.both())
+    state = _run(advance, state, options, _descent_passes.current, places)
     return _descent_passes.result(passes, state, sample.x)
 
 
@@ -213,18 +241,19 @@ def _nothing(model, data):
 
 def _stepwise(model, passes, options):
     prior = _chosen_prior(model, passes, options.chosen, options.prior)
-    exponent, most = options.method.stepwise, options.max_steps
-    found, values, whole = stepwise.passed_over(passes, model, exponent, prior, options.label_weight, most)
-    warning = None
+    given = np.asarray(options.method.stepwise), prior, options.label_weight
+    places, most = Places(passes), options.max_steps
+    places.keep(model, options, functools.partial(stepwise.parts, model, passes, *given), facts=False)
+    advance, state = functools.partial(stepwise.advance, places, *given), stepwise.begun(model)
+    state = _run(advance, state, options._replace(progress=False), lambda state: state.model, places)
+    whole, warning = bool(state.converged), None
     if not whole:
         warning = f"the fit ended at max_steps={most} blocks, before the end of the stream. Type max_steps={10 * most}."
     else:
         check_facts(model, passes.facts, options.prior)
     weight = passes.facts.weight if whole else 1.0
-    trace = jnp.asarray(np.asarray(jax.device_get(values)) * weight)
-    count: Any = np.asarray(len(values))
-    ended: Any = np.asarray(whole)
-    return Outcome(trace[-1], trace, count, ended, None, warning), found
+    trace = jnp.asarray(np.asarray(jax.device_get(state.values)) * weight)
+    return Outcome(trace[-1], trace, state.step, state.converged, None, warning), state.model
 
 
 def _check_observed_in_classes(model, passes, prior):

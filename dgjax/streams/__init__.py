@@ -5,6 +5,7 @@ from dgjax.streams._facts import Facts as Facts, facts_of as facts_of
 from dgjax.streams._partitioned import Partitioned as Partitioned, Task as Task
 from dgjax.streams._passes import (
     Block as Block,
+    Carry as Carry,
     MoreLabels as MoreLabels,
     Passes as Passes,
     added as added,

@@ -86,6 +86,8 @@ class _Filling:
                 self.y[:n][~inside] = -1
         rows = self.x[:n].reshape(-1, own.num_features)
         facts = facts_of(rows, self.y[:n], self.weights[:n], inside) if light is None else light._replace(num_rows=n)
+        # Of this block, whatever is known of all rows: a program, and so the bits, depend on it.
+        labelled = bool((self.y[:n] >= 0)[self.weights[:n] > 0].all())
         for array in (self.x, self.y, self.lengths):
             array[n:] = array[:1]
         self.weights[n:] = 0
@@ -93,7 +95,7 @@ class _Filling:
         if own.steps is not None:
             x = Sequences(x, jax.device_put(self.lengths), not own.labels_of_steps)
         y, weights = jax.device_put((self.y, self.weights))
-        return Block(Data(x, y, weights, complete=facts.complete, labelled=facts.labelled), facts, first)
+        return Block(Data(x, y, weights, complete=facts.complete, labelled=labelled), facts, first)
 
 
 def read(stream: Any, light: Facts | None) -> Iterator[Block]:

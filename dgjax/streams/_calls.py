@@ -82,7 +82,7 @@ def _asked(verb, signature, given, labels):
 
 def check_beside(given: dict[str, Any]) -> None:
     """Raises ValueError for an argument that is of arrays alone, beside a stream."""
-    for name in ("y", "weights", "lengths", "blend", "checkpoint"):
+    for name in ("y", "weights", "lengths", "blend"):
         if given.get(name) is not None:
             told = f"Type dgjax.stream(source, {BESIDE[name]}=...)." if name in BESIDE else "Leave it out."
             raise ValueError(f"{name} is for arrays, and x is a stream; got {_advice.shown(given[name])}. {told}")

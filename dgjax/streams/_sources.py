@@ -203,7 +203,7 @@ class OfBlocks(Source):
                 yield tuple(block) if isinstance(block, tuple) else (block,)
 
     def mark(self) -> str:
-        return self.name
+        return digest([self.name, self.make])  # a list by all its arrays, a function by its code
 
 
 def source_of(given: Any, label: Any, weight: Any) -> Source:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from dgjax import _advice
 from dgjax._arguments import as_count, as_key
+from dgjax._digest import digest
 from dgjax._elsewhere import told_keywords
 from dgjax.data import Data
 from dgjax.streams import _blocks, _reservoir, _schemas, _sources
@@ -119,7 +120,7 @@ class Stream(Passes):
 
     @property
     def mark(self) -> str:
-        self._mark = self._mark or f"{self.source.mark()}, blocks of {self.shape.rows}"
+        self._mark = self._mark or digest([self.source.mark(), self.shape, self.names, self.schema])
         return self._mark
 
     def of_schema(self, schema: Schema) -> "Stream":
