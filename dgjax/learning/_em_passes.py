@@ -59,7 +59,8 @@ def shapes_of_sums(model: Any, passes: Passes, label_weight: float) -> Any:
     """Shapes and dtypes of what `expected` gives of any block."""
     x: Any = np.zeros((2, passes.num_features), passes.dtype)
     if model.sequential:
-        x = Sequences(x[:, None], np.ones(2, jax.dtypes.canonicalize_dtype(int)), model.one_label)
+        lengths: Any = np.ones(2, jax.dtypes.canonicalize_dtype(int))
+        x = Sequences(x[:, None], lengths, model.one_label)
     data = Data(x, np.zeros(label_shape(x), np.int32), np.zeros(2, passes.dtype))
     return jax.eval_shape(expected, model, data, np.asarray(label_weight))
 
