@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 import dgjax as dg
 from dgjax.compare import _predict
 from dgjax.compare._errors import InputError
+from dgjax.streams import arrow_format
 
 BLOCK = 65_536  # rows
 LARGE = 200 << 20  # bytes, from which on a file is read in blocks
@@ -43,7 +44,7 @@ def dataset(data: str) -> pyarrow.dataset.Dataset:
     if kind is None:
         raise InputError(f"DATA {data}: expected a file that ends with {', '.join(FORMATS)}, got another; convert it")
     try:
-        return pyarrow.dataset.dataset(path, format=kind)
+        return pyarrow.dataset.dataset(path, format=arrow_format(kind))
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"DATA {data}: expected {kind}, got what cannot be read as such: {error}") from None
 
@@ -88,9 +89,10 @@ def predict(model: dg.Tabular, data: str, out: Path) -> int:
             writer = writer or _writer(part, out.suffix.lower(), table.schema)
             writer.write_table(table.cast(writer.schema) if isinstance(writer, parquet.ParquetWriter) else table)
             rows += len(table)
-        if writer is not None:
-            writer.close()
-            part.replace(out)
+        if writer is None:
+            raise InputError(f"DATA {data}: expected rows, got none; name a file that has some")
+        writer.close()
+        part.replace(out)
     except OSError as error:
         raise InputError(
             f"--out {out}: expected a file that can be written, got '{error.strerror or error}'; name another"
@@ -112,11 +114,10 @@ def score(model: dg.Tabular, data: str) -> dict[str, float]:
             sums[key] = sums.get(key, 0.0) + own
 
     for frame in _frames(model, data, "score", (label.name,) if known and label is not None else ()):
-        rows = model.schema.rows(frame)
+        rows, y = _read(model, frame, known, data)
         if dg.capabilities(model.model).log_prob != "none":
             add("log p(x)", np.asarray(dg.log_prob(model.model, rows), float))
         if known and label is not None:
-            y = np.asarray(model.schema.labels(label.name, frame))
             log_proba = np.asarray(dg.predict_log_proba(model.model, rows), float)[y >= 0]
             y = y[y >= 0]
             add("accuracy", log_proba.argmax(1) == y)
@@ -125,6 +126,15 @@ def score(model: dg.Tabular, data: str) -> dict[str, float]:
     counted = {name: sums[f"# {name}"] for name in sums if not name.startswith("# ")}
     means = {name: sums[name] / max(count, 1) for name, count in counted.items() if name != "rows"}
     return {"rows": sums.get("rows", 0.0), **means}
+
+
+def _read(model, frame, known, data):
+    """Rows of a block, and labels if they are known; raises InputError for what the model has not learnt."""
+    try:
+        rows = model.schema.rows(frame)
+        return rows, np.asarray(model.schema.labels(model.schema.label.name, frame)) if known else np.zeros(0, int)
+    except ValueError as error:
+        raise InputError(f"DATA {data}: {error}") from None
 
 
 def answers(model: dg.Tabular, data: str, what: str) -> Iterator[dict[str, np.ndarray]]:

@@ -5,6 +5,7 @@ from dgjax.data._arrays import (
     as_labels as as_labels,
     as_rows as as_rows,
     as_weights as as_weights,
+    check_amounts as check_amounts,
     float_type as float_type,
     label_counts as label_counts,
     limits_of as limits_of,

@@ -255,13 +255,13 @@ def as_weights(weights: ArrayLike | None, x: Any) -> AnyArray:
     if is_sharded(given):
         _check_sharded_amounts(given, x.dtype)
     elif is_concrete(given) and given.size:
-        _check_amounts(np.asarray(given), x.dtype)
+        check_amounts(np.asarray(given), x.dtype)
     array = _on_device(given)[0]
     return array if array.dtype == x.dtype else array.astype(x.dtype)
 
 
 def _check_sharded_amounts(weights, dtype):
-    """Raises ValueError, in every process, for weights that `_check_amounts` would refuse."""
+    """Raises ValueError, in every process, for weights that `check_amounts` would refuse."""
     low, high, above, total, broken = _shards.extremes(weights)
     if broken or not (low >= 0 and high < np.inf):
         raise ValueError(
@@ -282,7 +282,7 @@ def _limits_of(dtype):
     return float(limits.tiny / limits.eps), float(limits.max * limits.eps)
 
 
-def _check_amounts(weights, dtype):
+def check_amounts(weights: np.ndarray, dtype: Any) -> None:
     """Raises ValueError unless weights (n,) are 0 or normal numbers of this precision, with all digits, in sum too."""
     least, most = _limits_of(dtype)
     low, high = float(weights.min()), float(weights.max())  # no float32, in which `most` is no number

@@ -7,6 +7,7 @@ minutes, and 0.23 ms without a disk; after an error, orbax's threads kept the pr
 
 import functools
 import os
+import re
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,8 @@ from dgjax.structures import Sequences
 
 KIND = _archive.Kind("dgjax.checkpoint", "dgjax.fit(checkpoint=...)")
 FILE = "fit.safetensors"
+HALF_WRITTEN, LEFT = re.compile(r"\.[0-9a-f]{16}\.part"), 60.0
+"""Names of files that are being written, and seconds after which nobody writes them any more."""
 ADVICE = "Type the path of a new folder, or remove that one."
 SECONDS, SHARE = 3.0, 50
 """Between two saves: so many seconds at least, and so many times as long as the last one took."""
@@ -169,8 +172,7 @@ def _check_folder(folder: Path) -> None:
         other = [one.name for one in folder.iterdir() if not one.name.startswith(".") and one.name != FILE]
         probe = folder / f".{os.getpid()}.part"
         probe.touch()
-        for part in folder.glob(".*.part"):  # that probe, and what a process that was killed was writing
-            part.unlink()
+        probe.unlink()
     except OSError as error:
         reason = f"checkpoint must be a folder that can be written to; {folder}: {error.strerror}"
         raise type(error)(f"{reason}. Type the path of a new folder.") from None
@@ -179,6 +181,10 @@ def _check_folder(folder: Path) -> None:
             f"checkpoint must be a folder of its own; {folder} holds {other[0]}, which is none of ours. Type the path "
             "of a new folder."
         )
+    for part in folder.glob(".*.part"):
+        # What a process that was killed was writing; one that lives may be writing another.
+        if HALF_WRITTEN.fullmatch(part.name) and time.time() - part.stat().st_mtime > LEFT:
+            part.unlink(missing_ok=True)
 
 
 def _arrays_of(header: dict[str, Any]) -> list[str]:

@@ -292,7 +292,7 @@ def _chosen_prior(model, passes, chosen, prior):
 def moments(passes: Passes, dtype: Any) -> ColumnMoments:
     """Mean and standard deviation of the observed cells of each column, of rows as their weights say."""
     facts = passes.facts
-    if facts.weight == facts.num_rows:
+    if facts.even:
         return column_moments(kernels.ColumnSummary(*map(jnp.asarray, facts.summary(dtype))), facts.num_steps)
     scale = np.where(facts.spread > 0, facts.spread, 1)
     centre = jnp.asarray(facts.mean, dtype), jnp.asarray(scale, dtype)

@@ -13,4 +13,5 @@ from dgjax.streams._passes import (
     named as named,
     summed as summed,
 )
+from dgjax.streams._sources import arrow_format as arrow_format
 from dgjax.streams._stream import Stream as Stream, stream as stream

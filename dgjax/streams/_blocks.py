@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 from dgjax._arguments import as_array
-from dgjax.data import Data, aligned, as_rows, float_type, whole_labels
+from dgjax.data import Data, aligned, as_rows, check_amounts, float_type, whole_labels
 from dgjax.streams._facts import Facts, facts_of
 from dgjax.streams._passes import Block
 from dgjax.structures import Sequences
 from dgjax.tables import Schema, is_frame
 
+MOST_LABELS = np.iinfo(np.int32).max
 KINDS = "x, (x, y), (x, y, weights) or (x, y, weights, lengths)"
 
 
@@ -151,6 +152,12 @@ def _checked(x, y, weights, lengths, shape, first):
     if y is not None:
         y = np.asarray(whole_labels(y, "y"))
         _check_length(y, (n, *shape.labels[1:]), "y", first)
+        if y.size and y.max() > MOST_LABELS:
+            row = int((y.reshape(n, -1).max(1) > MOST_LABELS).argmax())
+            raise ValueError(
+                f"y must hold labels 0 to k - 1, or -1 where unknown; got {int(y.max())} in row {first + row}. Type "
+                "np.unique(y, return_inverse=True)[1] to number labels."
+            )
         if y.size and y.min() < -1:
             row = int((y.reshape(n, -1).min(1) < -1).argmax())
             raise ValueError(
@@ -166,6 +173,7 @@ def _checked(x, y, weights, lengths, shape, first):
                 f"weights must be finite and 0 or more, 0 for a row that counts for nothing; got {weights[wrong[0]]} "
                 f"in row {first + int(wrong[0])}."
             )
+        check_amounts(weights, shape.dtype)
     if lengths is not None:
         lengths = np.asarray(lengths)
         _check_length(lengths, (n,), "lengths", first)

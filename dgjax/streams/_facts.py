@@ -18,7 +18,7 @@ class Facts(NamedTuple):
 
     `labels` (1 + k,): rows of positive weight with the label -1, 0, ..., k - 1, k one more than the highest there is.
     `cells` (d,) observed, with `low`, `high`, whether all are `whole`, `mean` and `spread` (standard deviation), which
-    mean nothing where there is no cell.
+    mean nothing where there is no cell. `even` says that all weights are 1.
     """
 
     num_rows: int
@@ -31,6 +31,7 @@ class Facts(NamedTuple):
     whole: Bool[np.ndarray, " d"]
     mean: Float[np.ndarray, " d"]
     spread: Float[np.ndarray, " d"]
+    even: bool
 
     @property
     def num_features(self) -> int:
@@ -75,6 +76,7 @@ class Facts(NamedTuple):
             _either(self.whole & other.whole, self, other, "whole"),
             mean,
             spread,
+            self.even and other.even,
         )
 
     def summary(self, dtype: np.dtype) -> kernels.ColumnSummary:
@@ -130,6 +132,7 @@ def facts_of(
         np.asarray(summary.whole),
         np.asarray(summary.mean, float),
         np.asarray(summary.spread, float),
+        bool((weights == 1).all()),
     )
 
 

@@ -267,7 +267,16 @@ def _of_path(path, label, weight):
         from pyarrow import dataset
     except ImportError:
         raise ImportError(INSTALL) from None
-    return OfDataset(dataset.dataset(path, format=kind))
+    return OfDataset(dataset.dataset(path, format=arrow_format(kind)))
+
+
+def arrow_format(kind: str) -> Any:
+    """Format of files as PyArrow reads it; in CSV an empty cell of text is a missing one, as one of numbers is."""
+    if kind != "csv":
+        return kind
+    from pyarrow import csv, dataset
+
+    return dataset.CsvFileFormat(convert_options=csv.ConvertOptions(strings_can_be_null=True))
 
 
 def _check_beside(x, own, name):

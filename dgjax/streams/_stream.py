@@ -140,10 +140,11 @@ class Stream(Passes):
         """
         known = self._facts
         light = known if known is not None and _is_plain(known, model) else None
-        facts = None
+        facts, rows = None, 0
         make = functools.partial(_blocks.read, self, light)
         with contextlib.closing(read_ahead(make, self.ahead)) as blocks:
             for block in blocks:
+                rows += block.num_rows
                 if known is None:
                     facts = block.facts if facts is None else facts.merged(block.facts)
                 if self.watch is not None:
@@ -151,6 +152,11 @@ class Stream(Passes):
                 yield block
         if known is None:
             self._facts = facts
+        elif rows != known.num_rows:
+            raise ValueError(
+                f"source must give the same rows in each pass; it gave {known.num_rows} rows before, and now {rows}. A "
+                "function must give a new iterator each time: dgjax.stream(lambda: blocks(path))."
+            )
 
     def total(
         self,

@@ -1,0 +1,90 @@
+"""Streams of what no pass may take as it is: told, or read as the same rows in memory are."""
+
+import jax
+import numpy as np
+import pytest
+
+import dgjax as dg
+from dgjax.compare import _cli
+
+pandas = pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("without_the_type_checker")
+RNG = np.random.default_rng(0)
+Y = np.repeat([1, 0], 300)
+X = (RNG.normal(size=(600, 2)) + 3 * Y[:, None]).astype("float32")
+ONE = dg.Mixture(np.zeros(1, "float32"), dg.Gaussian(np.zeros((1, 2), "float32"), np.eye(2, dtype="float32")[None]))
+
+
+def frame():
+    kind, town = np.where(Y, "yes", "no").astype(object), np.array(["x", "y"], object)[RNG.integers(0, 2, 600)]
+    kind[::5], town[::7] = None, None
+    return pandas.DataFrame({"a": X[:, 0], "town": town, "kind": kind})
+
+
+def test_an_empty_cell_of_a_csv_file_is_missing_as_in_parquet(tmp_path):
+    frame().to_csv(tmp_path / "rows.csv", index=False)
+    frame().to_parquet(tmp_path / "rows.parquet")
+    schemas = [dg.stream(tmp_path / f"rows.{kind}", label="kind").schema for kind in ("csv", "parquet")]
+    for schema in schemas:
+        assert schema.label.levels == ("no", "yes")
+        assert schema.columns[1].levels == ("x", "y")
+    csv, parquet = (dg.stream(tmp_path / f"rows.{kind}", label="kind").facts for kind in ("csv", "parquet"))
+    assert csv.labels.tolist() == parquet.labels.tolist() == [120, 240, 240]
+    assert csv.cells.tolist() == parquet.cells.tolist()
+
+
+def test_a_weak_prior_is_of_weighted_rows_whatever_they_add_to():
+    weights = np.where(np.arange(600) < 300, 1.75, 0.25).astype("float32")
+    assert weights.sum() == 600
+    whole = dg.weak_prior(ONE, X, weights=weights)
+    parts = dg.weak_prior(ONE, dg.stream(X, weight=weights, block=128))
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [Y + 2**32, Y + 2**32 - 2, Y * 2**31])
+def test_labels_of_more_than_32_bits_do_not_wrap(labels):
+    with pytest.raises(ValueError, match=r"y must hold labels 0 to k - 1.*Type np\.unique"):
+        dg.naive_bayes(dg.stream(X, label=labels, block=128))
+
+
+@pytest.mark.parametrize("weight", [1e-46, 1e39])
+def test_weights_beyond_the_precision_are_refused_as_in_memory(weight):
+    weights = np.ones(600)
+    weights[:300] = weight
+    for given in ({"x": X, "weights": weights}, {"x": dg.stream(X, weight=weights, block=128)}):
+        with pytest.raises(ValueError, match="the limits of float32"):
+            dg.fit(ONE, **given)
+
+
+def test_a_source_that_gives_other_rows_in_the_next_pass_is_told():
+    sizes = iter([600, 600, 300, 300])
+    rows = dg.stream(lambda: iter([X[: next(sizes)]]), block=128)
+    with pytest.raises(ValueError, match="it gave 600 rows before, and now 300"):
+        dg.fit(ONE, rows, method=dg.EM(tol=0.0), max_steps=3)
+
+
+def test_scores_of_what_was_not_learnt_and_of_nothing_are_one_line(tmp_path, capsys):
+    known = frame().dropna()
+    dg.save(tmp_path / "model.safetensors", dg.naive_bayes(known, "kind"))
+    known.assign(kind="maybe").to_parquet(tmp_path / "other.parquet")
+    known[:0].to_parquet(tmp_path / "empty.parquet")
+    model = str(tmp_path / "model.safetensors")
+    assert _cli.run(["score", model, str(tmp_path / "other.parquet")]) == 2
+    assert "maybe" in capsys.readouterr().err
+    out = tmp_path / "labels.parquet"
+    assert _cli.run(["predict", model, str(tmp_path / "empty.parquet"), "--out", str(out)]) == 2
+    assert "expected rows, got none" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_checkpoint_leaves_the_files_of_others(tmp_path):
+    for name in ("thesis.doc", ".movie.part"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=r"holds thesis\.doc"):
+        dg.fit(ONE, X, checkpoint=tmp_path)
+    (tmp_path / "thesis.doc").unlink()
+    living = tmp_path / f".{'0' * 16}.part"
+    living.write_text("another process writes this now")
+    dg.fit(ONE, X, checkpoint=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".movie.part", living.name, "fit.safetensors"}
