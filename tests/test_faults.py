@@ -31,6 +31,15 @@ SGD = dg.Optax(optax.sgd(1e-3))
 pytestmark = pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
 
 
+@pytest.fixture
+def ctrl_c():
+    """As in a terminal: what a shell starts in the background ignores the signal, and so does all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("name", ["EM", pytest.param("optax", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_a_fit_and_gives_the_last_model(name, tmp_path, monkeypatch):
     monkeypatch.setattr(_checkpoint, "SECONDS", 0.1)
