@@ -1,6 +1,7 @@
 """Streams beside arrays: resident memory and rows a second of fits to rows that do not fit, and out-of-core peers.
 
     python benchmarks/streams.py make FOLDER --rows 10000000        Parquet files and a memory map, generated
+    python benchmarks/streams.py make-map FOLDER --rows 200000000   the memory map alone
     python benchmarks/streams.py all FOLDER                         every case below, each in a process of its own
     python benchmarks/streams.py CASE FOLDER                        one case: prints a line of JSON
 
@@ -33,12 +34,21 @@ def rows(rng, n):
     return x, y.astype(np.int32)
 
 
+def make_map(folder, n):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(2)
+    with (folder / "x.dat").open("wb") as whole, (folder / "y.dat").open("wb") as labels:
+        for start in range(0, n, 1 << 20):
+            x, y = rows(rng, min(1 << 20, n - start))
+            whole.write(x.tobytes())
+            labels.write(y.tobytes())
+
+
 def make(folder, n):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "parquet").mkdir(exist_ok=True)
+    (folder / "parquet").mkdir(parents=True, exist_ok=True)
     rng, each = np.random.default_rng(2), -(-n // FILES)
     with (folder / "x.dat").open("wb") as whole, (folder / "y.dat").open("wb") as labels:
         for i in range(FILES):
@@ -232,13 +242,15 @@ CASES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["make", "all", *CASES])
+    parser.add_argument("what", choices=["make", "make-map", "all", *CASES])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--steps", type=int, default=2)
     own = parser.parse_args()
     if own.what == "make":
         make(own.folder, own.rows)
+    elif own.what == "make-map":
+        make_map(own.folder, own.rows)
     elif own.what == "all":
         for name in CASES:
             subprocess.run([sys.executable, __file__, name, str(own.folder), "--steps", str(own.steps)], check=True)

@@ -2,7 +2,9 @@
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import dataset
 
 import dgjax as dg
 from dgjax.compare import _cli
@@ -88,3 +90,16 @@ def test_a_checkpoint_leaves_the_files_of_others(tmp_path):
     living.write_text("another process writes this now")
     dg.fit(ONE, X, checkpoint=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".movie.part", living.name, "fit.safetensors"}
+
+
+def test_a_dataset_keeps_its_filter_and_the_columns_of_its_folders(tmp_path):
+    cells = RNG.normal(size=500)
+    table = pa.table({"a": cells, "group": np.arange(500) % 3})
+    dataset.write_dataset(
+        table, tmp_path, format="parquet", partitioning=["group"], partitioning_flavor="hive", max_rows_per_group=50
+    )
+    whole = dataset.dataset(tmp_path, partitioning="hive")
+    assert dg.stream(whole, label="group").facts.labels.tolist() == [0, 167, 167, 166]
+    some = dg.stream(whole.filter(dataset.field("a") > 0))
+    assert some.facts.num_rows == (cells > 0).sum()
+    assert some.facts.low[0] > 0
