@@ -1,5 +1,6 @@
 """Information criteria, and thresholds and p-values of log-probabilities for anomaly detection."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -18,9 +19,11 @@ from dgjax._verbs import (
     predict_log_proba,
     require_generative,
 )
-from dgjax.data import as_model, as_weights
+from dgjax.data import Data, as_model, as_weights
 from dgjax.learning import in_component_class
 from dgjax.sparse import RowsLike
+from dgjax.streams import Passes, check_beside, named
+from dgjax.structures import Sequences
 from dgjax.tables import of_tables
 
 
@@ -28,7 +31,7 @@ from dgjax.tables import of_tables
 @of_tables()
 def bic(
     model: Generative | Discriminative,
-    x: RowsLike,
+    x: RowsLike | Passes,
     lengths: ArrayLike | None = None,
     *,
     y: ArrayLike | None = None,
@@ -40,7 +43,7 @@ def bic(
     `lengths` steps that only pad, all NaN beyond an end, count too and make p dearer: give them. p is
     `num_parameters(model)`. With labels `y`, -1 where unknown, it is of log p(x_n, y_n), and of a discriminative model,
     which needs them, of log p(y_n | x_n) of the rows that have one. `weights` (n,), 1 by default: a row of weight 2 is
-    two rows. Source: Schwarz (1978).
+    two rows. Of a `dgjax.stream` it is of one pass, with the labels and weights of the stream. Source: Schwarz (1978).
 
     Raises ValueError for bad rows, labels or weights, none with a positive weight, or weights of several rows that add
     to no more than one row, of which the logarithm would reward parameters.
@@ -53,7 +56,7 @@ def bic(
 @of_tables()
 def aic(
     model: Generative | Discriminative,
-    x: RowsLike,
+    x: RowsLike | Passes,
     lengths: ArrayLike | None = None,
     *,
     y: ArrayLike | None = None,
@@ -75,7 +78,7 @@ def aic(
 @of_tables()
 def icl(
     model: Generative,
-    x: RowsLike,
+    x: RowsLike | Passes,
     lengths: ArrayLike | None = None,
     *,
     y: ArrayLike | None = None,
@@ -96,19 +99,15 @@ def icl(
             f"icl is for models with one label for each row or sequence; a {type(model).__name__} has one at each "
             "step. Type dgjax.bic(model, x, lengths)."
         )
-    logs: Any = predict_log_proba(model, x, lengths, y=y)
-    scored = _scored(model, x, lengths, weights, y)
-    logs = scored.xp.asarray(logs, scored.values.dtype)
-    entropy = -(scored.xp.exp(logs) * scored.xp.where(logs > -np.inf, logs, 0)).sum(-1)
-    whole = -2 * scored.total() + num_parameters(model) * scored.xp.log(scored.checked_rows())
-    return scored.result(whole + 2 * _total(entropy, scored.weights, scored.xp))
+    scored = _scored(model, x, lengths, weights, y, _completed)
+    return scored.result(-2 * scored.total() + num_parameters(model) * scored.xp.log(scored.checked_rows()))
 
 
 @told_keywords
 @of_tables()
 def anomaly_threshold(
     model: Generative,
-    x: RowsLike,
+    x: RowsLike | Passes,
     false_alarm: float = 0.01,
     lengths: ArrayLike | None = None,
     *,
@@ -128,7 +127,7 @@ def anomaly_threshold(
     if is_concrete(false_alarm) and false_alarm in (0, 1):
         raise ValueError(f"false_alarm must be between 0 and 1, a share of rows; got {false_alarm}.")
     require_generative(model)
-    scored = _scored(model, x, lengths, weights)
+    scored = _scored_rows(model, x, lengths, weights)
     return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
 
@@ -137,7 +136,7 @@ def anomaly_threshold(
 def anomaly_pvalue(
     model: Generative,
     calibration: RowsLike,
-    x: RowsLike,
+    x: RowsLike | Passes,
     lengths: ArrayLike | None = None,
     *,
     calibration_lengths: ArrayLike | None = None,
@@ -217,7 +216,29 @@ class _Scored(NamedTuple):
         return placed(np.asarray(value, self.given.dtype), self.given)
 
 
-def _scored(model, x, lengths, weights, y=None):
+def _scored(model, x, lengths, weights, y=None, of_rows=None):
+    """Log-probabilities of rows, or what `of_rows` makes of them; of a stream those of each block as of one row."""
+    of_rows = of_rows or _scored_rows
+    if not isinstance(x, Passes):
+        return of_rows(model, x, lengths, weights, y)
+    totals, rows, given = zip(*_by_blocks(model, x, (lengths, weights, y), of_rows, _sums), strict=True)
+    return _Scored(np.array(totals), np.ones(len(totals)), np.array(rows), np, given[0])
+
+
+def _completed(model, x, lengths, weights, y):
+    """Log-probabilities of rows less the entropy of their labels, which is none where these are known."""
+    logs: Any = predict_log_proba(model, x, lengths, y=y)
+    scored = _scored_rows(model, x, lengths, weights, y)
+    logs = scored.xp.asarray(logs, scored.values.dtype)
+    entropy = -(scored.xp.exp(logs) * scored.xp.where(logs > -np.inf, logs, 0)).sum(-1)
+    return scored._replace(values=scored.values - entropy)
+
+
+def _scored_rows(model, x, lengths, weights, y=None):
+    if isinstance(x, Passes):
+        blocks = _by_blocks(model, x, (lengths, weights, y), _scored_rows, lambda own: own)
+        values, amounts, steps = (np.concatenate(own) for own in list(zip(*blocks, strict=True))[:3])
+        return _Scored(values, amounts, steps, np, blocks[0].given)
     checked, given = as_model(model), x
     if y is None and checked.generative:
         values = log_prob_in_form(model, x, lengths, in_component_class)
@@ -244,3 +265,27 @@ def _scored(model, x, lengths, weights, y=None):
         of = "" if weights is None else " with a positive weight"
         raise ValueError(f"x must have at least one row{of}; got none.")
     return scored
+
+
+def _sums(scored):
+    return float(scored.total()), float((scored.weights * scored.steps).sum()), scored.given[:1]
+
+
+def _by_blocks(model, passes, beside, of_rows, made):
+    """`made(of_rows(...))` of each block of a stream that has weight, with the stream's labels and weights."""
+    check_beside(dict(zip(("lengths", "weights", "y"), beside, strict=True)))
+    own = as_model(model)
+    fn = functools.partial(_of_block, bare=own is not model, of_rows=of_rows)
+    with named(passes):
+        found = [made(scored) for scored, _ in passes.each(fn, own) if scored is not None]
+    if not found:
+        raise ValueError("x must have at least one row with a positive weight; got none.")
+    return found
+
+
+def _of_block(model: Any, data: Data, bare: bool, of_rows: Any) -> Any:
+    x, lengths = (data.x.x, data.x.lengths) if isinstance(data.x, Sequences) else (data.x, None)
+    if not (np.asarray(data.weights) > 0).any():
+        return None
+    labels = None if model.generative and not (np.asarray(data.y) >= 0).any() else data.y
+    return of_rows(model.density if bare else model, x, lengths, data.weights, labels)

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import dataset
+from pyarrow import dataset, parquet
+from sklearn.datasets import load_breast_cancer
 
 import dgjax as dg
 from dgjax.compare import _cli
@@ -103,3 +104,50 @@ def test_a_dataset_keeps_its_filter_and_the_columns_of_its_folders(tmp_path):
     some = dg.stream(whole.filter(dataset.field("a") > 0))
     assert some.facts.num_rows == (cells > 0).sum()
     assert some.facts.low[0] > 0
+
+
+def test_a_function_that_gives_one_generator_twice_is_told():
+    blocks = (X[i : i + 100] for i in range(0, 600, 100))
+    with pytest.raises(ValueError, match=r"must give a new iterator each time; it gave the same generator again"):
+        _ = dg.stream(lambda: blocks).facts
+
+
+def test_columns_of_lists_and_labels_that_floats_skip_are_told(tmp_path):
+    table = pa.table({"a": X[:, 0], "list": [[1.0]] * 600, "id": [2**60 + i for i in range(600)], "b": X[:, 1]})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"'list' must hold cells of one type; got list .*Type columns=\[\.\.\.\]"):
+        dg.stream(tmp_path / "rows.parquet")
+    for asked in (lambda: dg.stream(tmp_path, label="id", columns=["a"]), lambda: dg.naive_bayes(table, "id")):
+        with pytest.raises(ValueError, match=r"whole numbers below 2\*\*53, beyond which floats skip some; got 1152"):
+            asked()
+    assert dg.stream(tmp_path, columns=["a", "id"]).facts.high[1] == np.float32(2.0**60)
+
+
+def test_a_column_of_rows_of_weight_0_alone_is_never_observed():
+    x, weights = np.where([True, False], X, np.nan), np.ones(600)
+    x[:2, 1], weights[:2] = 0, 0
+    model, stream = dg.naive_bayes(X, Y), dg.stream(x, Y, weights, block=64)
+    for fit in (lambda: dg.fit(model, stream), lambda: dg.fit(model, x, Y, weights=weights)):
+        with pytest.raises(ValueError, match=r"column\(s\) 1 are never observed"):
+            fit()
+
+
+def test_criteria_of_a_stream_are_those_of_its_rows():
+    weights, some = RNG.random(600).astype("float32"), np.where(RNG.random(600) < 0.5, Y, -1)
+    model, twin = dg.naive_bayes(X, Y), dg.logistic_regression(2, 2)
+    for criterion, own in ((dg.bic, model), (dg.aic, model), (dg.icl, model), (dg.bic, twin), (dg.aic, twin)):
+        expected = criterion(own, X, y=some, weights=weights)
+        found = criterion(own, dg.stream(X, some, weights, block=100))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    found = dg.anomaly_threshold(model, dg.stream(X, weight=weights, block=100), 0.1)
+    assert found == dg.anomaly_threshold(model, X, 0.1, weights=weights)
+    with pytest.raises(ValueError, match=r"y is for arrays.*Type dgjax\.stream\(source, label=\.\.\.\)"):
+        dg.bic(model, dg.stream(X), y=Y)
+
+
+def test_rows_without_a_label_that_speak_against_the_labels_are_told_of_streams_too():
+    x, y = load_breast_cancer(return_X_y=True)
+    few = np.where(np.random.default_rng(0).random(len(y)) < 0.05, y, -1)
+    stream = dg.stream(x.astype("float32"), few, block=128)
+    with pytest.warns(dg.ConvergenceWarning, match=r"rows without a label lowered .* Type label_weight="):
+        dg.naive_bayes(stream, prior="weak")

@@ -14,7 +14,15 @@ from dgjax._arguments import check_number
 from dgjax._types import ColumnMoments, of_columns
 from dgjax.data import Data, as_model
 from dgjax.densities import column_moments
-from dgjax.learning import _descent_passes, _em, _em_passes, _endings, _lbfgs_passes, _stepwise as stepwise
+from dgjax.learning import (
+    _descent_passes,
+    _em,
+    _em_passes,
+    _endings,
+    _lbfgs_passes,
+    _semisupervised,
+    _stepwise as stepwise,
+)
 from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough
 from dgjax.learning._lbfgs import LBFGS
@@ -108,7 +116,7 @@ def check_facts(model: Any, facts: Facts, prior: Any) -> None:
     counted = int(facts.labels.sum())
     if not counted:
         raise ValueError("x must have at least one row with a positive weight; got none.")
-    never = np.flatnonzero(facts.cells == 0)
+    never = np.flatnonzero(~facts.seen)
     if len(never) and not isinstance(getattr(prior, "density", prior), FactorPrior):
         raise ValueError(
             f"x column(s) {', '.join(map(str, never[:10].tolist()))}{', ...' * (len(never) > 10)} are never observed, "
@@ -154,7 +162,20 @@ def _by_em(model, passes, options):
 
     state = _em.begun(model, empty_trace(options.max_steps, tol.dtype))
     state = _run(advance, state, options, model_of, places)
-    return Outcome(state.value, state.trace, state.step, state.converged), model_of(state)
+    outcome, found = Outcome(state.value, state.trace, state.step, state.converged), model_of(state)
+    if not passes.facts.labelled and passes.facts.num_classes:
+        sample = _sample(passes, tol.dtype, prior)
+        _semisupervised.warn_if_labels_lost(model, sample, outcome, found, tol, options.label_weight)
+    return outcome, found
+
+
+def _sample(passes, dtype, prior):
+    """Rows of a sample, which have the weight of all together."""
+    facts, drawn = passes.facts, passes.sample(jax.random.key(0), SAMPLED)
+    x, y, weights = jax.tree.map(jnp.asarray, (drawn.x, drawn.y, drawn.weights))
+    x = jax.tree.map(lambda own: own.astype(dtype) if own.dtype.kind == "f" else own, x)
+    weights = jnp.full(len(weights), facts.weight / len(weights), dtype)
+    return Problem(x, y, weights, prior=prior, complete=facts.complete, labelled=facts.labelled)
 
 
 def _run(advance, state, options, model_of, places):
@@ -195,13 +216,7 @@ def _by_lbfgs(model, passes, options):
     dtype, facts = jnp.result_type(*jax.tree.leaves(model)), passes.facts
     check_facts(model, facts, options.prior)
     _check_support(model, passes)
-    drawn = passes.sample(jax.random.key(0), SAMPLED)
-    x, y, weights = jax.tree.map(jnp.asarray, (drawn.x, drawn.y, drawn.weights))
-    x = jax.tree.map(lambda own: own.astype(dtype) if own.dtype.kind == "f" else own, x)
-    weights = jnp.full(len(weights), facts.weight / len(weights), dtype)
-    prior = _chosen_prior(model, passes, options.chosen, options.prior)
-    known = {"complete": facts.complete, "labelled": facts.labelled}
-    sample = Problem(x, y, weights, prior=prior, **known)
+    sample = _sample(passes, dtype, _chosen_prior(model, passes, options.chosen, options.prior))
     options.method.check(model, sample)
     tol = np.asarray(options.method.tol, dtype)
     state = _lbfgs_passes.begun(model, passes, sample, empty_trace(options.max_steps, dtype))

@@ -18,7 +18,8 @@ class Facts(NamedTuple):
 
     `labels` (1 + k,): rows of positive weight with the label -1, 0, ..., k - 1, k one more than the highest there is.
     `cells` (d,) observed, with `low`, `high`, whether all are `whole`, `mean` and `spread` (standard deviation), which
-    mean nothing where there is no cell. `even` says that all weights are 1.
+    mean nothing where there is no cell. `seen` (d,) says of a column that a row of positive weight has a cell in it,
+    `even` that all weights are 1.
     """
 
     num_rows: int
@@ -31,6 +32,7 @@ class Facts(NamedTuple):
     whole: Bool[np.ndarray, " d"]
     mean: Float[np.ndarray, " d"]
     spread: Float[np.ndarray, " d"]
+    seen: Bool[np.ndarray, " d"]
     even: bool
 
     @property
@@ -76,6 +78,7 @@ class Facts(NamedTuple):
             _either(self.whole & other.whole, self, other, "whole"),
             mean,
             spread,
+            self.seen | other.seen,
             self.even and other.even,
         )
 
@@ -121,17 +124,23 @@ def facts_of(
     highest = int(known.max(initial=-1))
     steps = rows if inside is None or inside.all() else rows[inside.reshape(-1)]
     summary = _summary(steps)
+    cells = len(steps) - np.asarray(summary.missing, float)
+    seen = cells > 0
+    if not counted.all() and seen.any():
+        each = np.ones(len(weights), int) if inside is None else inside.sum(1)
+        seen = ~np.isnan(steps[np.repeat(counted, each)]).all(0)
     return Facts(
         len(weights),
         float(weights.sum(dtype=float)),
         len(steps),
         label_counts(known.reshape(-1), highest + 1),
-        len(steps) - np.asarray(summary.missing, float),
+        cells,
         np.asarray(summary.low, float),
         np.asarray(summary.high, float),
         np.asarray(summary.whole),
         np.asarray(summary.mean, float),
         np.asarray(summary.spread, float),
+        seen,
         bool((weights == 1).all()),
     )
 

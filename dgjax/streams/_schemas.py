@@ -7,7 +7,7 @@ import numpy as np
 
 from dgjax import _advice
 from dgjax.streams._sources import Source
-from dgjax.tables import MOST_LEVELS, Cells, Column, Schema, column_of, label_of, read
+from dgjax.tables import MOST_LEVELS, Cells, Column, Schema, check_holds, column_of, label_of, read
 
 MOST = 1 << 10  # different labels, or texts that are no categories, beyond which none are looked for
 
@@ -61,7 +61,7 @@ def found(source: Source, names: Names, first: Any, size: int) -> Schema:
                 f"source can be read once alone, and the levels of column {open_[0]!r} are found by a pass of their "
                 "own. Give numbers: dgjax.stream(blocks) of tuples (x, y)."
             )
-        cells |= _levels(source, open_, size)
+        cells |= _levels(source, open_, names.label, size)
     columns = tuple(_column(cells[name], frame.library) for name in names.columns)
     label = None if names.label is None else label_of(cells[names.label], frame.library)
     return Schema(columns, label, frame.library)
@@ -73,7 +73,7 @@ def _column(cells: Cells, library: str) -> Column:
     return column_of(cells, library)
 
 
-def _levels(source, names, size):
+def _levels(source, names, label, size):
     """Cells of columns with every value that they hold once, by a pass over these columns."""
     seen: dict[str, dict[Any, None]] = {name: {} for name in names}
     kinds: dict[str, Cells] = {}
@@ -81,12 +81,22 @@ def _levels(source, names, size):
         frame = read(part)
         for name in names:
             own = frame.cells(name)
+            _check_holds(own, name == label)
             if own.holds and not (kinds.get(name) and kinds[name].holds):
                 kinds[name] = own
             seen[name].update(dict.fromkeys(own.distinct() if own.holds else ()))
             if len(seen[name]) > MOST:
                 _refuse(name, len(seen[name]))
     return {name: _of_values(kinds.get(name), name, list(values)) for name, values in seen.items()}
+
+
+def _check_holds(cells, is_label):
+    try:
+        check_holds(cells, "", "label column" if is_label else "x column")
+    except ValueError as error:
+        told = "label= with the name of another" if is_label else "columns=[...] with the names of the others"
+        said = str(error).partition(" Type ")[0].removesuffix(" Leave it out.")
+        raise ValueError(f"{said} Type {told}.") from None
 
 
 def _of_values(kind, name, values):

@@ -200,10 +200,11 @@ class OfBlocks(Source):
     def __init__(self, make: Callable[[], Iterable[Any]], name: str, again: bool = True) -> None:
         self.make, self.name, self.again = make, name, again
         self.held: Iterator[Any] | None = None
+        self.last: Any = None
 
     def parts(self, size: int, columns: Sequence[str] | None) -> Generator[Any, None, None]:
         if self.again:
-            blocks = iter(self.make())
+            blocks = self._anew()
         elif self.held is None:
             raise ValueError(
                 f"source can be read once alone, for it is a {self.name}, and was read before. Give what can be read "
@@ -222,6 +223,16 @@ class OfBlocks(Source):
                 yield table if columns is None else table.select(list(columns))
             else:
                 yield tuple(block) if isinstance(block, tuple) else (block,)
+
+    def _anew(self):
+        given = self.make()
+        if isinstance(given, Iterator) and given is self.last:
+            raise ValueError(
+                f"source must give a new iterator each time; it gave the same {type(given).__name__} again, which was "
+                "read before. Make it in the function: type dgjax.stream(lambda: blocks(path))."
+            )
+        self.last = given
+        return iter(given)
 
     def mark(self) -> str:
         return digest([self.name, self.make])  # a list by all its arrays, a function by its code

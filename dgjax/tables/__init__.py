@@ -14,6 +14,7 @@ from dgjax.tables._calls import (
 from dgjax.tables._columns import (
     MOST_LEVELS as MOST_LEVELS,
     Column as Column,
+    check_holds as check_holds,
     column_of as column_of,
     label_of as label_of,
 )

@@ -14,6 +14,7 @@ KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 USUAL = {NUMBERS: "gaussian", TRUTH: "bernoulli", TEXT: "categorical", CATEGORIES: "categorical"}
 """Kind of a column, by what it holds. Counts are real numbers, unless kinds={"visits": "poisson"} asks for them."""
 MOST_LEVELS = 50
+SKIPPED = 2**53  # the next whole number is no float64
 """Different texts in a column of categories, or labels; more are names or free text, unless their type says not so."""
 Level = str | int | float | bool
 
@@ -175,6 +176,12 @@ def label_of(cells: Cells, library: str) -> Column:
             f"label column {cells.name!r} must hold classes; got numbers with fractions, such as "
             f"{next(level for level in levels if not isinstance(level, int))}, a quantity. Type the name of another "
             "column, or cut it into classes."
+        )
+    if cells.holds == NUMBERS and max(map(abs, levels)) >= SKIPPED:
+        text = _typed.of(library, "text", name=cells.name)
+        raise ValueError(
+            f"label column {cells.name!r} must hold whole numbers below 2**53, beyond which floats skip some; got "
+            f"{max(levels, key=abs)}. {text}".rstrip()
         )
     if -1 in levels:
         raise ValueError(

@@ -181,8 +181,7 @@ class _Native(Frame):
         nw, series = self.narwhals, self.frame.get_column(name)
         kind = series.dtype
         if kind.is_numeric():
-            wide = series if kind == nw.Float32 else series.cast(nw.Float64)
-            return Cells(name, NUMBERS, np.asarray(wide.to_numpy()), whole=kind.is_integer())
+            return Cells(name, NUMBERS, self._numbers(series, kind), whole=kind.is_integer())
         if kind.is_temporal():
             return Cells(name, DURATIONS if isinstance(kind, nw.Duration) else DATES, np.zeros(len(series), object))
         objects = np.empty(len(series), object)
@@ -193,6 +192,13 @@ class _Native(Frame):
         # Polars's Categorical knows the levels of all columns, not its own.
         found = _inspected(name, objects)
         return Cells(name, CATEGORIES, objects) if isinstance(kind, nw.Categorical) else found
+
+    def _numbers(self, series, kind):
+        if self.library == "pyarrow" and kind.is_integer():  # rounds beyond 2**53, as the other libraries do
+            series = self.narwhals.from_native(series.to_native().cast("float64", safe=False), series_only=True)
+        elif kind != self.narwhals.Float32:
+            series = series.cast(self.narwhals.Float64)
+        return np.asarray(series.to_numpy())
 
     def without(self, name: str) -> Any:
         return self.frame.drop(name).to_native()
