@@ -14,6 +14,12 @@ KINDS = ("gaussian", "bernoulli", "categorical", "poisson", "multinomial")
 USUAL = {NUMBERS: "gaussian", TRUTH: "bernoulli", TEXT: "categorical", CATEGORIES: "categorical"}
 """Kind of a column, by what it holds. Counts are real numbers, unless kinds={"visits": "poisson"} asks for them."""
 MOST_LEVELS = 50
+INSIDE = {
+    "bernoulli": ("0 and 1", lambda x: (x == 0) | (x == 1)),
+    "poisson": ("counts, whole numbers from 0", lambda x: (x == np.floor(x)) & (x >= 0)),
+    "multinomial": ("counts, numbers from 0", lambda x: x >= 0),
+}
+"""Kinds of columns that do not hold every finite number, with what they hold."""
 SKIPPED = 2**53  # the next whole number is no float64
 """Different texts in a column of categories, or labels; more are names or free text, unless their type says not so."""
 Level = str | int | float | bool
@@ -116,14 +122,11 @@ class Column:
 
     def _check_numbers(self, values):
         """Raises ValueError for cells that no column of the kind can hold."""
-        whole = values == np.floor(values)
-        tests = {
-            "bernoulli": ("0 and 1", (values == 0) | (values == 1)),
-            "poisson": ("counts, whole numbers from 0", whole & (values >= 0)),
-            "multinomial": ("counts, numbers from 0", values >= 0),
-        }
-        words, inside = tests.get(self.kind, ("finite numbers", np.isfinite(values)))
-        wrong = np.flatnonzero(~(np.isnan(values) | (inside & np.isfinite(values))))
+        words, inside = INSIDE.get(self.kind, ("finite numbers", np.isfinite))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if inside is np.isfinite and np.isfinite(values.sum()):  # in a tenth of the time of a look at each
+                return
+        wrong = np.flatnonzero(~(np.isnan(values) | (inside(values) & np.isfinite(values))))
         if len(wrong):
             other = "" if self.kind == "gaussian" else f"kinds={{{self.name!r}: 'gaussian'}}, or give "
             raise ValueError(
