@@ -170,7 +170,7 @@ def _naive_bayes(dg, start, x, steps):
     del start, steps
     if isinstance(x, np.ndarray):
         x = dg.stream(x, label=np.arange(len(x)) % K)
-    return dg.naive_bayes(x, num_classes=K)
+    return dg.naive_bayes(x, **({} if x.names else {"num_classes": K}))
 
 
 def naive_bayes_of_a_memmap(case):
@@ -224,6 +224,59 @@ def partial_fit_of_scikit_learn(case):
     }
 
 
+def one_by_one_of_river(case):
+    """Gaussian naive Bayes of river, which learns a row at a time: the first 100,000."""
+    from river.naive_bayes import GaussianNB
+
+    x, y, model, n = case.memmap(), case.labels(), GaussianNB(), min(case.n, 100_000)
+    rows = [dict(enumerate(row)) for row in x[:n].tolist()]
+    begun = time.perf_counter()
+    for row, label in zip(rows, y[:n].tolist(), strict=True):
+        model.learn_one(row, label)
+    seconds = time.perf_counter() - begun
+    return {"rows": n, "seconds": round(seconds, 2), "rows a second": round(n / seconds)}
+
+
+def _by_spark(case, make, passes):
+    """An estimator of Spark, which `make()` makes, on the Parquet files by all cores, over which it passes so often."""
+    import os
+
+    from pyspark.ml.feature import VectorAssembler
+    from pyspark.sql import SparkSession
+
+    options = {"spark.driver.memory": "6g", "spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
+    made = SparkSession.builder.master(f"local[{os.cpu_count()}]")
+    for name, value in options.items():
+        made = made.config(name, value)
+    spark = made.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    estimator = make()
+    frame = spark.read.parquet(str(case.folder / "parquet"))
+    frame = VectorAssembler(inputCols=[f"x{j}" for j in range(D)], outputCol="features").transform(frame)
+    estimator.fit(frame.limit(20_000))
+    begun = time.perf_counter()
+    estimator.fit(frame)
+    seconds = time.perf_counter() - begun
+    spark.stop()
+    return {"rows": case.n, "seconds": round(seconds, 2), "rows a second": round(case.n * passes / seconds)}
+
+
+def mixture_of_spark(case):
+    from pyspark.ml.clustering import GaussianMixture
+
+    return _by_spark(case, lambda: GaussianMixture(k=K, maxIter=case.steps, tol=0.0, seed=0), case.steps)
+
+
+def naive_bayes_of_spark(case):
+    from pyspark.ml.classification import NaiveBayes
+
+    return _by_spark(case, lambda: NaiveBayes(modelType="gaussian"), 1)
+
+
+def naive_bayes_of_parquet(case):
+    return timed(case, lambda dg: dg.stream(case.folder / "parquet", label="label"), _naive_bayes, lambda steps: 1)
+
+
 CASES = {
     own.__name__: own
     for own in (
@@ -233,7 +286,11 @@ CASES = {
         lda_of_a_memmap,
         naive_bayes_of_a_memmap,
         stepwise_em_of_a_memmap,
+        naive_bayes_of_parquet,
         partial_fit_of_scikit_learn,
+        one_by_one_of_river,
+        mixture_of_spark,
+        naive_bayes_of_spark,
         reading_parquet,
         reading_a_memmap,
     )
@@ -255,7 +312,11 @@ def main():
         for name in CASES:
             subprocess.run([sys.executable, __file__, name, str(own.folder), "--steps", str(own.steps)], check=True)
     else:
-        print(json.dumps({"case": own.what, **CASES[own.what](Case(own.folder, own.steps))}), flush=True)
+        try:
+            said = CASES[own.what](Case(own.folder, own.steps))
+        except ImportError as error:
+            said = {"not run": f"{error.name} is not installed"}
+        print(json.dumps({"case": own.what, **said}), flush=True)
 
 
 if __name__ == "__main__":
