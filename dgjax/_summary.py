@@ -11,10 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from dgjax._arguments import is_concrete
 from dgjax._elsewhere import told_keywords
@@ -49,13 +45,20 @@ class Summary:
         # No table is squeezed: a terminal that is narrower breaks its lines.
         widest = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
         width = max(WIDTH, len(self.title), sum(widest) + 3 * len(widest) + 2)
+        from rich.console import Console  # as long to import as a tenth of all else
+
         Console(file=out, width=width, color_system=None).print(self.__rich__())
         return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
     __repr__ = __str__
 
-    def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(self.title, "bold")]
+    def __rich__(self) -> Any:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Group
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        parts: list[Any] = [Text(self.title, "bold")]
         if self.facts:
             facts = RichTable.grid(padding=(0, 2))
             for fact in self.facts:
