@@ -58,10 +58,21 @@ def test_the_target_is_the_one_named(tmp_path):
 
 def test_a_column_that_numbers_the_rows_is_pointed_out(tmp_path):
     lines = [f"{i + 1},{row}" for i, row in enumerate(rows())]
-    named = load(write(tmp_path, lines, header="id,height,colour,label"))
-    assert any("'id' numbers the rows" in note for note in named.notes)
+    named = load(write(tmp_path, lines, header="day,height,colour,label"))
+    assert any("'day' numbers the rows" in note for note in named.notes)
     nameless = load(write(tmp_path, lines, header=",height,colour,label"))
     assert nameless.columns == ("height", "colour")
+
+
+def test_a_column_that_identifies_the_rows_is_left_out_unless_it_is_to_be_kept(tmp_path):
+    lines = [f"{7 * i % 101 + 5000},{row}" for i, row in enumerate(rows())]
+    path = write(tmp_path, lines, header="customerId,height,colour,label")
+    found = load(path)
+    assert found.columns == ("height", "colour")
+    assert "Column 'customerId' identifies the rows: left out (--keep 'customerId' takes it in)." in found.notes
+    assert load(path, keep=("customerId",)).columns == ("customerId", "height", "colour")
+    with pytest.raises(InputError, match="--keep id: expected a column of the data, got none; it has customerId"):
+        load(path, keep=("id",))
 
 
 def test_parquet_reads_as_csv_does(tmp_path):

@@ -147,7 +147,7 @@ def test_what_was_measured_outlives_a_winner_that_cannot_be_fitted(error, monkey
     calibration = comparison.answers["calibration"]
     calibration.records += [Record("brier", "lda", repeat, 0.1) for repeat in range(3)]
     monkeypatch.setattr(_winner, "fitted", broken)
-    _winner.take(comparison, "brier")
+    _winner.take(comparison)
     assert comparison.winner is None
     assert "No model was saved" in comparison.no_winner
     assert comparison.interrupted == isinstance(error, KeyboardInterrupt)

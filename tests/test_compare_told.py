@@ -106,6 +106,18 @@ def test_a_gain_that_is_no_better_than_a_guess_is_none(comparison):
     assert _verdicts.verdict(comparison, "labelled_rows").headline.startswith("Not so that it counts")
 
 
+def test_a_metric_that_is_asked_for_is_in_the_headline_and_the_table(comparison):
+    tell(comparison, "training_rows", curves({"lda": {40: 0.9}, "qda": {40: 0.8}}))
+    values = {("average precision", key, 0.0, EXACT): value for key, value in (("lda", 0.6), ("qda", 0.7))}
+    tell(comparison, "calibration", values | {("brier", "lda", 0.0, EXACT): 0.1})
+    assert _summary.columns(comparison)[2] == "Log-loss"
+    comparison.metric = "average precision"
+    assert "In average precision of '2', as asked for, QDA is the best, 0.700 ± " in _summary.headline(comparison)
+    assert _summary.columns(comparison)[2] == "Average precision"
+    cells = {row[0]: row[2].split(" ± ")[0] for row in _summary.models(comparison)}
+    assert (cells["LDA"], cells["QDA"], cells["Logistic regression"]) == ("0.600", "0.700", "–")
+
+
 def losses(answer, key, values):
     for i, value in enumerate(values):
         answer.records += [Record("log-loss", key, i, value), Record("brier", key, i, 0.2 + 0.01 * i)]

@@ -54,6 +54,7 @@ Text = Annotated[str | None, _words("The column of texts to compare on, by them 
 Out = Annotated[Path, _words("Where report.html and results.json go.", "DIR")]
 Quick = Annotated[bool, _words("Fewer splits and rows: some 2 to 4 minutes of processor time.", None, "--quick")]
 Drop = Annotated[list[str] | None, _words("A column to leave out; may be repeated.", "COLUMN")]
+Keep = Annotated[list[str] | None, _words("A column to keep though it identifies the rows; may be repeated.", "COLUMN")]
 Separator = Annotated[str | None, _words("Between cells: a character, comma, semicolon, tab, pipe or space.", "MARK")]
 Decimal = Annotated[str | None, _words("Before decimals, as ','.", "MARK")]
 Thousands = Annotated[str | None, _words("Between thousands, as '.' or ' '.", "MARK")]
@@ -87,6 +88,7 @@ def compare(
     max_rows: MaxRows = None,
     bins: Bins = None,
     drop: Drop = None,
+    keep: Keep = None,
     separator: Separator = None,
     decimal: Decimal = None,
     thousands: Thousands = None,
@@ -102,7 +104,7 @@ def compare(
     reading = Reading(separator, decimal, thousands, encoding, comment, tuple(missing or ()), no_header)
     # What is wrong with the input is said before JAX is imported.
     _check_metric(metric)
-    dataset = _load(data, target, sequence, text, tuple(drop or ()), reading, bins)
+    dataset = _load(data, target, sequence, text, tuple(drop or ()), reading, bins, tuple(keep or ()))
     _check_rows(dataset, max_rows)
     _check_folder(out)
     _compiling.compile_quickly()
@@ -224,6 +226,7 @@ def _load(
     drop: tuple[str, ...],
     reading: "Reading",
     bins: int | None = None,
+    keep: tuple[str, ...] = (),
 ) -> "Dataset":
     """Data set of rows, of sequences or of texts, which are told by the options, its name, or its columns."""
     from dgjax.compare import _dataset, _sequence_data, _text_data
@@ -238,7 +241,7 @@ def _load(
     if sequence is not None or _dataset.is_embedded(data, (_dataset.SIMULATED,)):
         return _sequence_data.load(data, target, sequence, drop, reading)
     try:
-        return _dataset.load(data, target, drop, reading, bins)
+        return _dataset.load(data, target, drop, reading, bins, keep)
     except FreeTextError as error:
         if len(error.columns) > 1 or bins is not None:
             raise
@@ -259,11 +262,13 @@ def _begin(dataset: "Dataset", quick: bool, max_rows: int | None) -> "Comparison
 
 def _compare(comparison: "Comparison", out: Path, metric: str) -> int:
     from dgjax.compare import _progress, _report, _run, _winner
+    from dgjax.compare._metrics import CHOICES
 
+    comparison.metric = CHOICES[metric]
     _progress.introduce(comparison)
     with _progress.watching(comparison) as watcher:
         _run.ask(comparison, watcher)
-        _winner.take(comparison, metric)
+        _winner.take(comparison)
     status = INTERRUPTED if comparison.interrupted else FAILED if comparison.failed else 0
     try:
         paths = _report.write(comparison, out)

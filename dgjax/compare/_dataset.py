@@ -1,6 +1,7 @@
 """Data set to compare on: features with missing cells, labels, names; checked before anything is fitted."""
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,11 +90,17 @@ def load(
     drop: tuple[str, ...] = (),
     reading: Reading = AS_FOUND,
     bins: int | None = None,
+    keep: tuple[str, ...] = (),
 ) -> Dataset:
-    """Data set from a file, or an embedded one by its name; `bins` makes so many classes of a target of numbers."""
-    if is_embedded(data, EMBEDDED, {"--target": target, "--drop": drop, "--bins": bins, **reading.options}):
+    """Data set from a file, or an embedded one by its name; `bins` makes so many classes of a target of numbers.
+
+    Identifiers are left out, but for those in `keep`.
+    """
+    options = {"--target": target, "--drop": drop, "--bins": bins, "--keep": keep}
+    if is_embedded(data, EMBEDDED, options | reading.options):
         return _embedded(data)
     table, name = table_of(data, target, drop, reading=reading)
+    table = _without_identifiers(table, target, keep)
     dataset = from_table(table, name, target, bins)
     missing = len(dataset.y) - len(dataset.labelled)
     if not missing:
@@ -136,6 +143,24 @@ def table_of(
             f"--drop {target}: expected a column other than the target, got the target; leave out one of the two"
         )
     return read_table(path, drop, named, reading), path.name
+
+
+def _without_identifiers(table: Table, target: str | None, keep: tuple[str, ...]) -> Table:
+    """Table less the columns whose names say that they identify rows and whose cells all differ; notes say so."""
+    for name in keep:
+        if name not in table.names:
+            raise InputError(f"--keep {name}: expected a column of the data, got none; it has {listed(table.names)}")
+    found = [c.name for c in table.columns if c.name not in (target, *keep) and _identifies(c)]
+    if not found or len(table.columns) - len(found) < 2:
+        return table
+    notes = [f"Column '{name}' identifies the rows: left out (--keep '{name}' takes it in)." for name in found]
+    return replace(table.without(tuple(found)), notes=(*table.notes, *notes))
+
+
+def _identifies(column: Column) -> bool:
+    known = column.values[~np.isnan(column.values)]
+    numbers = bool((known == np.floor(known)).all()) and len(known) > 2
+    return numbers and bool(IDENTIFIER.search(column.name)) and len(np.unique(known)) == len(known)
 
 
 def from_table(table: Table, name: str, target: str | None = None, bins: int | None = None) -> Dataset:
@@ -266,6 +291,9 @@ def _check_features(features: tuple[Column, ...], target: str) -> None:
             f"got only text ({listed(names)}); store what can be counted or measured as numbers, or "
             f"compare on one as text: --text '{names[0]}'"
         )
+
+
+IDENTIFIER = re.compile(r"(?i:^(id|index|row|rownames|row[ _]?(number|no|nr)|key)$)|(?i:[ _.-]id$)|[a-z]I[dD]$")
 
 
 def _counts_rows(column: Column) -> bool:

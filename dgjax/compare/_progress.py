@@ -109,7 +109,8 @@ def _table(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     noticed = _summary.columns(comparison)[4].replace(" ", "\n")
     harder = "Half cells\nmissing %" if _summary.hides_cells(comparison) else f"{_summary.few(comparison)}\nonly %"
-    for name in ("Model", "Accuracy %", "Log-loss", noticed, harder, "Training"):
+    second = _summary.columns(comparison)[2].replace(" ", "\n")
+    for name in ("Model", "Accuracy %", second, noticed, harder, "Training"):
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True, min_width=6)
     keys = comparison.bench.contestants.values()
     for contestant, row in zip(keys, _summary.models(comparison), strict=True):

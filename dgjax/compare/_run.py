@@ -159,6 +159,8 @@ class Comparison:
     interrupted: bool = False
     winner: Any = None
     no_winner: str = ""
+    metric: str = "brier"
+    """By which models are judged where one must be chosen, as the records of calibration call it."""
 
     @property
     def failed(self) -> list[Question]:

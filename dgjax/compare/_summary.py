@@ -36,7 +36,33 @@ def headline(comparison: Comparison) -> str:
     if ranking.level:
         text += f", but cannot be told from {words.listing([say(bench, line) for line in ranking.level], 3)}"
     text += f" (always naming the most frequent class: {100 * bench.chance:.1f} %). "
-    return text + _cheapest(comparison, ranking)
+    return text + _chosen(comparison) + _cheapest(comparison, ranking)
+
+
+def _chosen(comparison: Comparison) -> str:
+    """Sentence on the best model by a metric that was asked for and is no column of the table by itself."""
+    bench, metric = comparison.bench, comparison.metric
+    if metric in ALWAYS or (found := rank(comparison.answers["calibration"], metric)) is None:
+        return ""
+    level = [say(bench, line) for line in found.level]
+    text = (
+        f"In {_title(metric)}{_of_rarest(comparison, metric)}, as asked for, {say(bench, found.best)} is the best, "
+        f"{words.number(found.value)}"
+    )
+    if level:
+        text += f", but cannot be told from {words.listing(level, 3)}"
+    base = baseline(bench, metric)
+    return text + (f" ({base.words}). " if base else ". ")
+
+
+def _title(metric: str) -> str:
+    return metric.replace("auroc", "AUROC")
+
+
+def _of_rarest(comparison: Comparison, metric: str) -> str:
+    """Words for the class that a metric of one class is of."""
+    dataset = comparison.bench.dataset
+    return f" of '{dataset.classes[rarest(dataset)]}'" if metric in ("auroc", "average precision") else ""
 
 
 def _nothing(comparison: Comparison, ranking: Ranking) -> str:
@@ -187,11 +213,16 @@ NOTICED = {
 }
 
 
+ALWAYS = ("accuracy", "log-loss", "brier")
+"""Metrics that the table of models has whatever is asked for; another one takes the place of the second."""
+
+
 def columns(comparison: Comparison) -> tuple[str, ...]:
     """Names of the columns in the table of models."""
+    second = "Log-loss" if comparison.metric in ALWAYS else words.capital(_title(comparison.metric))
     noticed = NOTICED[comparison.bench.plan.unit][2]
     harder = "Half of the cells missing" if hides_cells(comparison) else f"{few(comparison)} only"
-    return "Model", "Accuracy", "Log-loss", "Brier score", noticed, harder, "Training"
+    return "Model", "Accuracy", second, "Brier score", noticed, harder, "Training"
 
 
 def hides_cells(comparison: Comparison) -> bool:
@@ -212,11 +243,14 @@ def models(comparison: Comparison) -> list[tuple[str, ...]]:
     notice, rows = NOTICED[comparison.bench.plan.unit][0], []
     for key, contestant in comparison.bench.contestants.items():
         size = sizes[-1] if sizes else 0.0
+        second = ("training_rows", "log-loss", (key, "exact"), size)
+        if comparison.metric not in ALWAYS:
+            second = ("calibration", comparison.metric, (key, "exact"), 0.0)
         rows.append(
             (
                 contestant.name,
                 _cell(comparison, "training_rows", "accuracy", (key, "exact"), size, words.percent),
-                _cell(comparison, "training_rows", "log-loss", (key, "exact"), size, words.number),
+                _cell(comparison, *second, words.number),
                 _cell(comparison, "calibration", "brier", (key, "exact"), 0.0, words.number),
                 _cell(comparison, notice, "auroc", _detector(comparison, notice, key), 0.0, words.number),
                 _harder(comparison, key),

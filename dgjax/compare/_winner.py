@@ -12,7 +12,6 @@ from dgjax.compare._bench import Bench
 from dgjax.compare._dataset import Dataset
 from dgjax.compare._encode import Encoder, View
 from dgjax.compare._heard import listening
-from dgjax.compare._metrics import CHOICES
 from dgjax.compare._ranking import rank
 from dgjax.compare._results import Estimate
 from dgjax.compare._run import Comparison
@@ -36,12 +35,12 @@ class Winner:
     rows: int
 
 
-def take(comparison: Comparison, metric: str) -> None:
-    """Fits the winner by a metric, one of `CHOICES`, and puts it into the comparison; or a reason why there is none.
+def take(comparison: Comparison) -> None:
+    """Fits the winner by the comparison's metric, and puts it into the comparison; or a reason why there is none.
 
     There is none of sequences and texts, of a run that was stopped, and where nothing beats the classes' shares.
     """
-    bench, measured = comparison.bench, CHOICES[metric]
+    bench, measured = comparison.bench, comparison.metric
     if type(bench.dataset) is not Dataset:
         comparison.no_winner = "Models of sequences and of texts are not saved: they read no table."
         return
