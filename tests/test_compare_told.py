@@ -112,7 +112,10 @@ def test_a_metric_that_is_asked_for_is_in_the_headline_and_the_table(comparison)
     tell(comparison, "calibration", values | {("brier", "lda", 0.0, EXACT): 0.1})
     assert _summary.columns(comparison)[2] == "Log-loss"
     comparison.metric = "average precision"
-    assert "In average precision of '2', as asked for, QDA is the best, 0.700 ± " in _summary.headline(comparison)
+    rarest = comparison.bench.dataset.classes[-1]
+    headline = _summary.headline(comparison)
+    assert f"In average precision of '{rarest}', as asked for, QDA is the best, 0.700 ± " in headline
+    assert ", beside the share of the rarest class (0.333). " in headline
     assert _summary.columns(comparison)[2] == "Average precision"
     cells = {row[0]: row[2].split(" ± ")[0] for row in _summary.models(comparison)}
     assert (cells["LDA"], cells["QDA"], cells["Logistic regression"]) == ("0.600", "0.700", "–")

@@ -52,7 +52,7 @@ def _chosen(comparison: Comparison) -> str:
     if level:
         text += f", but cannot be told from {words.listing(level, 3)}"
     base = baseline(bench, metric)
-    return text + (f" ({base.words}). " if base else ". ")
+    return text + (f", beside {base.words}. " if base else ". ")
 
 
 def _title(metric: str) -> str:
