@@ -12,7 +12,7 @@ import pytest
 from test_compare_verdicts import comparison, curves, tell
 
 import dgjax as dg
-from dgjax.compare import _baseline, _cli, _dataset, _heard, _report, _run, _style, _summary, _verdicts
+from dgjax.compare import _baseline, _cli, _dataset, _heard, _metrics, _report, _run, _style, _summary, _verdicts
 from dgjax.compare._errors import InputError
 from dgjax.compare._missing import EXACT
 from dgjax.compare._questions import ALL_ROWS, LABELLED, Task
@@ -108,11 +108,11 @@ def test_a_gain_that_is_no_better_than_a_guess_is_none(comparison):
 
 def test_a_metric_that_is_asked_for_is_in_the_headline_and_the_table(comparison):
     tell(comparison, "training_rows", curves({"lda": {40: 0.9}, "qda": {40: 0.8}}))
-    values = {("average precision", key, 0.0, EXACT): value for key, value in (("lda", 0.6), ("qda", 0.7))}
-    tell(comparison, "calibration", values | {("brier", "lda", 0.0, EXACT): 0.1})
+    values = {("average precision", key, 0.0, "exact"): value for key, value in (("lda", 0.6), ("qda", 0.7))}
+    tell(comparison, "calibration", values | {("brier", "lda", 0.0, "exact"): 0.1})
     assert _summary.columns(comparison)[2] == "Log-loss"
     comparison.metric = "average precision"
-    rarest = comparison.bench.dataset.classes[-1]
+    rarest = comparison.bench.dataset.classes[_metrics.rarest(comparison.bench.dataset)]
     headline = _summary.headline(comparison)
     assert f"In average precision of '{rarest}', as asked for, QDA is the best, 0.700 ± " in headline
     assert ", beside the share of the rarest class (0.333). " in headline
