@@ -22,7 +22,7 @@ from dgjax._verbs import (
 from dgjax.data import Data, as_model, as_weights
 from dgjax.learning import in_component_class
 from dgjax.sparse import RowsLike
-from dgjax.streams import Passes, check_beside, named
+from dgjax.streams import Passes, check_beside, named, of_streams
 from dgjax.structures import Sequences
 from dgjax.tables import of_tables
 
@@ -131,12 +131,13 @@ def anomaly_threshold(
     return scored.result(_quantile(scored.values, scored.weights, false_alarm, scored.xp))
 
 
+@of_streams()
 @told_keywords
 @of_tables()
 def anomaly_pvalue(
     model: Generative,
     calibration: RowsLike,
-    x: RowsLike | Passes,
+    x: RowsLike,
     lengths: ArrayLike | None = None,
     *,
     calibration_lengths: ArrayLike | None = None,

@@ -141,6 +141,8 @@ def test_criteria_of_a_stream_are_those_of_its_rows():
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     found = dg.anomaly_threshold(model, dg.stream(X, weight=weights, block=100), 0.1)
     assert found == dg.anomaly_threshold(model, X, 0.1, weights=weights)
+    values = np.concatenate(list(dg.anomaly_pvalue(model, X[:99], dg.stream(X, block=100))))
+    np.testing.assert_array_equal(values, dg.anomaly_pvalue(model, X[:99], X))
     with pytest.raises(ValueError, match=r"y is for arrays.*Type dgjax\.stream\(source, label=\.\.\.\)"):
         dg.bic(model, dg.stream(X), y=Y)
 

@@ -19,7 +19,7 @@ from dgjax.data import Data, as_model
 from dgjax.streams._passes import Passes, named
 from dgjax.streams._stream import stream
 from dgjax.structures import Sequences
-from dgjax.tables import Schema, Tabular
+from dgjax.tables import Schema, Tabular, is_frame
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGE_MAP = 1 << 28  # bytes
@@ -72,6 +72,8 @@ def _asked(verb, signature, given, labels):
     if type(model) is Tabular:
         schema, model = model.schema, model.model
         passes = passes.of_schema(schema)
+        if is_frame(given.get("calibration")):
+            given["calibration"] = schema.rows(given["calibration"])
     check_beside(given)
     own = as_model(model)
     takes = signature.parameters["y"].default is inspect.Parameter.empty if "y" in signature.parameters else False

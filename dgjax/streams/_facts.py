@@ -125,10 +125,10 @@ def facts_of(
     steps = rows if inside is None or inside.all() else rows[inside.reshape(-1)]
     summary = _summary(steps)
     cells = len(steps) - np.asarray(summary.missing, float)
-    seen = cells > 0
+    seen = np.asarray(cells > 0)
     if not counted.all() and seen.any():
         each = np.ones(len(weights), int) if inside is None else inside.sum(1)
-        seen = ~np.isnan(steps[np.repeat(counted, each)]).all(0)
+        seen = np.asarray(~np.isnan(steps[np.repeat(counted, each)]).all(0))
     return Facts(
         len(weights),
         float(weights.sum(dtype=float)),
