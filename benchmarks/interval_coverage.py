@@ -43,9 +43,7 @@ def main():
             low, high = intervals(own, test)
             held[name].append(((low < truth) & (truth < high))[np.isnan(test)].mean())
     for name, shares in held.items():
-        print(
-            f"{name:10} {np.mean(shares):.1%} of hidden cells within 90 % intervals, {half} rows x {x.shape[1]}"
-        )
+        print(f"{name:10} {np.mean(shares):.1%} of hidden cells within 90 % intervals, {half} rows x {x.shape[1]}")
 
 
 if __name__ == "__main__":
