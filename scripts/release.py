@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
+RELATIVE = re.compile(r"\]\((?!https?:|#)([^)]+)\)")  # of a link or picture
 MINORS = range(11, 15)
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
@@ -29,6 +30,8 @@ def complaints(version: str) -> list[str]:
         found.append(f"CHANGELOG.md has no section of this version: name one  ## [{version}] - {time.strftime('%F')}")
     if f"\nversion: {version}\n" not in (ROOT / "CITATION.cff").read_text(encoding="utf-8"):
         found.append(f"CITATION.cff is of another version: write  version: {version}  in it")
+    if relative := RELATIVE.search((ROOT / "README.md").read_text(encoding="utf-8")):
+        found.append(f"README.md leads to '{relative[1]}', which PyPI does not have: write an address with https://")
     if git("tag", "--list", f"v{version}"):
         found.append(f"the tag v{version} is there already: write the next version in pyproject.toml")
     if git("status", "--porcelain"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dgjax as dg
-from dgjax.compare import _cli, _large
+from dgjax.compare import _cli, _fitting, _large
 
 pandas = pytest.importorskip("pandas")
 pytestmark = [pytest.mark.usefixtures("without_the_type_checker"), pytest.mark.xdist_group("large files")]
@@ -28,7 +28,7 @@ def folder(frame, tmp_path_factory):
     frame[:170].to_parquet(own / "parts" / "0.parquet")
     frame[170:].to_parquet(own / "parts" / "1.parquet")
     frame.to_csv(own / "rows.csv", index=False)
-    arguments = ["fit", str(own / "parts"), "--target", "kind", "--model", "naive-bayes"]
+    arguments = ["fit", str(own / "parts"), "--target", "kind"]  # naive Bayes, for a column is text
     assert _cli.run([*arguments, "--out", str(own / "model.safetensors")]) == 0
     return own
 
@@ -58,6 +58,15 @@ def test_predictions_in_blocks_are_those_in_memory(folder, frame, out, tmp_path,
     np.testing.assert_allclose(found["p(no)"] + found["p(yes)"], 1, atol=1e-5)
 
 
+def test_the_model_that_is_fitted_by_default_is_one_of_the_columns(folder):
+    source = _large.dataset(str(folder / "parts"))
+    chosen = {
+        columns: _fitting.default_model(dg.stream(source, label="kind", columns=list(columns)))
+        for columns in (("height", "town"), ("height",))
+    }
+    assert chosen == {("height", "town"): "naive-bayes", ("height",): "lda"}
+
+
 def test_scores_are_means_of_all_rows(folder, frame):
     model = dg.load(folder / "model.safetensors")
     scores = _large.score(model, str(folder / "parts"))
@@ -75,7 +84,7 @@ def test_scores_are_means_of_all_rows(folder, frame):
         (["fit", "{parts}", "--target", "knd"], "--target knd: expected a column"),
         (["fit", "{parts}"], "type: --target COLUMN"),
         (["fit", "{parts}", "--model", "tree"], "type: --model lda"),
-        (["fit", "{parts}", "--target", "kind"], "--drop 'town'"),
+        (["fit", "{parts}", "--target", "kind", "--model", "lda"], "--drop 'town'"),
         (["fit", "{parts}", "--model", "clusters", "--target", "kind"], "--drop 'kind'"),
         (["fit", "{parts}.csv", "--target", "kind"], "check the path"),
         (["predict", "{model}", "{parts}"], "type: --out labels.parquet"),

@@ -1,6 +1,7 @@
 """What is done with the pages when they are built, and what a release is held to."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -30,19 +31,23 @@ def test_a_notebook_has_the_examples_of_its_page(page):
     pytest.importorskip("jupytext")
     from docs import notebooks
 
-    cells = json.loads(notebooks.as_notebook(page.read_text()))["cells"]
+    cells = json.loads(notebooks.as_notebook(page.read_text(), page.parent))["cells"]
     code = ["".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "code"]
     assert code[0].startswith("%pip install")
-    assert code[1:] == [own.strip() for _, own, _ in examples(page)]
+    files = [own for own in code if own.startswith("%%writefile")]
+    assert code[1 : 1 + len(files)] == files
+    assert code[1 + len(files) :] == [own.strip() for _, own, _ in examples(page)]
     prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     assert "](../" not in prose
+    assert "{download}" not in prose
+    assert all(f"%%writefile {name}" in "".join(files) for name in re.findall(r"\w+\.csv", "".join(code[1:])))
     assert "```" not in prose
 
 
 def test_a_release_says_what_is_in_its_way(monkeypatch):
     version = "9.9.9"
     monkeypatch.setattr(release, "git", lambda *arguments: "")
-    assert [told.split()[0] for told in release.complaints(version)] == ["CHANGELOG.md", "CITATION.cff"]
+    assert [told.split()[0] for told in release.complaints(version)] == ["CHANGELOG.md", "CITATION.cff", "README.md"]
     monkeypatch.setattr(release, "git", lambda *arguments: "something")
     told = " ".join(release.complaints(version))
     assert "the tag v9.9.9 is there already" in told

@@ -121,7 +121,10 @@ To = Annotated[Path | None, _words("The CSV file to write; the terminal if not g
 LargeData = Annotated[
     str, typer.Argument(metavar="DATA", help="A Parquet, Arrow or CSV file, or a folder of Parquet files.")
 ]
-ModelName = Annotated[str, _words("naive-bayes, lda, qda, logistic, clusters or gaussian.", "NAME")]
+ModelName = Annotated[
+    str | None,
+    _words("naive-bayes, lda, qda, logistic, clusters or gaussian; naive-bayes if a column is text, else lda.", "NAME"),
+]
 Weight = Annotated[str | None, _words("The column of the rows' weights.", "COLUMN")]
 Components = Annotated[int, _words("Clusters.", "N")]
 MaxSteps = Annotated[int, _words("Passes over the file at most.", "N")]
@@ -170,7 +173,7 @@ def predict(
 @app.command()
 def fit(
     data: LargeData,
-    model: ModelName = "lda",
+    model: ModelName = None,
     target: Target = None,
     weight: Weight = None,
     drop: Drop = None,

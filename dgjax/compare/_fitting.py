@@ -12,9 +12,12 @@ from dgjax.streams import Block, Stream
 
 
 class Asked(NamedTuple):
-    """What is fitted: the model's name, the columns of labels and weights, those left out, components, most steps."""
+    """What is fitted: the model's name, the columns of labels and weights, those left out, components, most steps.
 
-    model: str
+    Where no model is named, it is chosen by the kinds of the columns.
+    """
+
+    model: str | None
     target: str | None
     weight: str | None
     drop: tuple[str, ...]
@@ -52,8 +55,9 @@ def fit(data: str, asked: Asked) -> tuple[dg.Tabular, str]:
     columns = [name for name in source.schema.names if name not in left_out]
     try:
         rows = dg.stream(source, label=asked.target, weight=asked.weight, columns=columns)
-        _check_kinds(asked.model, rows)
-        with watched(rows_of(data, source), f"fit {asked.model}") as told:
+        name = asked.model or default_model(rows)
+        _check_kinds(name, rows)
+        with watched(rows_of(data, source), f"fit {name}") as told:
             seen = False
 
             def watch(block: Block) -> None:
@@ -62,19 +66,28 @@ def fit(data: str, asked: Asked) -> tuple[dg.Tabular, str]:
                 seen = True
 
             rows.watch = watch
-            model = (WITH_LABELS | WITHOUT)[asked.model](rows, asked.components)
-            if asked.model not in IN_PASSES:
-                return model, f"fitted to {rows.facts.num_rows:,} rows"
+            model = (WITH_LABELS | WITHOUT)[name](rows, asked.components)
+            if name not in IN_PASSES:
+                return model, f"{name}, fitted to {rows.facts.num_rows:,} rows"
             found = dg.fit(model, rows, max_steps=asked.max_steps)
     except ValueError as error:
         raise InputError(f"DATA {data}: {error}") from None
     ended = "converged" if found.converged else "not converged: raise --max-steps"
-    return found.model, f"fitted to {rows.facts.num_rows:,} rows in {found.num_steps} steps, {ended}"
+    return found.model, f"{name}, fitted to {rows.facts.num_rows:,} rows in {found.num_steps} steps, {ended}"
+
+
+def default_model(rows):
+    """Name of the model that is fitted where none is named: naive Bayes if a column is text, else LDA."""
+    return "naive-bayes" if _texts(rows) else "lda"
+
+
+def _texts(rows):
+    return [column.name for column in rows.schema.columns if column.kind == "categorical"]
 
 
 def _check_kinds(model, rows):
     """Raises InputError for a column of text of a model that takes numbers alone."""
-    texts = [column.name for column in rows.schema.columns if column.kind == "categorical"]
+    texts = _texts(rows)
     if texts and model != "naive-bayes":
         left_out = " ".join(f"--drop '{name}'" for name in texts)
         raise InputError(
@@ -85,12 +98,12 @@ def _check_kinds(model, rows):
 
 def _check(data, asked, names):
     """Raises InputError for a model or columns that are not there, or a target where none is asked for."""
-    if asked.model not in WITH_LABELS | WITHOUT:
+    if asked.model is not None and asked.model not in WITH_LABELS | WITHOUT:
         known = ", ".join(WITH_LABELS | WITHOUT)
         raise InputError(f"--model {asked.model}: expected one of {known}, got another; type: --model lda")
-    if asked.model in WITH_LABELS and asked.target is None:
+    if asked.model not in WITHOUT and asked.target is None:
         raise InputError(
-            f"--model {asked.model}: expected with a target, got none; type: --target COLUMN, one of "
+            f"--model {asked.model or 'lda'}: expected with a target, got none; type: --target COLUMN, one of "
             f"{', '.join(names[:12])}, or --model clusters"
         )
     if asked.model in WITHOUT and asked.target is not None:
