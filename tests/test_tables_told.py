@@ -36,8 +36,9 @@ def model():
     return tabular()
 
 
-def interval():
-    return of_pandas().assign(bill=pandas.cut(COLUMNS["bill"], 3))
+def _of_dates():
+    days = pandas.to_datetime(["2026-01-01", "2026-01-02"] * 15)
+    return of_pandas().assign(bill=pandas.Categorical(days))
 
 
 TWICE = of_pandas().rename(columns={"mass": "bill"})
@@ -64,7 +65,7 @@ LEARNT = {
         lambda: of_pandas().assign(mass=[1, "x"] * 15),
         r"column 'mass'.*one type; got int \(1\) and str",
     ),
-    "intervals": (interval, "column 'bill' must hold categories that are text.*Interval"),
+    "categories of dates": (_of_dates, "column 'bill' must hold categories that are text.*Timestamp"),
     "infinity": (lambda: of_pandas().assign(bill=np.inf), "column 'bill' must hold finite numbers"),
     "one class": (lambda: of_pandas().assign(species="Adelie"), "two classes at least; got only 'Adelie'"),
     "a quantity for labels": (lambda: of_pandas().assign(species=COLUMNS["bill"]), "'species'.*fractions"),

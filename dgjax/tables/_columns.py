@@ -177,8 +177,7 @@ def label_of(cells: Cells, library: str) -> Column:
     if cells.holds == NUMBERS and not all(isinstance(level, int) for level in levels):
         raise ValueError(
             f"label column {cells.name!r} must hold classes; got numbers with fractions, such as "
-            f"{next(level for level in levels if not isinstance(level, int))}, a quantity. Type the name of another "
-            "column, or cut it into classes."
+            f"{next(level for level in levels if not isinstance(level, int))}, a quantity. {_cut(cells, library)}"
         )
     if cells.holds == NUMBERS and max(map(abs, levels)) >= SKIPPED:
         text = _typed.of(library, "text", name=cells.name)
@@ -234,7 +233,7 @@ def _check_few(cells, levels, library, of):
     if of == "label column":
         raise ValueError(
             f"{of} {cells.name!r} must hold at most {MOST_LEVELS} classes; got {len(levels)} different values, such as "
-            f"{levels[0]!r}. Type the name of another column."
+            f"{levels[0]!r}. {_cut(cells, library)}"
         )
     whole = _typed.of(library, "category", after=" if they are; ", name=cells.name)
     raise ValueError(
@@ -244,8 +243,16 @@ def _check_few(cells, levels, library, of):
     )
 
 
+def _cut(cells, library):
+    """Advice on a column of too many values to be classes: of numbers, the code that cuts it into three."""
+    if cells.holds != NUMBERS:
+        return "Type the name of another column."
+    code = _typed.of(library, "quantiles", after=" for three classes of as many rows each, ", name=cells.name)
+    return f"{code}or the name of another column." if code else "Cut it into classes, or type another column's name."
+
+
 def _plain(cells, levels):
-    """Levels as plain values of Python's. Raises ValueError for others, such as intervals."""
+    """Levels as plain values of Python's. Raises ValueError for others, such as dates."""
     levels = tuple(level.item() if isinstance(level, np.generic) else level for level in levels)
     strange = next((level for level in levels if not isinstance(level, str | int | float | bool)), None)
     if strange is not None:

@@ -188,7 +188,7 @@ class _Native(Frame):
         objects[:] = series.to_list()
         objects[series.is_null().to_numpy()] = None
         if isinstance(kind, nw.Enum) or (isinstance(kind, nw.Categorical) and self.library != "polars"):
-            return Cells(name, CATEGORIES, objects, tuple(series.cat.get_categories().to_list()))
+            return in_words(Cells(name, CATEGORIES, objects, tuple(series.cat.get_categories().to_list())))
         # Polars's Categorical knows the levels of all columns, not its own.
         found = _inspected(name, objects)
         return Cells(name, CATEGORIES, objects) if isinstance(kind, nw.Categorical) else found
@@ -222,7 +222,8 @@ class _Native(Frame):
             series = series.cast(nw.Float64)
         if isinstance(kind, nw.Categorical | nw.Enum) and self.library != "pandas":
             return series.cast(nw.String).scatter(places, values.tolist()).cast(kind)
-        return series.scatter(places, values.tolist())
+        intervals = {str(level): level for level in intervals_of(series.to_native())}
+        return series.scatter(places, [intervals.get(value, value) for value in values.tolist()])
 
     def _series(self, name, values):
         given = values.tolist() if values.dtype == object else values
@@ -242,6 +243,27 @@ def made(library: Any, columns: Mapping[str, np.ndarray], categories: Sequence[s
     return frame.with_columns(*(nw.col(name).cast(nw.Categorical) for name in categories)).to_native()
 
 
+def intervals_of(column: Any) -> list[Any]:
+    """Intervals that are the categories of a pandas column, as `pandas.cut` makes them; none of any other."""
+    levels = getattr(getattr(column, "cat", None), "categories", None)
+    return list(levels) if type(levels).__name__ == "IntervalIndex" else []
+
+
+def in_words(cells: Cells) -> Cells:
+    """Cells whose intervals are their text, as "(0.5, 1.5]": what a schema keeps, files too."""
+    intervals = {level for level in (*cells.levels, *cells.values.tolist()) if _is_interval(level)}
+    if not intervals:
+        return cells
+    values = np.empty(len(cells.values), object)
+    values[:] = [str(cell) if _is_interval(cell) else cell for cell in cells.values.tolist()]
+    levels = cells.levels or sorted(intervals)
+    return Cells(cells.name, CATEGORIES, values, tuple(str(level) for level in levels))
+
+
+def _is_interval(cell: Any) -> bool:
+    return type(cell).__name__ == "Interval"
+
+
 def _inspected(name: str, objects: np.ndarray) -> Cells:
     """Cells of Python objects, by what all are that are not missing; mixed types are named in `holds`."""
     gone = np.array([_is_missing(cell) for cell in objects], bool)
@@ -251,6 +273,9 @@ def _inspected(name: str, objects: np.ndarray) -> Cells:
     holds = next((words for words, of in tests.items() if all(isinstance(cell, of) for cell in known)), None)
     if holds == NUMBERS and any(isinstance(cell, bool | np.bool) for cell in known):
         holds = None
+    if len(known) and all(map(_is_interval, known)):
+        cells = np.where(gone, None, objects)
+        return in_words(Cells(name, CATEGORIES, cells))
     if holds is None:
         of = {type(cell).__name__: cell for cell in known[::-1]}
         examples = sorted(of.items())[:2]

@@ -14,7 +14,7 @@ from dgjax._types import of_columns
 from dgjax.data import as_model
 from dgjax.tables import _typed
 from dgjax.tables._columns import KINDS, Column, column_of, label_of, leave_out
-from dgjax.tables._frames import CATEGORIES, TEXT, Cells, Frame, is_frame, made, read
+from dgjax.tables._frames import CATEGORIES, TEXT, Cells, Frame, in_words, is_frame, made, read
 
 M = TypeVar("M")
 
@@ -259,7 +259,7 @@ def _label_cells(y: Any, frame: Frame | None) -> Cells:
     given = y.to_list() if hasattr(y, "to_list") else y.to_pylist() if hasattr(y, "to_pylist") else y
     cells = read({name: given}).cells(name)
     if hasattr(getattr(y, "cat", None), "categories"):  # pandas's
-        return Cells(name, CATEGORIES, cells.values, tuple(y.cat.categories))
+        return in_words(Cells(name, CATEGORIES, cells.values, tuple(y.cat.categories)))
     return cells
 
 

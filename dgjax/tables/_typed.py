@@ -44,6 +44,12 @@ CODE = {
         "pandas": "x = x.assign(**{{{name!r}: pandas.to_numeric(x[{name!r}], errors='coerce')}})",
         "polars": "x = x.with_columns(polars.col({name!r}).cast(float, strict=False))",
     },
+    "quantiles": {
+        "pandas": "x = x.assign(**{{{name!r}: pandas.qcut(x[{name!r}], 3, duplicates='drop')}})",
+        "polars": (
+            "x = x.with_columns(((polars.col({name!r}).rank() - 1) * 3 // polars.col({name!r}).count()).cast(int))"
+        ),
+    },
     "masked": {
         "pandas": "x = x.assign(**{{{name!r}: x[{name!r}].where(x[{name!r}].isin({levels}))}})",
         "polars": "x = x.with_columns(polars.when(polars.col({name!r}).is_in({levels})).then(polars.col({name!r})))",
