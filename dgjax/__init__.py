@@ -20,7 +20,7 @@ from dgjax._autoencoder_verbs import (
 )
 from dgjax._candidates import grid as grid
 from dgjax._cross_validation import CrossValidation as CrossValidation, cross_validate as cross_validate
-from dgjax._forecast import Forecast as Forecast, forecast as forecast
+from dgjax._forecast import forecast as forecast
 from dgjax._language import (
     choose as choose,
     complete as complete,
@@ -29,6 +29,7 @@ from dgjax._language import (
 )
 from dgjax._neural import Neural as Neural, TokenCells as TokenCells
 from dgjax._ngrams import NGrams as NGrams
+from dgjax._predictive import Forecast as Forecast, TableForecast as TableForecast
 from dgjax._pytree import dataclass as dataclass, static as static
 from dgjax._recommend import Recommendations as Recommendations, recommend as recommend
 from dgjax._select import Selection as Selection, Trial as Trial, select as select
@@ -170,7 +171,7 @@ from dgjax.starting import (
     weak_prior as weak_prior,
 )
 from dgjax.streams import Facts as Facts, Passes as Passes, Stream as Stream, stream as stream
-from dgjax.tables import Column as Column, Schema as Schema, Table as Table, Tabular as Tabular
+from dgjax.tables import Column as Column, Schema as Schema, Steps as Steps, Table as Table, Tabular as Tabular
 
 __version__ = _installed_version()
 

@@ -1,4 +1,4 @@
-"""Intervals, as `pandas.cut` makes them, are categories by their text; a quantity for labels is cut as the error says."""
+"""Intervals of `pandas.cut` are categories by their text; a quantity for labels is cut as the error says."""
 
 import re
 
@@ -45,10 +45,10 @@ def test_what_is_filled_in_is_an_interval_again():
     assert not filled["mass"].isna().any()
 
 
-@pytest.mark.parametrize("kind", [object, "interval"])
+@pytest.mark.parametrize("kind", [object, None])
 def test_a_column_of_intervals_that_is_no_type_of_categories(kind):
     frame = cut()
-    plain = frame.assign(mass=pandas.Series(frame["mass"].tolist(), frame.index, dtype=None if kind != object else kind))
+    plain = frame.assign(mass=pandas.Series(frame["mass"].tolist(), frame.index, dtype=kind))
     model = dg.naive_bayes(plain, pandas.qcut(COLUMNS["bill"], 3), prior="weak")
     assert model.schema.columns[0].levels == tuple(map(str, frame["mass"].cat.categories))
     assert model.schema.label.levels == tuple(map(str, frame["species"].cat.categories))
@@ -64,7 +64,7 @@ QUANTITIES = {
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_a_quantity_for_labels_is_cut_as_the_error_says(name):
     x = QUANTITIES[name]()
-    with pytest.raises(ValueError, match="'bill' must hold (at most 50 )?classes") as caught:
+    with pytest.raises(ValueError, match=r"'bill' must hold (at most 50 )?classes") as caught:
         dg.naive_bayes(x, "bill")
     names = {"x": x, "pandas": pandas, "polars": pytest.importorskip("polars")}
     exec(re.search(r"Type (x = .*) for three classes of as many rows each", str(caught.value))[1], names)
@@ -75,5 +75,5 @@ def test_a_quantity_for_labels_is_cut_as_the_error_says(name):
 
 @pytest.mark.parametrize("make", [of_pyarrow, lists])
 def test_of_other_libraries_it_is_said_in_words(make):
-    with pytest.raises(ValueError, match="a quantity. Cut it into classes, or type another column's name"):
+    with pytest.raises(ValueError, match=r"a quantity\. Cut it into classes, or type another column's name"):
         dg.naive_bayes(make(), "bill")

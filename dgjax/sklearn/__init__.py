@@ -3,6 +3,7 @@
 Cells may be missing (NaN) and labels unknown; `model_` is the fitted dgjax model.
 """
 
+from dgjax.sklearn._adversarial import AdversarialClassifier as AdversarialClassifier
 from dgjax.sklearn._classifiers import (
     DiscriminantAnalysisClassifier as DiscriminantAnalysisClassifier,
     MixtureClassifier as MixtureClassifier,

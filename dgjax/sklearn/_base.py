@@ -100,7 +100,21 @@ def em_options(estimator: Any, key: jax.Array) -> dict[str, Any]:
     return {"method": method, "prior": estimator.prior, "max_steps": estimator.max_iter}
 
 
-class Generative(Estimator):
+class Drawn(Estimator):
+    """Estimator whose `model_` draws rows."""
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Samples of rows X (n, d), and the label of each y (n,), by `random_state` or else the estimator's own."""
+        check_is_fitted(self)
+        own = getattr(self, "random_state", None) if random_state is None else random_state
+        x, y = dg.sample(self.model_, key_of(own), n_samples)
+        return np.asarray(x), self._named(np.asarray(y))
+
+    def _named(self, labels: np.ndarray) -> np.ndarray:
+        return labels
+
+
+class Generative(Drawn):
     """Estimator whose `model_` is generative: it scores rows, compares models and draws."""
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -114,16 +128,6 @@ class Generative(Estimator):
     def aic(self, X: Any) -> float:
         """Akaike's information criterion of rows X (n, d): lower is better."""
         return float(dg.aic(*self._asked(X)))
-
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Samples of rows X (n, d), and the label of each y (n,), by `random_state` or else the estimator's own."""
-        check_is_fitted(self)
-        own = getattr(self, "random_state", None) if random_state is None else random_state
-        x, y = dg.sample(self.model_, key_of(own), n_samples)
-        return np.asarray(x), self._named(np.asarray(y))
-
-    def _named(self, labels: np.ndarray) -> np.ndarray:
-        return labels
 
 
 class DensityEstimator(DensityMixin, Generative):

@@ -29,8 +29,27 @@ def _diffusion(key, x, labels, k, options):
     return dg.diffusion(key, x, labels, num_classes=k, **options)
 
 
-STARTS = {"autoencoder": _autoencoder, "autoregressive": _autoregressive, "diffusion": _diffusion, "flow": _flow}
+def _tilted(key, x, labels, k, options):
+    """A tilt of the model `base`, or else of a mixture of `num_components` normal densities, fitted here."""
+    options = {"base": None, "num_components": 1} | options
+    base, num = options.pop("base"), options.pop("num_components")
+    if base is None:
+        base = dg.fit(dg.gaussian_mixture(jax.random.fold_in(key, 2), x, num), x, prior="weak").model
+    return dg.tilted(key, base, x, labels, num_classes=k, **options)
+
+
+STARTS = {
+    "autoencoder": _autoencoder,
+    "autoregressive": _autoregressive,
+    "diffusion": _diffusion,
+    "flow": _flow,
+    "tilted": _tilted,
+}
 """Starters of learned densities: of a key, rows, labels or None, the number of classes or None, and options."""
+
+
+COMPLETE = "flow", "tilted"
+"""Kinds that need every cell."""
 
 
 class Steps:
@@ -87,7 +106,7 @@ class _Learned(Steps, Estimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.kind != "flow"
+        tags.input_tags.allow_nan = self.kind not in COMPLETE
         return tags
 
     def _of_kind(self, x, labels, k, weights):
@@ -100,10 +119,11 @@ class _Learned(Steps, Estimator):
 
 
 class LearnedDensity(_Learned, DensityEstimator):
-    """Density by a network: `kind` "autoregressive", exact along each order, "autoencoder", "diffusion" or "flow".
+    """Density by a network: `kind` "autoregressive", "autoencoder", "diffusion", "flow" or "tilted".
 
-    Cells may be missing but for flows. `options` are arguments of `dgjax.autoregressive`,
-    `dgjax.variational_autoencoder`, `dgjax.diffusion` or `dgjax.normalizing_flow`, in a dict. It is learnt by
+    Cells may be missing but for flows and tilts. `options` are arguments of `dgjax.autoregressive`,
+    `dgjax.variational_autoencoder`, `dgjax.diffusion`, `dgjax.normalizing_flow` or `dgjax.tilted`, in a dict; a tilt's
+    `base` is by default a mixture of `num_components` normal densities, 1, of the same rows. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """
@@ -113,10 +133,11 @@ class LearnedDensity(_Learned, DensityEstimator):
 
 
 class LearnedClassifier(_Learned, GenerativeClassifier):
-    """Classifier by a learned density p(x, y) of a `kind`: "autoregressive", "autoencoder", "diffusion" or "flow".
+    """Classifier by a learned density p(x, y) of a `kind`: that of `LearnedDensity`.
 
-    Labels may be missing, and cells but for flows. `options` are arguments of `dgjax.autoregressive`,
-    `dgjax.variational_autoencoder`, `dgjax.diffusion` or `dgjax.normalizing_flow`, in a dict. It is learnt by
+    Labels may be missing, and cells but for flows and tilts. `options` are arguments of `dgjax.autoregressive`,
+    `dgjax.variational_autoencoder`, `dgjax.diffusion`, `dgjax.normalizing_flow` or `dgjax.tilted`, in a dict; a tilt's
+    `base` is by default a mixture of `num_components` normal densities, 1, of the same rows. It is learnt by
     minibatches of Adam: `learning_rate_init`, `batch_size`, `max_iter`, in epochs, and `early_stopping` with
     `validation_fraction` and `n_iter_no_change` are scikit-learn's.
     """

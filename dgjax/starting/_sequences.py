@@ -19,9 +19,11 @@ from dgjax.starting._by_name import columns, gaussian, scorer, uniform
 from dgjax.starting._mixtures import at_clusters
 from dgjax.starting._streams import started_from_streams
 from dgjax.structures import Sequences
+from dgjax.tables import started_from_sequences
 
 
 @started_from_streams
+@started_from_sequences
 @told_keywords
 def hidden_markov(
     key: Array,
@@ -50,6 +52,7 @@ def hidden_markov(
 
 
 @started_from_streams
+@started_from_sequences
 @told_keywords
 def hidden_markov_mixture(
     key: Array,

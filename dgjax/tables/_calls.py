@@ -11,26 +11,18 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
 from dgjax import _advice
-from dgjax._arguments import is_concrete
 from dgjax._memory import told_memory
-from dgjax.tables._frames import NUMBERS, Frame, is_frame, read
-from dgjax.tables._schema import Schema, Table, Tabular
+from dgjax.data import as_model
+from dgjax.tables._answers import Asked, player_names
+from dgjax.tables._frames import NUMBERS, is_frame, read
+from dgjax.tables._schema import Schema, Table, Tabular, padded_labels
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Asked(NamedTuple):
-    """What a verb was asked: the schema, the frame if there was one, the rows of it, and the arguments by name."""
-
-    schema: Schema
-    frame: Frame | None
-    x: Any
-    given: dict[str, Any]
 
 
 Answer = Callable[[Asked, Any], Any]
@@ -80,6 +72,21 @@ def started_from_tables(kinds: str | None = None) -> Callable[[F], F]:
     return decorate
 
 
+def started_from_sequences(starter: F) -> F:
+    """Decorator of a starter of sequences `x`: of a table of them it starts a `Tabular` model."""
+    signature = inspect.signature(starter)
+    place = list(signature.parameters).index("x")
+
+    @functools.wraps(starter)
+    def call(*arguments: Any, **options: Any) -> Any:
+        x = arguments[place] if len(arguments) > place else options.get("x")
+        if not _is_table(x):
+            return starter(*arguments, **options)
+        return _started_sequences(starter, signature, arguments, options)
+
+    return cast(F, call)
+
+
 def fitted_to_tables(fit: F) -> F:
     """Decorator of `fit`: of a frame the fitted model is `Tabular`, whether the model it started at was or not."""
     signature = inspect.signature(fit)
@@ -121,21 +128,45 @@ def _answered(verb, answer, first, given):
         given["x"] = x = x.of_schema(schema)
     else:
         _check_rows(x)
+    places = None
     if is_frame(x):
         frame = read(x)
         _weights_by_name(given, frame)
         given["x"] = x = schema.rows_of(frame)
         if given.get("y") is not None:
             given["y"] = schema.labels(given["y"], frame)
+        if schema.steps is not None:
+            places = schema.steps.places(frame)
+            _in_sequences(given, places, model)
     for name in given.keys() & {"background", "calibration", "density"}:
         given[name] = _encoded(schema, given[name])
     if answer is player_names and given.get("columns") is None and len(schema.shown) > len(schema.columns):
         given["columns"] = list(schema.places)  # the indicators of a column are one player
     elif "columns" in given:
         given["columns"] = _numbers(schema, given["columns"])
-    asked = Asked(schema, frame, x, dict(given))
+    asked = Asked(schema, frame, x, dict(given), places)
     result = _called(verb, given | {first: model.model}, schema)
     return result if answer is None else answer(asked, result)
+
+
+def _in_sequences(given, places, model):
+    """Puts sequences (s, t, d) with their lengths in place of rows, and labels and weights of steps or of sequences."""
+    given["x"] = places.padded(given["x"], np.nan)
+    y, weights = given.get("y"), given.get("weights")
+    if y is not None:
+        given["y"] = padded_labels(places, y)
+    if getattr(weights, "shape", None) == places.codes.shape and len(places.groups) < len(places.codes):
+        given["weights"] = places.of_sequences(weights, "weights")
+    _with_lengths(given, places, model)
+
+
+def _with_lengths(given, places, model):
+    """Adds the lengths of sequences; of a model with a label for each it makes labels of steps those of sequences."""
+    if given.get("lengths") is not None:
+        raise ValueError("lengths are those of the table's groups; got others beside it. Leave them out.")
+    given["lengths"] = places.lengths
+    if given.get("y") is not None and as_model(model).one_label:
+        given["y"] = places.of_sequences(places.rows(given["y"]), "labels")
 
 
 def _check_rows(x):
@@ -185,14 +216,16 @@ def _started(starter, signature, kinds, arguments, options):
         return starter(*arguments, **options)
     own = "kinds" in signature.parameters
     schema = _table(given, given.get("kinds") if own else kinds, "y" in signature.parameters)
+    if schema.steps is not None:
+        raise ValueError(
+            f"x is a table of sequences, and {starter.__name__} is for rows. Type x = dgjax.Table.of(frame, label), "
+            "without group or order; or dgjax.hidden_markov(key, x, num_states)."
+        )
     for name, what in (("num_categories", "levels of categories"), ("num_classes", "classes")):
         if given.get(name) is not None and (name == "num_categories" or schema.label is not None):
             raise ValueError(f"{name} is for arrays: the {what} are read from the table. Leave it out.")
     if own:
-        each = [column.kind for column in schema.shown]
-        given["kinds"] = each[0] if len(set(each)) == 1 else each
-        sizes = {j: len(column.levels) for j, column in enumerate(schema.shown) if column.kind == "categorical"}
-        given["num_categories"] = sizes or None
+        given |= _emissions(schema, "kinds")
     if schema.label is not None and "num_classes" in signature.parameters:
         given["num_classes"] = len(schema.label.levels)
     if type(given.get("base")) is Tabular:
@@ -200,12 +233,48 @@ def _started(starter, signature, kinds, arguments, options):
     return Tabular(_called(starter, given, schema), schema)
 
 
+def _started_sequences(starter, signature, arguments, options):
+    """Model of a table of sequences that a starter gives, of which `emissions` are the kinds of columns."""
+    given = _bound(signature, arguments, options)
+    if given is None:
+        return starter(*arguments, **options)
+    table = given["x"]
+    if type(table) is not Table or table.places is None:
+        raise ValueError(
+            "x must say which of its rows are a sequence, and in which order. Type x = dgjax.Table.of(frame, label, "
+            "group=..., order=...), with the names of the columns that do."
+        )
+    told = next((name for name in ("emissions", "num_categories") if given.get(name) is not None), None)
+    if told is not None:
+        raise ValueError(f"{told} is read from the table. Leave it out, and type dgjax.Table.of(..., kinds=...).")
+    schema = _table(given, None, labelled=True)
+    if "emissions" in signature.parameters:
+        given |= _emissions(schema, "emissions")
+    y = given.pop("y")
+    size = "num_components" if "y" in signature.parameters else "num_states"
+    if schema.label is not None and given.setdefault(size, k := len(schema.label.levels)) != k:
+        raise ValueError(f"{size} must be {k}, as {schema.label.name!r} has so many classes; got {given[size]}.")
+    if "y" in signature.parameters and y is not None:
+        given["y"] = table.places.of_sequences(table.places.rows(y), "labels")
+    return Tabular(_called(starter, given | {"lengths": table.lengths}, schema), schema)
+
+
+def _emissions(schema, name):
+    """Arguments of a starter that say the kinds of columns, and the numbers of categories."""
+    each = [column.kind for column in schema.shown]
+    sizes = {j: len(column.levels) for j, column in enumerate(schema.shown) if column.kind == "categorical"}
+    return {name: each[0] if len(set(each)) == 1 else each, "num_categories": sizes or None}
+
+
 def _fitted_to_frame(fit, signature, arguments, options):
     given = _bound(signature, arguments, options)
     if given is None:
         return fit(*arguments, **options)
+    table = given["x"]
     schema = _table(given, None, labelled=True)
     schema.check_fits(given["model"])
+    if type(table) is Table and table.places is not None:
+        _with_lengths(given, table.places, given["model"])
     return _fitted(Asked(schema, None, None, given), _called(fit, given, schema))
 
 
@@ -264,60 +333,3 @@ def _fitted(asked: Asked, result: Any) -> Any:
     changed = object.__new__(type(result))
     changed.__dict__.update(result.__dict__, model=Tabular(result.model, asked.schema))
     return changed
-
-
-def named_model(asked: Asked, result: Any) -> Any:
-    """Answer that is a model: one of the table, or of the columns that were asked for."""
-    columns = asked.given.get("columns")
-    if columns is None:
-        return Tabular(result, asked.schema)
-    own = np.atleast_1d(columns) % len(asked.schema.shown)
-    return Tabular(result, asked.schema.of(own.tolist()))
-
-
-def label_names(asked: Asked, result: Any) -> Any:
-    """Answer that is labels: a column of the frame's library with their names, None where unknown."""
-    label = asked.schema.label
-    if asked.frame is None or label is None or not is_concrete(result):
-        return result
-    labels = np.asarray(result)
-    return asked.frame.column(label.name, label.decode(np.where(labels < 0, np.nan, labels.astype(float))))
-
-
-def log_proba_by_name(asked: Asked, result: Any) -> Any:
-    """Answer that is a log-probability of every label: a frame with a column for each, by its name."""
-    label = asked.schema.label
-    if asked.frame is None or label is None or not is_concrete(result):
-        return result
-    logs = np.asarray(result)
-    return asked.frame.beside({str(level): logs[:, k] for k, level in enumerate(label.levels)})
-
-
-def filled_rows(asked: Asked, result: Any) -> Any:
-    """Answer that is rows whose missing cells are filled: the frame with these, and all else as it was."""
-    if asked.frame is None or not is_concrete(result):
-        return result
-    rows, cells = np.asarray(result), {}
-    for column, own in zip(asked.schema.columns, asked.schema.places, strict=True):
-        j = own[0]
-        at = np.flatnonzero(np.isnan(asked.x[:, j]) & ~np.isnan(rows[:, j]))
-        if len(at):
-            cells[column.name] = at, column.decode(rows[at][:, own] if column.indicators else rows[at, j])
-    return asked.frame.filled(cells)
-
-
-def drawn_rows(asked: Asked, result: Any) -> Any:
-    """Answer that is samples: a frame of the schema's library, if there is one axis of them and all are known."""
-    x, y = result
-    return asked.schema.frame(np.asarray(x), np.asarray(y)) if x.ndim == 2 and is_concrete(x, y) else result
-
-
-def player_names(asked: Asked, result: Any) -> Any:
-    """Answer that is an explanation: its players are columns by their names."""
-    schema, columns = asked.schema, asked.given.get("columns")
-    names = [column.name for column in schema.shown]
-    if columns is None:
-        return result._replace(names=tuple(names))
-    whole = {tuple(own): name for own, name in zip(schema.places, schema.names, strict=True)}
-    groups = [tuple(np.atleast_1d(group).tolist()) for group in columns]
-    return result._replace(names=tuple(whole.get(own) or ", ".join(names[j] for j in own) for own in groups))

@@ -5,7 +5,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import UTC, date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,21 @@ class Frame(ABC):
         """Cells of a column."""
 
     @abstractmethod
+    def keys(self, name: str) -> list[Any]:
+        """Values of a column, or of an index of that name; raises ValueError if there is neither."""
+
+    @abstractmethod
+    def times(self, name: str) -> tuple[np.ndarray, str]:
+        """Numbers or dates (n,) of a column or an index, dates in UTC where they have a zone, and this zone.
+
+        An array of objects if it holds neither. Raises ValueError if there is no such column.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
     def without(self, name: str) -> Any:
         """Frame of the library less a column."""
 
@@ -120,6 +135,17 @@ class _Dict(Frame):
         if kind in "mM":
             return Cells(name, DATES if kind == "M" else DURATIONS, column.astype(object))
         return _inspected(name, column.astype(object))
+
+    def keys(self, name: str) -> list[Any]:
+        _check_there(name, self)
+        return self.columns[name].tolist()
+
+    def times(self, name: str) -> tuple[np.ndarray, str]:
+        _check_there(name, self)
+        return plain_times(self.columns[name])
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
 
     def without(self, name: str) -> Any:
         return {other: cells for other, cells in self.columns.items() if other != name}
@@ -200,6 +226,35 @@ class _Native(Frame):
             series = series.cast(self.narwhals.Float64)
         return np.asarray(series.to_numpy())
 
+    def keys(self, name: str) -> list[Any]:
+        return self._key(name).to_list()
+
+    def times(self, name: str) -> tuple[np.ndarray, str]:
+        nw, series = self.narwhals, self._key(name)
+        zone = str(getattr(series.dtype, "time_zone", None) or "") if isinstance(series.dtype, nw.Datetime) else ""
+        if zone:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        if isinstance(series.dtype, nw.Date | nw.Datetime):
+            return np.asarray(series.to_numpy()).astype("M8[D]" if series.dtype == nw.Date else "M8[us]"), zone
+        if series.dtype.is_numeric():
+            return np.asarray(series.cast(nw.Float64).to_numpy()), ""
+        return plain_times(series.to_list())
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def _key(self, name):
+        """Series of a column, or of an index of pandas, which is "index" where it has no name."""
+        if name in self.names:
+            return self.frame.get_column(name)
+        index = getattr(self.frame.to_native(), "index", None) if self.library == "pandas" else None
+        there = [] if index is None else [own or "index" for own in index.names]
+        if name not in there:
+            _check_there(name, self, there)
+        values: Any = index.get_level_values(there.index(name))  # type: ignore[union-attr]
+        values = values.to_timestamp() if hasattr(values, "to_timestamp") else values
+        return self.narwhals.from_native(values.to_series(), series_only=True)
+
     def without(self, name: str) -> Any:
         return self.frame.drop(name).to_native()
 
@@ -241,6 +296,31 @@ def made(library: Any, columns: Mapping[str, np.ndarray], categories: Sequence[s
     given = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
     frame = nw.from_dict(given, backend=library)
     return frame.with_columns(*(nw.col(name).cast(nw.Categorical) for name in categories)).to_native()
+
+
+def _check_there(name, frame, others=()):
+    if name not in frame.names:
+        index = f", and the index {list(others)}" if others else ""
+        raise ValueError(f"x has no column {name!r} to group or order rows by; it has {list(frame.names)}{index}.")
+
+
+def plain_times(cells: Any) -> tuple[np.ndarray, str]:
+    """Times of Python's numbers or dates, in UTC where they have a zone, and this; objects of other cells."""
+    values = cells if hasattr(cells, "dtype") else np.fromiter(cells, object, len(cells))
+    if values.dtype.kind in "iufM":
+        return values.astype("M8[us]") if values.dtype.kind == "M" and values.dtype != "M8[D]" else values, ""
+    found = _inspected("", values.astype(object))
+    if found.holds == NUMBERS:
+        return found.values, ""
+    if found.holds != DATES:
+        return values.astype(object), ""
+    zones = [getattr(cell, "tzinfo", None) for cell in found.values]
+    plain = [
+        cell if zone is None else cell.astimezone(UTC).replace(tzinfo=None)
+        for cell, zone in zip(found.values, zones, strict=True)
+    ]
+    days = all(type(cell) is date for cell in plain)
+    return np.array(plain, "M8[D]" if days else "M8[us]"), next((str(zone) for zone in zones if zone is not None), "")
 
 
 def intervals_of(column: Any) -> list[Any]:

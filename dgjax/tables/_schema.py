@@ -15,6 +15,8 @@ from dgjax.data import as_model
 from dgjax.tables import _typed
 from dgjax.tables._columns import KINDS, Column, column_of, label_of, leave_out
 from dgjax.tables._frames import CATEGORIES, TEXT, Cells, Frame, in_words, is_frame, made, read
+from dgjax.tables._sequences import Places, Steps
+from dgjax.tables._times import step_of
 
 M = TypeVar("M")
 
@@ -24,12 +26,13 @@ class Schema:
     """Schema of a table: its columns, in the order in which models have them, and the column of labels.
 
     `label` is None where labels are numbers, or there are none. `library` is that of the frame it was read from:
-    "pandas", "polars", "pyarrow", or "dict".
+    "pandas", "polars", "pyarrow", or "dict". `steps` are those of a table of sequences, None of rows by themselves.
     """
 
     columns: tuple[Column, ...]
     label: Column | None = None
     library: str = static(default="dict")
+    steps: Steps | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,7 +52,8 @@ class Schema:
 
     def __repr__(self) -> str:
         label = "" if self.label is None else f"; {self.label!r}"
-        return f"Schema({', '.join(map(repr, self.columns))}{label})"
+        steps = "" if self.steps is None else f"; {self.steps!r}"
+        return f"Schema({', '.join(map(repr, self.columns))}{label}{steps})"
 
     def rows(self, frame: Any) -> np.ndarray:
         """Rows (n, d) of a frame: its columns found by name, categories as numbers of levels, NaN where missing.
@@ -104,7 +108,7 @@ class Schema:
                 )
             whole.append(column)
             left = left[len(own) :]
-        return Schema(tuple(whole), self.label, self.library)
+        return Schema(tuple(whole), self.label, self.library, self.steps)
 
     def named(self, text: str) -> str:
         """Message about columns of arrays, by number, as one about these, by name."""
@@ -151,13 +155,25 @@ class Schema:
 class Table:
     """Table: a frame read by a schema. `x` (n, d) are its cells and `y` (n,) its labels, as models are shown them.
 
-    Made by `dgjax.Table.of(frame, label)`. Starters and `dgjax.fit` take it in place of rows and labels.
+    Made by `dgjax.Table.of(frame, label)`. Starters and `dgjax.fit` take it in place of rows and labels. Of sequences
+    they are (n, t, d) and (n, t), with `lengths` (n,), and `groups` are the names of the n.
     """
 
     frame: Any
     schema: Schema
     x: np.ndarray
     y: Any = None
+    places: Places | None = None
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Lengths (n,) of sequences; None of rows by themselves."""
+        return None if self.places is None else self.places.lengths
+
+    @property
+    def groups(self) -> list[Any] | None:
+        """Groups of sequences (n,), in the order in which they first come; None of rows by themselves."""
+        return None if self.places is None else self.places.groups
 
     @classmethod
     def of(
@@ -167,6 +183,9 @@ class Table:
         kinds: str | Sequence[str] | Mapping[str, str] | None = None,
         *,
         indicators: bool = False,
+        group: str | None = None,
+        order: str | None = None,
+        step: Any = None,
     ) -> "Table":
         """Table of a frame of pandas, Polars or PyArrow, or a dict of columns, and the name of its label column.
 
@@ -177,17 +196,25 @@ class Table:
         `indicators` a category is shown to models as numbers, one for each level but the first, so that those of
         numbers alone take it: covariances, clusters, regressions, networks.
 
+        With `group` or `order`, names of columns, it is a table of sequences: a group is one, or else all rows are, and
+        they are in the order of numbers or dates, or as they stand. `order` may be an index of pandas, "index" if it
+        has no name. Each row is the step after the one before it; or by `step`, a number or of dates such as
+        `np.timedelta64(1, "D")`, steps are at that distance, and those without a row have no cell and no label.
+
         Raises ValueError, with the column's name and what to type, for dates, mixed types, more than 50 different
-        texts, a column without a cell, names twice, or no rows.
+        texts, a column without a cell, names twice, or no rows; and for rows of no group or time, or of the same.
         """
         if not is_frame(frame):
             raise ValueError(
                 "frame must be a table with names of columns: of pandas, Polars or PyArrow, or a dict of arrays; got "
                 f"{_advice.shown(frame)}. Arrays go to dgjax.naive_bayes(x, y) as they are."
             )
-        own = read(frame)
+        own, steps = read(frame), _steps(group, order, step)
+        places = None if steps is None else steps.places(own)
         label_column, y = _labels(own, label)
-        names = [name for name in own.names if not (isinstance(label, str) and name == label)]
+        names = [
+            name for name in own.names if name not in (group, order) and not (isinstance(label, str) and name == label)
+        ]
         if not names:
             raise ValueError("x must have a column at least beside the labels; got none.")
         chosen = _kinds(kinds, names)
@@ -195,9 +222,11 @@ class Table:
         if not len(cells[names[0]].values):
             raise ValueError("x must have at least one row; got none.")
         columns = tuple(column_of(cells[name], own.library, chosen.get(name), indicators) for name in names)
-        schema = Schema(columns, label_column, own.library)
-        encoded = [column.encode(cells[column.name], own.library) for column in columns]
-        return cls(frame, schema, np.column_stack(encoded), y)
+        schema = Schema(columns, label_column, own.library, steps)
+        x = np.column_stack([column.encode(cells[column.name], own.library) for column in columns])
+        if places is None:
+            return cls(frame, schema, x, y)
+        return cls(frame, schema, places.padded(x, np.nan), None if y is None else padded_labels(places, y), places)
 
     def __repr__(self) -> str:
         return f"Table({len(self.x)} rows of {self.schema!r})"
@@ -228,6 +257,25 @@ class Tabular(Generic[M]):
         if name.startswith("_") or "model" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.model, name)
+
+
+def _steps(group, order, step):
+    """Steps of a table of sequences, None of one of rows."""
+    if group is None and order is None:
+        if step is not None:
+            raise ValueError("step is of sequences that are ordered by a column. Type order=, its name, beside it.")
+        return None
+    if step is not None and order is None:
+        raise ValueError("step needs the column that orders rows. Type order=, its name, beside it.")
+    return Steps(group or "", order or "", 0.0 if step is None else step_of(step))
+
+
+def padded_labels(places: Places, y: Any) -> np.ndarray:
+    """Labels of rows (n,) as those of steps (s, t), -1 where there is no row. Raises ValueError for another number."""
+    labels = np.asarray(y)
+    if labels.shape != places.codes.shape:
+        raise ValueError(f"y must have a label for each of the {len(places.codes)} rows of x; got {labels.shape}.")
+    return places.padded(labels.astype(int), -1)
 
 
 def _labels(frame, label):

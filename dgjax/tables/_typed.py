@@ -50,6 +50,18 @@ CODE = {
             "x = x.with_columns(((polars.col({name!r}).rank() - 1) * 3 // polars.col({name!r}).count()).cast(int))"
         ),
     },
+    "dated": {
+        "pandas": "x = x.assign(**{{{name!r}: pandas.to_datetime(x[{name!r}])}})",
+        "polars": "x = x.with_columns(polars.col({name!r}).str.to_datetime())",
+        "pyarrow": (
+            "x = x.drop_columns([{name!r}]).append_column({name!r}, x[{name!r}].cast(pyarrow.timestamp('us')))"
+        ),
+        "dict": "x = x | {{{name!r}: np.array(x[{name!r}], 'M8[us]')}}",
+    },
+    "differ": {
+        "pandas": "x = x.drop_duplicates({names})",
+        "polars": "x = x.unique({names}, maintain_order=True)",
+    },
     "masked": {
         "pandas": "x = x.assign(**{{{name!r}: x[{name!r}].where(x[{name!r}].isin({levels}))}})",
         "polars": "x = x.with_columns(polars.when(polars.col({name!r}).is_in({levels})).then(polars.col({name!r})))",
