@@ -2,11 +2,13 @@
 
     PYTHONPATH=tests python benchmarks/sklearn_checks.py [NAME ...]
 
-Each estimator is checked in a process of its own, for a name's part in `repr` if some are given. The last line says how
-many failed that should not have; the table is that of docs/how_to/scikit_learn.md.
+Each estimator is checked in a process of its own, those whose text holds a NAME if some are given. Programs are
+compiled as quick tests have them, for nearly all run once. The last line says how many failed that should not have; the
+table of docs/how_to/scikit_learn.md is this one, and `tests/test_sklearn.py` holds it to the same list.
 """
 
 import collections
+import os
 import subprocess
 import sys
 import time
@@ -37,11 +39,15 @@ def main(names):
     """Runs the checks of all estimators, or of those whose text holds one of `names`."""
     from sklearn_cases import CLASSICAL, LEARNED, SEQUENCES
 
+    from dgjax.compare import _compiling
+
     every = [*CLASSICAL, *LEARNED, *SEQUENCES]
     if names[:1] == ["--one"]:
         return checked(every[int(names[1])])
     picked = [i for i, own in enumerate(every) if not names or any(name in repr(own) for name in names)]
-    failed = [subprocess.run([sys.executable, __file__, "--one", str(i)], check=False).returncode for i in picked]
+    quick = {"XLA_FLAGS": _compiling.quick_flag(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "NUMBA_OPT": "1"}
+    command = [sys.executable, __file__, "--one"]
+    failed = [subprocess.run([*command, str(i)], check=False, env=os.environ | quick).returncode for i in picked]
     print(f"{sum(map(abs, failed))} checks failed that should not have")
     return int(any(failed))
 

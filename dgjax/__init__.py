@@ -20,6 +20,7 @@ from dgjax._autoencoder_verbs import (
 )
 from dgjax._candidates import grid as grid
 from dgjax._cross_validation import CrossValidation as CrossValidation, cross_validate as cross_validate
+from dgjax._error_table import StandardErrors as StandardErrors
 from dgjax._forecast import forecast as forecast
 from dgjax._language import (
     choose as choose,

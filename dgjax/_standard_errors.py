@@ -16,12 +16,13 @@ import dgjax_kernels as kernels
 from dgjax import _advice
 from dgjax._arguments import as_array, is_concrete
 from dgjax._elsewhere import told_keywords
+from dgjax._error_table import named_errors
 from dgjax._verbs import num_parameters
 from dgjax.data import as_model
 from dgjax.densities import Categorical, Multinomial
 from dgjax.learning import has_networks, problem_of
 from dgjax.priors import Ridge
-from dgjax.tables import of_tables
+from dgjax.tables import Asked, of_tables
 
 M = TypeVar("M")
 LOGS = ("log_weights", "log_initial", "log_transition")
@@ -33,8 +34,17 @@ NULL, NULL_OF_PRIOR, FLAT = 1e-3, 1e-9, 1e-9
 by the likelihood and under a prior, and any other is flat."""
 
 
+def _by_name(asked: Asked, result: Any) -> Any:
+    """Answer that is errors of a model of a table: by the names of columns and labels; of a function as they are."""
+    if asked.given.get("of") is not None or asked.frame is None:
+        return result
+    with jax.enable_x64(True):
+        model: Any = _normalised(jax.tree.map(_wide, asked.given["model"].model))
+        return named_errors(asked.given["model"], model, result)
+
+
 @told_keywords
-@of_tables()
+@of_tables(_by_name)
 def standard_errors(
     model: M,
     x: Any,
@@ -54,7 +64,8 @@ def standard_errors(
     Of weights and scores, of which a part common to all labels changes nothing, they are of what is left without it,
     by the pseudo-inverse; of factors' loadings, up to rotation. What is fixed, such as a structural zero, has error 0.
     `of` is a function of the model whose values the errors are of, by the delta method, for instance `lambda model:
-    jax.nn.softmax(model.log_weights)`. Arguments are otherwise those of `dgjax.fit`. In float64.
+    jax.nn.softmax(model.log_weights)`. Arguments are otherwise those of `dgjax.fit`. In float64. Of a model of a table,
+    given a frame, they are `dgjax.StandardErrors`, which print as a table with the names of columns and labels.
 
     Raises ValueError for bad data, networks, more than 1,000 parameters, a model more than 0.3 standard errors from the
     maximum, or a parameter that the rows do not determine: of singular information.

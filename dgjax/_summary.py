@@ -99,8 +99,9 @@ def summary(model: Any) -> Summary:
     kinds = [f"{name} {word}" for name, word in capabilities(inner)._asdict().items()]
     leaves = jax.tree.leaves(own)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    facts = (*_ended(model), ("answers", ", ".join(kinds)), ("memory", f"{size:,} bytes"), *_moves(own, _words(inner)))
-    table = parameter_rows(own, _words(inner))
+    words = words_of(inner)
+    facts = (*_ended(model), ("answers", ", ".join(kinds)), ("memory", f"{size:,} bytes"), *_moves(own, words))
+    table = parameter_rows(own, words)
     if len(table.head) - 1 > max(FEW_COLUMNS, len(table.rows)):
         labels, *columns = zip(*table.rows, strict=True)
         turned = zip(table.head[1:], columns, strict=True)
@@ -122,7 +123,7 @@ def _brief(model):
     if not is_concrete(model):
         return repr(model)
     own = as_model(inner)
-    table, notes = _cut(parameter_rows(own, _words(inner)))
+    table, notes = _cut(parameter_rows(own, words_of(inner)))
     return str(Summary(_title(own), (*_ended(model), *notes), table.head, table.rows))
 
 
@@ -185,7 +186,7 @@ def _moves(model, words):
     )
 
 
-def _words(model):
+def words_of(model: Any) -> Words:
     """Names of columns, levels and labels, of the schema of a model of a table."""
     if not isinstance(model, Tabular):
         return Words()

@@ -11,7 +11,6 @@ ROUNDED = estimators.NaiveBayesClassifier, estimators.DiscriminantAnalysisClassi
 STARTED = (estimators.FactorAnalysis,)
 BATCHED = (
     estimators.NeuralClassifier,
-    estimators.LearnedDensity,
     estimators.LearnedClassifier,
     estimators.AdversarialClassifier,
 )

@@ -213,5 +213,9 @@ def test_a_single_row_of_a_frame_is_told_how_to_stay_one():
 def test_a_frame_in_place_of_sequences_is_told_how_to_be_one():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
-    with pytest.raises(ValueError, match=r"Type x.to_numpy\(\)\[None\] for a single sequence"):
+    with pytest.raises(ValueError, match="which of its rows are a sequence") as caught:
         dg.hidden_markov(jax.random.key(0), frame, 2)
+    told = typed(str(caught.value)).removeprefix("x = ")
+    told = told.replace("label, ", "").replace("group=...", "group=None").replace("order=...", "order='index'")
+    x = eval(told, {"dgjax": dg, "frame": frame})
+    assert dg.hidden_markov(jax.random.key(0), x, 2).num_labels == 2

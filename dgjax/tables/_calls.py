@@ -153,7 +153,7 @@ def _in_sequences(given, places, model):
     """Puts sequences (s, t, d) with their lengths in place of rows, and labels and weights of steps or of sequences."""
     given["x"] = places.padded(given["x"], np.nan)
     y, weights = given.get("y"), given.get("weights")
-    if y is not None:
+    if np.ndim(y) == 1:  # others are told by the verb
         given["y"] = padded_labels(places, y)
     if getattr(weights, "shape", None) == places.codes.shape and len(places.groups) < len(places.codes):
         given["weights"] = places.of_sequences(weights, "weights")
@@ -165,7 +165,7 @@ def _with_lengths(given, places, model):
     if given.get("lengths") is not None:
         raise ValueError("lengths are those of the table's groups; got others beside it. Leave them out.")
     given["lengths"] = places.lengths
-    if given.get("y") is not None and as_model(model).one_label:
+    if np.ndim(given.get("y")) == 2 and as_model(model).one_label:
         given["y"] = places.of_sequences(places.rows(given["y"]), "labels")
 
 

@@ -72,7 +72,7 @@ class Steps:
 
     def _on_the_grid(self, times, order, start):
         """Number of the step of each row in order, by its distance from the first of its sequence."""
-        numbers = times.numbers()[order]
+        numbers = times.on_clocks(self.step).numbers()[order]
         steps = (numbers - np.repeat(numbers[start], np.diff([*start, len(numbers)]))) / self.step
         whole = np.round(steps)
         off = np.abs(steps - whole) > np.maximum(EVEN, EVEN * whole)
@@ -100,7 +100,7 @@ class Places(NamedTuple):
     times: Times
     order: np.ndarray
 
-    def padded(self, values: np.ndarray, empty: float) -> np.ndarray:
+    def padded(self, values: np.ndarray, empty: int | float) -> np.ndarray:
         """Values of rows (n, ...) as those of sequences (s, t, ...), `empty` where there is no row."""
         shape = (len(self.groups), int(self.lengths.max()), *values.shape[1:])
         steps = np.full(shape, empty, values.dtype)
@@ -118,10 +118,11 @@ class Places(NamedTuple):
         rows = self.order[self.codes[self.order] == 0]
         if not own.step:
             return self.times.of(rows)
-        first, ahead = self.times.values[rows[0]], own.step * np.arange(self.lengths[0])
-        if not self.times.dates:
+        times, ahead = self.times.on_clocks(own.step), own.step * np.arange(self.lengths[0])
+        first = times.values[rows[0]]
+        if not times.dates:
             return Times(first + ahead)
-        return Times(first.astype("M8[us]") + np.round(1e6 * ahead).astype("m8[us]"), self.times.zone)
+        return Times(first.astype("M8[us]") + np.round(1e6 * ahead).astype("m8[us]"), times.zone)
 
     def of_sequences(self, values: np.ndarray, what: str) -> np.ndarray:
         """One value for each sequence (s,), of those of its rows that are known, which are not -1.

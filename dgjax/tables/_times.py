@@ -1,5 +1,6 @@
 """Dates and numbers by which the rows of a frame are ordered, and those that follow them."""
 
+import warnings
 from datetime import UTC, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -37,6 +38,10 @@ class Times(NamedTuple):
         zone = ZoneInfo(self.zone)
         dates = [date.replace(tzinfo=UTC).astimezone(zone) for date in self.values.astype("M8[us]").tolist()]
         return np.array([date.replace(tzinfo=None) for date in dates], "M8[us]")
+
+    def on_clocks(self, step: float) -> "Times":
+        """Times as they are told if steps are whole days, which are not 24 hours each where clocks change."""
+        return Times(self.told()) if self.zone and step % 86400 == 0 else self
 
     def of(self, rows: np.ndarray) -> "Times":
         """Times of some rows."""
@@ -83,11 +88,14 @@ def following(times: Times, steps: int, step: float, name: str) -> np.ndarray | 
     At the same distance, of dates also a month, quarter, year or business day (`pandas.infer_freq`). Raises ValueError,
     with what to type, where distances differ.
     """
-    numbers, ahead = times.numbers(), np.arange(1, steps + 1)
-    if not step and len(numbers) < 2:
+    if not step and len(times.values) < 2:
         return None
+    clocks = times.on_clocks(step or float(Times(times.told()).numbers()[:2] @ [-1, 1]))
+    if clocks is not times and (step or _even(clocks.numbers())):
+        return _from_clocks(following(clocks, steps, step, name), times.zone)
+    numbers, ahead = times.numbers(), np.arange(1, steps + 1)
     gaps = np.diff(numbers)
-    if not step and not np.allclose(gaps, gaps[0], rtol=EVEN, atol=0):
+    if not step and not _even(numbers):
         found = _by_calendar(times, steps) if times.dates else None
         if found is None:
             raise ValueError(_uneven(times, gaps, name))
@@ -100,6 +108,18 @@ def following(times: Times, steps: int, step: float, name: str) -> np.ndarray | 
     return last.astype(f"M8[{unit}]") if unit else last
 
 
+def _even(numbers):
+    gaps = np.diff(numbers)
+    return np.allclose(gaps, gaps[0], rtol=EVEN, atol=0)
+
+
+def _from_clocks(values, zone):
+    """Dates in UTC of those on the clocks of a zone."""
+    own = ZoneInfo(zone)
+    dates = [date.replace(tzinfo=own).astimezone(UTC) for date in values.astype("M8[us]").tolist()]
+    return np.array([date.replace(tzinfo=None) for date in dates], "M8[us]")
+
+
 def _by_calendar(times: Times, steps: int) -> np.ndarray | None:
     """Dates that follow by the calendar, as months do; None where there is no such rule, or no pandas to find it."""
     try:
@@ -108,7 +128,9 @@ def _by_calendar(times: Times, steps: int) -> np.ndarray | None:
         return None
     index = pd.DatetimeIndex(times.values.astype("M8[us]"))
     index = index.tz_localize("UTC").tz_convert(times.zone) if times.zone else index
-    rule = pd.infer_freq(index) if len(index) > 2 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether it is to be a text or an object, of which either does
+        rule = pd.infer_freq(index) if len(index) > 2 else None
     if rule is None:
         return None
     found = pd.date_range(index[-1], periods=steps + 1, freq=rule)[1:]
