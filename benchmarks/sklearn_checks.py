@@ -4,7 +4,7 @@
 
 Each estimator is checked in a process of its own, those whose text holds a NAME if some are given. Programs are
 compiled as quick tests have them, for nearly all run once. The last line says how many failed that should not have; the
-table of docs/how_to/scikit_learn.md is this one, and `tests/test_sklearn.py` holds it to the same list.
+table of docs/how_to/scikit_learn.md is this one, and `tests/test_sklearn_checks.py` holds it to the same list.
 """
 
 import collections

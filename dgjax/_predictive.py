@@ -79,8 +79,8 @@ class TableForecast:
 
     Dates go on at the distance of those of the frame, of months, quarters and business days too, and in a frame of
     pandas whose index they are they are the index; numbers go on likewise, and without either steps count from 1.
-    `forecast` is that of arrays, `schema` the model's, `groups` the sequences, `times` (n, steps) what follows, `zone`
-    that of dates, which are in UTC, and `indexed` says whether they are an index.
+    `forecast` is the `dgjax.Forecast` of arrays, `schema` that of the model, `groups` name the n sequences, `times` (n,
+    steps) are the dates that follow, in UTC where they have a `zone`, and `indexed` says that they are an index.
     """
 
     forecast: Forecast
@@ -141,7 +141,7 @@ class TableForecast:
 
     def _frame(self, columns):
         n, steps = self.times.shape
-        own = self.schema.steps
+        own: Any = self.schema.steps
         order = own.order or STEP
         parts = {order: self.times.reshape(-1)}
         if own.group:
@@ -158,7 +158,7 @@ class TableForecast:
 def of_table(asked: Asked, result: Any) -> Any:
     """Answer that is a forecast: one in frames, of the sequences of a frame."""
     places, own = asked.places, asked.schema.steps
-    if places is None or own is None:
+    if places is None or own is None or asked.frame is None:
         return result
     n, steps = result.log_proba.shape[:2]
     times = places.ahead(steps, own)

@@ -1,4 +1,4 @@
-"""Estimators: scikit-learn's own checks, labels of any type, batches that add up, and its other parts on top."""
+"""Estimators: labels of any type, batches that add up, and scikit-learn's other parts on top."""
 
 import jax
 import joblib
@@ -12,62 +12,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_size_classes import programs
 
 import dgjax as dg
 from dgjax import sklearn as estimators
-
-ROUNDING = "float32: sums of repeated rows and of weighted ones differ by rounding, 1e-6; in float64 it passes"
-WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
-ROUNDED = estimators.NaiveBayesClassifier, estimators.DiscriminantAnalysisClassifier, estimators.LogisticRegression
-STARTS = "the start is at rows, not at weighted ones, and a fit ends within `tol` of the maximum, wherever it came from"
-BATCHES = "minibatches are of rows: a row that is there twice is not in the batches of one of weight 2"
-STARTED = {estimators.FactorAnalysis: STARTS, estimators.NeuralClassifier: BATCHES}
-QUICK = estimators.NaiveBayesClassifier()
-ALL = [
-    QUICK,
-    estimators.NaiveBayesClassifier("multinomial"),
-    estimators.DiscriminantAnalysisClassifier(),
-    estimators.DiscriminantAnalysisClassifier("full"),
-    estimators.MixtureClassifier(),
-    estimators.GaussianMixture(),
-    estimators.LogisticRegression(),
-    estimators.LogisticRegression(missing="marginalize"),
-    estimators.FactorAnalysis(),
-    estimators.NeuralClassifier((16,), max_iter=50),
-    estimators.ExactImputer(),
-]
-CHECKED = pytest.mark.usefixtures("without_the_type_checker")  # scikit-learn sets options to what they cannot be
-ANEW = "ignore:partial_fit begins anew:UserWarning"  # after `fit`, as one of the checks calls it
-
-
-def expected(estimator):
-    """Checks that an estimator fails in float32, each with the reason."""
-    reason = ROUNDING if isinstance(estimator, ROUNDED) else STARTED.get(type(estimator))
-    return {WEIGHTS: reason} if reason else {}
-
-
-@CHECKED
-@pytest.mark.filterwarnings(ANEW)
-@parametrize_with_checks([QUICK], legacy=False)
-def test_checks_of_the_interface(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@CHECKED
-@pytest.mark.filterwarnings(ANEW)
-@parametrize_with_checks(ALL, expected_failed_checks=expected, xfail_strict=False)  # rounding may be kind
-def test_checks_of_scikit_learn(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("estimator", [own for own in ALL if isinstance(own, ROUNDED)], ids=repr)
-def test_in_float64_weights_are_repetition_to_every_digit(estimator, x64):
-    getattr(estimator_checks, WEIGHTS)(type(estimator).__name__, estimator)
 
 
 def made(n=60, holes=0.0, seed=0):
@@ -344,10 +292,10 @@ def test_a_class_for_each_sequence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder", "diffusion", "flow"])
+@pytest.mark.parametrize("kind", ["autoregressive", "autoencoder", "diffusion", "flow", "tilted"])
 def test_learned_densities(kind):
-    options = {"hidden": (8,)} if kind == "autoencoder" else {"width": 8, "num_layers": 2}
-    rows = X if kind == "flow" else HOLES
+    options = {"hidden": (8,)} if kind in ("autoencoder", "tilted") else {"width": 8, "num_layers": 2}
+    rows = X if kind in ("flow", "tilted") else HOLES
     steps = {"options": options, "max_iter": 3, "random_state": 0}
     density = estimators.LearnedDensity(kind, **steps).fit(rows)
     assert density.score_samples(rows).shape == (60,)
@@ -357,6 +305,32 @@ def test_learned_densities(kind):
     some = np.where(Y == 0, None, NAMES.astype(object)[Y])
     own = estimators.LearnedClassifier(kind, **steps, **early).fit(rows, some)
     assert own.predict_proba(rows).shape == (60, 2)
+
+
+@pytest.mark.slow
+def test_a_discriminator_classifies_and_draws():
+    options = {"options": {"hidden": (16,), "latent_dim": 4}, "max_iter": 60, "random_state": 0}
+    own = estimators.AdversarialClassifier(learning_rate_init=1e-2, generator_learning_rate_init=2e-3, **options)
+    own.fit(X, np.where(np.arange(60) % 3 == 1, None, NAMES.astype(object)[Y]).tolist())
+    known = np.arange(60) % 3 != 1
+    assert own.score(X[known], NAMES[Y][known]) > 0.8
+    drawn, labels = own.sample(5, 0)
+    assert drawn.shape == (5, 3)
+    assert set(labels) <= set(NAMES)
+    assert not hasattr(own, "score_samples")
+    with pytest.raises(ValueError, match="NaN"):
+        own.predict(HOLES)
+
+
+@pytest.mark.slow
+def test_names_of_covariances_are_other_libraries_too():
+    for own, theirs in (("diagonal", "diag"), ("tied", "shared")):
+        one, other = (estimators.DiscriminantAnalysisClassifier(name).fit(X, Y) for name in (own, theirs))
+        assert (one.predict_log_proba(X) == other.predict_log_proba(X)).all()
+        one, other = (
+            estimators.GaussianMixture(2, covariance_type=name, random_state=0).fit(X) for name in (own, theirs)
+        )
+        assert (one.score_samples(X) == other.score_samples(X)).all()
 
 
 def test_random_states_are_seeds():

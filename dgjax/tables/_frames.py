@@ -325,7 +325,7 @@ def plain_times(cells: Any) -> tuple[np.ndarray, str]:
 
 def intervals_of(column: Any) -> list[Any]:
     """Intervals that are the categories of a pandas column, as `pandas.cut` makes them; none of any other."""
-    levels = getattr(getattr(column, "cat", None), "categories", None)
+    levels: Any = getattr(getattr(column, "cat", None), "categories", None)
     return list(levels) if type(levels).__name__ == "IntervalIndex" else []
 
 
@@ -354,7 +354,8 @@ def _inspected(name: str, objects: np.ndarray) -> Cells:
     if holds == NUMBERS and any(isinstance(cell, bool | np.bool) for cell in known):
         holds = None
     if len(known) and all(map(_is_interval, known)):
-        cells = np.where(gone, None, objects)
+        cells = objects.copy()
+        cells[gone] = None
         return in_words(Cells(name, CATEGORIES, cells))
     if holds is None:
         of = {type(cell).__name__: cell for cell in known[::-1]}

@@ -34,12 +34,12 @@ class Steps:
         new = np.diff(codes[order], prepend=-1) > 0
         self._check_differ(frame, times, order, new)
         start = np.flatnonzero(new)
-        within = np.arange(n) - np.repeat(start, np.diff([*start, n]))
+        within = np.arange(n) - np.repeat(start, np.diff(start, append=n))
         if self.step:
             within = self._on_the_grid(times, order, start)
         at = np.empty(n, int)
         at[order] = within
-        lengths = within[np.array([*start[1:], n]) - 1] + 1
+        lengths = within[np.append(start[1:], n) - 1] + 1
         check_size((len(groups), int(lengths.max())), step=self.step)
         return Places(groups, codes, at, lengths, times, order)
 
@@ -73,7 +73,7 @@ class Steps:
     def _on_the_grid(self, times, order, start):
         """Number of the step of each row in order, by its distance from the first of its sequence."""
         numbers = times.on_clocks(self.step).numbers()[order]
-        steps = (numbers - np.repeat(numbers[start], np.diff([*start, len(numbers)]))) / self.step
+        steps = (numbers - np.repeat(numbers[start], np.diff(start, append=len(numbers)))) / self.step
         whole = np.round(steps)
         off = np.abs(steps - whole) > np.maximum(EVEN, EVEN * whole)
         if off.any():
