@@ -78,7 +78,7 @@ class TableForecast:
     """Forecast of each sequence of a frame, in frames: a row for each step ahead, with its group and date.
 
     Dates go on at the distance of those of the frame, of months, quarters and business days too, and in a frame of
-    pandas whose index they are they are the index; numbers go on likewise, and without either steps count from 1.
+    pandas whose index they are they are the index; numbers go on at theirs, and without either steps count from 1.
     `forecast` is the `dgjax.Forecast` of arrays, `schema` that of the model, `groups` name the n sequences, `times` (n,
     steps) are the dates that follow, in UTC where they have a `zone`, and `indexed` says that they are an index.
     """

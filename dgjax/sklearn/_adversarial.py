@@ -9,7 +9,7 @@ import dgjax as dg
 from dgjax.sklearn._base import Classifier, Drawn, key_of
 
 
-class AdversarialClassifier(Drawn, Classifier):
+class AdversarialClassifier(Classifier, Drawn):
     """Classifier by the discriminator of a generative adversarial network, by `dgjax.adversarial`: semi-supervised.
 
     Rows have every cell; labels may be missing. It draws rows, and has no density, so no `score_samples`. `options` are
