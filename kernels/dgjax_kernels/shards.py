@@ -11,7 +11,6 @@ learning on multicore, for statistics that add.
 
 import enum
 import functools
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,10 +28,6 @@ across = jax.make_user_context(None)
 _put: Any = getattr(jaxlib.xla_client, "batched_device_put", None)  # no part of JAX's public interface
 
 
-UNREACHED = re.compile("gloo|nccl|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|connection", re.IGNORECASE)
-"""What errors say of another process that is not reached, and none of what is wrong in this one."""
-
-
 class Results(enum.Enum):
     """What a compiled function gives of sharded rows: sums, the same on all shards, rows, or both.
 
@@ -43,13 +38,6 @@ class Results(enum.Enum):
 
 
 SUMS, ROWS, BOTH = Results
-
-
-class Lost(RuntimeError):
-    """Loss of another process: one of several that summed over rows together has ended, or does not answer.
-
-    It is raised by all that are left, which cannot go on without the rows of that one.
-    """
 
 
 class Layout(NamedTuple):
@@ -212,27 +200,6 @@ def from_devices(leaf: Any) -> Any:
     if isinstance(leaf, Tracer) or not leaf.is_fully_replicated:
         return leaf
     return _unbound(leaf.addressable_data(0))
-
-
-def met(program: Callable[..., Any], leaves: list[Any], results: Results | None) -> Any:
-    """Results of a program for several devices, waited for where processes meet in it, as errors come no sooner.
-
-    Raises Lost if another process is not there.
-    """
-    try:
-        found = program(*leaves)
-        if results is ROWS or jax.process_count() == 1 or any(isinstance(leaf, Tracer) for leaf in leaves):
-            return found
-        return jax.block_until_ready(found)
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or not UNREACHED.search(str(error)):
-            raise
-        raise Lost(
-            f"another of the {jax.process_count()} processes has ended, or does not answer, and its rows are missing. "
-            "Look at its log, and start all of them again. So that little of a long fit is lost, call it in parts, and "
-            'after each type dgjax.save(fitted.model, "model.safetensors") in one process, and to go on from there '
-            'dgjax.load("model.safetensors").'
-        ) from error
 
 
 def _unbound(leaf):
