@@ -189,8 +189,9 @@ def _run(advance, state, options, model_of, places):
         places.last = advance(state, until)
         return places.last
 
+    bar = options.progress and not (places.passes.together and jax.process_index())
     try:
-        return run(tracked, state, options.max_steps, options.progress, options.progress, places.checkpointer)
+        return run(tracked, state, options.max_steps, bar, bar, places.checkpointer)
     except Interrupted as error:
         error.then(model_of)
         raise

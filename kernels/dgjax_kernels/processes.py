@@ -7,13 +7,15 @@ its connections, which the others see at once; one that is stopped does not, and
 """
 
 import atexit
+import contextlib
 import os
 import pickle
 import re
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import jax
@@ -176,14 +178,41 @@ def _same(rows):
     return rows
 
 
+_asked = threading.Event()
+"""Ctrl-C came while this process waited for others, which are told when they next meet."""
+
+
+@contextlib.contextmanager
+def later(event: threading.Event) -> Iterator[None]:
+    """Context in which Ctrl-C sets an event, for all processes to stop at the same place; a second one raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(*_):
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def of_each(fn: Callable[[], T]) -> list[T]:
-    """What `fn()` gives in each process, in their order; where it raises in one, for its rows or Ctrl-C, all raise that."""
+    """What `fn()` gives in each process, in their order; where it raises in one, for its rows or Ctrl-C, all raise it."""
     own: Any = None, None
     try:
+        if _asked.is_set():
+            raise KeyboardInterrupt
         own = fn(), None
     except (ValueError, OSError, KeyboardInterrupt) as error:
         own = None, error
-    found = gathered(own)
+    _asked.clear()
+    with later(_asked):
+        found = gathered(own)
     for error in [own[1], *[other for _, other in found]]:
         if error is not None:
             raise error
