@@ -223,6 +223,8 @@ def programs(rows, sharding, few):
         text: Any = jax.jit(ask).lower(x, y).compile().as_text()
         told(f"gathers in {name}", len(re.findall(r"all-gather|all-to-all|collective-permute", text)))
         told(f"reductions in {name}", len(re.findall(r" all-reduce(?:-start)?\(", text)))
+        sent = [int(size) for size in re.findall(r" = f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)]
+        told(f"numbers in {name}", max(sent, default=0))
 
 
 def inside(rows, sharding):

@@ -11,7 +11,6 @@ however it is cut.
 import contextlib
 import functools
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -117,11 +116,9 @@ def run(
     state = state if checkpointer is None else checkpointer.restored(state, max_steps)
     if pieces:
         seen = progress and not (together and jax.process_index())
-        stopped = threading.Event()
-        later = kernels.processes.later(stopped) if together else contextlib.nullcontext()
-        with _bar(max_steps) if seen else contextlib.nullcontext() as show, later:
-            agreed = functools.partial(_agreed, stopped) if together else None
-            state = _by_pieces(advance, state, max_steps, show, checkpointer, agreed)
+        one = kernels.processes.ended_together() if together else contextlib.nullcontext()
+        with _bar(max_steps) if seen else contextlib.nullcontext() as show, one:
+            state = _by_pieces(advance, state, max_steps, show, checkpointer, _agreed if together else int)
     else:
         state = advance(state, np.asarray(max_steps))
     if checkpointer is not None:
@@ -143,18 +140,15 @@ def _by_pieces(advance, state, max_steps, show, checkpointer, agreed):
                 checkpointer.save_if_due(state)
             if show is not None:
                 show(state)
-            size = size if agreed is None else agreed(size)
+            size = agreed(size)
     except KeyboardInterrupt:
         raise interrupted(state, checkpointer) from None
     return state
 
 
-def _agreed(stopped, size):
-    """Size of the next piece, that of the first process; raises KeyboardInterrupt in all if one is to stop."""
-    given = kernels.processes.gathered((size, stopped.is_set()))
-    if any(stop for _, stop in given):
-        raise KeyboardInterrupt
-    return given[0][0]
+def _agreed(size):
+    """Size of the next piece, that of the first process; raises KeyboardInterrupt in all if Ctrl-C came in one."""
+    return kernels.processes.of_each(lambda: size)[0]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Fits of rows that are passed over, a `dgjax.Stream` or other `Passes`: checks of arrays asked of facts."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -189,9 +190,11 @@ def _run(advance, state, options, model_of, places):
         places.last = advance(state, until)
         return places.last
 
-    bar = options.progress and not (places.passes.together and jax.process_index())
+    together = places.passes.together
+    bar = options.progress and not (together and jax.process_index())
     try:
-        return run(tracked, state, options.max_steps, bar, bar, places.checkpointer)
+        with kernels.processes.ended_together() if together else contextlib.nullcontext():
+            return run(tracked, state, options.max_steps, bar, bar, places.checkpointer)
     except Interrupted as error:
         error.then(model_of)
         raise

@@ -90,7 +90,12 @@ class Together(Passes):
 
         def sums():
             kept: list[Carry] = []
-            self.own.total(fn, model, each=lambda _, carry: kept.__setitem__(slice(None), [carry]))
+
+            def each(_, carry):
+                kept[:] = [carry]
+                kernels.processes.check_asked()
+
+            self.own.total(fn, model, each=each)
             return jax.tree.map(np.asarray, kept[0])
 
         carry = joined(_of_each(sums))

@@ -178,41 +178,46 @@ def _same(rows):
     return rows
 
 
-_asked = threading.Event()
-"""Ctrl-C came while this process waited for others, which are told when they next meet."""
+asked = threading.Event()
+"""Ctrl-C came in a fit of all processes, which are told when they next meet."""
 
 
 @contextlib.contextmanager
-def later(event: threading.Event) -> Iterator[None]:
-    """Context in which Ctrl-C sets an event, for all processes to stop at the same place; a second one raises."""
+def ended_together() -> Iterator[None]:
+    """Context in which Ctrl-C sets `asked`, for all processes to stop at the same place; a second one raises."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def note(*_):
-        if event.is_set():
+        if asked.is_set():
             raise KeyboardInterrupt
-        event.set()
+        asked.set()
 
     before = signal.signal(signal.SIGINT, note)
+    asked.clear()
     try:
         yield
     finally:
+        asked.clear()
         signal.signal(signal.SIGINT, before)
+
+
+def check_asked() -> None:
+    """Raises KeyboardInterrupt if Ctrl-C came."""
+    if asked.is_set():
+        raise KeyboardInterrupt
 
 
 def of_each(fn: Callable[[], T]) -> list[T]:
     """What `fn()` gives in each process, in their order; where it raises in one, for its rows or Ctrl-C, all raise it."""
     own: Any = None, None
     try:
-        if _asked.is_set():
-            raise KeyboardInterrupt
         own = fn(), None
+        check_asked()
     except (ValueError, OSError, KeyboardInterrupt) as error:
         own = None, error
-    _asked.clear()
-    with later(_asked):
-        found = gathered(own)
+    found = gathered(own)
     for error in [own[1], *[other for _, other in found]]:
         if error is not None:
             raise error

@@ -11,6 +11,7 @@ learning on multicore, for statistics that add.
 
 import enum
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,16 +52,42 @@ class Layout(NamedTuple):
 def total(sums: T) -> T:
     """Sum over all shards of a pytree of sums over the rows of one; as it is where rows are not sharded.
 
-    All numbers of one dtype are sent together, so that a step of EM communicates once.
+    All numbers of one dtype are sent together, so that a step of EM communicates once. A type whose `symmetric` names
+    fields (..., d, d) that are symmetric sends their lower triangles.
     """
     if across.value is None:
         return sums
-    leaves, tree = jax.tree.flatten(sums)
+    leaves, tree = jax.tree.flatten(_with_symmetric(_triangle, sums))
     leaves, met = [jnp.asarray(leaf) for leaf in leaves], {}
     for dtype in sorted({leaf.dtype for leaf in leaves}, key=str):
         flat = [leaf.reshape(-1) for leaf in leaves if leaf.dtype == dtype]
         met[dtype] = iter(jnp.split(jax.lax.psum(jnp.concatenate(flat), across.value), _ends(flat)))
-    return jax.tree.unflatten(tree, [next(met[leaf.dtype]).reshape(leaf.shape) for leaf in leaves])
+    found = jax.tree.unflatten(tree, [next(met[leaf.dtype]).reshape(leaf.shape) for leaf in leaves])
+    return _with_symmetric(_square, found)
+
+
+def _with_symmetric(change, sums):
+    """A pytree with each field that its type says is symmetric changed."""
+
+    def changed(node):
+        names = getattr(type(node), "symmetric", ())
+        return node._replace(**{name: change(getattr(node, name)) for name in names}) if names else node
+
+    return jax.tree.map(changed, sums, is_leaf=lambda node: hasattr(type(node), "symmetric"))
+
+
+def _triangle(square):
+    """Lower triangle (..., d (d + 1) / 2) of symmetric arrays (..., d, d)."""
+    return square[..., *np.tril_indices(square.shape[-1])]
+
+
+def _square(triangle):
+    """Symmetric arrays (..., d, d) of a lower triangle."""
+    number = triangle.shape[-1]
+    d = (math.isqrt(8 * number + 1) - 1) // 2
+    place = np.zeros((d, d), int)
+    place[np.tril_indices(d)] = np.arange(number)
+    return triangle[..., np.maximum(place, place.T)]
 
 
 def _ends(flat):
