@@ -24,6 +24,10 @@ SAID = {
     "a start by rows of one process": "jax.make_array_from_process_local_data(sharding, x)",
     "a shard_map that checks": "jax.shard_map(..., check_vma=False)",
     "no shard_map": "Leave it out",
+    "a bad cell of a stream": "x[119, 1] is inf",
+    "a stream of one process": "dgjax.streams.Together(x)",
+    "minibatches": "Type dgjax.stream(source)",
+    "other rows": "checkpoint holds a fit of other x",
 }
 COUNTED = {"gathers in EM": 0, "reductions in EM": 2, "gathers in log_prob": 0, "reductions in log_prob": 0}
 COUNTED["gathers in L-BFGS"] = 0  # of EM's two reductions one is of the weights, before the loop
@@ -74,13 +78,20 @@ def test_processes_answer_as_one(number, which):
     assert all("rows of one process" in own or which == "quick" for own in found)
 
 
+@pytest.mark.slow
+def test_streams_checkpoints_and_ctrl_c_of_processes(tmp_path):
+    with together("process", 2, tmp_path, module="sharded_together") as processes:
+        found = [check(process, "float32") for process in processes]
+    assert all({"arrays", "streams", "other rows"} <= set(own) for own in found)
+
+
 @contextlib.contextmanager
-def together(kind, number, *options):
+def together(kind, number, *options, module="sharded_cases"):
     """Several processes that know of each other, none of which is left behind."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    processes = [begun(kind, port, number, index, *options) for index in range(number)]
+    processes = [begun(kind, port, number, index, *options, module=module) for index in range(number)]
     try:
         yield processes
     finally:

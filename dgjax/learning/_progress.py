@@ -4,8 +4,8 @@
     between pieces:   a checkpoint where one is due, the progress bar, and Ctrl-C, which ends the fit
 
 Where several processes fit together, they agree between pieces on the size of the next, and that one was asked to stop;
-the first has the bar, and writes the checkpoints. Where a piece ends is an argument of the compiled loop and no part of what it computes: the bits of a fit are the same
-however it is cut.
+the first has the bar, and writes the checkpoints. Where a piece ends is an argument of the compiled loop and no part of
+what it computes: the bits of a fit are the same however it is cut.
 """
 
 import contextlib

@@ -210,7 +210,7 @@ def check_asked() -> None:
 
 
 def of_each(fn: Callable[[], T]) -> list[T]:
-    """What `fn()` gives in each process, in their order; where it raises in one, for its rows or Ctrl-C, all raise it."""
+    """What `fn()` gives in each process, in their order; where it raises in one, or Ctrl-C came, all raise that."""
     own: Any = None, None
     try:
         own = fn(), None

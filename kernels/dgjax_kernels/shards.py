@@ -12,7 +12,6 @@ learning on multicore, for statistics that add.
 import enum
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
