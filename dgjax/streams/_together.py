@@ -47,8 +47,8 @@ class Together(Passes):
             for what, one, another in zip(("precision", "columns", "names or levels"), given[0], other, strict=True):
                 if one != another:
                     raise ValueError(
-                        f"the streams of all processes must be alike; {what} of process {i} differ from those of "
-                        "process 0. Type the same dgjax.stream(...) in each, of parts of one table with the same levels."
+                        f"the streams of all processes must be alike; {what} of process {i} differ from those of the "
+                        "first. Type the same dgjax.stream(...) in each, of parts of one table with the same levels."
                     )
 
     def __repr__(self) -> str:
