@@ -195,10 +195,11 @@ def _run(advance, state, options, model_of, places):
     try:
         with kernels.processes.ended_together() if together else contextlib.nullcontext():
             return run(tracked, state, options.max_steps, bar, bar, places.checkpointer)
-    except Interrupted as error:
-        error.then(model_of)
-        raise
-    except KeyboardInterrupt:  # within the one piece
+    except KeyboardInterrupt as stopped:
+        if isinstance(stopped, Interrupted) and not together:
+            stopped.then(model_of)
+            raise
+        # Within the one piece; or in another process's, which has no bar.
         error = interrupted(places.last, places.checkpointer)
         error.then(model_of)
         raise error from None
