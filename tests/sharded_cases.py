@@ -62,7 +62,7 @@ def on_a_sample(x, y):
     """The objective of Newton's method where it starts on a sample, with each shard's part of it."""
     size = _newton.sample_size(K * (D + 1), MANY, jax.device_count())
     assert size < MANY
-    return objective(dg.logistic_regression(D, K), x, y, dg.Newton())
+    return objective(dg.logistic_regression(D, K), x, y, dg.Newton(tol=1e-12))
 
 
 def quick(rows):
