@@ -7,7 +7,7 @@ import jax
 
 import dgjax_kernels as kernels
 
-Lost = kernels.shards.Lost
+Lost = kernels.processes.Lost
 
 
 @contextlib.contextmanager

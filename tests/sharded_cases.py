@@ -2,7 +2,7 @@
 
     python -m sharded_cases devices AXES WHICH               the devices there are, a mesh of "Auto" or "Explicit" axes
     python -m sharded_cases process PORT NUMBER INDEX WHICH  one of several processes
-    python -m sharded_cases lost PORT NUMBER INDEX           one of several, of which the last is killed in a long fit
+    python -m sharded_cases lost PORT NUMBER INDEX SIGNAL    one of several, of which the last gets one in a long fit
 
 WHICH is "quick", "float32" or "float64".
 
@@ -27,8 +27,7 @@ from dgjax.learning import _newton, _progress
 
 N, D, K, T, MANY = 240, 3, 3, 4, 8192
 ADAM = optax.adam(1e-2)
-SECONDS, HEARTBEAT = 1.0, 10
-"""Of a fit, before a process is killed; and after which a process that says nothing counts as lost."""
+SECONDS = 1.0  # of a fit, before a process is sent a signal
 
 
 def data():
@@ -63,7 +62,7 @@ def on_a_sample(x, y):
     """The objective of Newton's method where it starts on a sample, with each shard's part of it."""
     size = _newton.sample_size(K * (D + 1), MANY, jax.device_count())
     assert size < MANY
-    return objective(dg.logistic_regression(D, K), x, y, dg.Newton())
+    return objective(dg.logistic_regression(D, K), x, y, dg.Newton(tol=1e-12))
 
 
 def quick(rows):
@@ -224,6 +223,8 @@ def programs(rows, sharding, few):
         text: Any = jax.jit(ask).lower(x, y).compile().as_text()
         told(f"gathers in {name}", len(re.findall(r"all-gather|all-to-all|collective-permute", text)))
         told(f"reductions in {name}", len(re.findall(r" all-reduce(?:-start)?\(", text)))
+        sent = [int(size) for size in re.findall(r" = f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)]
+        told(f"numbers in {name}", max(sent, default=0))
 
 
 def inside(rows, sharding):
@@ -243,14 +244,14 @@ def inside(rows, sharding):
     raised("no shard_map", lambda: dg.sharded_over("rows").__enter__())
 
 
-def lost(rows, sharding):
-    """A fit of minutes, in which the last process is killed; how long after that the others know."""
+def lost(rows, sharding, sent):
+    """A fit of minutes, in which the last process is sent a signal; how long after that the others know."""
     x, number = shared(rows["x"], sharding), jax.process_count()
     model, steps = mixture(rows, "diagonal"), dg.EM(tol=0.0)
     dg.fit(model, x, method=steps, max_steps=10)
     begun = time.monotonic()
     if jax.process_index() == number - 1:
-        threading.Timer(SECONDS, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        threading.Timer(SECONDS, os.kill, (os.getpid(), sent)).start()
     try:
         dg.fit(model, x, method=steps, max_steps=1 << 24)
     except dg.Lost as error:
@@ -261,8 +262,7 @@ def main():
     kind, *options = sys.argv[1:]
     if kind in ("process", "lost"):
         port, number, index = map(int, options[:3])
-        heartbeat = HEARTBEAT if kind == "lost" else 100
-        jax.distributed.initialize(f"localhost:{port}", number, index, heartbeat_timeout_seconds=heartbeat)
+        jax.distributed.initialize(f"localhost:{port}", number, index)
     if options[-1] == "float64":
         jax.config.update("jax_enable_x64", True)
     explicit = options[0] == "Explicit"
@@ -272,7 +272,7 @@ def main():
     if options[-1] == "float64":
         rows = {name: own.astype(float) if own.dtype == np.float32 else own for name, own in rows.items()}
     if kind == "lost":
-        lost(rows, sharding)
+        lost(rows, sharding, signal.Signals[options[3]])
     else:
         answers(kind, rows, sharding, options[-1] == "quick", explicit)
 

@@ -52,7 +52,7 @@ def test_every_public_name_is_in_the_reference():
         module: set() for module in (dg, dg.learning, dg.priors, dgn, plot, dgs, kernels, testing, structures)
     }
     modules = {module.__name__: names for module, names in documented.items()}
-    modules |= {"dgjax.dask": set(), "dgjax.streams": set(), "dgjax_kernels.shards": set()}
+    modules |= {"dgjax.dask": set(), "dgjax.streams": set(), "dgjax_kernels.processes": set()}
     here = None
     for line in (DOCS / "reference" / "api.md").read_text().splitlines():
         if found := re.match(r"\.\. currentmodule:: (\S+)", line):

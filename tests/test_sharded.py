@@ -24,9 +24,14 @@ SAID = {
     "a start by rows of one process": "jax.make_array_from_process_local_data(sharding, x)",
     "a shard_map that checks": "jax.shard_map(..., check_vma=False)",
     "no shard_map": "Leave it out",
+    "a bad cell of a stream": "x[119, 1] is inf",
+    "a stream of one process": "dgjax.streams.Together(x)",
+    "minibatches": "Type dgjax.stream(source)",
+    "other rows": "checkpoint holds a fit of other x",
 }
 COUNTED = {"gathers in EM": 0, "reductions in EM": 2, "gathers in log_prob": 0, "reductions in log_prob": 0}
 COUNTED["gathers in L-BFGS"] = 0  # of EM's two reductions one is of the weights, before the loop
+COUNTED["numbers in EM"] = 1 + 3 + 3 * (3 + 1) * (3 + 2) // 2  # the objective, counts, and moments of k = d = 3
 
 
 def begun(*options, module="sharded_cases", flags=""):
@@ -48,7 +53,7 @@ def check(process, which):
             assert SAID[name] in value, name
         elif name in COUNTED:
             assert value == COUNTED[name], name
-        elif not name.startswith("reductions"):
+        elif not name.startswith(("reductions", "numbers")):
             most = MODELS.get(name, APART[which]) if which != "float64" else 1e-11
             assert value <= most, (name, value)
     return found
@@ -73,13 +78,20 @@ def test_processes_answer_as_one(number, which):
     assert all("rows of one process" in own or which == "quick" for own in found)
 
 
+@pytest.mark.slow
+def test_streams_checkpoints_and_ctrl_c_of_processes(tmp_path):
+    with together("process", 2, tmp_path, module="sharded_together") as processes:
+        found = [check(process, "float32") for process in processes]
+    assert all({"arrays", "streams", "other rows"} <= set(own) for own in found)
+
+
 @contextlib.contextmanager
-def together(kind, number, *options):
+def together(kind, number, *options, module="sharded_cases"):
     """Several processes that know of each other, none of which is left behind."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    processes = [begun(kind, port, number, index, *options) for index in range(number)]
+    processes = [begun(kind, port, number, index, *options, module=module) for index in range(number)]
     try:
         yield processes
     finally:
@@ -89,15 +101,16 @@ def together(kind, number, *options):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_others_with_an_error():
-    with together("lost", 2) as (left, killed):
-        killed.communicate(timeout=600)
-        assert killed.returncode == -signal.SIGKILL
-        out, err = left.communicate(timeout=60)  # in which it ends
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_process_ends_the_others_with_an_error(sent):
+    """One that is killed closes its connections; one that is stopped, as a machine that hangs, says nothing."""
+    with together("lost", 2, sent.name) as (left, _):
+        out, err = left.communicate(timeout=240)
     (name, (message, seconds)), *others = [json.loads(line) for line in out.splitlines() if line.startswith('["')]
     assert name == "lost", err[-3000:]
     assert not others
-    assert "another of the 2 processes has ended" in message
+    assert left.returncode == 1
+    assert "another of the 2 processes has ended, or does not answer" in message
     assert "start all of them again" in message
     assert seconds < 60
 
@@ -110,5 +123,5 @@ def test_every_model_of_the_zoo_answers_as_on_one_device():
     assert process.returncode == 0, err[-3000:]
     found = dict(json.loads(line) for line in out.splitlines() if line.startswith('["'))
     assert {"flow: log_prob", "language model: minibatches", "CRF: usual", "full: EM"} <= set(found)
-    most = {name: 1e-9 if name.startswith("tilted") else 1e-11 for name in found}
+    most = {name: 1e-9 if name.startswith("tilted") else 1e-12 for name in found}
     assert {name: far for name, far in found.items() if isinstance(far, str) or not far <= most[name]} == {}

@@ -38,6 +38,7 @@ class GaussianStatistics(NamedTuple):
     total: Float[Array, "g m"]
     first: Float[Array, "g m d"]
     second: Float[Array, "g d d"]
+    symmetric = ("second",)  # of which shards send one triangle
 
 
 @dataclass

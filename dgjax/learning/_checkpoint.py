@@ -23,6 +23,7 @@ from dgjax import _archive
 from dgjax._arguments import is_concrete, is_known
 from dgjax._digest import digest, host_array
 from dgjax.learning._method import Method, OtherShapes, filled
+from dgjax.learning._progress import is_together
 from dgjax.structures import Sequences
 
 KIND = _archive.Kind("dgjax.checkpoint", "dgjax.fit(checkpoint=...)")
@@ -52,18 +53,32 @@ class Checkpointer:
     keeping; `refill(state, parts)` puts their leaves back. By default that is the state itself. It has `step`, the
     number of steps taken.
 
+    `together` with all processes the first alone reads and writes, and tells the others what it has read, so that the
+    folder need not be there for them; all marks are those of all.
+
     Raises ValueError, naming what differs, for the folder of a fit of other marks, and OSError for one that cannot be
-    written to.
+    written to; `together` all processes do.
     """
 
     def __init__(
-        self, folder: str | os.PathLike, marks: dict[str, str], kept: Kept = _whole, refill: Refill = _refilled
+        self,
+        folder: str | os.PathLike,
+        marks: dict[str, str],
+        kept: Kept = _whole,
+        refill: Refill = _refilled,
+        together: bool = False,
     ) -> None:
         self._folder, self._file, self._marks = Path(folder), Path(folder) / FILE, marks
-        self._kept, self._refill = kept, refill
-        _check_folder(self._folder)
-        self._found = self._read() if self._file.exists() else None
+        self._kept, self._refill, self._writes = kept, refill, not (together and jax.process_index())
+        self._found = kernels.processes.of_each(self._begun)[0] if together else self._begun()
         self._next = time.monotonic() + SECONDS
+
+    def _begun(self):
+        """What is in the folder, if this process is to look."""
+        if not self._writes:
+            return None
+        _check_folder(self._folder)
+        return self._read() if self._file.exists() else None
 
     def _read(self) -> tuple[int, list[list[np.ndarray]]]:
         try:
@@ -105,7 +120,9 @@ class Checkpointer:
             self.save(state)
 
     def save(self, state: Any) -> None:
-        """Saves a state in place of the one before, or none if it is not worth keeping."""
+        """Saves a state in place of the one before, or none if it is not worth keeping or another process does."""
+        if not self._writes:
+            return
         begun, parts = time.monotonic(), self._kept(state)
         if parts is None:
             return
@@ -122,21 +139,36 @@ def checkpointer(folder: Any, model: Any, problem: Any, method: Method) -> Check
     """A `Checkpointer` of a fit by a method; raises ValueError inside jit, or if the folder holds a different fit."""
     if not is_known(model, problem, jnp.zeros(())):
         raise ValueError("checkpoint is for a fit that is not inside jit, vmap or grad. Leave it out.")
-    if jax.process_count() > 1 and not is_concrete(problem):
-        raise ValueError("checkpoint is for a fit of one process, and these rows are those of several. Leave it out.")
+    together = jax.process_count() > 1 and not is_concrete(problem)
+    if together and not is_together(problem):
+        raise ValueError("checkpoint is for a fit of all processes, and these rows are those of some. Leave it out.")
     x, lengths = (problem.x.x, problem.x.lengths) if isinstance(problem.x, Sequences) else (problem.x, None)
     x = x.whole() if isinstance(x, kernels.ZeroCopyRows) else x
     parts = {"start": model, "x": x, "lengths": lengths, "y": problem.y, "weights": problem.weights}
     parts |= {"prior": problem.prior, "blend": problem.blend}
-    marks = {name: digest(value) for name, value in parts.items()} | _marks_of(method)
-    refill = functools.partial(method.restored, problem)
-    return Checkpointer(folder, {"versions": _versions(), **marks}, method.kept, refill)
+    marks = {name: digest(_here(value)) for name, value in parts.items()} | _marks_of(method)
+    marks = {"versions": _versions(), **(marks_together(marks) if together else marks)}
+    return Checkpointer(folder, marks, method.kept, functools.partial(method.restored, problem), together)
+
+
+def marks_together(marks: dict[str, str]) -> dict[str, str]:
+    """Marks of all processes, in their order, from those of each."""
+    given = kernels.processes.gathered(marks)
+    return {name: digest([own[name] for own in given]) for name in marks}
+
+
+def _here(value):
+    """A pytree, with the parts that this process has in place of an array of several."""
+
+    def own(leaf):
+        whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+        return leaf if whole else [np.asarray(part.data) for part in leaf.addressable_shards]
+
+    return jax.tree.map(own, value)
 
 
 def marks_of_passes(model: Any, passes: Any, method: Method, given: dict[str, Any]) -> dict[str, str]:
-    """Marks of a fit to rows that are passed over; raises ValueError for those of several processes."""
-    if jax.process_count() > 1:
-        raise ValueError("checkpoint is for a fit of one process, and there are several. Leave it out.")
+    """Marks of a fit to rows that are passed over, the same in all processes that have a part of them."""
     marks = {name: digest(value) for name, value in {"start": model, "x": passes.mark, **given}.items()}
     return {"versions": _versions(), **marks, **_marks_of(method)}
 

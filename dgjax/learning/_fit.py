@@ -42,12 +42,12 @@ from dgjax.learning._em import EM
 from dgjax.learning._enough import check_enough, without_labels
 from dgjax.learning._method import Method
 from dgjax.learning._optax import Optax, is_optimizer
-from dgjax.learning._progress import Interrupted, empty_trace, in_pieces, run
+from dgjax.learning._progress import Interrupted, empty_trace, in_pieces, is_together, run
 from dgjax.learning._usual import checked_method, reads_in_place, usual
 from dgjax.models import LinearChainCRF, Logistic, Marginalized
 from dgjax.priors import FactorPrior, MixturePrior, Ridge
 from dgjax.sparse import RowsLike, SparseRows
-from dgjax.streams import Passes, is_large_map, stream
+from dgjax.streams import Passes, check_of_all, is_large_map, stream
 from dgjax.structures import in_rows, label_shape
 from dgjax.tables import fitted_to_tables
 
@@ -123,7 +123,7 @@ def fit(
     Source: Dempster, Laird and Rubin (1977) for EM; McCallum, Pal, Druck and Wang (2006) for the blend.
     """
     max_steps = as_count(max_steps, "max_steps", 1, MOST_STEPS)
-    check_whole(x)
+    check_of_all(x) if isinstance(x, Passes) else check_whole(x)
     if isinstance(model, Marginalized):
         if lengths is not None or blend is not None:
             raise ValueError("lengths are of sequences and blend of generative models; leave them out.")
@@ -159,7 +159,8 @@ def fit(
         return outcome, settled(fitted, problem.x)
 
     try:
-        state = run(functools.partial(method.advance, problem), state, max_steps, pieces, progress, kept)
+        advance, together = functools.partial(method.advance, problem), is_together(problem)
+        state = run(advance, state, max_steps, pieces, progress, kept, together)
         outcome, fitted = finished(state)
     except Interrupted as error:
         error.then(lambda state: finished(state)[1].density if bare else finished(state)[1])

@@ -74,7 +74,7 @@ class Places:
                 self._here = filled(parts.place(state), place)
             return state
 
-        self.checkpointer = Checkpointer(options.checkpoint, marks, kept, refill)
+        self.checkpointer = Checkpointer(options.checkpoint, marks, kept, refill, self.passes.together)
 
     def at(self, state: Any) -> Place | None:
         """The place in the step that follows a state, if one is known."""

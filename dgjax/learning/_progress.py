@@ -3,8 +3,9 @@
     steps in a piece: 1, then as many as took half a second by the piece before, at most eight times as many
     between pieces:   a checkpoint where one is due, the progress bar, and Ctrl-C, which ends the fit
 
-Where a piece ends is an argument of the compiled loop and no part of what it computes: the bits of a fit are the same
-however it is cut.
+Where several processes fit together, they agree between pieces on the size of the next, and that one was asked to stop;
+the first has the bar, and writes the checkpoints. Where a piece ends is an argument of the compiled loop and no part of
+what it computes: the bits of a fit are the same however it is cut.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+import dgjax_kernels as kernels
 from dgjax._arguments import is_concrete, is_known
 from dgjax.structures import num_steps
 
@@ -73,17 +75,27 @@ def is_short(model: Any, x: Any, trace: Array, passes: float = 1.0) -> bool:
 
 
 def in_pieces(model: Any, problem: Any, trace: Array, passes: float, progress: bool) -> bool:
-    """Whether a fit runs in pieces: if it may be long or shows a bar, and is outside of jit, in one process.
+    """Whether a fit runs in pieces: if it may be long or shows a bar, and is outside of jit.
 
-    Raises ValueError for a bar inside jit, or of several processes, whose pieces would be of different lengths.
+    Raises ValueError for a bar inside jit, or of some of the processes there are, which cannot agree on pieces.
     """
     if not progress and is_short(model, problem.x, trace, passes):
         return False
-    known, alone = is_known(model, problem, jnp.zeros(())), is_concrete(problem) or jax.process_count() == 1
-    if progress and not (known and alone):
-        where = "inside jit, vmap or grad" if alone else "of rows of several processes"
+    known = is_known(model, problem, jnp.zeros(()))
+    cut = known and (is_concrete(problem) or jax.process_count() == 1 or is_together(problem))
+    if progress and not cut:
+        where = "of rows of some processes" if known else "inside jit, vmap or grad"
         raise ValueError(f"progress is for a fit that is not {where}; got progress=True. Leave it out.")
-    return known and alone
+    return cut
+
+
+def is_together(problem: Any) -> bool:
+    """Whether all processes, of several, fit to their rows together."""
+    leaves = [leaf for leaf in jax.tree.leaves(problem) if isinstance(leaf, Array)]
+    if jax.process_count() == 1 or not is_known(leaves) or is_concrete(leaves):
+        return False
+    spread = next(leaf for leaf in leaves if not is_concrete(leaf))
+    return len({device.process_index for device in spread.sharding.device_set}) == jax.process_count()
 
 
 def run(
@@ -93,17 +105,20 @@ def run(
     pieces: bool = True,
     progress: bool = False,
     checkpointer: Any = None,
+    together: bool = False,
 ) -> Any:
     """State after `max_steps`, or at the end if that comes first, by `advance(state, until)`.
 
     In one call unless in `pieces`, with a bar for `progress`. A `checkpointer` gives the state to begin with, is asked
     to save one between pieces, and saves the last. Raises Interrupted for Ctrl-C between pieces, its model being the
-    state.
+    state; `together` all processes do.
     """
     state = state if checkpointer is None else checkpointer.restored(state, max_steps)
     if pieces:
-        with _bar(max_steps) if progress else contextlib.nullcontext() as show:
-            state = _by_pieces(advance, state, max_steps, show, checkpointer)
+        seen = progress and not (together and jax.process_index())
+        one = kernels.processes.ended_together() if together else contextlib.nullcontext()
+        with _bar(max_steps) if seen else contextlib.nullcontext() as show, one:
+            state = _by_pieces(advance, state, max_steps, show, checkpointer, _agreed if together else int)
     else:
         state = advance(state, np.asarray(max_steps))
     if checkpointer is not None:
@@ -111,7 +126,7 @@ def run(
     return state
 
 
-def _by_pieces(advance, state, max_steps, show, checkpointer):
+def _by_pieces(advance, state, max_steps, show, checkpointer, agreed):
     size, seconds = 1, SECONDS if show is None else SECONDS_WITH_BAR
     try:
         step, ended = reached(state)
@@ -125,9 +140,15 @@ def _by_pieces(advance, state, max_steps, show, checkpointer):
                 checkpointer.save_if_due(state)
             if show is not None:
                 show(state)
+            size = agreed(size)
     except KeyboardInterrupt:
         raise interrupted(state, checkpointer) from None
     return state
+
+
+def _agreed(size):
+    """Size of the next piece, that of the first process; raises KeyboardInterrupt in all if Ctrl-C came in one."""
+    return kernels.processes.of_each(lambda: size)[0]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Fits of rows that are passed over, a `dgjax.Stream` or other `Passes`: checks of arrays asked of facts."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -189,12 +190,16 @@ def _run(advance, state, options, model_of, places):
         places.last = advance(state, until)
         return places.last
 
+    together = places.passes.together
+    bar = options.progress and not (together and jax.process_index())
     try:
-        return run(tracked, state, options.max_steps, options.progress, options.progress, places.checkpointer)
-    except Interrupted as error:
-        error.then(model_of)
-        raise
-    except KeyboardInterrupt:  # within the one piece
+        with kernels.processes.ended_together() if together else contextlib.nullcontext():
+            return run(tracked, state, options.max_steps, bar, bar, places.checkpointer)
+    except KeyboardInterrupt as stopped:
+        if isinstance(stopped, Interrupted) and not together:
+            stopped.then(model_of)
+            raise
+        # Within the one piece; or in another process's, which has no bar.
         error = interrupted(places.last, places.checkpointer)
         error.then(model_of)
         raise error from None

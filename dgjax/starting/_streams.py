@@ -13,7 +13,7 @@ from dgjax._arguments import as_key
 from dgjax.data import Data
 from dgjax.learning import closed_form
 from dgjax.starting import _training_data
-from dgjax.streams import MoreLabels, Passes, check_beside, facts_of, is_large_map, named, stream
+from dgjax.streams import MoreLabels, Passes, check_beside, check_of_all, facts_of, is_large_map, named, stream
 from dgjax.structures import Sequences
 from dgjax.tables import Table, Tabular
 
@@ -48,6 +48,7 @@ def _decorated(starter, start):
         given = dict(signature.bind_partial(*arguments, **options).arguments)
         if not isinstance(x, Passes):
             given["x"] = x = stream(x, given.pop("y", None), given.pop("weights", None))
+        check_of_all(x)
         check_beside(given)
         for name in ("y", "weights", "lengths"):
             given.pop(name, None)
@@ -81,7 +82,7 @@ def _of_sample(parameters, given, sample, facts, schema):
         return given
     if isinstance(own.x, Sequences):
         given["lengths"] = np.asarray(own.x.lengths)
-    given["x"] = np.asarray(own.x.x if isinstance(own.x, Sequences) else own.x)
+    given["x"] = _of_this_process(own.x.x if isinstance(own.x, Sequences) else own.x)
     if labelled:
         given["y"] = np.asarray(own.y)
         if "num_classes" in parameters and given.get("num_classes") is None:
@@ -90,6 +91,12 @@ def _of_sample(parameters, given, sample, facts, schema):
     if "num_categories" in parameters and given.get("num_categories") is None and kinds is not None:
         given["num_categories"] = _categories(kinds, facts)
     return given
+
+
+def _of_this_process(x):
+    """A sample, which of several processes each has: on a device, for NumPy's rows are taken for a part of all."""
+    x = np.asarray(x)
+    return x if jax.process_count() == 1 else jax.device_put(x, jax.local_devices()[0])
 
 
 def _categories(kinds, facts):

@@ -43,7 +43,7 @@ def shape_of(first: Any, schema: Schema | None, size: int) -> Shape:
     if schema is not None:
         x = schema.rows(first)
         return Shape(size, x.shape[1], float_type(x))
-    x = as_array(first[0], "x", "rows (n, d) or sequences (n, t, d) of real numbers")
+    x = as_array(_wide(first[0]), "x", "rows (n, d) or sequences (n, t, d) of real numbers")
     if x.ndim not in (2, 3):
         hint = " Type x[None] for a single row." if x.ndim == 1 else ""
         raise ValueError(f"source must give blocks of rows (n, d), {KINDS}; got x of shape {x.shape}.{hint}")
@@ -121,6 +121,11 @@ def read(stream: Any, light: Facts | None) -> Iterator[Block]:
         raise ValueError("source must have at least one row; got none.")
 
 
+def _wide(x):
+    """Rows, those of float16 as float32: to widen a whole file first, as is asked of arrays, is what it is too large for."""
+    return np.asarray(x, np.float32) if getattr(x, "dtype", None) == np.float16 else x
+
+
 def _of_frame(frame, stream, first):
     if stream.schema is None:
         raise ValueError("source must give blocks of one kind; got a frame after arrays.")
@@ -135,7 +140,7 @@ def _of_arrays(part, shape, first):
     if not 1 <= len(part) <= 4:
         raise ValueError(f"source must give blocks {KINDS}; got a tuple of {len(part)}.")
     x, y, weights, lengths = (*part, *[None] * (4 - len(part)))
-    x = as_array(x, "x", "rows (n, d) of real numbers")
+    x = as_array(_wide(x), "x", "rows (n, d) of real numbers")
     expected = shape.cells[1:]
     if x.shape[1:] != expected or x.ndim != 1 + len(expected):
         want = ", ".join(("n", *map(str, expected)))

@@ -17,7 +17,7 @@ from dgjax import _advice
 from dgjax._arguments import as_key
 from dgjax.data import Data, as_model
 from dgjax.streams._passes import Passes, named
-from dgjax.streams._stream import stream
+from dgjax.streams._stream import Stream, stream
 from dgjax.structures import Sequences
 from dgjax.tables import Schema, Tabular, is_frame
 
@@ -88,6 +88,15 @@ def check_beside(given: dict[str, Any]) -> None:
         if given.get(name) is not None:
             told = f"Type dgjax.stream(source, {BESIDE[name]}=...)." if name in BESIDE else "Leave it out."
             raise ValueError(f"{name} is for arrays, and x is a stream; got {_advice.shown(given[name])}. {told}")
+
+
+def check_of_all(passes: Passes) -> None:
+    """Raises ValueError for a stream of this process alone, where each of several would learn from its own."""
+    if jax.process_count() > 1 and isinstance(passes, Stream):
+        raise ValueError(
+            f"x must be the rows of all {jax.process_count()} processes; got a stream of this process. Type "
+            "dgjax.streams.Together(x), the same in every process, each with a stream of its part of the rows."
+        )
 
 
 def _answer(

@@ -104,7 +104,7 @@ class Partitioned(Passes):
         del start
         parts = self.parts  # after which the size of blocks is known
         task = functools.partial(_sums, self._spec, parts, fn, _host(model))
-        (carry,) = self.results(task, _joined)
+        (carry,) = self.results(task, joined)
         if carry is None:
             raise ValueError("source must have at least one row; got none.")
         if each is not None:
@@ -181,7 +181,7 @@ def _sums(spec, facts, fn, model, i, partition):
     return jax.tree.map(np.asarray, kept[0])
 
 
-def _joined(carries: Sequence[Carry | None]) -> Carry | None:
+def joined(carries: Sequence[Carry | None]) -> Carry | None:
     """Sums of several, in their order, with compensation."""
     given = [carry for carry in carries if carry is not None]
     if not given:

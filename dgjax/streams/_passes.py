@@ -64,6 +64,9 @@ class Passes(abc.ABC):
     again = True
     """Whether they can be passed over more than once."""
 
+    together = False
+    """Whether all processes pass over them together."""
+
     @property
     @abc.abstractmethod
     def num_features(self) -> int:

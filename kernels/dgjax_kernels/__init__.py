@@ -21,6 +21,7 @@ from dgjax_kernels import (
     gaussian as _gaussian,
     gpu as _gpu,
     logistic as _logistic,
+    processes as processes,
     rows as _rows,
     shards as shards,
     sparse_factor as _sparse_factor,

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgjax_kernels import _disk, _fork, _program_key, shards
+from dgjax_kernels import _disk, _fork, _program_key, processes, shards
 from dgjax_kernels._program_key import kind_of
 from dgjax_kernels.blocks import repeats
 
@@ -151,7 +151,7 @@ class Dispatch:
             _hold(key, program)
         else:
             held.used, program = next(_clock), held.program
-        found = shards.met(program, [*map(shards.to_devices, leaves)], self.results)
+        found = processes.met(program, [*map(shards.to_devices, leaves)], self.results is not shards.ROWS)
         return jax.tree.map(shards.from_devices, found)
 
     def _by_jit(self, leaves):

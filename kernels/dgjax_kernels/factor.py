@@ -59,6 +59,7 @@ class Statistics(NamedTuple):
     second: Float[Array, "k d"]
     factors: Float[Array, "k #d q q"]
     latent: Float[Array, "k q q"]
+    symmetric = "factors", "latent"  # of which shards send one triangle
 
 
 def posterior(

@@ -11,8 +11,7 @@ learning on multicore, for statistics that add.
 
 import enum
 import functools
-import re
-from collections.abc import Callable
+import math
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -29,10 +28,6 @@ across = jax.make_user_context(None)
 _put: Any = getattr(jaxlib.xla_client, "batched_device_put", None)  # no part of JAX's public interface
 
 
-UNREACHED = re.compile("gloo|nccl|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|connection", re.IGNORECASE)
-"""What errors say of another process that is not reached, and none of what is wrong in this one."""
-
-
 class Results(enum.Enum):
     """What a compiled function gives of sharded rows: sums, the same on all shards, rows, or both.
 
@@ -43,13 +38,6 @@ class Results(enum.Enum):
 
 
 SUMS, ROWS, BOTH = Results
-
-
-class Lost(RuntimeError):
-    """Loss of another process: one of several that summed over rows together has ended, or does not answer.
-
-    It is raised by all that are left, which cannot go on without the rows of that one.
-    """
 
 
 class Layout(NamedTuple):
@@ -63,16 +51,42 @@ class Layout(NamedTuple):
 def total(sums: T) -> T:
     """Sum over all shards of a pytree of sums over the rows of one; as it is where rows are not sharded.
 
-    All numbers of one dtype are sent together, so that a step of EM communicates once.
+    All numbers of one dtype are sent together, so that a step of EM communicates once. A type whose `symmetric` names
+    fields (..., d, d) that are symmetric sends their lower triangles.
     """
     if across.value is None:
         return sums
-    leaves, tree = jax.tree.flatten(sums)
+    leaves, tree = jax.tree.flatten(_with_symmetric(_triangle, sums))
     leaves, met = [jnp.asarray(leaf) for leaf in leaves], {}
     for dtype in sorted({leaf.dtype for leaf in leaves}, key=str):
         flat = [leaf.reshape(-1) for leaf in leaves if leaf.dtype == dtype]
         met[dtype] = iter(jnp.split(jax.lax.psum(jnp.concatenate(flat), across.value), _ends(flat)))
-    return jax.tree.unflatten(tree, [next(met[leaf.dtype]).reshape(leaf.shape) for leaf in leaves])
+    found = jax.tree.unflatten(tree, [next(met[leaf.dtype]).reshape(leaf.shape) for leaf in leaves])
+    return _with_symmetric(_square, found)
+
+
+def _with_symmetric(change, sums):
+    """A pytree with each field that its type says is symmetric changed."""
+
+    def changed(node):
+        names = getattr(type(node), "symmetric", ())
+        return node._replace(**{name: change(getattr(node, name)) for name in names}) if names else node
+
+    return jax.tree.map(changed, sums, is_leaf=lambda node: hasattr(type(node), "symmetric"))
+
+
+def _triangle(square):
+    """Lower triangle (..., d (d + 1) / 2) of symmetric arrays (..., d, d)."""
+    return square[..., *np.tril_indices(square.shape[-1])]
+
+
+def _square(triangle):
+    """Symmetric arrays (..., d, d) of a lower triangle."""
+    number = triangle.shape[-1]
+    d = (math.isqrt(8 * number + 1) - 1) // 2
+    place = np.zeros((d, d), int)
+    place[np.tril_indices(d)] = np.arange(number)
+    return triangle[..., np.maximum(place, place.T)]
 
 
 def _ends(flat):
@@ -212,27 +226,6 @@ def from_devices(leaf: Any) -> Any:
     if isinstance(leaf, Tracer) or not leaf.is_fully_replicated:
         return leaf
     return _unbound(leaf.addressable_data(0))
-
-
-def met(program: Callable[..., Any], leaves: list[Any], results: Results | None) -> Any:
-    """Results of a program for several devices, waited for where processes meet in it, as errors come no sooner.
-
-    Raises Lost if another process is not there.
-    """
-    try:
-        found = program(*leaves)
-        if results is ROWS or jax.process_count() == 1 or any(isinstance(leaf, Tracer) for leaf in leaves):
-            return found
-        return jax.block_until_ready(found)
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or not UNREACHED.search(str(error)):
-            raise
-        raise Lost(
-            f"another of the {jax.process_count()} processes has ended, or does not answer, and its rows are missing. "
-            "Look at its log, and start all of them again. So that little of a long fit is lost, call it in parts, and "
-            'after each type dgjax.save(fitted.model, "model.safetensors") in one process, and to go on from there '
-            'dgjax.load("model.safetensors").'
-        ) from error
 
 
 def _unbound(leaf):
