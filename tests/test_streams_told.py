@@ -153,3 +153,29 @@ def test_rows_without_a_label_that_speak_against_the_labels_are_told_of_streams_
     stream = dg.stream(x.astype("float32"), few, block=128)
     with pytest.warns(dg.ConvergenceWarning, match=r"rows without a label lowered .* Type label_weight="):
         dg.naive_bayes(stream, prior="weak")
+
+
+def _oracle(x):
+    """Probability of label 1 by linear discriminant analysis, in float64."""
+    x = x.astype(float)
+    means = np.stack([x[k == Y].mean(0) for k in (0, 1)])
+    precision = np.linalg.inv((x - means[Y]).T @ (x - means[Y]) / len(x))
+    shift = (means[1] - means[0]) @ precision
+    return 1 / (1 + np.exp(-(x - means.mean(0)) @ shift))
+
+
+@pytest.mark.parametrize(("dtype", "order"), [("int8", "C"), ("uint8", "F"), (">f4", "C"), ("float64", "F")])
+def test_a_memory_map_of_any_order_of_bytes_and_cells_is_the_same_rows(tmp_path, dtype, order):
+    own = np.memmap(tmp_path / "x.dat", dtype, "w+", shape=X.shape, order=order)
+    own[:] = np.rint(np.abs(5 * X)) if np.dtype(dtype).kind in "iu" else X
+    model = dg.discriminant_analysis(dg.stream(own, label=Y, block=128), num_classes=2)
+    found = np.exp(dg.predict_log_proba(model, np.array(own, "float32")))
+    np.testing.assert_allclose(found[:, 1], _oracle(own), atol=1e-5)
+
+
+def test_columns_of_a_later_file_may_lie_in_another_order(tmp_path):
+    whole = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": Y})
+    whole[:300].to_parquet(tmp_path / "0.parquet")
+    whole[300:][["b", "kind", "a"]].to_parquet(tmp_path / "1.parquet")
+    model = dg.discriminant_analysis(dg.stream(tmp_path, label="kind", block=128)).model
+    np.testing.assert_allclose(np.exp(dg.predict_log_proba(model, X))[:, 1], _oracle(X), atol=1e-5)
