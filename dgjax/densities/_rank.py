@@ -118,9 +118,10 @@ def check_rank(
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
     `regular`: there is a prior, under which the size of means does not count. `words` are what labels are called,
-    "class", "component" or "state", and those below them. Of the rows that are `made` for a collapse, whose cells and labels
-    are all known, every collapsed column is named: a fit ends at the first. The message advises to leave columns out
-    where they are dependent under every label, or in a class of rows: elsewhere another would collapse in their place.
+    "class", "component" or "state", and those below them. Where a density has collapsed, rows are `made`: if all their
+    cells and labels are known, every collapsed column is named, for a fit ends at the first. The message says to leave
+    columns out where they are dependent under every label, or in a class of rows: elsewhere another column would
+    collapse in their place.
     """
     labels = words[0]
     for normal in model.normals():
