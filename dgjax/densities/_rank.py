@@ -10,6 +10,7 @@ standard deviation of u_j, there is nothing but rounding: the column is a combin
 the rounding of cells is even, and its standard deviation sqrt(12) times smaller than eps.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -111,19 +112,23 @@ class LabelledRows(NamedTuple):
     weights: np.ndarray
 
 
-def check_rank(model: Any, regular: bool, words: tuple[str, str], rows: LabelledRows | None = None) -> None:
+def check_rank(
+    model: Any, regular: bool, words: tuple[str, str], made: Callable[[], LabelledRows | None] = lambda: None
+) -> None:
     """Check of rank: raises if a normal density has no spread in some direction, naming the columns.
 
     `regular`: there is a prior, under which the size of means does not count. `words` are what labels are called,
-    "class", "component" or "state", and those below them. Of `rows`, whose cells and labels are all known, every
-    collapsed column is named: a fit ends at the first. The message advises to leave columns out where they are
-    dependent under every label, or in a class of `rows`: elsewhere another column would collapse in their place.
+    "class", "component" or "state", and those below them. Where a density has collapsed, rows are `made`: if all their
+    cells and labels are known, every collapsed column is named, for a fit ends at the first. The message says to leave
+    columns out where they are dependent under every label, or in a class of rows: elsewhere another column would
+    collapse in their place.
     """
     labels = words[0]
     for normal in model.normals():
         host = jax.tree.map(np.asarray, normal._replace(columns=()))._replace(columns=normal.columns)
         with np.errstate(all="ignore"):
             found, groups, shared = _of_normal(host, regular)
+            rows = made() if found else None
             if found and rows is not None and not (regular or shared or host.resolved) and host.mean.ndim == 2:
                 found = _of_normal(_maximum(host, rows), regular)[0] or found
         if found:

@@ -119,15 +119,17 @@ def number_of_parameters(model: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(model))
 
 
-def placed(model: Any, problem: Problem, sample: Problem | None = None) -> tuple[Frame, Problem, Problem | None]:
+def placed(
+    model: Any, problem: Problem, sample: Problem | None = None, chosen: bool = True
+) -> tuple[Frame, Problem, Problem | None]:
     """Initial parameters and coordinates of a fit: a frame, the problem in it, and a sample of its rows.
 
-    Parameters start at `model`, or at 0 where that has a larger objective.
+    Parameters start at `model`, or at 0 where that has a larger objective, unless the method has yet to choose.
     """
     nothing = is_concrete(model) and not any(np.asarray(own).any() for own in jax.tree.leaves(model))
     if not nothing:
         model = sum_to_zero(model, problem.strength)
-        model = _no_worse_than_nothing(model, problem if sample is None else sample)
+        model = _no_worse_than_nothing(model, problem if sample is None else sample) if chosen else model
     return _in_units(model, problem, sample)
 
 

@@ -263,7 +263,7 @@ def checked_result(
 
 
 def _check_result(model, value, steps, data, prior, labels):
-    check_rank(model, prior is not None, labels, _labelled(data) if data.known else None)
+    check_rank(model, prior is not None, labels, lambda: _labelled(data) if data.known else None)
     value, broken = float(value), is_broken(model)
     if (broken or np.isnan(value)) and has_draws(model):
         scaled = _scaling(data.x)

@@ -93,7 +93,7 @@ def _exact(problem: Problem, state: Ascent, tol: float) -> Ascent | None:
         return None
     if converged and is_maximum(state.problem, tol, inner._replace(value=value), gap) and not _is_misled(state):
         return None
-    frame, moved, _ = placed(state.frame.model_at(inner.vector, problem.strength), problem)
+    frame, moved, _ = placed(state.frame.model_at(inner.vector, problem.strength), problem, chosen=False)
     begun = _newton_steps.start(frame, moved, inner.trace)._replace(step=inner.step)
     return Ascent(frame, moved, begun, _newton_steps.NEWTON, (*state.past, inner))
 

@@ -55,7 +55,7 @@ class Newton(ByGradient):
     def init(self, model: Any, problem: Problem, trace: Array) -> Ascent:
         size = sample_size(number_of_parameters(model), len(problem.x), kernels.shards.shards_of(problem.weights))
         sample = sampled(problem, size) if size < len(problem.x) else None
-        frame, moved, sample = placed(model, problem, sample)
+        frame, moved, sample = placed(model, problem, sample, chosen=sample is not None)
         if sample is None:
             return Ascent(frame, moved, start(frame, moved, trace), NEWTON)
         started, whitener = sample_start(frame.model, sample, len(moved.x), moved.weights.sum())

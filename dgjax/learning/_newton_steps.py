@@ -20,7 +20,7 @@ from jax import Array
 import dgjax_kernels as kernels
 from dgjax._arguments import AnyArray, is_sharded
 from dgjax.learning._ascent import Ascent, Phase
-from dgjax.learning._objective import Frame, Problem, make_loss, tolerance
+from dgjax.learning._objective import Frame, Problem, is_concave, make_loss, tolerance
 from dgjax.learning._scales import penalty_units, whitener_of
 from dgjax.learning._steps import PROMISED, State, first, stepped
 from dgjax.learning._sum_to_zero import contrast
@@ -37,10 +37,28 @@ MOST_STEPS = 25
 
 @functools.partial(kernels.compiled_once, results=kernels.shards.SUMS)
 def start(frame: Frame, problem: Problem, trace: Array) -> State:
-    """State before the first Newton step, with the objective's value."""
+    """State before the first Newton step, with the objective's value.
+
+    Parameters start at the frame's, or at 0 where that has a larger objective, if there is but one maximum. Far from
+    it, where every probability is 0 or 1, there is no curvature to choose a step length by.
+    """
     vector, unravel = frame.coordinates()
-    value = make_loss(problem, unravel)(vector)
+    loss = make_loss(problem, unravel)
+    vector, value = _or_zeros(loss, vector, trace.dtype) if is_concave(frame.model) else (vector, loss(vector))
     return first(vector, (jnp.zeros_like(vector), vector), value, trace, 0)
+
+
+def _or_zeros(loss, vector, dtype):
+    """Parameters (p,) or zeros, whichever has the smaller loss, and that: by a loop, for which one loss is compiled."""
+
+    def turn(carry):
+        count, tried, best, least = carry
+        value = loss(tried)
+        better = ~(least <= value)  # than NaN too
+        return count + 1, jnp.zeros_like(vector), jnp.where(better, tried, best), jnp.where(better, value, least)
+
+    begun = 0, vector, vector, jnp.full((), jnp.inf, dtype)
+    return jax.lax.while_loop(lambda own: own[0] < 1 + vector.any(), turn, begun)[2:]
 
 
 @functools.partial(kernels.compiled_steps, results=kernels.shards.SUMS)

@@ -115,8 +115,9 @@ def _less_mean(weights, axes, strength):
     if known and not np.asarray(weights).any():
         return weights
     xp: Any = np if known else jnp
-    given = np.asarray(weights) if known else weights
+    given, strength = (np.asarray(weights), np.asarray(strength)) if known else (weights, strength)
     possible = xp.isfinite(given)
     count = xp.maximum(possible.sum(axes, keepdims=True), 1)
     mean = (xp.where(possible, given, 0).sum(axes, keepdims=True) / count).astype(given.dtype)
-    return jnp.asarray(xp.where(strength > 0, given - mean, given))
+    less = xp.where(strength > 0, given - mean, given)
+    return jax.device_put(less) if known else less

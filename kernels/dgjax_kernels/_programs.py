@@ -86,13 +86,34 @@ class Dispatch:
     ) -> None:
         self.jit, self.kept, self.results, self.of_shards = functools.partial(jit, **options), kept, results, jit
         self.few: dict[str, Any] = {"compiler_options": compiler_options} if compiler_options else {}
-        self.usual = self.jit(fn)
-        self.quickly = self.jit(fn, **self.few) if self.few else self.usual
-        self.fn, self.options = fn, repr(sorted((compiler_options | options).items()))
-        self.names = tuple(inspect.signature(fn).parameters)
-        static, numbers = (options.get(name, ()) for name in ("static_argnames", "static_argnums"))
-        self.static = {static} if isinstance(static, str) else set(static)
-        self.static |= {self.names[i] for i in ((numbers,) if isinstance(numbers, int) else numbers)}
+        self.fn, self.options, self.own = fn, repr(sorted((compiler_options | options).items())), options
+
+    # When they are asked for: to make all of them takes a sixth of `import dgjax`.
+    @functools.cached_property
+    def usual(self) -> Any:
+        """The function as JAX compiles it for much data, or within a program."""
+        return self.jit(self.fn)
+
+    @functools.cached_property
+    def quickly(self) -> Any:
+        """The function as JAX compiles it for little data."""
+        return self.jit(self.fn, **self.few) if self.few else self.usual
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the function's arguments."""
+        return tuple(inspect.signature(self.fn).parameters)
+
+    @functools.cached_property
+    def static(self) -> set[str]:
+        """Names of the static arguments."""
+        static, numbers = (self.own.get(name, ()) for name in ("static_argnames", "static_argnums"))
+        named = {static} if isinstance(static, str) else set(static)
+        return named | {self.names[i] for i in ((numbers,) if isinstance(numbers, int) else numbers)}
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """The function lowered by JAX for these arguments."""
+        return self.usual.lower(*args, **kwargs)
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result."""
