@@ -179,3 +179,10 @@ def test_columns_of_a_later_file_may_lie_in_another_order(tmp_path):
     whole[300:][["b", "kind", "a"]].to_parquet(tmp_path / "1.parquet")
     model = dg.discriminant_analysis(dg.stream(tmp_path, label="kind", block=128)).model
     np.testing.assert_allclose(np.exp(dg.predict_log_proba(model, X))[:, 1], _oracle(X), atol=1e-5)
+
+
+def test_half_precision_is_read_block_by_block_as_float32():
+    half = X.astype("float16")
+    found = dg.naive_bayes(dg.stream(half, Y, block=100))
+    expected = dg.naive_bayes(half.astype("float32"), Y)
+    np.testing.assert_allclose(found.density.mean, expected.density.mean, atol=1e-6)

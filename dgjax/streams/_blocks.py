@@ -122,7 +122,7 @@ def read(stream: Any, light: Facts | None) -> Iterator[Block]:
 
 
 def _wide(x):
-    """Rows, those of float16 as float32: to widen a whole file first, as is asked of arrays, is what it is too large for."""
+    """Rows, those of float16 as float32: of arrays that is left to the user, who has no room for it here."""
     return np.asarray(x, np.float32) if getattr(x, "dtype", None) == np.float16 else x
 
 

@@ -19,6 +19,11 @@ from dgjax.streams._passes import Block, Carry, Passes, Sums, summed
 from dgjax.streams._stream import Stream
 from dgjax.tables import Schema
 
+ONCE_A_PASS = (
+    "rows of several processes meet once a pass, for EM and L-BFGS; steps block by block are of one process. Type "
+    "method=dgjax.EM(), or give arrays sharded over the processes for minibatches."
+)
+
 
 class Together(Passes):
     """Rows of all processes, of which each gives a stream of its own part: `Passes` that all of them make together.
@@ -107,10 +112,11 @@ class Together(Passes):
     def blocks(self, model: Any = None) -> Generator[Block, None, None]:
         """Raises ValueError: processes meet once a pass, not at each block."""
         del model
-        raise ValueError(
-            "rows of several processes meet once a pass, for EM and L-BFGS; steps block by block are of one process. "
-            "Type method=dgjax.EM(), or give arrays sharded over the processes for minibatches."
-        )
+        raise ValueError(ONCE_A_PASS)
+
+    @property
+    def block_rows(self) -> int:
+        raise ValueError(ONCE_A_PASS)
 
     def each(self, fn: Callable[..., Any], model: Any, key: Array | None = None) -> Iterator[tuple[Any, int]]:
         """Results of the blocks of this process."""
