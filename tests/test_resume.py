@@ -45,6 +45,8 @@ FITS = {
     "a classifier of missing cells": (dg.marginalize(LOGISTIC, MIXTURE), HOLES, Y, None, {}),
 }
 QUICK = "EM", "L-BFGS, then Newton"
+PARTS = {"Newton, in float64 at the end": 2, "Newton on a sample": 2, "L-BFGS, then Newton": 3, "restarts": 3}
+"""How many states are kept of fits that go through several; of the others it is one."""
 pytestmark = pytest.mark.filterwarnings("ignore::dgjax.ConvergenceWarning")
 
 
@@ -88,7 +90,7 @@ def test_neither_pieces_nor_stops_change_a_bit(name, one_by_one, monkeypatch, tm
             continue
     assert_same_tree(found, whole, 0)
     assert len(saved) > 3
-    assert max(parts) == {"Newton, in float64 at the end": 2, "L-BFGS, then Newton": 3, "restarts": 3}.get(name, 1)
+    assert max(parts) == PARTS.get(name, 1)
     monkeypatch.setattr(_checkpoint.Checkpointer, "save", save)
     if name in QUICK:  # and what has ended stays as it is
         assert_same_tree(fit(name, checkpoint=tmp_path), whole, 0)
