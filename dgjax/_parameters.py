@@ -94,6 +94,7 @@ def check_same_shape(owner: Any, one: str, other: str) -> None:
 
 def _known(value: Any) -> np.ndarray | None:
     looked_at = isinstance(value, Array | np.ndarray) and not isinstance(value, Tracer)
+    looked_at = looked_at and getattr(value, "is_fully_addressable", True)  # not of what other processes have of it
     return np.asarray(value) if looked_at else None
 
 

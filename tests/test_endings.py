@@ -43,7 +43,7 @@ def network(d=3):
 
 @pytest.mark.slow
 def test_a_network_on_columns_with_units_gains_by_what_is_told():
-    """Wine: in units of their own the columns stop L-BFGS short; scaled, the classes are separated; then a ridge, so strong that float32 comes to its end."""
+    """Wine: in units of their own the columns stop L-BFGS short; scaled, the classes are separated; then a ridge."""
     x, y = load_wine(return_X_y=True)
     start = dg.neural_classifier(jax.random.key(0), 13, 3)
     raw, told = said(start, x, y, max_steps=5000)

@@ -41,8 +41,8 @@ def test_the_page_says_which_checks_do_not_apply():
     ]
     for own in [*CLASSICAL, *LEARNED]:
         for check, why in expected(own).items():
-            assert check == WEIGHTS
-            assert any(f"`{type(own).__name__}`" in of and why == reason.strip() for _, of, reason in rows), own
+            told = f"`{check}`", f"`{type(own).__name__}`"
+            assert any(told[0] in what and told[1] in of and why == reason.strip() for what, of, reason in rows), own
     named = {name for _, of, _ in rows[2:] for name in of.replace("`", "").replace(" ", "").split(",")}
     assert named == {type(own).__name__ for own in [*CLASSICAL, *LEARNED] if expected(own)} | {
         type(own).__name__ for own in SEQUENCES
