@@ -237,9 +237,9 @@ def _completed(model, x, lengths, weights, y):
 
 def _scored_rows(model, x, lengths, weights, y=None):
     if isinstance(x, Passes):
-        blocks = _by_blocks(model, x, (lengths, weights, y), _scored_rows, lambda own: own)
+        blocks = _by_blocks(model, x, (lengths, weights, y), _scored_rows, _arrays)
         values, amounts, steps = (np.concatenate(own) for own in list(zip(*blocks, strict=True))[:3])
-        return _Scored(values, amounts, steps, np, blocks[0].given)
+        return _Scored(values, amounts, steps, np, blocks[0][3])
     checked, given = as_model(model), x
     if y is None and checked.generative:
         values = log_prob_in_form(model, x, lengths, in_component_class)
@@ -269,24 +269,28 @@ def _scored_rows(model, x, lengths, weights, y=None):
 
 
 def _sums(scored):
-    return float(scored.total()), float((scored.weights * scored.steps).sum()), scored.given[:1]
+    return np.asarray(scored.total()), np.asarray((scored.weights * scored.steps).sum()), scored.given[:1]
+
+
+def _arrays(scored):
+    return np.asarray(scored.values), np.asarray(scored.weights), np.asarray(scored.steps), scored.given[:1]
 
 
 def _by_blocks(model, passes, beside, of_rows, made):
     """`made(of_rows(...))` of each block of a stream that has weight, with the stream's labels and weights."""
     check_beside(dict(zip(("lengths", "weights", "y"), beside, strict=True)))
     own = as_model(model)
-    fn = functools.partial(_of_block, bare=own is not model, of_rows=of_rows)
+    fn = functools.partial(_of_block, bare=own is not model, of_rows=of_rows, made=made)
     with named(passes):
-        found = [made(scored) for scored, _ in passes.each(fn, own) if scored is not None]
+        found = [own for own, _ in passes.each(fn, own) if own is not None]
     if not found:
         raise ValueError("x must have at least one row with a positive weight; got none.")
     return found
 
 
-def _of_block(model: Any, data: Data, bare: bool, of_rows: Any) -> Any:
+def _of_block(model: Any, data: Data, bare: bool, of_rows: Any, made: Any) -> Any:
     x, lengths = (data.x.x, data.x.lengths) if isinstance(data.x, Sequences) else (data.x, None)
     if not (np.asarray(data.weights) > 0).any():
         return None
     labels = None if model.generative and not (np.asarray(data.y) >= 0).any() else data.y
-    return of_rows(model.density if bare else model, x, lengths, data.weights, labels)
+    return made(of_rows(model.density if bare else model, x, lengths, data.weights, labels))
