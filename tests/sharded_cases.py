@@ -24,6 +24,7 @@ import optax
 
 import dgjax as dg
 from dgjax.learning import _newton, _progress
+from dgjax.learning._objective import Problem
 
 N, D, K, T, MANY = 240, 3, 3, 4, 8192
 ADAM = optax.adam(1e-2)
@@ -65,6 +66,11 @@ def on_a_sample(x, y):
     return objective(dg.logistic_regression(D, K), x, y, dg.Newton(tol=1e-12))
 
 
+def the_sample(x, y):
+    """Rows that Newton's method starts on: the same on any number of shards."""
+    return _newton.sampled(Problem(x, y, 0 * x[:, 0] + 1), 256).x
+
+
 def quick(rows):
     """Cases of `make test`: a name, a function of arrays, and the arrays by name."""
     model = mixture(rows)
@@ -103,6 +109,7 @@ def every(rows):
         ("quadratic", lambda x, y: objective(quadratic, x, y, prior=ridge), "x", "y"),
         ("EM in one call", lambda x: objective(model, x, max_steps=20), "torn"),
         ("Newton in pieces", lambda x, y: in_pieces(logistic, x, y, prior=ridge), "x", "y"),
+        ("Newton's sample", the_sample, "many", "many labels"),
         ("Newton on a sample", on_a_sample, "many", "many labels"),
         ("L-BFGS", lambda x, y: objective(logistic, x, y, dg.LBFGS(), prior=ridge), "x", "y"),
         ("blend", lambda x, y: objective(diagonal, x, y, blend=0.5), "x", "y"),

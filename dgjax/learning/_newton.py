@@ -73,12 +73,17 @@ def sample_size(num_parameters: int, n: int, shards: int = 1) -> int:
     return size if 2 * size <= n and n * num_parameters**2 > WORTH_SAMPLING else n
 
 
-@functools.partial(kernels.compiled, results=kernels.shards.BOTH, static_argnums=1)
 def sampled(problem: Problem, size: int) -> Problem:
     """The problem on a stratified sample: one random row of each of `size` stretches, weights scaled up to the whole.
 
-    Rows are random within stretches because labels and weights may be periodic.
+    Rows are random within stretches because labels and weights may be periodic. Of sharded rows it is sharded too.
     """
+    x, y, weights = _picked(problem, size)
+    return problem.replace(x=x, y=y, weights=weights)
+
+
+@functools.partial(kernels.compiled, results=kernels.shards.ROWS, static_argnums=1)
+def _picked(problem: Problem, size: int) -> tuple[Any, Any, Any]:
     n, within = kernels.shards.number(len(problem.x)), np.random.default_rng(0).random(size)
     picked: Any = ((np.arange(size) + within) * n / size).astype(int)
     if (own := len(problem.x)) < n:  # stretches end where shards do
@@ -90,7 +95,7 @@ def sampled(problem: Problem, size: int) -> Problem:
     sums = jnp.where(problem.y >= 0, problem.weights, 0).sum(), jnp.where(y >= 0, weights, 0).sum()
     whole, counted = kernels.shards.total(sums)
     share = whole / jnp.where(counted > 0, counted, 1)
-    return problem.replace(x=x, y=y, weights=share * weights)
+    return x, y, share * weights
 
 
 @functools.partial(kernels.compiled, results=kernels.shards.SUMS, static_argnums=2)

@@ -157,7 +157,8 @@ class Optax(Method):
             return problem, None
         key, num_held = _folded(self.key, 2), round(self.validation * len(problem.x))
         if is_sharded(problem.weights):  # each shard holds out rows of its own
-            learnt, held = _split_shards(problem, key, -(-num_held // kernels.shards.shards_of(problem.weights)))
+            each = -(-num_held // kernels.shards.shards_of(problem.weights))
+            learnt, held = _split(problem, key, each, _parts_of_shards)
         else:
             learnt, held = _split(problem, key, num_held)
         return learnt, held.replace(prior=_flat(held.prior))
@@ -180,19 +181,20 @@ class Optax(Method):
         return dataclasses.replace(state, inner=filled(state.inner, parts[0]))
 
 
-def _split(problem, key, num_held):
+def _split(problem, key, num_held, of=None):
     """Training problem and validation problem: rows in an order drawn by the key, of which the first are held out."""
+    learnt, held = (of or _parts)(problem, key, num_held)
+    return tuple(problem.replace(x=x, y=y, weights=weights) for x, y, weights in (learnt, held))
+
+
+def _parts(problem, key, num_held):
     order = jax.random.permutation(kernels.shards.own_key(key), len(problem.x))
-
-    def some(rows):
-        parts = problem.x, problem.y, problem.weights
-        x, y, weights = jax.tree.map(lambda leaf: leaf[rows], parts)
-        return problem.replace(x=x, y=y, weights=weights)
-
-    return some(order[num_held:]), some(order[:num_held])
+    rows = problem.x, problem.y, problem.weights
+    return tuple(jax.tree.map(lambda leaf: leaf[some], rows) for some in (order[num_held:], order[:num_held]))
 
 
-_split_shards = kernels.compiled_once(_split, results=kernels.shards.BOTH, static_argnums=2)
+# All that it gives are rows, how many are held out being known before.
+_parts_of_shards = kernels.compiled_once(_parts, results=kernels.shards.ROWS, static_argnums=2)
 
 
 def is_optimizer(given: Any) -> bool:
