@@ -99,6 +99,8 @@ def load(
     options = {"--target": target, "--drop": drop, "--bins": bins, "--keep": keep}
     if is_embedded(data, EMBEDDED, options | reading.options):
         return _embedded(data)
+    if both := [column for column in keep if column in drop]:
+        raise InputError(f"--keep {both[0]}: expected without --drop {both[0]}, got both; leave one out")
     table, name = table_of(data, target, drop, reading=reading)
     table = _without_identifiers(table, target, keep)
     dataset = from_table(table, name, target, bins)
@@ -245,8 +247,8 @@ def binned(column: Column, bins: int) -> Column:
 
     Raises InputError for fewer than two bins, text, or numbers that repeat so much that two ranges would be one.
     """
-    if bins < 2:
-        raise InputError(f"--bins {bins}: expected 2 or more, got {bins}; type: --bins 4")
+    if not 2 <= bins <= MOST_LEVELS:
+        raise InputError(f"--bins {bins}: expected 2 to {MOST_LEVELS}, got {bins}; type: --bins 4")
     if column.levels:
         raise InputError(
             f"--bins {bins}: expected a target of numbers, got '{column.name}', which is of text ({column.levels[0]}); "

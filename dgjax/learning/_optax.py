@@ -190,7 +190,9 @@ def _split(problem, key, num_held, of=None):
 def _parts(problem, key, num_held):
     order = jax.random.permutation(kernels.shards.own_key(key), len(problem.x))
     rows = problem.x, problem.y, problem.weights
-    return tuple(jax.tree.map(lambda leaf: leaf[some], rows) for some in (order[num_held:], order[:num_held]))
+    return tuple(
+        jax.tree.map(lambda leaf, some=some: leaf[some], rows) for some in (order[num_held:], order[:num_held])
+    )
 
 
 # All that it gives are rows, how many are held out being known before.
