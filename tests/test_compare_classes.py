@@ -42,7 +42,7 @@ def test_cuts_that_agree_in_four_digits_are_told_in_full(tmp_path):
     [
         (["a", "b"] * 20, 2, "target of numbers"),
         ([1] * 30 + [2] * 10, 3, "single numbers are frequent"),
-        (range(40), 1, "2 or more"),
+        (range(40), 1, "2 to 50"),
     ],
 )
 def test_bins_that_cannot_be_made_are_refused(tmp_path, prices, bins, words):
