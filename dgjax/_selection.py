@@ -187,7 +187,8 @@ def _total(values, weights, xp):
 class _Scored(NamedTuple):
     """Log-probabilities and weights of rows, each (n,), numbers of steps (n,), and the log-probabilities as given.
 
-    Concrete ones are NumPy float64, for long sums.
+    Concrete ones are NumPy float64, for long sums. `counted` is the number of rows of positive weight, where each of
+    these stands for several.
     """
 
     values: Any
@@ -195,6 +196,7 @@ class _Scored(NamedTuple):
     steps: Any
     xp: Any
     given: Array
+    counted: int | None = None
 
     def total(self) -> Any:
         """Weighted log-likelihood of all rows."""
@@ -203,7 +205,7 @@ class _Scored(NamedTuple):
     def checked_rows(self) -> Any:
         """Weighted number of rows, or of steps. Raises ValueError for several that add to no more than one."""
         rows = (self.weights * self.steps).sum()
-        if self.xp is np and (self.weights > 0).sum() > 1 and rows < 1.001:
+        if self.xp is np and rows < 1.001 and ((self.weights > 0).sum() if self.counted is None else self.counted) > 1:
             raise ValueError(
                 f"weights say how many rows a row counts for, and must add to more than 1; got {rows:.3g}. Type "
                 "np.multiply(weights, len(weights) / np.sum(weights)) for as many rows as there are."
@@ -215,15 +217,6 @@ class _Scored(NamedTuple):
         if self.xp is jnp:
             return jnp.asarray(value, self.given.dtype)
         return placed(np.asarray(value, self.given.dtype), self.given)
-
-
-def _scored(model, x, lengths, weights, y=None, of_rows=None):
-    """Log-probabilities of rows, or what `of_rows` makes of them; of a stream those of each block as of one row."""
-    of_rows = of_rows or _scored_rows
-    if not isinstance(x, Passes):
-        return of_rows(model, x, lengths, weights, y)
-    totals, rows, given = zip(*_by_blocks(model, x, (lengths, weights, y), of_rows, _sums), strict=True)
-    return _Scored(np.array(totals), np.ones(len(totals)), np.array(rows), np, given[0])
 
 
 def _completed(model, x, lengths, weights, y):
@@ -268,8 +261,17 @@ def _scored_rows(model, x, lengths, weights, y=None):
     return scored
 
 
+def _scored(model, x, lengths, weights, y=None, of_rows=_scored_rows):
+    """Log-probabilities of rows, or what `of_rows` makes of them; of a stream those of each block as of one row."""
+    if not isinstance(x, Passes):
+        return of_rows(model, x, lengths, weights, y)
+    totals, rows, counted, given = zip(*_by_blocks(model, x, (lengths, weights, y), of_rows, _sums), strict=True)
+    return _Scored(np.array(totals), np.ones(len(totals)), np.array(rows), np, given[0], int(sum(counted)))
+
+
 def _sums(scored):
-    return np.asarray(scored.total()), np.asarray((scored.weights * scored.steps).sum()), scored.given[:1]
+    rows, counted = (scored.weights * scored.steps).sum(), (scored.weights > 0).sum()
+    return np.asarray(scored.total()), np.asarray(rows), np.asarray(counted), scored.given[:1]
 
 
 def _arrays(scored):

@@ -56,6 +56,8 @@ def test_an_option_for_tables_of_rows_is_refused_elsewhere(capsys):
         ("activity", "--max-rows", "500"): "with a table of rows",
         ("wine", "--max-rows", "3"): "--max-rows 5000",
         ("wine", "--bins", "3", "--text", "a"): "without --text",
+        ("wine", "--keep", "id"): "only with a file",
+        ("activity", "--keep", "id"): "with a table of rows",
     }.items():
         assert _cli.run(["compare", *arguments]) == 2
         assert words in capsys.readouterr().err

@@ -143,6 +143,10 @@ def test_criteria_of_a_stream_are_those_of_its_rows():
     assert found == dg.anomaly_threshold(model, X, 0.1, weights=weights)
     values = np.concatenate(list(dg.anomaly_pvalue(model, X[:99], dg.stream(X, block=100))))
     np.testing.assert_array_equal(values, dg.anomaly_pvalue(model, X[:99], X))
+    for rows in (X, dg.stream(X, weight=np.full(600, 1e-3, "float32"))):
+        beside = {"weights": np.full(600, 1e-3)} if rows is X else {}
+        with pytest.raises(ValueError, match=r"weights say how many rows .* got 0\.6\. Type np\.multiply"):
+            dg.bic(model, rows, **beside)
     with pytest.raises(ValueError, match=r"y is for arrays.*Type dgjax\.stream\(source, label=\.\.\.\)"):
         dg.bic(model, dg.stream(X), y=Y)
 

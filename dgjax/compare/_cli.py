@@ -237,6 +237,10 @@ def _load(
 
     if bins is not None and (text is not None or sequence is not None):
         raise InputError(f"--bins {bins}: expected without --text and --sequence, got both; leave one out")
+    if keep and (
+        text is not None or sequence is not None or _dataset.is_embedded(data, (_dataset.TEXTS, _dataset.SIMULATED))
+    ):
+        raise InputError(f"--keep {keep[0]}: expected with a table of rows, got sequences or texts; leave it out")
     if text is not None and sequence is not None:
         raise InputError("--text: expected without --sequence, got both; leave out one of the two")
     if text is not None or _dataset.is_embedded(data, (_dataset.TEXTS,), {"--sequence": sequence}):

@@ -16,6 +16,7 @@ from dgjax.compare._reading import Reading
 from dgjax.compare._table import AS_FOUND, Table, listed, read_table
 
 TARGET_NAMES = ("target", "label", "class", "y")
+IDENTIFIER = re.compile(r"(?i:^(id|index|row|rownames|row[ _]?(number|no|nr)|key)$)|(?i:[ _.-]id$)|[a-z]I[dD]$")
 FEWEST_ROWS = 8  # of each class: training and test rows of every split
 # A number that may stand for a missing cell: in more of the cells, and so many ranges of the other numbers away.
 OFTEN, FAR, FEW_VALUES = 0.05, 1.0, 4
@@ -293,9 +294,6 @@ def _check_features(features: tuple[Column, ...], target: str) -> None:
             f"got only text ({listed(names)}); store what can be counted or measured as numbers, or "
             f"compare on one as text: --text '{names[0]}'"
         )
-
-
-IDENTIFIER = re.compile(r"(?i:^(id|index|row|rownames|row[ _]?(number|no|nr)|key)$)|(?i:[ _.-]id$)|[a-z]I[dD]$")
 
 
 def _counts_rows(column: Column) -> bool:

@@ -181,18 +181,18 @@ class Optax(Method):
         return dataclasses.replace(state, inner=filled(state.inner, parts[0]))
 
 
-def _split(problem, key, num_held, of=None):
-    """Training problem and validation problem: rows in an order drawn by the key, of which the first are held out."""
-    learnt, held = (of or _parts)(problem, key, num_held)
-    return tuple(problem.replace(x=x, y=y, weights=weights) for x, y, weights in (learnt, held))
-
-
 def _parts(problem, key, num_held):
     order = jax.random.permutation(kernels.shards.own_key(key), len(problem.x))
     rows = problem.x, problem.y, problem.weights
     return tuple(
         jax.tree.map(lambda leaf, some=some: leaf[some], rows) for some in (order[num_held:], order[:num_held])
     )
+
+
+def _split(problem, key, num_held, parts=_parts):
+    """Training problem and validation problem: rows in an order drawn by the key, of which the first are held out."""
+    learnt, held = parts(problem, key, num_held)
+    return tuple(problem.replace(x=x, y=y, weights=weights) for x, y, weights in (learnt, held))
 
 
 # All that it gives are rows, how many are held out being known before.

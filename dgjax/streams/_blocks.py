@@ -9,7 +9,7 @@ import numpy as np
 from dgjax._arguments import as_array
 from dgjax.data import Data, aligned, as_rows, check_amounts, float_type, whole_labels
 from dgjax.streams._facts import Facts, facts_of
-from dgjax.streams._passes import Block
+from dgjax.streams._passes import Block, Passes
 from dgjax.structures import Sequences
 from dgjax.tables import Schema, is_frame
 
@@ -36,6 +36,25 @@ class Shape(NamedTuple):
     def labels(self) -> tuple[int, ...]:
         """Shape of the labels of a block."""
         return self.cells[:-1] if self.labels_of_steps else (self.rows,)
+
+
+class OfShape(Passes):
+    """Passes over rows of which the `shape` of blocks is known: an abstract base class."""
+
+    shape: Shape
+
+    @property
+    def num_features(self) -> int:
+        return self.shape.num_features
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.shape.dtype
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the rows are sequences (n, t, d)."""
+        return self.shape.steps is not None
 
 
 def shape_of(first: Any, schema: Schema | None, size: int) -> Shape:

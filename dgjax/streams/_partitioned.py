@@ -19,8 +19,9 @@ from dgjax._arguments import as_count, as_key
 from dgjax._digest import digest
 from dgjax.data import Data
 from dgjax.streams import _reservoir, _sources
+from dgjax.streams._blocks import OfShape
 from dgjax.streams._facts import Facts
-from dgjax.streams._passes import Carry, Passes, Sums, plus, summed
+from dgjax.streams._passes import Carry, Sums, plus, summed
 from dgjax.streams._stream import Stream
 from dgjax.tables import Schema, is_frame
 
@@ -28,7 +29,7 @@ Task = Callable[[int, Any], Any]
 """A function of a partition's number and its rows, a frame or a tuple (x,), (x, y) or (x, y, weights)."""
 
 
-class Partitioned(Passes):
+class Partitioned(OfShape):
     """Passes over partitions that lie elsewhere; an abstract base class with one method, `results`.
 
     `like` is a stream of the same rows, or of the first partition, for its columns, precision, block size and schema.
@@ -45,19 +46,6 @@ class Partitioned(Passes):
         `combine` takes a list of results, of neighbouring partitions or itself, and gives one. Which results it is
         given together must be the same in every pass.
         """
-
-    @property
-    def num_features(self) -> int:
-        return self.shape.num_features
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.shape.dtype
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the rows are sequences (n, t, d)."""
-        return self.shape.steps is not None
 
     @property
     def parts(self) -> list[Facts]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
@@ -18,7 +17,7 @@ from dgjax.data import Data
 from dgjax.streams import _blocks, _reservoir, _schemas, _sources
 from dgjax.streams._ahead import ahead as read_ahead
 from dgjax.streams._facts import Facts
-from dgjax.streams._passes import Block, Carry, Passes, Sums, added, checked, summed
+from dgjax.streams._passes import Block, Carry, Sums, added, checked, summed
 from dgjax.tables import Schema, is_frame
 
 
@@ -68,7 +67,7 @@ def _check_no_names(label, weight, columns):
             )
 
 
-class Stream(Passes):
+class Stream(_blocks.OfShape):
     """Stream of rows: `Passes` whose blocks are read on this machine. Made by `dgjax.stream(source)`.
 
     Where it is set, `watch(block)` is called with each block that is given to work, for a progress bar.
@@ -95,21 +94,8 @@ class Stream(Passes):
         return f"Stream({rows}{self.num_features} columns, {self.dtype}, of {kind})"
 
     @property
-    def num_features(self) -> int:
-        return self.shape.num_features
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.shape.dtype
-
-    @property
     def block_rows(self) -> int:
         return self.shape.rows
-
-    @property
-    def sequential(self) -> bool:
-        """Whether it is a stream of sequences (n, t, d)."""
-        return self.shape.steps is not None
 
     @property
     def facts(self) -> Facts:

@@ -13,9 +13,10 @@ from dgjax._arguments import as_count, as_key
 from dgjax._digest import digest
 from dgjax.data import Data
 from dgjax.streams import _reservoir
+from dgjax.streams._blocks import OfShape
 from dgjax.streams._facts import Facts
 from dgjax.streams._partitioned import joined
-from dgjax.streams._passes import Block, Carry, Passes, Sums, summed
+from dgjax.streams._passes import Block, Carry, Sums, summed
 from dgjax.streams._stream import Stream
 from dgjax.tables import Schema
 
@@ -25,7 +26,7 @@ ONCE_A_PASS = (
 )
 
 
-class Together(Passes):
+class Together(OfShape):
     """Rows of all processes, of which each gives a stream of its own part: `Passes` that all of them make together.
 
     `dgjax.streams.Together(dgjax.stream(own_part))`, the same call in every process, as every call that takes it. Sums
@@ -40,7 +41,7 @@ class Together(Passes):
 
     def __init__(self, own: Stream) -> None:
         self.own, self.schema, self.again = own, own.schema, own.again
-        self.shape, self.sequential = own.shape, own.sequential
+        self.shape = own.shape
         self._facts: Facts | None = None
         self._mark = ""
         self._check_alike()
@@ -58,14 +59,6 @@ class Together(Passes):
 
     def __repr__(self) -> str:
         return f"Together({self.own}, process {jax.process_index()} of {jax.process_count()})"
-
-    @property
-    def num_features(self) -> int:
-        return self.own.num_features
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.own.dtype
 
     @property
     def facts(self) -> Facts:

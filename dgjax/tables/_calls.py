@@ -55,25 +55,15 @@ def started_from_tables(kinds: str | None = None) -> Callable[[F], F]:
 
     `kinds` is that of all columns where the starter has one alone.
     """
-
-    def decorate(starter: F) -> F:
-        signature = inspect.signature(starter)
-        place = list(signature.parameters).index("x")
-
-        @functools.wraps(starter)
-        def call(*arguments: Any, **options: Any) -> Any:
-            x = arguments[place] if len(arguments) > place else options.get("x")
-            if not _is_table(x):
-                return starter(*arguments, **options)
-            return _started(starter, signature, kinds, arguments, options)
-
-        return cast(F, call)
-
-    return decorate
+    return lambda starter: _from_tables(starter, functools.partial(_started, kinds=kinds))
 
 
 def started_from_sequences(starter: F) -> F:
     """Decorator of a starter of sequences `x`: of a table of them it starts a `Tabular` model."""
+    return _from_tables(starter, _started_sequences)
+
+
+def _from_tables(starter, started):
     signature = inspect.signature(starter)
     place = list(signature.parameters).index("x")
 
@@ -82,9 +72,9 @@ def started_from_sequences(starter: F) -> F:
         x = arguments[place] if len(arguments) > place else options.get("x")
         if not _is_table(x):
             return starter(*arguments, **options)
-        return _started_sequences(starter, signature, arguments, options)
+        return started(starter, signature, arguments, options)
 
-    return cast(F, call)
+    return cast(Any, call)
 
 
 def fitted_to_tables(fit: F) -> F:
@@ -209,7 +199,7 @@ def _numbers(schema, columns):
     return schema.numbers(columns)
 
 
-def _started(starter, signature, kinds, arguments, options):
+def _started(starter, signature, arguments, options, kinds):
     """Model of a table that a starter gives."""
     given = _bound(signature, arguments, options)
     if given is None:
